@@ -18,8 +18,8 @@ class RankingRequest:
     """Metrics on dev; a variant among the best by one of them is kept."""
     keep_best: int | None = None
     """Number of variants kept per metric, base model, task and way of evaluation."""
-    task: str | None = None
-    """Only this task."""
+    tasks: Sequence[str] = ()
+    """Only these tasks, each ranked by itself; all tasks if empty."""
     language: str | None = None
     """Only this language; otherwise the mean over languages."""
 
@@ -34,7 +34,7 @@ def rank_variants(catalog: Catalog, request: RankingRequest) -> Ranking:
     reasons = {str(row["variant_id"]): str(row["reason"]) for row in catalog.query(statement("retention", "kept"))}
     ranks: dict[str, int] = {}
     for metric in request.metrics:
-        values = {"metric": metric, "task": request.task, "language": request.language}
+        values = {"metric": metric, "tasks": list(request.tasks), "language": request.language}
         for row in catalog.query(statement("retention", "ranks"), values):
             variant_id, rank = str(row["variant_id"]), int(row["position"])
             ranks[variant_id] = min(rank, ranks.get(variant_id, rank))
@@ -50,7 +50,7 @@ def _require_values(catalog: Catalog, request: RankingRequest) -> None:
         BadInputError: there is not.
     """
     rows = catalog.query(statement("retention", "metrics_on_dev")) if request.metrics else []
-    for option, wanted in (("metric", request.metrics), ("task", [request.task]), ("language", [request.language])):
+    for option, wanted in (("metric", request.metrics), ("task", request.tasks), ("language", [request.language])):
         known = sorted({str(row[option]) for row in rows})
         for name in wanted if request.metrics else ():
             if name is not None and name not in known:

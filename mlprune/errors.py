@@ -76,7 +76,7 @@ class HubError(BadInputError):
 
 
 class ModelError(BadInputError):
-    """A base model cannot be read, or its family is unknown."""
+    """A base model cannot be read, or cannot be pruned."""
 
 
 class StoreError(BadInputError):

@@ -1,6 +1,6 @@
 """Vocabulary of the project: names in recipes and records as types, and traits of tasks and metrics.
 
-`docs/words.md` defines the words.
+The glossary of `docs/definitions.md` defines the words.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
 ProfileName = Literal["corrected", "paper"]
 RoundingName = Literal["decimal", "binary"]
-TokenScope = Literal["all", "source", "target", "last_shot"]
+TokenScope = Literal["all", "content", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
 NeuronActionName = Literal["remove", "only", "random"]
 """Which neurons a variant lacks: those of a language, those of all others, or as many random ones."""
@@ -35,6 +35,8 @@ DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") fo
 READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
 """Extensions of all tables that are read."""
 DtypeName = Literal["float32", "bfloat16", "float16"]
+SHORT_DTYPES: Mapping[str, DtypeName] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Short name that people may write -> name in ids and records."""
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]
 AspectName = Literal["sparsity", "structure", "quantisation", "propagation", "language", "seed"]
@@ -134,6 +136,11 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "judged_share": MetricTraits("pairs"),
 }
 """Traits of the metrics."""
+
+
+def full_dtype(name: object) -> object:
+    """Return the dtype that a short name such as `bf16` stands for; anything else as it is."""
+    return SHORT_DTYPES.get(name, name) if isinstance(name, str) else name
 
 
 def is_higher_better(metric: str) -> bool:

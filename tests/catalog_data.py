@@ -117,8 +117,16 @@ def write_base_and_sets(store: Store, languages: Sequence[str]) -> tuple[str, di
 
 def _base_model(store: Store) -> str:
     row = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_blocks": N_BLOCKS, "hidden_size": 8}
-    rows = {"base_models": [{**row, "n_prunable": 4096}]}
+    rows = {"base_models": [{**row, "n_prunable": 4096}], "model_layers": _model_layers()}
     return write_rows(store, "base_models", parameters={"source": "tiny"}, rows=rows)
+
+
+def _model_layers() -> list[dict[str, object]]:
+    """Two pruned layers and a dense parameter in each block."""
+    pruned = {"input": LAYERS[0], "n_out": 32, "n_in": 32, "n_weights": 1024, "is_pruned": True}
+    dense = {"layer": "conv.weight", "n_weights": 64, "is_pruned": False, "reason": "no linear layer"}
+    rows = [*({**pruned, "layer": layer} for layer in LAYERS), dense]
+    return [{"base_model_id": "@id", "block": block, **row} for block in range(N_BLOCKS) for row in rows]
 
 
 def _demonstration_sets(store: Store) -> dict[str, str]:

@@ -21,6 +21,7 @@ from mlprune.recipe import (
     VariantConfig,
 )
 from mlprune.recipe.analyses import ALLOWED, NEEDED, AnalysesConfig, LayerErrorsConfig, NeuronsConfig
+from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig
 from mlprune.recipe.evaluations import KEYS_OF_TASKS
 from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, CorpusConfig
@@ -59,6 +60,7 @@ VALUES: Mapping[str, Any] = {
     "activations": {"quota_gib": 1},
     "shares": "equal",
     "paired": False,
+    "chat": {"system": "Translate."},
     "prompt": "x",
     "temperature": 0.5,
     "max_tokens": 16,
@@ -224,7 +226,19 @@ SECTIONS: Mapping[str, Section] = {
             task: {"path": "x", **({"pairs": ["fr-en"]} if task == "translation" else {"languages": ["fr"]})}
             for task in TASK_TRAITS
         },
-        common=("task", "path", "split", "split_by", "aligned", "limit", "longer", "seed", "profile", "variants"),
+        common=(
+            "task",
+            "path",
+            "split",
+            "split_by",
+            "aligned",
+            "limit",
+            "longer",
+            "seed",
+            "profile",
+            "variants",
+            "chat",
+        ),
         values={"languages": ["fr"], "pairs": ["fr-en"]},
     ),
     "neurons": Section(
@@ -256,6 +270,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     HubSet: {"name": "some/nli", "files": "{config}/{split}-*.parquet"},
     QuestionConfig: {"name": "q", "variants": "wanda", "task": "facts", "languages": "all"},
     AgainstConfig: {"name": "x"},
+    ChatConfig: {},
     SearchConfig: SEARCH,
     LevelsConfig: {"values": [0.25, 0.5, 0.75], "total": 0.5},
     BudgetConfig: {"variants": 6},

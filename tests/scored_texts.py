@@ -41,10 +41,12 @@ def one_batch(texts: Sequence[ScoredText]) -> ScoringBatch:
     return planned.batch
 
 
-def scored(chain: Chain, texts: Sequence[ScoredText], *, batch_tokens: int = 10**6) -> list[Score]:
+def scored(
+    chain: Chain, texts: Sequence[ScoredText], *, batch_tokens: int = 10**6, whole_texts: bool = False
+) -> list[Score]:
     """Score texts with a chain, in their order."""
     scores_by_text: dict[int, Score] = {}
-    for scores in score_texts(chain, plan_texts(texts, batch_tokens=batch_tokens)):
+    for scores in score_texts(chain, plan_texts(texts, batch_tokens=batch_tokens, whole_texts=whole_texts)):
         values = zip(scores.log_likelihoods.tolist(), scores.is_greedy.tolist(), strict=True)
         scores_by_text |= dict(zip(scores.texts, values, strict=True))
     return [scores_by_text[index] for index in range(len(texts))]

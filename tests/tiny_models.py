@@ -1,4 +1,4 @@
-"""Tiny random models of every family, built offline: a folder with config, tokenizer and safetensors weights."""
+"""Tiny random models of every type, built offline: a folder with config, tokenizer and safetensors weights."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ WINDOW = 4
 """Tokens in the window of a block with sliding attention."""
 
 FAMILY_NAMES = ("xglm", "gpt2", "bloom")
-"""The families of the paper, for tests that need only these."""
+"""The model types of the paper, for tests that need only these."""
 ALL_FAMILY_NAMES = (
     *FAMILY_NAMES,
     "llama",
@@ -39,7 +39,7 @@ ALL_FAMILY_NAMES = (
     "opt",
     "gpt_neox",
 )
-"""Every family that has a record."""
+"""Model types that all tests of models cover."""
 PAD_IDS = {name: 0 if name == "xglm" else VOCABULARY - 1 for name in ALL_FAMILY_NAMES}
 """`pad_token_id` of each config. Most published models have one near the end of the vocabulary (Phi-3: 32,000 of
 32,064; OLMo 2: 100,277 of 100,352), far above the number of distinct tokens of a batch. XGLM's is small."""
@@ -58,11 +58,16 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dict[str, Any]:
-    """Config of a tiny model, with every option of its family: biases, few key heads, windows, caps.
+    """Config of a tiny model, with every option of its type: biases, few key heads, windows, caps.
 
-    If a family has full and sliding attention, odd blocks have sliding attention.
+    If a type has full and sliding attention, odd blocks have sliding attention.
     """
-    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD_IDS[family], "bos_token_id": END, "eos_token_id": END}
+    special = {
+        "vocab_size": VOCABULARY,
+        "pad_token_id": PAD_IDS.get(family, PAD),
+        "bos_token_id": END,
+        "eos_token_id": END,
+    }
     mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
     modern = {
         "hidden_size": hidden,
@@ -104,6 +109,8 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
         "phi3": modern,
         "opt": {**modern, "ffn_dim": 4 * hidden, "word_embed_proj_dim": hidden},
         "gpt_neox": {**modern, "intermediate_size": 4 * hidden},
+        "granite": modern,
+        "cohere": modern,
     }
     return {**special, **settings[family]}
 

@@ -57,7 +57,7 @@ PlacedPanel = tuple[Panel, float, float]
 
 
 def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
-    """Split a group that is too high for a page into groups that fit, with the panels in their order.
+    """Split a group that is too high for a page into groups that fit, none if it has no panels.
 
     Args:
         width: width of a sheet, in inches.
@@ -68,7 +68,7 @@ def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
         if parts[-1] and _flow_layout(candidate, width=width)[1] > MAX_HEIGHT:
             parts.append([])
         parts[-1].append(panel)
-    return [replace(group, panels=tuple(panels)) for panels in parts]
+    return [replace(group, panels=tuple(panels)) for panels in parts if panels]
 
 
 def draw_sheet(group: Group, *, width: float = WIDTH) -> Figure:

@@ -9,9 +9,8 @@ from itertools import dropwhile
 from catalog.report.exhibits import Group
 from catalog.report.panels.answers import category_panels, flipped_examples, generation_tables
 from catalog.report.panels.cost import cost_bars
-from catalog.report.panels.differences import change_heat_maps, difference_curves, seed_panels
+from catalog.report.panels.differences import difference_curves, seed_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
-from catalog.report.panels.forest import forest_plots
 from catalog.report.panels.languages import breaking_tables, pareto_plots, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
@@ -104,9 +103,7 @@ def _named(header: Mapping[str, str], kind: str) -> dict[str, str]:
 
 
 DRAWN: Mapping[str, Draw] = {
-    "forest": forest_plots,
     "difference_by_sparsity": difference_curves,
-    "change_to_dense": change_heat_maps,
     "sources_by_language": source_heat_maps,
     "breaking_sparsity": breaking_tables,
     "category_answers": category_panels,

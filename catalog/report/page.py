@@ -135,9 +135,10 @@ def bibtex_entry(by_topic: Mapping[str, Sequence[Row]], *, snapshot: str) -> str
     return "\n".join(["@software{mlprune,", *lines, "}"])
 
 
-TITLE = "Effects of pruning with translation demonstrations"
 _FOLDER = Path(__file__).parent
 _TEMPLATE = "page.html.j2"
+MAX_TITLE_NAMES = 3
+"""Maximum number of recipes and of models that the title names."""
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table in the page; the CSV file below it has all rows."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -186,13 +187,13 @@ class RenderedExhibit:
         return bool(self.groups or self.table)
 
 
-def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
+def write_report(catalog: Catalog, out: Path, *, title: str | None = None) -> Path:
     """Write the report of a catalog as one HTML file that needs no network; equal catalogs give equal files.
 
     Args:
         catalog: the catalog; its first query folds it, if it was not folded before.
         out: path of the file, which is written atomically; missing parent folders are created.
-        title: heading of the page.
+        title: heading of the page; None for one that names the recipes and the models.
     Returns: `out`.
     Raises:
         BadInputError: `out` is a folder or cannot be written.
@@ -208,7 +209,7 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
     return out
 
 
-def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
+def render_page(catalog: Catalog, *, title: str | None = None) -> str:
     """Return the HTML of the report; see `write_report`."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -224,7 +225,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     models = run_report_query(catalog, "base_models").rows
     rendered = _render_all(catalog, (*FIGURES, *EXAMPLES, *TABLES))
     return environment.get_template(_TEMPLATE).render(
-        title=title,
+        title=title or report_title(overview.rows[0]["recipes"] or (), [str(row["source"]) for row in models]),
         script=Markup(script),  # noqa: S704 - a file of this package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style_sheet=Markup(style_sheet()),  # noqa: S704 - a file of this package
@@ -255,6 +256,24 @@ def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
         for name, heading in FILTERS.items()
         if (name,) in rows
     ]
+
+
+def report_title(recipes: Sequence[str], models: Sequence[str]) -> str:
+    """Return the heading of a page without one of its own, such as `study: pruning of tiny`.
+
+    Args:
+        recipes: names of the recipes that ran.
+        models: sources of the base models.
+    """
+    topic = f"pruning of {_some_names(models)}" if models else "no model has been pruned yet"
+    subject = _some_names(recipes) if recipes else "mlprune"
+    return f"{subject}: {topic}"
+
+
+def _some_names(names: Sequence[str]) -> str:
+    shown = list(names if len(names) <= MAX_TITLE_NAMES + 1 else names[:MAX_TITLE_NAMES])
+    last = shown.pop() if len(shown) == len(names) else f"{len(names) - len(shown)} more"
+    return f"{', '.join(shown)} and {last}" if shown else last
 
 
 def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:

@@ -14,7 +14,7 @@ class Anchored(Protocol):
 
 
 TOPICS: Mapping[str, Sequence[str]] = {
-    "Accuracy and sparsity": ("curves", "change", "forest", "outside-english", "breaking", "pareto", "seeds"),
+    "Accuracy and sparsity": ("curves", "outside-english", "breaking", "pareto", "seeds"),
     "Languages and answers": ("sources", "rank-consistency", "rank-matrices", "categories", "flipped"),
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (

@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,24 +33,12 @@ from catalog.store.live_catalog import LiveCatalog
 from mlprune.counted import counted
 from mlprune.errors import MlpruneError, StoreError, reason_of
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.store.run_status import RunStatus, StatusReader
+from mlprune.store.run_status import RunStatus, StatusReader, with_labels
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
 MAX_FAILURES = 50
 """Failures that the page lists; it states the number of all."""
-
-
-_ID = re.compile(r"\b[0-9a-f]{20}\b")
-
-
-def with_labels(text: str, labels: Mapping[str, str]) -> str:
-    """Return a text with labels instead of ids; ids of other things are shortened.
-
-    Args:
-        labels: id of a variant -> label.
-    """
-    return _ID.sub(lambda match: labels.get(match[0], match[0][:6]), text)
 
 
 def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
@@ -75,7 +62,7 @@ def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
         "failures": [visible(failure) for failure in run.failures[:MAX_FAILURES]],
         "n_failures": len(run.failures),
         "searches": [visible(search.describe()) for search in run.searches],
-        "working_on": [visible(with_labels(work, labels)) for work in run.working_on],
+        "working_on": [visible(with_labels(work, labels.get)) for work in run.working_on],
         "n_retried": run.n_retried,
     }
 

@@ -15,6 +15,7 @@ from catalog.store.item_answers import MACRO
 from infra.pages.page import page
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.steps.export.model_card import table
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 
 OPENING = """
@@ -56,6 +57,7 @@ def catalog_reference() -> str:
         f"**[Views](#views)**: {_links(views)}",
         f"**[Queries](#queries)**: {_links((query.name for query, _ in queries), taken=[*tables, *views])}",
         f"**[Helpers and earlier names](#helpers-and-earlier-names)**: {_links(sorted(helpers))}",
+        "**[Record kinds](#record-kinds)** of the store",
         "## Tables",
         *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
         "## Views",
@@ -70,7 +72,17 @@ def catalog_reference() -> str:
             for name, (kind, rows) in sorted(helpers.items())
         ),
     ]
+    parts += ["## Record kinds", _record_kinds()]
     return page("Catalog reference", parts, source="the `.sql` files in `catalog/sql/`")
+
+
+def _record_kinds() -> str:
+    """Return what one record of each kind is, and the tables that have its rows."""
+    rows = [
+        (f"`{name}`", kind.one_per, ", ".join(f"`{table_name}`" for table_name in kind.tables))
+        for name, kind in RECORD_KINDS.items()
+    ]
+    return table(("kind", "one record per", "tables"), rows)
 
 
 def _argument(file: SqlFile) -> str:

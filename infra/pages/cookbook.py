@@ -35,8 +35,9 @@ The numbers are those of a model of two million parameters that was trained for 
 questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME --store
 demo-store`, parameters in [the reference](reference/catalog.md#queries).
 
-The last four questions are about refined masks, rounded weights and missing neurons. Their answers are those of
+The last question is about refined masks, rounded weights and missing neurons. Its answer is that of
 `docs/stores/refined.tar.xz`, a run of [`refined.yaml`](../infra/recipes/refined.yaml) on the same model.
+`mlprune query --topics` lists the named queries for all other questions.
 """
 
 

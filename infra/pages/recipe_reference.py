@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
+from mlprune.methods.overview import COMBINATION_COLUMNS, COMBINATION_NOTES, combinations
 from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
 from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.export.model_card import table
 from mlprune.strict_model import Model
 
@@ -28,6 +30,8 @@ def recipe_reference() -> str:
         parts += [f"## `{name}`", _first_line(model), _table(model)]
         if model is DemonstrationConfig:
             parts.append(_keys_by_kind())
+        if model is VariantConfig:
+            parts.append(_what_goes_together())
         if model is EvaluationConfig:
             parts.append(f"Built-in tasks: {', '.join(f'`{task}`' for task in KNOWN_TASKS)}.")
     return page("Recipe reference", parts, source="the models in `mlprune/recipe/`")
@@ -56,6 +60,12 @@ def _keys_by_kind() -> str:
     return "Keys of each kind (`pair` is short for `source` and `target`):\n\n" + table(
         ("kind", "required", "optional", "options"), rows
     )
+
+
+def _what_goes_together() -> str:
+    """Return the table of structures, schedules, refiners and aggregations of each score."""
+    rows = [(f"`{row.score}`", *row.values[1:]) for row in combinations()]
+    return "\n\n".join(["What goes with each score:", table(COMBINATION_COLUMNS, rows), *COMBINATION_NOTES])
 
 
 def _keys(names: Iterable[str]) -> str:

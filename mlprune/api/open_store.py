@@ -299,7 +299,8 @@ class OpenStore:
         """Load a variant as a transformers model with its masks, new weights and quantisation; nothing is exported.
 
         Args:
-            dtype: float32, bfloat16 or float16; by default the one in which the variant was made.
+            dtype: float32 (fp32), bfloat16 (bf16) or float16 (fp16); by default the one in which the variant was
+                made.
             device: such as `cuda`; by default the CPU.
             model: folder of the base model, if it has moved since the run.
         Raises:

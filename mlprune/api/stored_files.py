@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlprune.api.choice import Choice
 from mlprune.api.relation import Relation
 from mlprune.errors import BadInputError, StoreError, unknown
+from mlprune.vocabulary import full_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,8 @@ def load(
     from mlprune.models.checkpoint.weight_files import DTYPES  # noqa: PLC0415 - loads torch
     from mlprune.steps.export.masked_model import load_masked_model  # noqa: PLC0415 - loads transformers
 
-    name = next((known for known in DTYPES if known == str(dtype).removeprefix("torch.")), None)
+    given = full_dtype(str(dtype).removeprefix("torch."))
+    name = next((known for known in DTYPES if known == given), None)
     if dtype is not None and name is None:
         raise unknown("dtype", dtype, DTYPES, error=BadInputError)
     path = model_folder(store, variant_id) if folder is None else Path(folder).expanduser()

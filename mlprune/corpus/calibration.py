@@ -74,6 +74,8 @@ def tokenise(
 ) -> Tokens:
     """Tokenise a demonstration in one call, with default special tokens, cut on one side to `max_tokens` in total.
 
+    A chat contains its special tokens already.
+
     Raises:
         CorpusError: the tokenizer does not give the characters of a token.
     """
@@ -84,6 +86,7 @@ def tokenise(
         demonstration.text,
         truncation=True,
         max_length=max_tokens,
+        add_special_tokens=not demonstration.has_special_tokens,
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
     )
@@ -94,7 +97,9 @@ def tokenise(
 
 
 def _is_longer(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, max_tokens: int) -> bool:
-    return len(tokenizer(demonstration.text, truncation=False, verbose=False)["input_ids"]) > max_tokens
+    adds = not demonstration.has_special_tokens
+    encoding = tokenizer(demonstration.text, truncation=False, verbose=False, add_special_tokens=adds)
+    return len(encoding["input_ids"]) > max_tokens
 
 
 @dataclass
@@ -224,9 +229,9 @@ def _pad_as_published(tokens: Tokens, tokenizer: "PreTrainedTokenizerBase", max_
 def counted_tokens(columns: Mapping[str, Sequence[Any]], scope: TokenScope) -> list[list[bool]]:
     """Flags of the tokens of each demonstration that count in the statistics.
 
-    `all` counts every token. `source` and `target` count the tokens of that side, with its label and the
-    end-of-sequence token. `last_shot` counts those of the last shot that has tokens. A demonstration that was cut
-    before its target has no target tokens.
+    `all` counts every token, and `content` those of the shots. `source` and `target` count the tokens of that side,
+    with its label and the end-of-sequence token. `last_shot` counts those of the last shot that has tokens. A
+    demonstration that was cut before its target has no target tokens.
 
     Args:
         columns: of `SCHEMA`, as stored, or some of their rows. For `all` the token ids suffice.

@@ -133,6 +133,8 @@ class Demonstration:
     """In order, with nothing between them."""
     sentence_ids: tuple[int, ...] = ()
     """Numbers of the texts, from 0, in order; empty for code. A pair counts once, two sides without pairing twice."""
+    has_special_tokens: bool = False
+    """Whether the text contains its special tokens, as a chat does, so that the tokenizer adds none."""
 
     @property
     def text(self) -> str:
@@ -222,19 +224,19 @@ def build_demonstration(
 
 
 NO_SIDE, NO_SHOT = 0, -1
-"""Roles of a token outside all shots: padding, and tokens that the tokenizer adds, such as a leading BOS."""
+"""Roles of a token outside all shots: padding, and tokens that the tokenizer or a chat template adds, such as a BOS."""
 
 SOURCE, TARGET = 1, 2
 """Sides. The only side of a set without a target is the source."""
 
 SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
-    "translation": ("all", "source", "target", "last_shot"),
-    "monolingual": ("all", "source", "last_shot"),
-    "code": ("all", "last_shot"),
-    "text": ("all", "last_shot"),
-    "task": ("all", "last_shot"),
-    "generated": ("all", "last_shot"),
-    "mixed": ("all", "source", "target", "last_shot"),
+    "translation": ("all", "content", "source", "target", "last_shot"),
+    "monolingual": ("all", "content", "source", "last_shot"),
+    "code": ("all", "content", "last_shot"),
+    "text": ("all", "content", "last_shot"),
+    "task": ("all", "content", "last_shot"),
+    "generated": ("all", "content", "last_shot"),
+    "mixed": ("all", "content", "source", "target", "last_shot"),
 }
 """Kind of set -> its scopes. A scope of a mixed set also has to be one of all its parts."""
 
@@ -267,10 +269,15 @@ def token_roles(
 
 
 def scope_mask(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope) -> NDArray[np.bool_]:
-    """[n] bool: the tokens of one demonstration that a scope counts. Special tokens count in `all` only."""
+    """[n] bool: the tokens of one demonstration that a scope counts.
+
+    Special tokens that the tokenizer adds, and tokens of a chat template, count in `all` only.
+    """
     token_sides, token_shots = np.asarray(sides), np.asarray(shots)
     if scope == "all":
         return np.ones(token_sides.shape, dtype=np.bool_)
+    if scope == "content":
+        return np.asarray(token_sides != NO_SIDE, dtype=np.bool_)
     if scope == "last_shot":
         return np.asarray((token_shots == token_shots.max()) & (token_shots != NO_SHOT), dtype=np.bool_)
     return np.asarray(token_sides == {"source": SOURCE, "target": TARGET}[scope], dtype=np.bool_)

@@ -65,6 +65,8 @@ class ChildResult:
     """Peak resident memory, mapped pages included; None if the system does not report it."""
     has_network: bool
     """Whether the system did not permit a network namespace."""
+    left_out: dict[str, int]
+    """Other part of a multimodal model -> number of its tensors."""
 
 
 def job_from_line(line: str) -> ChildJob:
@@ -73,7 +75,8 @@ def job_from_line(line: str) -> ChildJob:
     layout = values.pop("layout")
     shapes = {name: tuple(shape) for name, shape in layout["parameters"].items()}
     renamed = tuple((current, published) for current, published in layout["renamed"])
-    values["layout"] = ModelLayout(**{**layout, "parameters": shapes, "renamed": renamed})
+    changed = {"parameters": shapes, "renamed": renamed, "unread": tuple(layout["unread"])}
+    values["layout"] = ModelLayout(**{**layout, **changed})
     values["hashed_files"] = tuple(values["hashed_files"])
     return ChildJob(**values)
 

@@ -216,9 +216,8 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
     sizes = {name: (source / name).stat().st_size for name in job.hashed_files}
     with WEIGHT_FORMATS[job.weight_format].open(source, partial(send, "text")) as reader:
         plan = plan_tensors(reader.specs, job.layout, where=source)
-        is_linked = job.weight_format == LINKED_FORMAT and all(
-            _dtype(spec, job) == spec.dtype for _, spec in plan.written
-        )
+        keeps_dtypes = all(_dtype(spec, job) == spec.dtype for _, spec in plan.written)
+        is_linked = job.weight_format == LINKED_FORMAT and keeps_dtypes and not job.layout.is_part
         if not is_linked:
             plan = _without_equal_ties(plan, reader)
         n_bytes = 0 if is_linked else sum(spec.n_values * _dtype(spec, job).itemsize for _, spec in plan.written)
@@ -239,6 +238,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         torch=torch.__version__,
         peak_memory_bytes=peak_memory_bytes(),
         has_network=has_network,
+        left_out=dict(plan.left_out),
     )
 
 

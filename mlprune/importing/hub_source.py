@@ -13,7 +13,7 @@ from mlprune.importing.sources.weight_format import weight_map
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.vocabulary import DtypeName
 
-SMALL_FILES = ("config.json", "chat_template.jinja", *COPIED_PATTERNS, *TOKENIZER_FILES)
+SMALL_FILES = ("config.json", *COPIED_PATTERNS, *TOKENIZER_FILES)
 """Patterns of all files except weights."""
 INDEX_ENDING = ".index.json"
 

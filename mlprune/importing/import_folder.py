@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from glob import escape
 from pathlib import Path
 
@@ -74,6 +74,10 @@ class ImportRecord:
     """Parameter without values of its own -> the parameter that has its values."""
     quantization: str | None = None
     """Types of the dequantised tensors, with the number of tensors of each; None if the source is not quantised."""
+    part_of: str | None = None
+    """Model type of the multimodal checkpoint whose text part this is; None for a whole model."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Other part of the multimodal checkpoint -> number of its tensors."""
 
     def write(self, folder: Path) -> None:
         """Write the record to a model folder."""

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlprune import __version__
 from mlprune.errors import ModelError
@@ -13,7 +14,6 @@ from mlprune.importing.import_folder import (
     ImportRecord,
     Origin,
     SourceFile,
-    Staging,
     errors_about,
     read_import_record,
     source_folder,
@@ -22,16 +22,24 @@ from mlprune.importing.import_folder import (
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.tensor_names import ModelLayout
+from mlprune.importing.text_config import write_text_config
 from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.models.architecture.config_checks import refuse_quantised
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
-from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def model_layout(folder: Path) -> ModelLayout:
+
+def model_layout(folder: Path, *, is_part: bool = False) -> ModelLayout:
     """Return what the model of a config needs from its checkpoint. The model is built on the meta device.
 
+    Stored buffers, such as the scalar of each block of Gemma 4, are needed as parameters are.
+
+    Args:
+        is_part: whether the checkpoint is of a multimodal model whose text part this is.
     Raises:
         ModelError: the config cannot be used.
     """
@@ -39,13 +47,24 @@ def model_layout(folder: Path) -> ModelLayout:
 
     architecture = architecture_at(folder)
     model = build_skeleton(folder, DTYPES["float32"])
+    buffers, stored_names = dict(model.named_buffers()), model.state_dict().keys()
+    stored = {name: value for name, value in buffers.items() if value.is_floating_point() and name in stored_names}
+    tensors = {**dict(model.named_parameters(remove_duplicate=False)), **stored}
     return ModelLayout(
-        parameters={name: tuple(value.shape) for name, value in model.named_parameters(remove_duplicate=False)},
-        buffers=tuple(name for name, _ in model.named_buffers()),
+        parameters={name: tuple(value.shape) for name, value in tensors.items()},
+        buffers=tuple(name for name in buffers if name not in stored),
         tied=dict(model.all_tied_weights_keys),
         prefix=f"{architecture.prefix}.",
-        renamed=architecture.renamed,
+        renamed=architecture.published_names,
+        is_part=is_part,
+        unread=_unread_patterns(model) if is_part else (),
     )
+
+
+def _unread_patterns(model: "PreTrainedModel") -> tuple[str, ...]:
+    """Return patterns of the tensors that the library skips when it loads a checkpoint of a model."""
+    found = (getattr(module, "_keys_to_ignore_on_load_unexpected", None) or () for module in model.modules())
+    return tuple(sorted({pattern for patterns in found for pattern in patterns}))
 
 
 def check_imported(folder: Path) -> None:
@@ -66,7 +85,15 @@ def check_imported(folder: Path) -> None:
         check_shape(files.shape(source), tuple(parameter.shape), source)
 
 
-COPIED_PATTERNS = ("generation_config.json", "LICEN[CS]E*", "COPYING*", "NOTICE*", "USE_POLICY*", "README.md")
+COPIED_PATTERNS = (
+    "generation_config.json",
+    "chat_template.jinja",
+    "LICEN[CS]E*",
+    "COPYING*",
+    "NOTICE*",
+    "USE_POLICY*",
+    "README.md",
+)
 """Files of a source that are copied, in addition to config, tokenizer and weights."""
 HASHED_FILES = ("config.json", *TOKENIZER_FILES)
 """Files of a source that determine the result, in addition to the weights."""
@@ -112,45 +139,32 @@ def import_model(
             if finished is not None:
                 return ImportedModel(target, finished, None)
             with staging_folder(target) as staging, errors_about(folder, in_place_of=staging.path):
-                _write_config(folder, staging.path, weight_format, dtype=dtype)
-                refuse_quantised(staging.path)
+                _write_config(folder, staging.path, weight_format)
+                refuse_quantised(read_json_object(staging.path / "config.json"))
+                part_of = write_text_config(staging.path)
+                if dtype is not None:
+                    _set_dtype(staging.path, dtype)
                 _copy_files(folder, staging.path)
                 write_tokenizer(folder, staging.path, report)
-                progress = progress or _progress_lines(report)
-                result = _write_weights(
-                    folder, staging, weight_format, files=files, dtype=dtype, report=report, progress=progress
+                job = ChildJob(
+                    source=str(folder.absolute()),
+                    weight_format=weight_format,
+                    hashed_files=files,
+                    target=str(staging.path),
+                    dtype=dtype,
+                    layout=model_layout(staging.path, is_part=part_of is not None),
                 )
-                record = _record(source, weight_format, result, dtype=dtype, origin=origin)
+                progress = progress or _progress_lines(report)
+                result = run_child(job, lock=staging.lock, report=report, progress=progress)
+                if part_of is not None:
+                    _set_tied(staging.path, is_tied=bool(result.shared))
+                check_imported(staging.path)
+                record = replace(_record(source, job, result, origin=origin), part_of=part_of)
                 record.write(staging.path)
     except OSError as err:
         path, reason = str(err.filename or out), err.strerror or str(err)
         raise ModelError("the import cannot be written", path=path, reason=reason) from err
     return ImportedModel(target, record, result)
-
-
-def _write_weights(
-    source: Path,
-    staging: Staging,
-    weight_format: str,
-    *,
-    files: tuple[str, ...],
-    dtype: DtypeName | None,
-    report: Report,
-    progress: Progress,
-) -> ChildResult:
-    """Convert or link the weights of a source, for the config that the target has already, and check the result."""
-
-    job = ChildJob(
-        source=str(source.absolute()),
-        weight_format=weight_format,
-        hashed_files=files,
-        target=str(staging.path),
-        dtype=dtype,
-        layout=model_layout(staging.path),
-    )
-    result = run_child(job, lock=staging.lock, report=report, progress=progress)
-    check_imported(staging.path)
-    return result
 
 
 def _finished(
@@ -186,18 +200,28 @@ def _is_same(file: SourceFile | None, path: Path) -> bool:
     return file.sha256 == file_sha256(path)
 
 
-def _write_config(source: Path, target: Path, weight_format: str, *, dtype: DtypeName | None) -> None:
-    """Write config.json: that of the source, with the dtype that the weights will have."""
+def _write_config(source: Path, target: Path, weight_format: str) -> None:
+    """Write config.json: that of the source."""
     prepare = WEIGHT_FORMATS[weight_format].prepare
     if prepare is not None:
         prepare(source, target)
     else:
         read_json_object(source / "config.json")
         shutil.copyfile(source / "config.json", target / "config.json")
-    if dtype is not None:
-        config = dict(read_json_object(target / "config.json"))
-        config["torch_dtype" if "torch_dtype" in config else "dtype"] = dtype
-        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _set_dtype(target: Path, dtype: DtypeName) -> None:
+    """Write the dtype that the weights will have to config.json."""
+    config = dict(read_json_object(target / "config.json"))
+    config["torch_dtype" if "torch_dtype" in config else "dtype"] = dtype
+    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _set_tied(target: Path, *, is_tied: bool) -> None:
+    """Write to config.json whether the head is that of the embedding, as the weights are stored."""
+    config = dict(read_json_object(target / "config.json"))
+    config["tie_word_embeddings"] = is_tied
+    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy_files(source: Path, target: Path) -> None:
@@ -207,21 +231,20 @@ def _copy_files(source: Path, target: Path) -> None:
                 shutil.copyfile(path, target / path.name)
 
 
-def _record(
-    source: Path, weight_format: str, result: ChildResult, *, dtype: DtypeName | None, origin: Origin | None
-) -> ImportRecord:
+def _record(source: Path, job: ChildJob, result: ChildResult, *, origin: Origin | None) -> ImportRecord:
     return ImportRecord(
         mlprune=__version__,
         torch=result.torch,
-        weight_format=weight_format,
+        weight_format=job.weight_format,
         source=source.resolve().name if origin is None else origin.hub_id,
         origin=origin,
-        dtype=dtype,
+        dtype=job.dtype,
         files={name: SourceFile(sha256, result.n_bytes[name]) for name, sha256 in result.sha256.items()},
         dropped=result.dropped,
         renamed=result.renamed,
         shared=result.shared,
         quantization=result.quantization,
+        left_out=result.left_out,
     )
 
 

@@ -1,7 +1,14 @@
-"""Names of tensors: from those of a published checkpoint to those of the model."""
+"""Names of tensors: from those of a published checkpoint to those of the model.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+The tensors of the text part of a multimodal checkpoint have other names than those of the same model alone: the names
+of the base model follow a prefix, such as `language_model.model.` or `model.language_model.`, and the head is above the
+base model or next to it. The prefix is the one under which the shapes of the model are found.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlprune.errors import ModelError
@@ -25,6 +32,10 @@ class ModelLayout:
     """Start of names that some checkpoints omit, with its dot."""
     renamed: tuple[tuple[str, str], ...]
     """(name in the model, name in published checkpoints)."""
+    is_part: bool = False
+    """Whether the checkpoint is of a larger model, of which this one is a part."""
+    unread: tuple[str, ...] = ()
+    """Regular expressions of tensors that checkpoints may have and the model does not read."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,8 @@ class TensorPlan:
     """(parameter, parameter that it is tied to), if the source has values for both."""
     shared: Mapping[str, str]
     """Parameter that is not written -> the parameter that has its values."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Other part of a larger model -> number of its tensors."""
 
     def written_spec(self, name: str) -> TensorSpec:
         """Return the tensor of the source for a parameter that is written."""
@@ -63,10 +76,13 @@ def plan_tensors(specs: Sequence[TensorSpec], layout: ModelLayout, *, where: Pat
     Raises:
         ModelError: a tensor is unknown, missing, occurs twice, has the wrong shape or is not of a float type.
     """
-    assigned, dropped = _assign(specs, layout, where)
+    part_names = _part_names(specs, layout, where) if layout.is_part else {spec.name: spec.name for spec in specs}
+    part_specs = [spec for spec in specs if spec.name in part_names]
+    assigned, dropped = _assign(part_specs, part_names, layout, where)
     for name, spec in assigned.items():
         _check(name, spec, layout, where=where)
-    plan = _with_ties(TensorPlan(tuple(assigned.items()), tuple(dropped), (), {}), layout)
+    left_out = _count_parts([spec.name for spec in specs if spec.name not in part_names], part_names)
+    plan = _with_ties(TensorPlan(tuple(assigned.items()), tuple(dropped), (), {}, left_out), layout)
     written = dict(plan.written)
     missing = [name for name in layout.parameters if name not in written and plan.shared.get(name) not in written]
     if missing:
@@ -92,15 +108,24 @@ def _with_ties(plan: TensorPlan, layout: ModelLayout) -> TensorPlan:
     return replace(plan, stored_twice=tuple(stored_twice))
 
 
-def _assign(specs: Sequence[TensorSpec], layout: ModelLayout, where: Path) -> tuple[dict[str, TensorSpec], list[str]]:
+def _assign(
+    specs: Sequence[TensorSpec], published: Mapping[str, str], layout: ModelLayout, where: Path
+) -> tuple[dict[str, TensorSpec], list[str]]:
+    """Return parameter -> tensor, and the tensors that are not read.
+
+    Args:
+        published: name in the source -> name in a checkpoint of the model alone.
+    """
     assigned: dict[str, TensorSpec] = {}
     dropped: list[str] = []
     unexpected: list[str] = []
     for spec in specs:
-        name = model_name(spec.name, layout)
+        alone = published[spec.name]
+        name = model_name(alone, layout)
         if name is None:
-            is_buffer = is_obsolete_buffer(spec.name) or _is_buffer(spec.name, layout)
-            (dropped if is_buffer else unexpected).append(spec.name)
+            is_buffer = is_obsolete_buffer(alone) or _is_buffer(alone, layout)
+            is_unread = is_buffer or any(re.search(pattern, alone) for pattern in layout.unread)
+            (dropped if is_unread else unexpected).append(spec.name)
         elif name in assigned:
             message = "two tensors of the source are the same parameter of the model"
             raise ModelError(message, path=str(where), parameter=name, got=[assigned[name].name, spec.name])
@@ -145,3 +170,67 @@ def _check(name: str, spec: TensorSpec, layout: ModelLayout, *, where: Path) -> 
 
 def _listed(names: Sequence[str]) -> dict[str, object]:
     return {"tensors": list(names[:MAX_LISTED]), "n_tensors": len(names)}
+
+
+def _part_names(specs: Sequence[TensorSpec], layout: ModelLayout, where: Path) -> dict[str, str]:
+    """Return name in the source -> name in a checkpoint of the model alone, for all tensors of the model.
+
+    Raises:
+        ModelError: the source has no tensors of the model, or several sets of them.
+    """
+    base = {name[len(layout.prefix) :]: name for name in layout.parameters if name.startswith(layout.prefix)}
+    prefix = _base_prefix(specs, {name: layout.parameters[full] for name, full in base.items()}, where)
+    modules = {name.partition(".")[0] for name in base}
+    names = {
+        spec.name: layout.prefix + spec.name.removeprefix(prefix)
+        for spec in specs
+        if spec.name.startswith(prefix) and spec.name.removeprefix(prefix).partition(".")[0] in modules
+    }
+    stored = {spec.name for spec in specs}
+    for name in layout.parameters.keys() - set(base.values()):
+        above = next((start for start in _paths_above(prefix) if start + name in stored), None)
+        if above is not None:
+            names[above + name] = name
+    return names
+
+
+def _base_prefix(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]], where: Path) -> str:
+    """Return the prefix under which a source has the most tensors of a base model, first by shape, then by name.
+
+    Args:
+        shapes: parameter, relative to the base model -> shape.
+    Raises:
+        ModelError: no tensor of the source has such a name, or several prefixes fit equally.
+    """
+    with_shape: Counter[str] = Counter()
+    with_name: Counter[str] = Counter()
+    for spec in specs:
+        for begin in (0, *(match.end() for match in re.finditer(r"\.", spec.name))):
+            prefix, name = spec.name[:begin], spec.name[begin:]
+            if name in shapes:
+                with_name[prefix] += 1
+                with_shape[prefix] += spec.shape == shapes[name]
+    most = max(((with_shape[prefix], number) for prefix, number in with_name.items()), default=None)
+    prefixes = [prefix for prefix, number in with_name.items() if (with_shape[prefix], number) == most]
+    if len(prefixes) != 1:
+        message = "the source has several text models" if prefixes else "the source has no tensors of the text model"
+        expected = next(iter(shapes))
+        raise ModelError(message, path=str(where), expected=f"one tensor {expected}", got=sorted(prefixes))
+    return prefixes[0]
+
+
+def _paths_above(prefix: str) -> Iterator[str]:
+    """Yield a prefix and the shorter ones that end before one of its modules; the empty one is the last."""
+    modules = prefix.split(".")[:-1]
+    for n_modules in range(len(modules), -1, -1):
+        yield "".join(f"{module}." for module in modules[:n_modules])
+
+
+def _count_parts(left_out: Sequence[str], read: Iterable[str]) -> dict[str, int]:
+    """Return part -> number of tensors that are left out. A part is a largest module without a tensor that is read."""
+    with_read = {name[: match.start()] for name in read for match in re.finditer(r"\.", name)}
+    counts: Counter[str] = Counter()
+    for name in left_out:
+        ends = [*(match.start() for match in re.finditer(r"\.", name)), len(name)]
+        counts[next(name[:end] for end in ends if name[:end] not in with_read)] += 1
+    return dict(sorted(counts.items()))

@@ -1,1 +1,1 @@
-"""Running base models: families, loading, placement, observation, masking, scoring and greedy decoding."""
+"""Running base models: architectures, loading, placement, observation, masking, scoring and greedy decoding."""

@@ -7,11 +7,13 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, statistics_context
 from mlprune.models.architecture.architecture import BlockArchitecture
-from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
+from mlprune.models.experts import routed_rows
+from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums, submit_routed_sums
 from mlprune.numeric.activations.statistics import CountedTokens
 
 
@@ -117,22 +119,43 @@ class InputSums:
             StatisticsError: a counted activation on the CPU is not finite; the input is named.
             BlockStop: all inputs were observed, and the rest of the block is not needed.
         """
-        inputs = inputs.reshape(*self._counted.mask.shape, -1)
+        rows = routed_rows()
         with statistics_context(input=name):
-            self._sums[name] = submit_demonstration_sums(inputs, self._counted)
+            if rows is None:
+                inputs = inputs.reshape(*self._counted.mask.shape, -1)
+                self._sums[name] = submit_demonstration_sums(inputs, self._counted)
+            else:
+                self._sums[name] = submit_routed_sums(inputs, rows, self._counted)
         if self._keeps_tokens:
-            self.tokens[name] = self._counted.rows_of(inputs)
+            of_rows = self._counted.rows_of(inputs) if rows is None else self._counted.routed_rows_of(inputs, rows)
+            self.tokens[name] = of_rows
         if self._stops and len(self._sums) == len(self._block.input_names):
             raise BlockStop
 
     def sums(self) -> dict[str, Tensor]:
         """Return input -> [b, in] float32 on the input's device, in the block's order; unchecked on an accelerator.
 
+        Sums of an expert that got no token are zero.
+
         Raises:
             ModelError: the block did not run a layer.
         """
+        self._add_unused_experts()
         check_run(self._block.input_names, self._sums)
         return {name: self._sums[name] for name in self._block.input_names}
+
+    def _add_unused_experts(self) -> None:
+        experts = self._block.experts
+        if experts is None:
+            return
+        for position in range(2):
+            names = [experts.layers(expert)[position] for expert in range(experts.n_experts)]
+            used = next((self._sums[name] for name in names if name in self._sums), None)
+            unused = [name for name in names if name not in self._sums]
+            if used is not None:
+                self._sums |= {name: torch.zeros_like(used) for name in unused}
+                empty = [used.new_empty(0, used.shape[1]) for _ in range(used.shape[0])]
+                self.tokens |= dict.fromkeys(unused, empty) if self._keeps_tokens else {}
 
 
 def check_run(expected: Iterable[str], observed: Container[str]) -> None:

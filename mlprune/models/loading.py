@@ -33,6 +33,7 @@ from mlprune.models.checkpoint.content_hashes import (
 )
 from mlprune.models.checkpoint.tensor_hashes import scan_weights
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
+from mlprune.models.model_layers import ModelLayer, model_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -134,6 +135,7 @@ def _comparable(text: str) -> str:
 
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+CHAT_TEMPLATE = "chat_template.jinja"
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
 MAX_LISTED = 5
@@ -159,6 +161,8 @@ class ModelInfo:
     """
     content: Mapping[str, str]
     """File name -> SHA-256 of config, tokenizer and weight files."""
+    layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in blocks, pruned or not."""
 
 
 def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
@@ -175,7 +179,7 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
         got = "a file" if folder.exists() else "nothing"
         raise ModelError("the model path is not a folder", path=path_or_hub_id, expected="a model folder", got=got)
     try:
-        files = [*SMALL_FILES, *WEIGHT_PATTERNS]
+        files = [*SMALL_FILES, CHAT_TEMPLATE, *WEIGHT_PATTERNS]
         folder = snapshot(path_or_hub_id, kind="model", revision=revision, files=files, logs_size=True)
         if not any((folder / name).exists() for name in (weight_files.SINGLE_FILE, weight_files.INDEX_FILE)):
             raise _without_safetensors(path_or_hub_id, revision, commit=folder.name)
@@ -254,47 +258,42 @@ def inspect_model(path: Path) -> ModelInfo:
         ModelError: the folder is not a model that can be read or pruned, it is quantised, or a tensor is missing, has
             another shape than the config requires or is not finite.
     """
-    return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspect(path)))
+    metadata = cached_metadata(path, "model", lambda: _inspect(path))
+    return ModelInfo(**{**metadata, "path": path, "layers": tuple(ModelLayer(*row) for row in metadata["layers"])})
 
 
 def _inspect(path: Path) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
-    from mlprune.models.meta_model import blocks_of, build_skeleton  # noqa: PLC0415 - imports transformers
+    from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
-    refuse_quantised(path)
     architecture = weight_files.architecture_at(path)
     files = weight_files.WeightFiles(path, architecture)
     model = build_skeleton(path, weight_files.DTYPES["float32"])
-    blocks = blocks_of(model, architecture)
-    tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
-    _check_all_read(files, tensors, model=model, path=path)
+    tensors = checked_tensors(path, model, files)
     hashes = scan_weights(path, {**dict.fromkeys(files.file_names, ()), **tensors})
     config = model.config
-    layers = [
-        module.get_submodule(layer) for block, module in enumerate(blocks) for layer in architecture.block(block).layers
-    ]
+    layers = model_layers(model, architecture)
     return {
         "family": architecture.name,
-        "n_blocks": len(blocks),
+        "n_blocks": architecture.n_blocks,
         "hidden_size": int(config.hidden_size),
-        "n_prunable": sum(layer.get_parameter("weight").numel() for layer in layers),
-        "max_positions": _max_positions(config),
+        "n_prunable": sum(layer.n_weights for layer in layers if layer.is_pruned),
+        "max_positions": longest_text(config),
         "content": content_hashes(path, files.file_names, known=hashes),
+        "layers": [list(layer) for layer in layers],
     }
 
 
-def refuse_quantised(path: Path) -> None:
-    """Refuse a model whose config says that its weights are quantised.
+def checked_tensors(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, list[str]]:
+    """Check the names and shapes of the tensors in weight files against a model; only headers are read.
 
+    Returns: file -> the tensors in it that the model reads, sorted.
     Raises:
-        ModelError: they are.
+        ModelError: a tensor is missing, has another shape than the config requires, or stays unread.
     """
-    quantisation = weight_files.read_json_object(path / "config.json").get("quantization_config")
-    if quantisation:
-        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation
-        message = "the model is quantised; use the original model"
-        context = {"path": str(path / "config.json"), "expected": "no quantization_config", "got": method}
-        raise ModelError(message, context)
+    tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
+    _check_all_read(files, tensors, model=model, path=path)
+    return tensors
 
 
 def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, set[str]]:
@@ -311,14 +310,13 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.
         source = source_of(name, model, files)
         if not files.has(source):
             raise ModelError("the weights lack a tensor", path=str(path), expected=name)
-        places = files.locate_all(source)
+        parts = files.parts(source)
         got, expected = files.shape(source), tuple(parameter.shape)
         if got != expected:
-            file, stored = places[0]
-            context = {"path": str(path / file), "tensor": stored, "expected": expected, "got": got}
+            context = {"path": str(path / parts[0].file), "tensor": parts[0].name, "expected": expected, "got": got}
             raise ModelError("a tensor does not fit the config", context)
-        for file, stored in places:
-            tensors.setdefault(file, set()).add(stored)
+        for part in parts:
+            tensors.setdefault(part.file, set()).add(part.name)
     return tensors
 
 
@@ -347,7 +345,8 @@ def _check_all_read(
         raise ModelError(message, context, next="use the config.json that was published with these weights")
 
 
-def _max_positions(config: Any) -> int | None:
+def longest_text(config: Any) -> int | None:
+    """Return the longest text of a model's config, in tokens; see `ModelInfo.max_positions`."""
     longest: int | None = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
     if longest is not None and rope.get("rope_type") == "longrope":

@@ -126,7 +126,7 @@ class ScoringBatch:
     """
 
     prefix_ids: Tensor
-    """[p, lp] int64, lp >= 1, padded on the left."""
+    """[p, lp] int64, lp >= 1, padded on the left; on the right if no prefix has a continuation."""
     prefix_mask: Tensor
     """[p, lp] bool, True at tokens."""
     groups: tuple[Continuations, ...]

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError, reason_of
@@ -25,6 +25,7 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
+from mlprune.models.experts import split_experts
 from mlprune.vocabulary import DtypeName
 
 
@@ -92,7 +93,9 @@ class MetaModel:
         self.dtype: DtypeName = dtype
         self.model = build_skeleton(path, DTYPES[dtype])
         self.model.eval()
-        _share_tied(self.model, WeightFiles(path, self.architecture))
+        files = WeightFiles(path, self.architecture)
+        _share_tied(self.model, files)
+        _read_stored_buffers(self.model, files)
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
@@ -157,13 +160,24 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         require_buildable(stated)
         check_rope_types(stated)
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-        chosen_here = {"attn_implementation": None, "experts_implementation": None}
-        with init_empty_weights(include_buffers=False), no_init_weights():
-            return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+        return skeleton_of(config, dtype)
     except ModelError:
         raise
     except Exception as err:  # a wrong config can raise anything in the model's code
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
+
+
+def skeleton_of(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """Build the model of a config as `build_skeleton` does.
+
+    Raises:
+        Exception: any error of the model's code.
+    """
+    chosen_here = {"attn_implementation": None, "experts_implementation": None}
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+    split_experts(model)
+    return model
 
 
 def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:
@@ -191,6 +205,15 @@ def _share_tied(model: PreTrainedModel, files: WeightFiles) -> None:
         source = source_of(name, model, files)
         if source != name:
             _set_parameter(model, name, parameters[source])
+
+
+def _read_stored_buffers(model: nn.Module, files: WeightFiles) -> None:
+    """Read the buffers that are weights and not computed, such as the scalar of each block of Gemma 4."""
+    weights = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in weights and files.has(name):
+            check_shape(files.shape(name), tuple(buffer.shape), name)
+            buffer.copy_(files.copy(name, buffer.dtype))
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:

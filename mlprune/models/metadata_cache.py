@@ -115,7 +115,7 @@ def _is_settled(state: _State) -> bool:
 
 @cache
 def _code_hash() -> str:
-    """Return the SHA-256 over the sources of this package, with the family records, and the versions of libraries."""
+    """Return the SHA-256 over the sources of this package and the versions of libraries."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
     sources = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -13,7 +13,7 @@ from mlprune.descriptions import NeuronSelection
 from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, AgainstConfig, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values
-from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName
+from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName, full_dtype
 
 Value = TypeVar("Value")
 
@@ -134,7 +134,7 @@ class BaselineFields(Model):
     """model: a local Hugging Face folder, or a hub id."""
     revision: str = "main"
     """model: branch, tag or commit of a hub id."""
-    dtype: DtypeName | None = None
+    dtype: Annotated[DtypeName | None, BeforeValidator(full_dtype)] = None
     """model: dtype in which it computes (that of the recipe's model)."""
     demonstrations: str | None = None
     """lrp2: name of sets of one language each, including English, whose mean hidden states are used."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import AspectName
@@ -36,6 +36,30 @@ def _check_not_dense(name: str) -> str:
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
 """Name of an entry that makes variants."""
+
+
+class ChatConfig(Model):
+    """The chat that texts become, in the model's own chat template. `chat: true` is a chat without a system text."""
+
+    system: Annotated[str, Field(pattern=r"\S", title="text")] | None = None
+    """System text before the first turn (none)."""
+
+
+def _as_chat(value: object) -> object:
+    """Return a mapping for true, and None for false.
+
+    Raises:
+        ValueError: the value is something else than a truth value or a mapping.
+    """
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is not None and not isinstance(value, dict | ChatConfig):
+        raise ValueError(f"expected true, false or a mapping with the key system, got {value!r}")
+    return value
+
+
+ChatKey = Annotated[ChatConfig | None, BeforeValidator(_as_chat)]
+"""Type of the key `chat`."""
 
 
 class AgainstConfig(Model):

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import Name, Seed
+from mlprune.recipe.base import ChatKey, Name, Seed
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, unknown_name
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName, full_dtype
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -21,7 +21,7 @@ DEFAULT_PROMPT = "{endonym}:"
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _SHARES = "`equal`, `proportional`, or a mapping of parts to numbers above 0"
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
-_ANY_TEXT = frozenset(("template", "token_budget", "activations", "shots", "max_tokens", "longer"))
+_ANY_TEXT = frozenset(("template", "token_budget", "activations", "shots", "max_tokens", "longer", "chat"))
 
 
 def _as_shares(value: object) -> object:
@@ -83,7 +83,7 @@ class ActivationsConfig(Model):
     """Only these inputs, each named after the first layer that reads it (all)."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """Only the first N demonstrations, at most those of the set (all)."""
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Annotated[Literal["float32", "float16"], BeforeValidator(full_dtype)] = "float32"
     """Dtype of the stored numbers."""
 
 
@@ -139,6 +139,10 @@ class DemonstrationConfig(Model):
     template: Annotated[str, Field(min_length=1)] | None = None
     """Format of one side of a shot, with `{language}`, `{endonym}`, `{text}` and `{end}`
     (`{language}: {text}{end}`; text, task and generated: `{text}{end}`)."""
+    chat: ChatKey = None
+    """Write each shot as a turn of the user and one of the assistant in the model's chat template, optionally with a
+    system text, as in `{system: Translate.}`. The user's turn is the source side, the prompt of a generated text, or
+    the words before the answer or before `{text}`."""
     prompt: str | None = None
     """generated: text that the model continues, with `{language}` and `{endonym}`; empty: the start token alone
     (`{endonym}:`)."""
@@ -198,6 +202,8 @@ class DemonstrationConfig(Model):
             raise ValueError(f"a generated demonstration is one text: leave shots out, got {self.shots}")
         if self.longer == "skip" and not self.paired:
             raise ValueError("longer: skip needs paired: true, because other pairs depend on all of them")
+        if self.chat is not None and self.longer == "truncate_left":
+            raise ValueError("longer: truncate_left would cut the first turns of a chat off: use skip or refuse")
         if self.samples is not None and self.token_budget is not None:
             raise ValueError("samples and token_budget both set the size: use one of them")
         return self

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from mlprune.descriptions import TemplateTask
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import MOST_ITEMS, Seed
+from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
@@ -95,6 +95,9 @@ class EvaluationConfig(Model):
     longer: LongerName = "refuse"
     """What happens to an item with a text or prompt that is longer than the model: the recipe is refused (`refuse`),
     the item is left out (`skip`), or the start of its texts is cut off (`truncate_left`)."""
+    chat: ChatKey = None
+    """Ask in the model's chat template, optionally with a system text, as in `{system: Translate.}`: the context is the
+    user's turn, and what is scored or generated is the assistant's; shots are earlier turns."""
     variants: tuple[str, ...] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 
@@ -143,9 +146,17 @@ class EvaluationConfig(Model):
         return self
 
     @model_validator(mode="after")
+    def _chat_fits_length(self) -> "EvaluationConfig":
+        if self.chat is not None and self.longer == "truncate_left":
+            raise ValueError("longer: truncate_left would cut the first turns of a chat off: use skip or refuse")
+        return self
+
+    @model_validator(mode="after")
     def _profile_fits_task(self) -> "EvaluationConfig":
         if "paper" not in self.profile:
             return self
+        if self.chat is not None:
+            raise ValueError("profile paper does not apply to chat: the published code does not have it")
         if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads == "sentences":
             raise ValueError(f"profile paper does not apply to task {self.task}: the published code does not have it")
         if self.rule != ("mean",):

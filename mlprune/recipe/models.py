@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlprune.descriptions import HubSet, TemplateTask
 from mlprune.errors import repeated
@@ -19,7 +19,7 @@ from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
 from mlprune.recipe.searches.search_checks import check_searches, check_sensitivity
 from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model, unknown_name
-from mlprune.vocabulary import DeviceName, DtypeName
+from mlprune.vocabulary import DeviceName, DtypeName, full_dtype
 
 Auto = Literal["auto"]
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
@@ -94,9 +94,9 @@ class BaseModelFields(Model):
     """A local Hugging Face folder, or the id of a model on the hub."""
     revision: str = "main"
     """Branch, tag or commit of a hub id; resolved to a commit before ids are computed."""
-    dtype: Literal[DtypeName, "auto"] = "auto"
-    """Dtype in which the model computes; statistics are float32 or wider in any case. `auto`: bfloat16 on accelerators
-    that have it, otherwise float32, whatever the dtype of the checkpoint."""
+    dtype: Annotated[Literal[DtypeName, "auto"], BeforeValidator(full_dtype)] = "auto"
+    """Dtype in which the model computes; `fp32`, `bf16` and `fp16` are short names. Statistics are float32 or wider in
+    any case. `auto`: bfloat16 on accelerators that have it, otherwise float32, whatever the dtype of the checkpoint."""
 
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from mlprune.corpus.chat import Chat, inspect_chat
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.corpus.text_files import listed_names
@@ -20,8 +21,11 @@ from mlprune.hashing import digest
 from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
-from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, resolve_model
+from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, load_tokenizer, resolve_model
+from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.model_layers import ModelLayer
 from mlprune.recipe import CorpusConfig, Recipe
+from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
@@ -182,6 +186,8 @@ class OpenedModel:
     base: Identity
     row: JsonObject
     """Its catalog row."""
+    layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in its blocks."""
     content: Mapping[str, str]
     """File -> SHA-256."""
 
@@ -194,6 +200,8 @@ class Inputs:
     base: Identity
     base_row: JsonObject
     """The base model's catalog row."""
+    base_layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in the base model's blocks."""
     tokenizer_content: str
     """SHA-256 of the tokenizer's files."""
     corpus_ref: CorpusConfig
@@ -220,7 +228,7 @@ def open_inputs(recipe: Recipe) -> Inputs:
     opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=dtype, device=device)
     _check_lengths(recipe, opened.ref)
     tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
-    return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
+    return Inputs(opened.ref, opened.base, opened.row, opened.layers, digest(tokenizer_files), corpus_ref(recipe))
 
 
 def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, device: DeviceName) -> OpenedModel:
@@ -254,7 +262,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, de
         device=device,
         tf32=recipe.compute.tf32 and device == "cuda",
     )
-    return OpenedModel(ref, base, row, info.content)
+    return OpenedModel(ref, base, row, info.layers, info.content)
 
 
 def _import_columns(folder: Path) -> JsonObject:
@@ -300,6 +308,20 @@ def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> Cor
     if needs_split and not corpus.split:
         raise CorpusError("the text has no splits", path=str(path), key="split", expected="no split", got=split)
     return ref.model_copy(update={"split": corpus.split or None})
+
+
+def planned_chat(model: ModelRef, config: ChatConfig | None) -> Chat | None:
+    """Describe the chat of an entry, if it has one, and check the chat template of the model; the result is cached.
+
+    Raises:
+        ModelError: the model has no chat template, or it refuses a turn or the system text.
+    """
+    if config is None:
+        return None
+    system, folder = config.system and config.system.strip(), Path(model.path)
+    name = f"chat {digest(system)}"
+    described = cached_metadata(folder, name, lambda: inspect_chat(load_tokenizer(folder), system).parameters)
+    return Chat(**described)
 
 
 def _check_lengths(recipe: Recipe, model: ModelRef) -> None:

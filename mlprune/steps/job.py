@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from mlprune.json_values import JsonObject, JsonValue, as_list, as_str
 from mlprune.models.chain import Chain
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Parents, Record, identity
@@ -176,6 +177,11 @@ class ModelRef:
     """Kind of device that computes."""
     tf32: bool = False
     """Whether float32 products on accelerators may round their factors to TF32."""
+
+    @property
+    def runs_whole_texts(self) -> bool:
+        """Whether texts cannot share prefixes; see `Architecture.runs_whole_texts`."""
+        return architecture_at(self.path).runs_whole_texts
 
 
 def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from mlprune.corpus.chat import Chat, split_answer
 from mlprune.corpus.demonstrations import (
     Demonstration,
     Side,
@@ -79,6 +80,8 @@ class SetSpec:
     """Whether the sides of a shot are translations of each other."""
     longer: LongerDemonstration = "truncate_right"
     """What happens to a demonstration of more than `max_tokens`."""
+    chat: Chat | None = None
+    """The chat that a demonstration becomes, if it does."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -115,6 +118,7 @@ class SetSpec:
             **({} if self.paired else {"paired": False}),
             **({} if self.longer == "truncate_right" else {"longer": self.longer}),
             **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
+            **({} if self.chat is None else {"chat": self.chat.parameters}),
         }
 
 
@@ -179,9 +183,40 @@ def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> S
     return lambda number, end: fill_template(template, texts[number], language=language, end=end)
 
 
+def _sides(
+    spec: SetSpec, texts: Mapping[int, str], *, language: str | None, starts: Mapping[int, int] | None = None
+) -> tuple[Side, ...]:
+    """The sides of every shot that are made of one text: the text, or, in a chat without pairs, two turns.
+
+    The user's turn is what the template has before the text, and the text up to the answer.
+
+    Args:
+        starts: number of a text -> index of the first character of the answer; 0 if left out.
+    Raises:
+        CorpusError: the template is wrong, or has nothing before an answer that begins its text.
+    """
+    if spec.chat is None or spec.kind == "translation":
+        return (_side(spec, texts, language=language),)
+    mark = "\0"
+    filled = fill_template(spec.template or DEFAULT_TEMPLATES[spec.kind], mark, language=language, end="")
+    before, _, after = filled.partition(mark)
+
+    def turns(number: int) -> tuple[str, str]:
+        written = before + texts[number] + after.replace(mark, texts[number])
+        return split_answer(written, len(before) + (starts or {}).get(number, 0))
+
+    for number in () if before.strip() else texts:
+        if not turns(number)[0]:
+            expected = "words before {text} in the template, or before the answer of an item"
+            message = "the user's turn of a chat has no text"
+            raise CorpusError(message, line=number + 1, expected=expected, got=texts[number][:80])
+    return (lambda number, _: turns(number)[0], lambda number, _: turns(number)[1])
+
+
 def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> SourceTexts:
     """The lines of the corpus."""
-    sides = [_side(spec, dict(enumerate(corpus.lines(language))), language=language) for language in spec.languages]
+    lines = {language: dict(enumerate(corpus.lines(language))) for language in spec.languages}
+    sides = [side for language, texts in lines.items() for side in _sides(spec, texts, language=language)]
     n_lines = len(corpus.lines(spec.languages[0]))
     contents = {language: corpus.content(language) for language in spec.languages}
     return SourceTexts("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
@@ -205,20 +240,24 @@ def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "docu
     Raises:
         CorpusError: the template is wrong.
     """
-    side = _side(spec, dict(enumerate(documents)), language=spec.source)
+    prompt = spec.prompt if spec.chat and spec.prompt else ""  # the user's turn of a chat that the model continued
+    texts = {number: prompt + document for number, document in enumerate(documents)}
+    sides = _sides(spec, texts, language=spec.source, starts=dict.fromkeys(texts, len(prompt)))
 
     def contents(numbers: Sequence[int]) -> Mapping[str, str]:
         return {"text": digest({str(number): documents[number] for number in numbers})}
 
-    return SourceTexts(unit, {number: number for number in range(len(documents))}, (side,), contents)
+    return SourceTexts(unit, {number: number for number in range(len(documents))}, sides, contents)
 
 
 def _task(spec: SetSpec) -> SourceTexts:
     """The items of an evaluation task, each with its right answer in the template of the task."""
     items, content, skipped = task_items(spec)
-    side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
+    texts = {line: item.texts[item.gold] for line, item in items.items()}
+    starts = {line: item.starts[item.gold] for line, item in items.items() if item.starts}
+    sides = _sides(spec, texts, language=spec.source, starts=starts)
     keys = {line: item.example_id for line, item in items.items()}
-    return SourceTexts("items", keys, (side,), lambda _: {"items": content}, tuple(skipped))
+    return SourceTexts("items", keys, sides, lambda _: {"items": content}, tuple(skipped))
 
 
 def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]:
@@ -284,6 +323,7 @@ class PlannedSet:
             "" if spec.paired else "unpaired",
             f"{spec.token_budget} tokens" if spec.token_budget else "",
             "own template" if spec.template else "",
+            "" if spec.chat is None else "chat with system text" if spec.chat.system else "chat",
             f"seed {spec.seed}" if spec.seed else "",
             "" if spec.longer == "truncate_right" else f"longer: {spec.longer}",
         )

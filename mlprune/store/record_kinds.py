@@ -26,7 +26,9 @@ class RecordKind:
 
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
-    "base_models": RecordKind(1, "base model", tables={"base_models": "base_model_id"}),
+    "base_models": RecordKind(
+        1, "base model", tables={"base_models": "base_model_id", "model_layers": "base_model_id"}
+    ),
     "generated_texts": RecordKind(
         1,
         "language, prompt, temperature and seed of texts that the dense model writes, for demonstrations `generated`",

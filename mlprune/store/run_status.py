@@ -4,8 +4,9 @@ If the process of a run is on this machine, it shows whether the run is alive. O
 live run renews. Clocks of other machines are trusted.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -114,6 +115,18 @@ class RunStatus:
         n_done = {name: step.n_done for name, step in self.steps.items()}
         spent_s = {name: step.spent_s for name, step in self.steps.items()}
         return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
+
+
+_ID = re.compile(r"\b[0-9a-f]{20}\b")
+
+
+def with_labels(text: str, label_of: Callable[[str], str | None]) -> str:
+    """Return a text with labels instead of ids of variants; ids of other things are shortened to six characters.
+
+    Args:
+        label_of: returns the label of a variant's id; None for other ids.
+    """
+    return _ID.sub(lambda match: label_of(match[0]) or match[0][:6], text)
 
 
 def _works(claims: Sequence[ClaimEntry]) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, CommandSource] = {
     "methods": CommandSource("methods:methods", "Show the methods of pruning, and which go together."),
     "check machine": CommandSource("doctor:doctor", "Say what this machine, Ray, a store and a recipe lack."),
     "check data": CommandSource("check_data:check", "Show the layout, languages and problems of published data."),
+    "check model": CommandSource("check_model:check", "Show what of a model can be pruned, before any work."),
     "check store": CommandSource("catalog:check", "Verify every record, artefact, key, view and value."),
     "check variant": CommandSource(
         "verify_variant:verify", "Rebuild a variant's masks and compare them with its record."
@@ -85,7 +86,7 @@ COMMANDS: Mapping[str, CommandSource] = {
 """Command as the user types it -> its source, in the order of `mlprune --help`."""
 
 GROUPS: Mapping[str, str] = {
-    "check": "Check this machine, data, a store or a variant.\n\nExample: mlprune check store --store runs/",
+    "check": "Check this machine, data, a model, a store or a variant.\n\nExample: mlprune check store --store runs/",
     "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",
 }
 """Group of commands -> its help text."""

@@ -1,5 +1,6 @@
 """Text of `mlprune plan`: jobs, device, and what the jobs need."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from mlprune.counted import counted
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hub import format_size
 from mlprune.languages import pair_languages
+from mlprune.models.model_layers import dense_groups
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.pending import RetiredFiles, find_retired
 from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
@@ -17,9 +19,10 @@ from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import corpus_ref, open_corpus
-from mlprune.steps.job import Job, block_flops
+from mlprune.steps.job import Job, ModelRef, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
+from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.tasks.evaluation import as_run, prepared_task, task_data
 from mlprune.store.retired import remake_command
@@ -93,6 +96,7 @@ def described_plan(
         *_longer_lines(pending),
         *_retired_lines(retired, store),
         _device_line(plan, needs.batch_tokens),
+        *_dense_lines(plan.model, plan.jobs),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
         *_few_texts_lines(plan.jobs),
@@ -161,6 +165,23 @@ def _longer_lines(pending: Sequence[Job]) -> list[str]:
 
 def _set_text(job: DemonstrateJob) -> str:
     return " ".join(filter(None, (job.spec.kind, "-".join(job.spec.languages))))
+
+
+def _dense_lines(model: ModelRef, jobs: Sequence[Job]) -> list[str]:
+    """One line about the parameters of two or more dimensions in blocks that stay dense, if there are any."""
+    of_model = (job for job in jobs if isinstance(job, DenseVariantJob) and job.base.id == model.base_model_id)
+    groups = dense_groups(layer for job in of_model for layer in job.layers)
+    if not groups:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for group in groups:
+        reasons.setdefault(group.reason, []).append(group.name)
+    listed = [f"{', '.join(names)} ({reason})" for reason, names in list(reasons.items())[:MAX_LISTED]]
+    n_weights = sum(group.n_weights for group in groups)
+    return [
+        f"stays dense: {n_weights:,} weights in blocks: {'; '.join(listed)}; "
+        f"details: mlprune check model {shlex.quote(model.path)}"
+    ]
 
 
 def _adoption_lines(n_adopted: int) -> list[str]:

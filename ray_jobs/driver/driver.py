@@ -19,6 +19,7 @@ from mlprune.plan.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.run_log_entries import SearchState
+from mlprune.store.run_status import with_labels
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.driver.progress import Progress
@@ -84,6 +85,8 @@ def fold(store: Store, *, publish: bool = False) -> bool:
 
 NextJobs = Callable[[Job], Sequence[Job]]
 """A finished job -> the jobs that its result makes possible, such as the next batch of a search."""
+LabelOf = Callable[[str], str | None]
+"""Id of a variant -> its label; None for other ids."""
 SearchStates = Callable[[], tuple[SearchState, ...]]
 """How far the searches of the run are."""
 POLL_INTERVAL_S = 1.0
@@ -98,6 +101,7 @@ class Driver:
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
         next_jobs: plans the jobs that follow from a result; they join the run.
         search_states: how far the searches are, for `mlprune status`.
+        label_of: names the variants in the texts of claims, for `mlprune status`.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Driver:
         round_: int = 0,
         next_jobs: NextJobs = lambda _: (),
         search_states: SearchStates = lambda: (),
+        label_of: LabelOf = lambda _: None,
     ) -> None:
         self._store = store
         self._log = RunLog(store, run_id, metrics=metrics, round_=round_)
@@ -121,6 +126,7 @@ class Driver:
         self._claims = claims
         self._next_jobs = next_jobs
         self._search_states = search_states
+        self._label_of = label_of
         self._has_logged_wait = False
         self._catalog = CatalogSync(store)
 
@@ -202,7 +208,7 @@ class Driver:
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has claimed the job and not done it; if no run has, claim it."""
         key = job.makes[-1]
-        if self._claims is None or self._claims.take(key, work=_claim_text(job)):
+        if self._claims is None or self._claims.take(key, work=_claim_text(job, self._label_of)):
             return False
         return key not in state.claimed_elsewhere or not self._is_done_elsewhere(state, job)
 
@@ -296,7 +302,7 @@ class Driver:
         )
 
 
-def _claim_text(job: Job) -> str:
+def _claim_text(job: Job, label_of: LabelOf) -> str:
     """Return what a job does, in at most 160 characters: the end, which names the variant, is kept."""
-    text = f"{job.step} {job.work}"
+    text = with_labels(f"{job.step} {job.work}", label_of)
     return text if len(text) <= 160 else f"{text[:97]} … {text[-60:]}"

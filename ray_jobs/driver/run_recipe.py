@@ -60,6 +60,15 @@ class SearchLimits:
         return cls(sum(batch.n_trials for batch in batches), n_items)
 
 
+class Round(NamedTuple):
+    """What one round of a run has to do."""
+
+    jobs: list[Job]
+    seen: frozenset[RecordKey]
+    """Records that existed before the jobs were planned: only these can be there to be replaced. A record of a pending
+    job that appeared later was made by another run."""
+
+
 class GrowingPlan:
     """A plan with everything that the results in a store allow.
 
@@ -89,6 +98,11 @@ class GrowingPlan:
         """Return the jobs that have to run; see `pending_work`."""
         return self._pending(self.plan.jobs, repair=repair)
 
+    def next_round(self) -> Round:
+        """Return the jobs that have to run, after damaged records were moved to the quarantine."""
+        seen = frozenset(self._store.record_names())
+        return Round(self.pending(repair=True), seen)
+
     def _pending(self, jobs: Sequence[Job], *, repair: bool) -> list[Job]:
         work = pending_work(jobs, self._store, self._remake, repair=repair)
         self._retired.append(work.retired)
@@ -115,6 +129,11 @@ class GrowingPlan:
         if not self._remake.is_wanted:  # a job that needs a retired file fails and names the command
             return pending_jobs(jobs, self._store, repair=True, lists_all=False)
         return self._pending(jobs, repair=True)
+
+    def label_of(self, variant_id: str) -> str | None:
+        """Return the label of a planned variant; None for another id, such as that of a search's trial."""
+        variant = self.plan.variants.get(variant_id)
+        return None if variant is None else variant.label
 
     @property
     def search_states(self) -> tuple[SearchState, ...]:
@@ -294,10 +313,10 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
         )
         with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
-            jobs = growing.pending(repair=True)
+            first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
             services = _Services(workers, claims, metrics, console)
-            result = _run_rounds(growing, store, jobs, run_id=run_id, services=services)
+            result = _run_rounds(growing, store, first, run_id=run_id, services=services)
             growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
@@ -340,8 +359,9 @@ class _Services(NamedTuple):
     console: Console
 
 
-def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: str, services: _Services) -> RunResult:
+def _run_rounds(growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services) -> RunResult:
     """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
+    jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
     workers, claims, metrics, console = services
     for number in range(MAX_ROUNDS):
@@ -360,17 +380,20 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
                 round_=number,
                 next_jobs=growing.next_jobs,
                 search_states=lambda: growing.search_states,
+                label_of=growing.label_of,
             )
             made = {key for job in jobs for key in job.makes}
             present = set(store.record_names())
-            result = driver.run(jobs, present=present - made, replaced=present & made)
+            result = driver.run(jobs, present=present - made, replaced=seen & present & made)
             n_done += result.n_done
         if result.found_damage:
             scrub(store, growing.records)
         elif n_quarantined(store) == n_copies:  # if not, results of another version were set aside meanwhile
             break
         growing.plan_again()
-        jobs = [] if result.problem else growing.pending(repair=True)
+        if result.problem:
+            break
+        jobs, seen = growing.next_round()
         if not jobs:
             break
     else:

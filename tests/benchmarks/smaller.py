@@ -26,6 +26,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.models.architecture.units import UnitLayout, unit_layouts
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.numeric.structured import UnitGroup, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.steps.export.export import LOADER, make_smaller
@@ -36,7 +37,7 @@ SPARSITY = 0.3
 SEQUENCES = 4
 LARGEST_RATIO = 0.8
 """Largest allowed ratio of the time of the smaller model to that of the dense model."""
-FAMILY = ARCHITECTURES["xglm"]
+(BLOCK,) = ARCHITECTURES["xglm"].kinds
 
 
 def frozen_model(size: Size) -> Any:
@@ -53,8 +54,8 @@ def random_tokens(size: Size) -> Tensor:
 def layouts_of(model: Any) -> tuple[UnitLayout, ...]:
     """The units of every block."""
     block = model.model.layers[0]
-    shapes = {layer: tuple(block.get_submodule(layer).weight.shape) for layer in FAMILY.layers}
-    return unit_layouts(FAMILY, shapes, model.config.to_dict())
+    shapes = {layer: tuple(block.get_submodule(layer).weight.shape) for layer in BLOCK.layers}
+    return unit_layouts(BLOCK, shapes, model.config.to_dict())
 
 
 def observed_moments(model: Any, tokens: Tensor) -> dict[tuple[int, str], FeatureMoments]:
@@ -88,7 +89,7 @@ def removed_masks(model: Any, tokens: Tensor, *, equal_widths: bool) -> dict[tup
             groups.append(UnitGroup(index, layout.kind, units, layout.unit_weights))
             places.append((index, layout))
     chosen = removed_units(groups, SPARSITY, equal_widths=equal_widths)
-    shapes = {layer: tuple(model.model.layers[0].get_submodule(layer).weight.shape) for layer in FAMILY.layers}
+    shapes = {layer: tuple(model.model.layers[0].get_submodule(layer).weight.shape) for layer in BLOCK.layers}
     return {
         (index, layer): ~mask
         for (index, layout), removed in zip(places, chosen, strict=True)
@@ -101,7 +102,7 @@ def smaller_model(model: Any, removed: dict[tuple[int, str], Tensor], folder: Pa
     for (block, layer), mask in removed.items():
         model.model.layers[block].get_submodule(layer).weight.masked_fill_(mask, 0)
     model.save_pretrained(folder)
-    sizes = make_smaller(folder, FAMILY, removed.items())
+    sizes = make_smaller(folder, architecture_at(folder), removed.items())
     if sizes.needs_loader is None:
         return AutoModelForCausalLM.from_pretrained(folder).eval(), sizes
     namespace: dict[str, Any] = {}

@@ -246,6 +246,17 @@ def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
     assert len(selected) > 30
 
 
+def test_the_layers_of_a_model_are_pruned_or_dense_for_a_reason(methods_catalog: Catalog) -> None:
+    rows = answers(methods_catalog, "layers_of_model")
+    assert {row["is_pruned"] for row in rows} == {True, False}
+    assert all(row["is_pruned"] == (row["reason"] is None) for row in rows)
+    for base_model_id in {row["base_model_id"] for row in rows}:
+        assert sum(row["share"] for row in rows if row["base_model_id"] == base_model_id) == pytest.approx(1)
+    assert answers(methods_catalog, "layers_of_model", "only_dense=true") == [
+        row for row in rows if not row["is_pruned"]
+    ]
+
+
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     family = to_dense(rows)
     p_corrected = {

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.retention import RankingRequest, decision_table, rank_variants
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.store.backend.local_files import FileInfo
@@ -38,6 +39,15 @@ def test_variants_are_ranked_by_their_mean_on_dev(catalog: Catalog, rows: Rows, 
     assert by_rank <= best
 
 
+def test_several_tasks_are_ranked_one_by_one(catalog: Catalog) -> None:
+    every = rank_variants(catalog, RankingRequest(("accuracy",), 3)).ranks
+    assert rank_variants(catalog, RankingRequest(("accuracy",), 3, tasks=("facts", "facts"))).ranks == every
+    sql, values = statement("retention", "ranks"), {"metric": "accuracy", "language": None}
+    of_facts = catalog.query(sql, {**values, "tasks": ["facts", "xnli"]})
+    assert {row["task"] for row in of_facts} == {"facts"}
+    assert catalog.query(sql, {**values, "tasks": ["xnli"]}) == []
+
+
 def test_what_was_chosen_on_dev_is_kept_whatever_its_rank(catalog: Catalog, rows: Rows) -> None:
     chosen = {row["variant_id"] for row in rows["choices"] if row["is_chosen"]}
     assert chosen
@@ -58,7 +68,7 @@ def test_trials_are_kept_until_their_search_is_finished(catalog: Catalog, rows: 
     "request_",
     [
         RankingRequest(("acuracy",), 1),
-        RankingRequest(("accuracy",), 1, task="no-such-task"),
+        RankingRequest(("accuracy",), 1, tasks=("facts", "no-such-task")),
         RankingRequest(("accuracy",), 1, language="xx"),
         RankingRequest(("chrf",), 1),  # on test only
     ],

@@ -223,7 +223,7 @@ def test_an_adopted_and_a_new_evaluation_of_the_same_thing_count_once(store: Sto
     found = [row for record in store.records("variants") for row in record.rows["variants"]]
     magnitude = next(row["variant_id"] for row in found if row["score"] == "magnitude")
     dense = next(row["variant_id"] for row in found if row["sparsity"] == 0)
-    reports = ("forest", "difference_by_sparsity", "change_to_dense", "means_outside_english", "pareto", "perplexity")
+    reports = ("difference_by_sparsity", "means_outside_english", "pareto", "perplexity")
     texts = [statement("report", name) for name in (*reports, "translation_quality", "overview")]
     views = ("differences_to_dense", "method_differences", "sparsity_curve", "best_variant", "pareto")
     texts += [f"FROM {view} ORDER BY ALL" for view in views]

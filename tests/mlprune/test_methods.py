@@ -205,9 +205,3 @@ def test_a_recipe_accepts_exactly_the_combinations_of_the_table(row: Combination
     aggregations = {name for name in AGGREGATIONS if accepted(**over, aggregate=name)}
     assert aggregations == (set(AGGREGATIONS) if refiner else listed(row.aggregations, AGGREGATIONS))
     assert (row.aggregations == "with a refiner") == bool(refiner)
-
-
-def test_the_page_has_the_same_table() -> None:
-    lines = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8").splitlines()
-    for row in combinations():
-        assert f"| {' | '.join((f'`{row.score}`', *row.values[1:]))} |" in lines

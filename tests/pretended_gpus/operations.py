@@ -1,4 +1,4 @@
-"""Every operation of a chain, with small inputs, as functions from a chain and its family to results."""
+"""Every operation of a chain, with small inputs, as functions from a chain and its architecture to results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import (
@@ -39,24 +39,24 @@ Operation = Callable[[Chain, Architecture], Any]
 
 
 def _streamed(visitor: Callable[..., Any], item: Any) -> Operation:
-    return lambda chain, _family: list(chain.stream(visitor, [item, item]))
+    return lambda chain, _architecture: list(chain.stream(visitor, [item, item]))
 
 
-def _captured(chain: Chain, family: Architecture) -> Any:
-    wanted = {1: family.input_names, 3: family.input_names[:1]}
+def _captured(chain: Chain, architecture: Architecture) -> Any:
+    wanted = {1: architecture.input_names, 3: architecture.input_names[:1]}
     return list(chain.stream(partial(CaptureVisitor, inputs_of_block=wanted), [text_batch()]))
 
 
-def _scored(chain: Chain, _family: Architecture) -> Any:
+def _scored(chain: Chain, _architecture: Architecture) -> Any:
     return list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(4,)))]))
 
 
-def _decoded(chain: Chain, _family: Architecture) -> Any:
+def _decoded(chain: Chain, _architecture: Architecture) -> Any:
     decode = partial(greedy_decode, chain, stop_id=-1, pad_id=PAD)
     return [decode(PROMPTS, max_new_tokens=4), decode(PROMPTS[:1], max_new_tokens=3, batches=[[0]])]
 
 
-def _masked(chain: Chain, family: Architecture) -> Any:
+def _masked(chain: Chain, architecture: Architecture) -> Any:
     """Masks chosen by magnitude, set for all blocks, with shifts of the hidden states; then the dense model."""
     kept = {}
     for block in range(N_BLOCKS):
@@ -65,18 +65,18 @@ def _masked(chain: Chain, family: Architecture) -> Any:
         }
     chain.everywhere(Shard.set_keep_masks, kept)
     chain.everywhere(Shard.set_shifts, {1: torch.linspace(-1, 1, HIDDEN, dtype=torch.float64)})
-    masked = _scored(chain, family)
+    masked = _scored(chain, architecture)
     chain.everywhere(Shard.set_keep_masks, None)
     chain.everywhere(Shard.set_shifts, None)
-    return [kept, masked, _scored(chain, family)]
+    return [kept, masked, _scored(chain, architecture)]
 
 
-def _quantised(chain: Chain, family: Architecture) -> Any:
+def _quantised(chain: Chain, architecture: Architecture) -> Any:
     """All weights rounded to 4 bits in place; then the dense model."""
     chain.everywhere(Shard.exchange_changes, StoredChanges("memory", {}, {}, {}, Quantisation(4, 8)))
-    quantised = _scored(chain, family)
+    quantised = _scored(chain, architecture)
     chain.everywhere(Shard.set_keep_masks, None)
-    return [quantised, _scored(chain, family)]
+    return [quantised, _scored(chain, architecture)]
 
 
 def _heavy(
@@ -87,7 +87,7 @@ def _heavy(
     return masks, {}, {layer: mask.cpu() for layer, mask in masks.items()}
 
 
-def _observed_block_by_block(chain: Chain, _family: Architecture) -> Any:
+def _observed_block_by_block(chain: Chain, _architecture: Architecture) -> Any:
     """Sums, Gram matrices and magnitudes of two sets, every block run once."""
     chain.everywhere(Shard.set_keep_masks, None)
     keys = [("a", 0), ("a", 1), ("b", 0)]
@@ -119,7 +119,7 @@ def _on_the_cpu(observation: SweepObservation) -> list[Any]:
 def _swept(score: ScoreSpec) -> Operation:
     """A sequential sweep over two batches; every shard scores and prunes its blocks."""
 
-    def sweep(chain: Chain, family: Architecture) -> Any:
+    def sweep(chain: Chain, architecture: Architecture) -> Any:
         chain.everywhere(Shard.set_keep_masks, None)
         keys = ["a", "b"]
         for key, rows in zip(keys, (range(4), range(2)), strict=True):
@@ -128,10 +128,10 @@ def _swept(score: ScoreSpec) -> Operation:
         for block in range(N_BLOCKS):
             advance_to(chain, block, keys)
             chain.on_block(block, Shard.sweep_observe, block, keys, with_products="products" in score.method.needs)
-            choose = partial(_chosen, score=score, block=block, family=family)
+            choose = partial(_chosen, score=score, block=block, kind=architecture.block(block))
             files.append(chain.on_block(block, Shard.sweep_prune, block, choose))
             chain.on_block(block, Shard.sweep_advance, block, keys)
-        pruned = _scored(chain, family)
+        pruned = _scored(chain, architecture)
         chain.everywhere(Shard.sweep_clear)
         return [files, pruned]
 
@@ -139,18 +139,23 @@ def _swept(score: ScoreSpec) -> Operation:
 
 
 def _chosen(
-    weights: Mapping[str, Tensor], observation: SweepObservation, *, score: ScoreSpec, block: int, family: Architecture
+    weights: Mapping[str, Tensor],
+    observation: SweepObservation,
+    *,
+    score: ScoreSpec,
+    block: int,
+    kind: BlockArchitecture,
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], dict[str, bytes]]:
     """Choose masks and new weights; return the bytes of the levels, as mask files contain them."""
     sparsities = dict.fromkeys(weights, (0.5,))
     if score.method.changes_weights:
         inputs = BlockInputs(products=observation.products)
     else:
-        sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
+        sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in kind.input_names}
         factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None
         inputs = BlockInputs(factors)
     method = PruningMethod(score)
-    pruned = pruned_block(weights, method, sparsities=sparsities, inputs=inputs, block=block, family=family)
+    pruned = pruned_block(weights, method, sparsities=sparsities, inputs=inputs, block=block, architecture=kind)
     packed = {layer: of_layer.packed.levels for layer, of_layer in pruned.levels.items()}
     return keep_masks(pruned.levels, level=0), pruned.weights, packed
 

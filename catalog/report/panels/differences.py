@@ -1,17 +1,19 @@
-"""Paired differences to dense: heat maps, curves over sparsity, and variation over seeds."""
+"""Paired differences to dense: curves over sparsity, and variation over seeds."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
 from catalog.report import exhibits, labels
-from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
+from catalog.report.svg import INK, QUIET, interval_row, start, start_rows
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 
@@ -33,7 +35,7 @@ def by_task(rows: Sequence[Row], *more: str) -> list[tuple[str, list[Row]]]:
 
 METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 """Columns whose values are a method."""
-GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English", "worst": "worst language"}
+GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English"}
 """Group of languages -> label."""
 SeriesStyles = Mapping[tuple[Any, ...], labels.SeriesStyle]
 """Method (the values of `METHOD`) -> style."""
@@ -107,80 +109,17 @@ MAX_LOG_RATIO = 20.0
 """Largest logarithm of a ratio at a tick."""
 
 
-def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
-    """Show round ratios at the ticks of an axis of logarithms whose limits are set.
-
-    Args:
-        which: `x` or `y`.
-    """
+def format_ratios(row: Row, axes: Axes) -> None:
+    """Show round ratios at the ticks of the y axis if it has logarithms; its limits are set."""
     if row["scale"] != LOG_RATIO:
         return
-    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in (axes.get_xlim() if which == "x" else axes.get_ylim()))
+    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in axes.get_ylim())
     if high > 8 * low:
         ratios = [digit * 10.0**power for power in range(-6, 10) for digit in (1, 2, 5)]
     else:
         ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
     shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_ticks([math.log(ratio) for ratio in shown], [f"{ratio:.3g}" for ratio in shown])
-
-
-_METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
-
-
-def change_heat_maps(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
-    """Draw heat maps of the change of accuracy from dense, with a row per language and a column per sparsity.
-
-    The first rows are groups of languages. The colours end at the largest change of all methods but random pruning.
-
-    Args:
-        rows: result of `change_to_dense.sql`.
-    """
-    for title, members in by_task(rows):
-        compared = [row for row in members if row["score"] != "random"] or members
-        largest_change = max(0.01, *(abs(row["difference"]) for row in compared))
-        scale = exhibits.Scale(-largest_change, largest_change, is_diverging=True)
-        languages = groups_first(row["language"] for row in members)
-        grids = tuple(
-            _change_grid(cells, languages=languages, scale=scale) for _, cells in exhibits.grouped(members, *_METHOD)
-        )
-        yield exhibits.Group(
-            title=title,
-            panels=grids,
-            rows=members,
-            legend=(change_legend(scale),),
-            facets=labels.facets_of(members[0], only=("model", "task")),
-        )
-
-
-def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: exhibits.Scale) -> exhibits.Grid:
-    differences = [row["difference"] for row in rows]
-    title = labels.method_label(rows[0])
-    if rows[0]["demonstration_label"] is not None:
-        title += f": {rows[0]['demonstration_label']}"
-    span = f"from {labels.number(min(differences), signed=True)} to {labels.number(max(differences), signed=True)}"
-    return heat(
-        rows,
-        "difference",
-        down=("language", {language: GROUP_LABELS.get(language, language) for language in languages}),
-        across=("sparsity", {sparsity: f"{sparsity:.3g}" for sparsity in sorted(exhibits.distinct(rows, "sparsity"))}),
-        text=_change_text,
-        title=title,
-        label=f"Change of accuracy from dense, {title}: {span}",
-        scale=scale,
-        column_name="sparsity",
-        facets=labels.facets_of(rows[0], only=("score", "pair")),
-    )
-
-
-def _change_text(row: Row) -> str:
-    """Return the change with its mark: ** if the pooled tests of all variants of the cell are significant, * of some.
-
-    Cells of single languages have no mark: they are means without a test.
-    """
-    n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
-    mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
-    return labels.number(row["difference"], signed=True, digits=2) + mark
+    axes.yaxis.set_ticks([math.log(ratio) for ratio in shown], [f"{ratio:.3g}" for ratio in shown])
 
 
 _LINE = (*METHOD, "demonstration_label")
@@ -224,7 +163,7 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: S
     axes.set_xlim(-0.02 * largest, largest * 1.04)
     axes.set_xlabel("sparsity")
     axes.set_ylabel(difference_label(first))
-    format_ratios(first, axes, which="y")
+    format_ratios(first, axes)
     for line, points in exhibits.grouped(rows, *_LINE):
         method = line[:-1]
         _draw_line(axes, points, styles[method], key=method_key(styles, method))
@@ -243,29 +182,44 @@ def _title(row: Row) -> str:
 def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, key: str) -> None:
     """Draw a line from the dense model, at 0, through the points of a method, with the intervals of single variants.
 
+    The mark of a point is pale unless all of its variants differ significantly from dense.
+
     Args:
         key: index of the method's legend entry, which is hidden when its last line is hidden.
     """
     first = points[0]
     gid = labels.to_id({**labels.facets_of(first, only=("score", "pair")), "key": key})
     _draw_intervals(axes, points, style, gid=gid)
+    sparsities = [0.0, *(row["sparsity"] for row in points)]
+    differences = [0.0, *(row["difference"] for row in points)]
     line = Line2D(
-        [0.0, *(row["sparsity"] for row in points)],
-        [0.0, *(row["difference"] for row in points)],
+        sparsities,
+        differences,
         color=style.colour,
         linestyle="--" if first["propagation"] == "dense" else "-",
         linewidth=1.5,
-        markersize=4.5,
-        markevery=list(range(1, len(points) + 1)),
-        **style.marker_options,
         zorder=3,
         gid=gid,
     )
     axes.add_artist(line)
+    for is_significant, colour in ((True, style.colour), (False, pale(style.colour))):
+        marked = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
+        if marked:
+            marks = Line2D(
+                sparsities, differences, linestyle="", markersize=4.5, markevery=marked, zorder=3, gid=gid,
+                **replace(style, colour=colour).marker_options,
+            )  # fmt: skip
+            axes.add_artist(marks)
     if first["demonstration_label"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["difference"])
         axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
+
+
+def pale(colour: str) -> str:
+    """Return a colour, mixed with twice as much white, as `#rrggbb`."""
+    red, green, blue = ((channel + 2) / 3 for channel in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, gid: str) -> None:

@@ -121,7 +121,7 @@ MAX_ROWS = 120
 def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per depth, with a row per set of large features and a column per set of small features.
 
-    The first group of a model also has heat maps of the features that are large in both sets.
+    The features that are large in both sets, which do not depend on the share, have a group of their own per model.
 
     Args:
         rows: result of `feature_overlaps.sql`.
@@ -142,21 +142,25 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
         down = {key: down[key] for key in facets}
         depths = [cells for _, cells in grouped(members, "depth")]
         drawn = evenly_spaced(depths, MAX_DEPTHS)
-        title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
-        title += omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
+        note = omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
+        model_facets = facets_of(members[0], only=("model",))
         yield Group(
-            title=title,
-            panels=(
-                *(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
-                *(() if model_id in models else _shared_grids(drawn, down, shown, facets=facets)),
-            ),
+            title=f"{model}: large in A and small in B, the largest and smallest {share:g} of all features; unrelated "
+            f"sets would give {share:g}{note}",
+            panels=tuple(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
             rows=members,
-            legend=(
-                LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),
-                LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),
-            ),
-            facets=facets_of(members[0], only=("model",)),
+            legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
+            facets=model_facets,
         )
+        shared = () if model_id in models else tuple(_shared_grids(drawn, down, shown, facets=facets))
+        if shared:
+            yield Group(
+                title=f"{model}: large in both A and B{note}",
+                panels=shared,
+                rows=members,
+                legend=(LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),),
+                facets=model_facets,
+            )
         models.add(model_id)
 
 

@@ -110,10 +110,16 @@ def _draw_most(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
 
 
 SCALE = exhibits.Scale(-1.0, 1.0, is_diverging=True)
+_TOO_FEW_UNITS = (
+    "Correlations over fewer than ten units are not shown: they mostly show what the correction for sampling error "
+    "assumes, not the units."
+)
 
 
 def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
     """Draw one matrix of languages per analysis: the corrected correlation above its interval.
+
+    An analysis of fewer than ten units has no correlations; a sentence says why.
 
     Args:
         rows: result of `sensitivity_agreement.sql`.
@@ -122,12 +128,14 @@ def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
         exhibits.Group(
             title=f"{task_label(members[0])}: {members[0]['n_units']} units at {members[0]['sparsity']:g}, by "
             f"{str(members[0]['unit_kind']).replace('_', ' and ')}",
-            panels=(_matrix(members),),
+            panels=(_matrix(known),) if known else (),
             rows=members,
-            legend=(exhibits.LegendEntry("−1|+1: the same units matter to both", scale=SCALE),),
+            legend=(exhibits.LegendEntry("−1|+1: the same units matter to both", scale=SCALE),) if known else (),
             facets=facets_of(members[0], only=("model", "task")),
+            note="" if len(known) == len(members) else _TOO_FEW_UNITS,
         )
         for _, members in exhibits.grouped(rows, "sensitivity_id")
+        for known in ([row for row in members if row["corrected"] is not None],)
     )
 
 

@@ -6,7 +6,10 @@ INSERT OR REPLACE INTO variant_descriptions
 WITH links AS (
     SELECT
         l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.settings AS set_settings, d.made_of,
-        concat(d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END) AS made,
+        concat(
+            d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END,
+            '/chat ' || d.chat_template_sha256 || coalesce(' ' || d.chat_system, '')
+        ) AS made,
         coalesce(d.profile, 'corrected') AS profile,
         min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
     FROM variant_demonstrations AS l

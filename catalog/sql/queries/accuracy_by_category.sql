@@ -1,7 +1,9 @@
 -- accuracy_by_category: one row per language and category of items, such as a relation or a genre: the share of a variant's
--- right answers, with the Wilson interval of independent items (n_clusters below n: they are not, and it is too narrow),
--- and how many the variant gained and lost in comparison with the dense model. Without a variant, the rows are those of
--- the dense model.
+-- right answers, with its Wilson interval, and how many the variant gained and lost in comparison with the dense model.
+-- The interval is that of independent items, as in facts, where a territory has one item of a category. It is NULL if some
+-- items of the category share a cluster (n_clusters below n): it would be too narrow, and that of clustered items, which
+-- the report shows by category, needs quantiles that SQL does not have. Without a variant, the rows are those of the dense
+-- model.
 -- topic: values
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
@@ -12,10 +14,10 @@ SELECT
     count(*) AS n,
     count(DISTINCT a.cluster) AS n_clusters,
     avg(a.is_right::INTEGER) AS accuracy,
-    (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
-        - 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) AS ci_low,
-    (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
-        + 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) AS ci_high,
+    CASE WHEN n_clusters = n THEN (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
+        - 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) END AS ci_low,
+    CASE WHEN n_clusters = n THEN (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
+        + 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) END AS ci_high,
     avg(d.is_right::INTEGER) AS dense_accuracy,
     count(*) FILTER (a.is_right AND NOT d.is_right) AS n_gained,
     count(*) FILTER (d.is_right AND NOT a.is_right) AS n_lost,

@@ -60,6 +60,8 @@ WITH compared AS (
             AND other.n_demonstrations IS NOT DISTINCT FROM ours.n_demonstrations
             AND other.resample_seed IS NOT DISTINCT FROM ours.resample_seed
             AND other_set.token_budget IS NOT DISTINCT FROM our_set.token_budget
+            AND other_set.chat_template_sha256 IS NOT DISTINCT FROM our_set.chat_template_sha256
+            AND other_set.chat_system IS NOT DISTINCT FROM our_set.chat_system
         )
 )
 SELECT

@@ -106,6 +106,7 @@ metric_differences AS (
         AND y.n_shots IS NOT DISTINCT FROM x.n_shots AND y.other_shots IS NOT DISTINCT FROM x.other_shots
         AND y.split_by IS NOT DISTINCT FROM x.split_by AND y.max_new_tokens IS NOT DISTINCT FROM x.max_new_tokens
         AND y.longer IS NOT DISTINCT FROM x.longer
+        AND y.chat_template_sha256 IS NOT DISTINCT FROM x.chat_template_sha256
         AND y.metric_names IS NOT DISTINCT FROM x.metric_names
         AND y.subset_sha256 IS NOT DISTINCT FROM x.subset_sha256
     JOIN described_variants AS v ON v.variant_id = c.variant_id

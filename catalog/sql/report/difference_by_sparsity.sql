@@ -1,15 +1,17 @@
 -- difference_by_sparsity: one row per point of the curves: a task, metric (accuracy, chrF or perplexity), language or
 -- outside_english, method and sparsity, with the mean of the paired differences to dense over the variants. A method has
 -- one point over all of its demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read
--- any) and one point for each set. The interval is that of a single variant; a mean over several has none. The split is
--- test, or dev for a task that was evaluated only on dev. Run-time baselines are excluded.
+-- any) and one point for each set. The interval is that of a single variant; a mean over several has none. n_significant
+-- counts the variants with p_corrected < 0.05 over the tests of their family. The split is test, or dev for a task that
+-- was evaluated only on dev. Run-time baselines are excluded.
 -- title: Difference from dense by sparsity
 -- anchor: curves
 -- explanation: One panel per language, one line per method; scales differ between panels. The dark line at 0 is the
 -- dense model, whose value and chance level are in the title. Colour and marker show the score and the demonstrations
 -- that it read; dashed lines are dense propagation, all others solid. A line is the mean over the variants of a method
--- and has no interval; the 95% interval of a single variant is pale. Choose a pair above to see its own lines. Higher
--- is better for accuracy and chrF, lower for the ratio of perplexities.
+-- and has no interval; the 95 % interval of a single variant is pale. A pale mark means that not all of its variants
+-- differ significantly from dense (p < 0.05, corrected over the family). Choose a pair above to see its own lines.
+-- Random pruning does not set the scale. Higher is better for accuracy and chrF, lower for the ratio of perplexities.
 -- empty: The store has no comparison with the dense model. Pruned variants are compared if the recipe has variants and
 -- an entry under evaluations, such as task: facts with split: test.
 WITH points AS (
@@ -18,8 +20,8 @@ WITH points AS (
         concat_ws(', ', d.scoring_rule, q.protocol) AS scoring_rule, d.example_limit,
         CASE d.group_kind WHEN 'language' THEN d.group_name ELSE d.group_kind END AS language,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
-        v.demonstration_label, d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.dense_value, d.chance,
-        d.dense_limit
+        v.demonstration_label, d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.p_corrected, d.dense_value,
+        d.chance, d.dense_limit
     FROM against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
     JOIN base_models AS b ON b.base_model_id = d.base_model_id
@@ -38,6 +40,7 @@ SELECT
     score, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
     count(DISTINCT variant_id) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
+    count(*) FILTER (p_corrected < 0.05) AS n_significant,
     CASE WHEN count(*) = 1 THEN min(ci_low) END AS ci_low,
     CASE WHEN count(*) = 1 THEN max(ci_high) END AS ci_high,
     avg(dense_value ORDER BY variant_id) AS dense_value,

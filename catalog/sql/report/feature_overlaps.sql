@@ -6,8 +6,8 @@
 -- anchor: overlaps
 -- explanation: One table per depth. A cell is the fraction of the largest features on set A (rows) that are among the
 -- smallest on set B (columns). 0 says only that no feature is at opposite ends, not that both sets have the same large
--- features: for that, further tables have the fraction of the largest features of A that are also among the largest of
--- B, and its value for unrelated sets. A pair such as fr-en is a set of translation demonstrations, a single language a
+-- features: for that, the tables under the second heading have the fraction of the largest features of A that are also
+-- among the largest of B, and its value for unrelated sets. A pair such as fr-en is a set of translation demonstrations, a single language a
 -- monolingual one. Choose a pair above to see only its rows.
 -- empty: The store has no feature overlaps. The recipe needs two or more sets of kind translation or monolingual under
 -- demonstrations.

@@ -1,5 +1,9 @@
--- overview: one row: the size of the catalog
+-- overview: one row: the names of the recipes in the order of their first runs, and the size of the catalog
 SELECT
+    (
+        SELECT list(recipe ORDER BY started_at, recipe)
+        FROM (SELECT recipe, min(started_at) AS started_at FROM runs WHERE recipe IS NOT NULL GROUP BY recipe)
+    ) AS recipes,
     (SELECT count(*) FROM base_models) AS n_models,
     (SELECT count(*) FROM described_variants WHERE NOT is_dense) AS n_variants,
     (SELECT count(DISTINCT task) FROM evaluations) AS n_tasks,

@@ -1,5 +1,6 @@
 -- sensitivity_agreement: one row per analysis and pair of languages: the rank correlation of their losses over the units,
--- corrected for the effect of sampling error, with its interval.
+-- corrected for the effect of sampling error, with its interval. With fewer than ten units all of them are NULL: they
+-- mostly show what the model of the correction assumes.
 -- title: Do the same parts matter to all languages?
 -- anchor: sensitivity-agreement
 -- optional: true
@@ -8,7 +9,9 @@
 -- empty: The store has no sensitivity. An entry under sensitivity fills this figure.
 SELECT
     b.source AS base_model, v.base_model_id, a.task, a.split, a.metric, a.scoring_rule, a.example_limit,
-    a.unit_kind, a.sparsity, a.language, a.other_language, a.corrected, a.ci_low, a.ci_high, a.rank_correlation,
+    a.unit_kind, a.sparsity, a.language, a.other_language, CASE WHEN a.n_units >= 10 THEN a.corrected END AS corrected,
+    CASE WHEN a.n_units >= 10 THEN a.ci_low END AS ci_low, CASE WHEN a.n_units >= 10 THEN a.ci_high END AS ci_high,
+    CASE WHEN a.n_units >= 10 THEN a.rank_correlation END AS rank_correlation,
     a.n_units, a.n_clusters, a.sensitivity_id
 FROM sensitivity_agreement AS a
 JOIN variant_descriptions AS v ON v.variant_id = a.baseline_id

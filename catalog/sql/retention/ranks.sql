@@ -2,7 +2,7 @@
 -- the same way, in the same languages and on the same number of examples. The value is the mean over languages; for
 -- perplexity, the geometric mean. Equal values have the same rank.
 -- $metric VARCHAR
--- $task VARCHAR = NULL
+-- $tasks VARCHAR[]: only these; all if empty
 -- $language VARCHAR = NULL
 WITH by_setting AS (
     SELECT
@@ -16,7 +16,7 @@ WITH by_setting AS (
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
     WHERE
         m.split = 'dev' AND m.metric = $metric AND NOT v.is_dense
-        AND ($task IS NULL OR m.task = $task) AND ($language IS NULL OR m.language = $language)
+        AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], m.task)) AND ($language IS NULL OR m.language = $language)
     GROUP BY
         m.variant_id, v.base_model_id, m.task, m.scoring_rule, m.protocol_id, m.profile, m.example_limit, m.metric
 )

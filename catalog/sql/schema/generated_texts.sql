@@ -11,5 +11,7 @@ CREATE OR REPLACE TABLE generated_texts (
     n_tokens BIGINT,            -- drawn tokens of all texts
     n_empty INTEGER,            -- texts of nothing but white space
     n_distinct INTEGER,         -- different texts; fewer than n_texts if texts repeat, as with temperature 0
+    chat_template_sha256 VARCHAR,  -- SHA-256 of the chat template in which the prompt is the user's turn; NULL if it is plain text
+    chat_system VARCHAR,        -- system text of the chat; NULL for none
     PRIMARY KEY (generated_texts_id)
 );

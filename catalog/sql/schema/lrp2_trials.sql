@@ -22,6 +22,8 @@ CREATE OR REPLACE TABLE lrp2_trials (
     profile VARCHAR,          -- as in evaluations
     split_by VARCHAR,         -- as in evaluations
     longer VARCHAR,           -- as in evaluations
+    chat_template_sha256 VARCHAR,  -- as in evaluations
+    chat_system VARCHAR,      -- as in evaluations
     metric VARCHAR,           -- metric that pairs are compared by: accuracy, or perplexity for tasks without candidates
     value DOUBLE,             -- value of the metric
     n BIGINT,                 -- number of examples

@@ -6,6 +6,6 @@ CREATE OR REPLACE TABLE statistics (
     propagation VARCHAR,           -- dense: the unpruned model was observed; sequential: each block was observed after its predecessors were pruned
     n_demonstrations BIGINT,       -- number of demonstrations that were observed
     n_tokens BIGINT,               -- number of real tokens in the token scope
-    token_scope VARCHAR,           -- tokens that count: all, source, target or last_shot
+    token_scope VARCHAR,           -- tokens that count: all, content, source, target or last_shot
     PRIMARY KEY (statistics_id)
 );

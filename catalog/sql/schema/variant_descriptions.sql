@@ -28,7 +28,7 @@ CREATE OR REPLACE TABLE variant_descriptions (
     schedule_parameters JSON,       -- parameters of the schedule that are not at their defaults; NULL for none
     scope VARCHAR,                  -- all, or JSON with the only blocks and layers that are pruned
     profile VARCHAR,                -- corrected, or paper: the choices of the published code
-    token_scope VARCHAR,            -- tokens that count in the statistics: all, source, target or last_shot
+    token_scope VARCHAR,            -- tokens that count in the statistics: all, content, source, target or last_shot
     aggregation VARCHAR,            -- how several sets are combined: mean, max, variance or pooled; NULL for one set or none
     aggregation_parameters JSON,    -- parameters of the aggregation that are not at their defaults; NULL for none
     n_demonstrations BIGINT,        -- number of demonstrations of a set that are used, from the first on; NULL for all

@@ -20,7 +20,7 @@ CREATE OR REPLACE TABLE variants (
     schedule_parameters JSON,      -- parameters of the schedule that are not at their defaults; NULL for none
     scope JSON,                    -- the only blocks and layers that are pruned: {"blocks": [...], "layers": [...]}; NULL for all
     profile VARCHAR,               -- corrected, or paper: the choices of the published code; NULL for dense
-    token_scope VARCHAR,           -- tokens that count in the statistics: all, source, target or last_shot; NULL if no statistics are read
+    token_scope VARCHAR,           -- tokens that count in the statistics: all, content, source, target or last_shot; NULL if no statistics are read
     aggregation VARCHAR,           -- how several sets are combined: mean, max, variance or pooled; NULL for one set or none
     aggregation_parameters JSON,   -- parameters of the aggregation that are not at their defaults; NULL for none
     n_demonstrations BIGINT,       -- number of demonstrations of a set that are used, from the first on; NULL for all

@@ -10,20 +10,23 @@ WITH named AS (
             WHEN 'monolingual' THEN source_language
             ELSE concat_ws(' ', kind, task, nullif(concat_ws('-', source_language, target_language), ''))
         END AS short_name,
-        CASE WHEN NOT paired THEN 'unpaired' END AS pairing
+        CASE WHEN NOT paired THEN 'unpaired' END AS pairing,
+        nullif(
+            concat_ws(' with system text ', 'chat (' || chat_template_sha256[:8] || ')', chat_system), ''
+        ) AS turns
     FROM demonstration_sets
 ),
 parts AS (
     SELECT
         p.demonstration_set_id,
         string_agg(
-            concat_ws(' ', coalesce(n.short_name, n.kind), n.pairing), ' + ' ORDER BY n.short_name, p.part_id
+            concat_ws(' ', coalesce(n.short_name, n.kind), n.pairing, left(n.turns, 4)), ' + ' ORDER BY n.short_name, p.part_id
         ) AS labels,
         string_agg(
             concat_ws(
                 ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots,
                 CASE WHEN n.token_budget IS NULL THEN 'samples ' || n.samples END, 'template', n.template,
-                'budget', n.token_budget, 'share', round(p.share, 9)
+                'budget', n.token_budget, n.turns, 'share', round(p.share, 9)
             ),
             ' + ' ORDER BY n.short_name, p.part_id
         ) AS made_of
@@ -32,13 +35,15 @@ parts AS (
     GROUP BY p.demonstration_set_id
 )
 SELECT
-    n.* EXCLUDE (short_name, pairing),
+    n.* EXCLUDE (short_name, pairing, turns),
     concat_ws(' ', coalesce(n.short_name, n.kind), p.labels) AS label,
-    nullif(concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS settings,
+    nullif(
+        concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens', n.turns), ''
+    ) AS settings,
     concat_ws(
         ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots,
         CASE WHEN n.token_budget IS NULL THEN 'samples ' || n.samples END, 'max_tokens', n.max_tokens,
-        'template', n.template, 'budget', n.token_budget, 'parts', p.made_of
+        'template', n.template, 'budget', n.token_budget, n.turns, 'parts', p.made_of
     ) AS made_of
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;

@@ -4,12 +4,14 @@ CREATE OR REPLACE VIEW protocols AS
 WITH used AS (
     SELECT
         protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
-        subset_sha256, profile, other_shots, split_by, longer
+        subset_sha256, profile, other_shots, split_by, longer,
+        chat_template_sha256, chat_system
     FROM evaluations
     UNION
     SELECT
         protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
-        subset_sha256, profile, NULL, split_by, longer
+        subset_sha256, profile, NULL, split_by, longer,
+        chat_template_sha256, chat_system
     FROM lrp2_trials
 )
 SELECT
@@ -21,6 +23,8 @@ SELECT
         CASE WHEN n_shots <> 4 THEN n_shots || ' shots' END,
         'split by ' || split_by,
         CASE longer WHEN 'skip' THEN 'without longer items' WHEN 'truncate_left' THEN 'longer items cut' END,
+        'chat (' || chat_template_sha256[:8] || ')',
+        'system text ' || chat_system[:40],
         CASE WHEN other_shots THEN 'shots of another text' END,
         CASE WHEN shot_seed <> 0 THEN 'shot seed ' || shot_seed END,
         CASE WHEN max_new_tokens <> 64 THEN 'at most ' || max_new_tokens || ' new tokens' END,

@@ -46,6 +46,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         max_positions: positions of the model; None if it has no bound.
         batch_tokens: most tokens of a batch.
         device: kind of device that computes the batches.
+        whole_texts: whether texts share no prefixes; see `Architecture.runs_whole_texts`.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         max_positions: int | None,
         batch_tokens: int,
         device: DeviceName = "cpu",
+        whole_texts: bool = False,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self._chain = chain
         self._batch_tokens = batch_tokens
-        self._plan = partial(plan_texts, batch_tokens=batch_tokens, device=device)
+        self._plan = partial(plan_texts, batch_tokens=batch_tokens, device=device, whole_texts=whole_texts)
         self.max_length = max_positions or _tokenizer_length(tokenizer)
         self._plans: dict[str, tuple[Hashable, list[TextBatch]]] = {}
 

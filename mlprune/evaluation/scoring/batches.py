@@ -15,11 +15,14 @@ few-shot examples, and equal texts are run once. The result does not depend on t
 Batches of texts: prefixes of similar length, followed by their continuations.
 
 Batches depend only on the texts, on `batch_tokens` and on the kind of device, so every worker computes the same bits.
+
+Some models cannot continue a prefix: their batches are whole texts, of which one that begins another is not run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -173,25 +176,43 @@ class TextBatch:
     """[n_texts], ascending from 0: index of each text's first target in the batch."""
 
 
-def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int, device: DeviceName = "cpu") -> list[TextBatch]:
+def _whole_texts(texts: Sequence[ScoredText]) -> list[PrefixGroup]:
+    """Return texts as prefixes without continuations, short ones first. The beginning of another text is part of it."""
+    groups: list[list[int]] = []
+    for index in sorted(range(len(texts)), key=lambda index: texts[index].inputs, reverse=True):
+        inputs = texts[index].inputs
+        if groups and texts[groups[-1][0]].inputs[: len(inputs)] == inputs:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    whole = [PrefixGroup(texts[group[0]].inputs, tuple(group), (0,) * len(group)) for group in groups]
+    return sorted(whole, key=lambda group: (len(group.prefix), group.prefix))
+
+
+def plan_texts(
+    texts: Sequence[ScoredText], *, batch_tokens: int, device: DeviceName = "cpu", whole_texts: bool = False
+) -> list[TextBatch]:
     """Split texts into shared prefixes and continuations, and group these into batches.
 
     Args:
         batch_tokens: most tokens of a batch, padding included. A prefix longer than half of it gets its own batch,
             with at most as many tokens of continuations as it is long.
         device: kind of device that computes the batches.
+        whole_texts: run whole texts, padded on the right; see `Architecture.runs_whole_texts`.
     Returns: batches that score every text once. Equal texts give equal batches.
     """
-    limits = _Limits(batch_tokens, GROUPINGS[device])
-    return [_batch(texts, groups, limits) for groups in _filled(shared_prefixes(texts), limits)]
+    limits = _Limits(batch_tokens, GROUPINGS[device], "right" if whole_texts else "left")
+    groups = _whole_texts(texts) if whole_texts else shared_prefixes(texts)
+    return [_batch(texts, batch, limits) for batch in _filled(groups, limits)]
 
 
 @dataclass(frozen=True)
 class _Limits:
-    """Bounds of a batch and its groups."""
+    """Bounds of a batch and its groups, and the side on which its prefixes are padded."""
 
     batch_tokens: int
     grouping: Grouping
+    prefix_padding: Literal["left", "right"]
 
     def rows_per_group(self, lengths: NDArray[np.int64], *, n_before: int) -> NDArray[np.int64]:
         """Return the most rows of a group whose longest row has each length, after a prefix of `n_before` tokens."""
@@ -245,7 +266,7 @@ def _part(group: PrefixGroup, members: slice) -> PrefixGroup:
 def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], limits: _Limits) -> TextBatch:
     """Build one batch of some prefix groups, with the texts in ascending order."""
     longest = max(len(group.prefix) for group in groups)
-    prefix_ids, prefix_mask = _padded([group.prefix for group in groups], longest, side="left")
+    prefix_ids, prefix_mask = _padded([group.prefix for group in groups], longest, side=limits.prefix_padding)
     rows = sorted(
         (length, row, text)
         for row, group in enumerate(groups)
@@ -263,7 +284,10 @@ def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], limits: _
         for index, (length, _, text) in enumerate(members):
             continuation_of[text] = (offset + index * longest_continuation, length)
         offset += token_ids.numel()
-    prefix_ends = {text: (row + 1) * longest for _, row, text in rows}
+    prefix_ends = {
+        text: (row + 1) * longest if limits.prefix_padding == "left" else row * longest + len(texts[text].inputs)
+        for _, row, text in rows
+    }
     order = tuple(sorted(continuation_of))
     states = [_states(texts[text], prefix_end=prefix_ends[text], continuation=continuation_of[text]) for text in order]
     targets = [torch.tensor(texts[text].tokens[texts[text].n_context :]) for text in order]
@@ -304,7 +328,7 @@ def _states(text: ScoredText, *, prefix_end: int, continuation: tuple[int, int])
     """[k] int64: indices in the batch of the states that predict the scored tokens of a text.
 
     Args:
-        prefix_end: index after the last state of the prefix.
+        prefix_end: index after the last state of the prefix that the text reads.
         continuation: index of the first state after the prefix, and the number of these states.
     """
     first, n_continuation = continuation

@@ -6,14 +6,15 @@ The step `evaluate` and the adapter of lm-evaluation-harness both score texts wi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import ModelError, TaskFileError, work_context
+from mlprune.corpus.chat import ChatTemplate, split_answer
+from mlprune.errors import CorpusError, ModelError, TaskFileError, work_context
 from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
 from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihoods
 from mlprune.evaluation.tasks.items import ChoiceItem
@@ -77,7 +78,7 @@ class PreparedTask:
 
     items: tuple[ChoiceItem, ...]
     texts: tuple[ScoredText, ...]
-    """Tokens of each candidate's text, special ones included; all but the first are scored."""
+    """Tokens of each candidate's text, special ones included; all but the first are scored, in a chat the last turn."""
     first_tokens: NDArray[np.int64]
     """[texts] index of the first scored token of the candidate part, >= 1."""
     batches: tuple[TextBatch, ...]
@@ -86,6 +87,8 @@ class PreparedTask:
     batch_tokens: int
     device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
+    whole_texts: bool = False
+    """Whether the batches are whole texts."""
     longer_ids: tuple[str, ...] = ()
     """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
@@ -110,7 +113,9 @@ class PreparedTask:
             raise ModelError(message, expected="a bos_token or eos_token", got=None)
         parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
         alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
-        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device))
+        return tuple(
+            plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device, whole_texts=self.whole_texts)
+        )
 
 
 def prepare(
@@ -120,21 +125,25 @@ def prepare(
     batch_tokens: int,
     max_positions: int | None,
     device: DeviceName = "cpu",
+    whole_texts: bool = False,
     longer: LongerName = "refuse",
+    chat: ChatTemplate | None = None,
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
     The candidate part begins with the first token that contains one of its characters.
 
     Args:
+        whole_texts: whether texts share no prefixes; see `Architecture.runs_whole_texts`.
         longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
             `_cut_left`.
+        chat: writes each text as a chat, in which only the assistant's turn, the candidate part, is scored.
     Raises:
         TaskFileError: a text has fewer than two tokens, or more than `max_positions` if that is refused; or no item is
-            left.
+            left; or a text of a chat has nothing before its candidate part.
         ModelError: the tokenizer gives no character offsets, and candidates begin within texts.
     """
-    token_ids, first_tokens = _tokenised(tokenizer, items)
+    token_ids, first_tokens = _tokenised(tokenizer, items if chat is None else _as_chats(items, chat), chat=chat)
     longer_ids: tuple[str, ...] = ()
     if longer != "refuse" and max_positions is not None:
         longer_ids = _longer_ids(items, token_ids, max_positions)
@@ -144,15 +153,17 @@ def prepare(
         special = tuple(tokenizer("")["input_ids"])
         _cut_left(items, token_ids, first_tokens, special=special, max_positions=max_positions)
     _check_lengths(items, token_ids, max_positions=max_positions)
-    texts = tuple(ScoredText(tokens, 1) for tokens in token_ids)
+    n_given = [1] * len(token_ids) if chat is None else first_tokens
+    texts = tuple(ScoredText(tokens, n) for tokens, n in zip(token_ids, n_given, strict=True))
     return PreparedTask(
         tuple(items),
         texts,
         np.array(first_tokens, dtype=np.int64),
-        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device)),
+        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device, whole_texts=whole_texts)),
         start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
         device=device,
+        whole_texts=whole_texts,
         longer_ids=longer_ids,
     )
 
@@ -216,7 +227,27 @@ def _cut_left(
             first_tokens[number] = max(1, first_tokens[number] - n_cut)
 
 
-def _tokenised(tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
+def _as_chats(items: Sequence[ChoiceItem], chat: ChatTemplate) -> list[ChoiceItem]:
+    """Return the items as chats: what is before the candidate part is the user's turn, the part the assistant's.
+
+    Raises:
+        TaskFileError: nothing is before a candidate part.
+    """
+    written = []
+    for item in items:
+        try:
+            starts = item.starts or (0,) * len(item.texts)
+            chats = [chat.open_chat(split_answer(text, start)) for text, start in zip(item.texts, starts, strict=True)]
+        except CorpusError as err:
+            raise TaskFileError(err.message, {"example": item.example_id, **err.context}) from err
+        texts, starts = tuple(one.text for one in chats), tuple(one.start for one in chats)
+        written.append(replace(item, texts=texts, starts=starts))
+    return written
+
+
+def _tokenised(
+    tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem], *, chat: ChatTemplate | None
+) -> tuple[list[Tokens], list[int]]:
     """Return the tokens of every text, and the index of the first one of its candidate part."""
     texts = [text for item in items for text in item.texts]
     if not texts:
@@ -227,7 +258,9 @@ def _tokenised(tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem]
         raise ModelError(
             "the tokenizer gives no character offsets", expected="a tokenizer.json", got="a slow tokenizer"
         )
-    encoded = tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=has_parts)
+    encoded = tokenizer(
+        texts, truncation=False, verbose=False, add_special_tokens=chat is None, return_offsets_mapping=has_parts
+    )
     token_ids = [tuple(tokens) for tokens in encoded["input_ids"]]
     if not has_parts:
         return token_ids, [1] * len(texts)
@@ -262,12 +295,14 @@ def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     """Score all candidates with the current model of the chain."""
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
-    n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
+    n_context = np.array([text.n_context for text in prepared.texts], dtype=np.int64)
+    n_tokens = np.array([len(text.tokens) for text in prepared.texts], dtype=np.int64)
     for scored in _scored(chain, prepared, prepared.batches):
         rows = list(scored.texts)
         whole[rows] = scored.log_likelihoods
-        part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
-    return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
+        part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - n_context[rows])
+    n_part = n_tokens - prepared.first_tokens
+    return ItemScores(prepared.starts, Likelihoods(whole, n_tokens - n_context, part, n_part, alone))
 
 
 def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) -> Iterator[TextScores]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
@@ -49,6 +51,8 @@ class PreparedTranslation:
     max_new_tokens: int
     longer_ids: tuple[str, ...] = ()
     """Ids of the items whose prompts are too long, which are left out or cut."""
+    stop_id: int | None = None
+    """Token that ends an output, in addition to the end-of-sequence token; None for no other one."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,16 @@ def translation_prompts(
     return [f"{shown}{format_labelled(source, item.source, end)}{language_label(target)}:" for item in items]
 
 
+def chat_prompts(
+    items: Sequence[TranslationItem], shots: Sequence[Shot], *, source: str, target: str, chat: ChatTemplate
+) -> list[str]:
+    """The same prompts as a chat: the sentence is the user's turn, and `"{Target}:"` begins the assistant's."""
+    sides = [(format_labelled(source, x, ""), format_labelled(target, y, "")) for x, y in shots]
+    shown = [turn.strip() for pair in sides for turn in pair]
+    asked = (format_labelled(source, item.source, "").strip() for item in items)
+    return [chat.open_chat([*shown, turn, f"{language_label(target)}:"]).text for turn in asked]
+
+
 def prepare_translation(
     tokenizer: "PreTrainedTokenizerBase",
     items: Sequence[TranslationItem],
@@ -128,6 +142,7 @@ def prepare_translation(
     max_positions: int | None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     longer: LongerName = "refuse",
+    chat: ChatTemplate | None = None,
 ) -> PreparedTranslation:
     """Build and tokenise the prompts, and divide them into batches of similar length.
 
@@ -137,14 +152,19 @@ def prepare_translation(
         max_positions: positions of the model; None if it has no bound.
         longer: what happens to a prompt that leaves no room for the new tokens: it is refused or left out, or its start
             is cut off, except a special token there.
+        chat: writes each prompt as a chat.
     Raises:
         ModelError: the tokenizer has no end-of-sequence token.
         TaskFileError: a prompt leaves no room for the new tokens, if that is refused; or no prompt is left.
     """
     if tokenizer.eos_token is None:
         raise ModelError("the tokenizer has no end-of-sequence token", expected="an eos_token", got=None)
-    prompts = translation_prompts(items, shots, source=source, target=target, end=tokenizer.eos_token)
-    token_ids = tuple(tuple(tokenizer(prompt, truncation=False, verbose=False)["input_ids"]) for prompt in prompts)
+    if chat is None:
+        prompts = translation_prompts(items, shots, source=source, target=target, end=tokenizer.eos_token)
+    else:
+        prompts = chat_prompts(items, shots, source=source, target=target, chat=chat)
+    encode = partial(tokenizer, truncation=False, verbose=False, add_special_tokens=chat is None)
+    token_ids = tuple(tuple(encode(prompt)["input_ids"]) for prompt in prompts)
     room = None if max_positions is None else max_positions - max_new_tokens
     longer_ids: tuple[str, ...] = ()
     if room is not None:
@@ -160,7 +180,8 @@ def prepare_translation(
             special = tuple(tokenizer("")["input_ids"])[:1]
             token_ids = tuple(_cut_left(ids, special, room) for ids in token_ids)
     batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
-    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids)
+    stop_id = None if chat is None else chat.stop_id
+    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids, stop_id)
 
 
 def _that_fit(
@@ -188,15 +209,20 @@ def _cut_left(ids: tuple[int, ...], special: tuple[int, ...], room: int) -> tupl
 def run_translation(
     chain: Chain, tokenizer: "PreTrainedTokenizerBase", prepared: PreparedTranslation
 ) -> tuple[TranslationOutput, ...]:
-    """Decode greedily up to the end-of-sequence token with the current model of the chain, and strip the outputs."""
-    stop_id = int(tokenizer.eos_token_id)
-    pad_id = stop_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    """Decode greedily up to the end-of-sequence token with the current model of the chain, and strip the outputs.
+
+    An output also ends before the `stop_id` of the prompts.
+    """
+    end_id = int(tokenizer.eos_token_id)
+    stop_id = end_id if prepared.stop_id is None else prepared.stop_id
+    pad_id = end_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     decoded = greedy_decode(
         chain,
         prepared.token_ids,
         max_new_tokens=prepared.max_new_tokens,
         stop_id=stop_id,
         pad_id=pad_id,
+        ends=lambda tokens: tokens[-1] == end_id,
         batches=prepared.batches,
     )
     texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in decoded]

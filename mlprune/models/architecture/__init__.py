@@ -1,1 +1,1 @@
-"""Model families: the record of each supported architecture and the checks of a model against it."""
+"""Architectures of models: discovery by a run without weights, units of blocks, and checks of configs."""

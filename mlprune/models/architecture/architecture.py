@@ -43,6 +43,42 @@ class DenseParameter:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """The experts of a block, whose layers are `<path>.<expert>.<name>`."""
+
+    path: str
+    """The module of the experts, relative to the block."""
+    names: tuple[str, str]
+    """The layer of an expert that reads its tokens, and the layer that gives its outputs."""
+    n_experts: int
+    top_k: int
+    """Experts of a token."""
+    router: str | None
+    """The module that chooses the experts of each token, relative to the block."""
+
+    def layers(self, expert: int) -> tuple[str, str]:
+        """Return the layers of an expert, relative to the block."""
+        first, last = self.names
+        return f"{self.path}.{expert}.{first}", f"{self.path}.{expert}.{last}"
+
+    def has(self, layer: str) -> bool:
+        """Whether a layer belongs to an expert."""
+        return layer.startswith(f"{self.path}.") and layer.removeprefix(f"{self.path}.").partition(".")[0].isdigit()
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A tensor of a checkpoint, or one matrix of a stack, that contains rows of a parameter."""
+
+    name: str
+    """Relative to the block."""
+    index: int | None = None
+    """Which matrix of the stack; None: the tensor is no stack."""
+    transposed: bool = False
+    """Whether the parameter's rows are the columns of the matrix."""
+
+
+@dataclass(frozen=True)
 class BlockArchitecture:
     """The architecture of one kind of block. Paths are relative to the block."""
 
@@ -61,6 +97,11 @@ class BlockArchitecture:
     """Whether the block's cache has more than keys and values: states of linear attention, convolutions, indexers."""
     dense: tuple[DenseParameter, ...] = ()
     """Parameters of two or more dimensions that stay dense."""
+    experts: Experts | None = None
+    """The experts that the block chooses from for each token."""
+    stored: tuple[tuple[str, tuple[tuple[StoredPart, ...], ...]], ...] = ()
+    """(parameter relative to the block, the ways in which checkpoints store it), for parameters that checkpoints store
+    in another form: the parts of a way, one after the other, are the rows of the parameter."""
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -83,10 +124,22 @@ class BlockArchitecture:
         Raises:
             ModelError: the block has no such layer.
         """
-        for group in self.inputs:
-            if layer in group:
-                return group[0]
-        raise ModelError("no such layer in a block", got=layer, expected=self.layers)
+        if layer not in self._input_of_layer:
+            raise ModelError("no such layer in a block", got=layer, expected=self.layers)
+        return self._input_of_layer[layer]
+
+    @cached_property
+    def _input_of_layer(self) -> dict[str, str]:
+        return {layer: group[0] for group in self.inputs for layer in group}
+
+    def is_routed(self, layer: str) -> bool:
+        """Whether a layer belongs to an expert, so that it reads only the tokens that are routed there."""
+        return self.experts is not None and self.experts.has(layer)
+
+    @cached_property
+    def ways_of(self) -> dict[str, tuple[tuple[StoredPart, ...], ...]]:
+        """Parameter -> the ways in which checkpoints store it, if they store it in another form."""
+        return dict(self.stored)
 
 
 @dataclass(frozen=True)
@@ -117,8 +170,6 @@ class Architecture:
     """Cap of the logits: cap * tanh(logits / cap); None: no cap."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
-    joined: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(name of a tensor in the model, names of the pieces in published checkpoints that it joins along dimension 0)."""
     head_width_key: str | None = None
     """Key of the config for the features of one head; None if they follow from the number of heads."""
     neurons_key: str | None = None
@@ -160,9 +211,25 @@ class Architecture:
         return any(kind.is_recurrent for kind in self.kinds)
 
     @property
+    def runs_whole_texts(self) -> bool:
+        """Whether a text cannot continue a prefix that has already run, because keys and values are not its state."""
+        return self.is_recurrent or not self.has_cache
+
+    @property
     def prefix(self) -> str:
         """Path of the base model, which some checkpoints omit at the start of tensor names."""
         return self.blocks.partition(".")[0]
+
+    @cached_property
+    def published_names(self) -> tuple[tuple[str, str], ...]:
+        """(name of a tensor in the model, its name in published checkpoints), for all tensors of which they differ."""
+        in_blocks = tuple(
+            (f"{self.blocks}.{block}.{name}", f"{self.blocks}.{block}.{ways[0][0].name}")
+            for block in range(self.n_blocks)
+            for name, ways in self.block(block).stored
+            if len(ways[0]) == 1 and ways[0][0].index is None
+        )
+        return (*self.renamed, *in_blocks)
 
     @property
     def after_blocks(self) -> tuple[str, ...]:
@@ -172,6 +239,16 @@ class Architecture:
     def is_after_blocks(self, parameter: str) -> bool:
         """Whether a parameter belongs to the tail or the head."""
         return parameter.startswith(tuple(f"{path}." for path in self.after_blocks))
+
+    def split_name(self, parameter: str) -> tuple[int | None, str, str]:
+        """Split the name of a parameter into its block, the path of the block, and the name relative to it.
+
+        Returns: None for the block, and the whole name, of a parameter outside the blocks.
+        """
+        number, _, relative = parameter.removeprefix(f"{self.blocks}.").partition(".")
+        if not self.is_in_blocks(parameter) or not number.isdigit() or int(number) >= self.n_blocks:
+            return None, "", parameter
+        return int(number), f"{self.blocks}.{number}.", relative
 
     def is_in_blocks(self, parameter: str) -> bool:
         """Whether a parameter or buffer belongs to a block."""

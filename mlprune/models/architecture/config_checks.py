@@ -4,7 +4,7 @@ Building a model of an absurd size takes hours or all memory. The sizes are chec
 of some model types make a list with an entry per block.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from difflib import get_close_matches
 
 from mlprune.errors import ModelError
@@ -32,7 +32,9 @@ LIMITS: Mapping[str, int] = {
 """Key of a config -> largest value."""
 OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
 """Ends of the keys of a config that describe one of several parts of a multimodal model."""
-DECODERS = "a decoder of text (docs/models.md)"
+TEXT_PART = "multimodal with a text part"
+"""Kind of a model whose text part an import makes a model of its own."""
+DECODERS = "a causal language model (docs/models.md)"
 
 
 def require_buildable(config: JsonObject) -> None:
@@ -81,42 +83,94 @@ def check_rope_types(config: JsonObject) -> None:
                     raise ValueError(f"unknown kind of rotary positions in {key}: {name!r}; known: {sorted(known)}")
 
 
+def check_token_ids(config: JsonObject) -> None:
+    """Check that the padding token has a row in the embedding, before the library fails to build it.
+
+    Raises:
+        ValueError: it has none.
+    """
+    padding, size = config.get("pad_token_id"), config.get("vocab_size")
+    if isinstance(padding, int) and isinstance(size, int) and padding >= size:
+        raise ValueError(f"pad_token_id is {padding}, but vocab_size is {size}; null is a possible value")
+
+
 def require_decoder(config: JsonObject) -> None:
     """Check that a config describes a causal language model that reads only text and is part of the model library.
 
     Raises:
-        ModelError: it reads more than text, needs code of its own, is not a decoder, or its
-            type is unknown.
+        ModelError: it does not; `kind` in the context says what the model is, and `next` what to do.
     """
-    _refuse_other_parts(config)
-    model_type = str(config.get("model_type", ""))
+    model_type = str(config.get("model_type") or "")
+    refuse_quantised(config)
     from transformers.models.auto import configuration_auto, modeling_auto  # noqa: PLC0415 - takes a second
 
+    decoders = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
-        _refuse_unknown(config, model_type, tuple(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
-    has_encoder = model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    has_encoder |= bool(config.get("is_encoder_decoder"))
-    is_decoder = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    is_encoder = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if has_encoder or is_encoder or not is_decoder:
-        got = "an encoder and a decoder" if has_encoder else "an encoder" if is_encoder else "a model of another kind"
-        raise ModelError(
-            "only decoders can be pruned: the tasks here score and write texts from left to right",
-            model_type=model_type,
-            expected=DECODERS,
-            got=got,
-        )
+        _refuse_unknown(config, model_type, tuple(decoders))
+    _refuse_parts(config, model_type, decoders)
+    if config.get("is_encoder_decoder") or model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        raise _not_a_decoder(model_type, "encoder and decoder")
+    if model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise _not_a_decoder(model_type, "encoder")
+    if model_type in modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES and model_type not in decoders:
+        raise _not_a_decoder(model_type, "multimodal")
+    if model_type not in decoders:
+        raise _not_a_decoder(model_type, "no language model")
 
 
-def _refuse_other_parts(config: JsonObject) -> None:
-    parts = sorted(key for key, value in config.items() if key.endswith(OTHER_PARTS) and isinstance(value, Mapping))
-    if parts:
+def _not_a_decoder(model_type: str, kind: str, **context: object) -> ModelError:
+    return ModelError(
+        "only decoders can be pruned: the tasks here score and write texts from left to right",
+        model_type=model_type,
+        kind=kind,
+        **context,
+        next=f"use {DECODERS}",
+    )
+
+
+def refuse_quantised(config: JsonObject) -> None:
+    """Refuse a model whose config says that its weights are quantised.
+
+    Raises:
+        ModelError: they are.
+    """
+    quantisation = config.get("quantization_config")
+    if quantisation:
         raise ModelError(
-            "multimodal models cannot be pruned: their text decoder is one of several parts",
+            "the model is quantised",
             model_type=config.get("model_type"),
-            expected="a model that reads only text, such as the text-only checkpoint of the same size (docs/models.md)",
-            got=parts,
+            kind="quantised",
+            expected="no quantization_config",
+            got=quantisation.get("quant_method") if isinstance(quantisation, Mapping) else quantisation,
+            next="use the original model",
         )
+
+
+def _refuse_parts(config: JsonObject, model_type: str, decoders: Container[str]) -> None:
+    """Refuse a model of several parts; if exactly one is a decoder of text, say how to make it a model of its own."""
+    parts = {path: part for path, part in _parts(config) if path.endswith(OTHER_PARTS)}
+    if not parts:
+        return
+    texts = {path: part for path, part in parts.items() if part.get("model_type") in decoders}
+    if not texts and (part := config.get("text_config")) and isinstance(part, Mapping) and "model_type" not in part:
+        texts = {"text_config": part}
+    if config.get("is_encoder_decoder") or len(texts) != 1:
+        raise _not_a_decoder(model_type, "multimodal", got=sorted(parts))
+    raise ModelError(
+        "the model is multimodal; its text part can be pruned as a model of its own",
+        model_type=model_type,
+        kind=TEXT_PART,
+        got=next(iter(texts)),
+        next="mlprune import SOURCE --out FOLDER writes the text part; name that folder in the recipe",
+    )
+
+
+def _parts(config: JsonObject, prefix: str = "") -> Iterator[tuple[str, JsonObject]]:
+    """Yield (path, config) of the configs inside a config."""
+    for key, value in config.items():
+        if key.endswith("_config") and isinstance(value, Mapping):
+            yield f"{prefix}{key}", value
+            yield from _parts(value, f"{prefix}{key}.")
 
 
 def _refuse_unknown(config: JsonObject, model_type: str, known: tuple[str, ...]) -> None:
@@ -124,13 +178,14 @@ def _refuse_unknown(config: JsonObject, model_type: str, known: tuple[str, ...])
         raise ModelError(
             "the model needs Python code of its own folder (trust_remote_code), which never runs here",
             model_type=model_type,
-            expected="a model type of the transformers library",
+            kind="remote code",
             got="auto_map in config.json",
             next="use a checkpoint of the same model that was converted to a type of transformers",
         )
     raise ModelError(
         "the transformers library has no such model type",
-        got=model_type,
-        expected=get_close_matches(model_type, known, n=3) or DECODERS,
+        model_type=model_type,
+        kind="unknown type",
+        nearest=get_close_matches(model_type, known, n=3),
         next="check model_type in config.json, or install a newer version of transformers",
     )

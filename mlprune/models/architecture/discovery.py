@@ -5,7 +5,6 @@ weights takes seconds and little memory. The recorded calls (`trace.py`) show th
 before the neurons and everything that a block hands to a later block, whatever the model's code calls them.
 """
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,16 +16,23 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.cache_utils import DynamicCache, DynamicLayer
-from transformers.core_model_loading import revert_weight_conversion
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, DenseParameter, HeadLayout, Part
-from mlprune.models.architecture.exceptions import ENCODERS, EXCEPTIONS, Exceptions
+from mlprune.models.architecture.architecture import (
+    Architecture,
+    BlockArchitecture,
+    DenseParameter,
+    Experts,
+    HeadLayout,
+    Part,
+)
+from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
 from mlprune.models.architecture.logits import logit_transform
+from mlprune.models.architecture.stored_forms import stored_forms, with_stored_forms
 from mlprune.models.architecture.trace import (
     ATTENTION,
     HIDDEN,
@@ -42,6 +48,7 @@ from mlprune.models.architecture.trace import (
     run_once,
     storage_of,
 )
+from mlprune.models.experts import is_stack, split_experts, stack_names
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
@@ -67,12 +74,12 @@ def discover(model: PreTrainedModel) -> Architecture:
     head = _head_of(model)
     blocks = _block_list(model)
     modules = list(model.get_submodule(blocks).children())
-    _refuse_bidirectional(model.config)
+    _refuse_bidirectional(model.config, modules)
     _refuse_experts(name, modules)
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model.config, len(modules))
+    recurrent = _recurrent_blocks(model, len(modules))
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -82,7 +89,6 @@ def discover(model: PreTrainedModel) -> Architecture:
         raise ModelError("no linear layer in the blocks reads the tokens of the texts alone", model_type=name)
     embeddings, tail = _around(trace, model, blocks=blocks, head=head)
     base = _base_of(model, blocks)
-    renamed, joined = _stored_names(model)
     scale, cap = logit_transform(model, base=base, tail=tail, head=head)
     return Architecture(
         name=name,
@@ -93,11 +99,9 @@ def discover(model: PreTrainedModel) -> Architecture:
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
         base=base,
-        has_cache=_has_cache(model.get_submodule(base)),
+        has_cache=_has_cache(model.get_submodule(base)) and not _keep_states(modules),
         logit_scale=scale,
         softcap=cap,
-        renamed=renamed,
-        joined=joined,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -137,11 +141,11 @@ def _base_of(model: PreTrainedModel, blocks: str) -> str:
     return path
 
 
-def _refuse_bidirectional(config: PretrainedConfig) -> None:
+def _refuse_bidirectional(config: PretrainedConfig, modules: Sequence[nn.Module]) -> None:
     settings = {key: getattr(config, key, None) for key in BIDIRECTIONAL}
     wrong = {key: value for key, value in settings.items() if value in BIDIRECTIONAL[key]}
-    if config.model_type in ENCODERS and not config.is_decoder:
-        wrong["is_decoder"] = False
+    causal = {getattr(part, "is_causal", None) for module in modules for part in module.modules()} - {None}
+    wrong |= {"is_causal of attention": False} if causal == {False} else {}
     if wrong:
         message = "a token of the model reads the tokens after it, so that the model is not a decoder"
         raise ModelError(message, model_type=str(config.model_type), got=wrong)
@@ -150,9 +154,9 @@ def _refuse_bidirectional(config: PretrainedConfig) -> None:
 def _refuse_experts(name: str, modules: Sequence[nn.Module]) -> None:
     for block, module in enumerate(modules):
         for path, inner in module.named_modules():
-            if type(inner).__name__.endswith(EXPERTS):
-                message = "mixtures of experts cannot be pruned: every expert reads the tokens that are routed to it"
-                raise ModelError(message, model_type=name, expected="a dense model", block=block, got=path)
+            if type(inner).__name__.endswith(EXPERTS) and not is_stack(inner):
+                message = "the experts of the model have weights in a form that is not known"
+                raise ModelError(message, model_type=name, expected="stacks of the library", block=block, got=path)
 
 
 def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) -> None:
@@ -166,11 +170,19 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(config: PretrainedConfig, n_blocks: int) -> set[int]:
-    """Return the blocks whose cache has more than keys and values."""
-    layers = DynamicCache(config=config).layers
-    plain = {DynamicLayer, *(kind for kind in DynamicLayer.__subclasses__() if "Sliding" in kind.__name__)}
-    return {block for block in range(min(n_blocks, len(layers))) if type(layers[block]) not in plain}
+def _recurrent_blocks(model: PreTrainedModel, n_blocks: int) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without one."""
+    layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
+    plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
+    recurrent = set(range(n_blocks)) - plain
+    return set(range(n_blocks)) if model._is_stateful and not recurrent else recurrent
+
+
+def _keep_states(modules: Sequence[nn.Module]) -> bool:
+    """Whether blocks that have run keep a tensor with a row per text in their modules, and not in a cache."""
+    parts = (part for module in modules for part in module.modules())
+    kept = (value for part in parts for value in vars(part).values() if isinstance(value, Tensor))
+    return any(value.shape[:1] == (N_TEXTS,) for value in kept)
 
 
 def _has_cache(base: nn.Module) -> bool:
@@ -248,6 +260,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         heads=exceptions.heads or _head_layout(calls, attention if whole.n_attentions == 1 else None, module, block),
         transposed=transposed == {True},
         n_returned=len(whole.result) if isinstance(whole.result, tuple | list) else None,
+        experts=_experts(calls, prefix),
         dense=tuple(
             _dense_parameters(
                 module,
@@ -258,6 +271,28 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
             )
         ),
     )
+
+
+def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
+    """Return the experts of a block; None if it has none.
+
+    Raises:
+        ModelError: it has several sets of experts.
+    """
+    found = [call for call in calls if is_stack(call.module)]
+    if len(found) > 1:
+        raise ModelError("a block has several sets of experts", got=[call.path for call in found])
+    if not found:
+        return None
+    (call,) = found
+    n_experts = sum(1 for name, _ in call.module.named_children() if name.isdigit())
+    routers = [
+        one.path.removeprefix(prefix)
+        for one in calls[: calls.index(call)]
+        if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
+    ]
+    path = call.path.removeprefix(prefix)
+    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
 
 
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
@@ -330,7 +365,7 @@ def _head_layout(calls: Sequence[Call], attention: Part | None, module: nn.Modul
         if len(call.sources) == 1 and not is_linear(call.module):
             ((source, layer),) = call.sources
             sizes = [parameter.numel() for parameter in call.module._parameters.values() if parameter is not None]
-            if source == block and layer in rows and rows[layer] in sizes:
+            if source == block and rows.get(layer) == n_inputs and n_inputs in sizes:  # a key head can be the only one
                 return "joined"
     return "blocked"
 
@@ -354,34 +389,6 @@ def _dense_parameters(
         yield DenseParameter(name, tuple(parameter.shape), reason)
 
 
-def _stored_names(
-    model: PreTrainedModel,
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, tuple[str, ...]], ...]]:
-    """Return (name of a tensor in the model, name in checkpoints) where the two differ, and names of stored pieces.
-
-    Raises:
-        ModelError: checkpoints contain a tensor in another form.
-    """
-    state = model.state_dict()
-    names = {id(tensor): name for name, tensor in state.items()}
-    published = {names.get(id(tensor)): name for name, tensor in revert_weight_conversion(model, state).items()}
-    renamed = tuple((name, stored) for name, stored in published.items() if name is not None and name != stored)
-    return renamed, tuple(
-        (name, _pieces(model, name, tensor.shape)) for name, tensor in state.items() if name not in published
-    )
-
-
-def _pieces(model: PreTrainedModel, name: str, shape: Sequence[int]) -> tuple[str, ...]:
-    with unset_fake_temporarily():
-        values = torch.arange(math.prod(shape), dtype=torch.float32).reshape(*shape)
-        pieces = revert_weight_conversion(model, {name: values})
-        is_joined = all(piece.shape[1:] == values.shape[1:] for piece in pieces.values())
-        if not is_joined or not torch.equal(torch.cat(list(pieces.values())), values):
-            message = "checkpoints contain a tensor in another form than the model"
-            raise ModelError(message, model_type=str(model.config.model_type), expected=name, got=sorted(pieces))
-    return tuple(pieces)
-
-
 def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -> str | None:
     if all(kind.feed_forward is None for kind in kinds):
         return None
@@ -389,9 +396,9 @@ def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -
 
 
 def _has(config: PretrainedConfig, key: str) -> bool:
-    """Whether a config has a key with one value for all blocks."""
+    """Whether the class of a config has a key, with one value for all blocks. Files contain keys that no code reads."""
     try:
-        return hasattr(config, key)
+        return key in type(config).__dataclass_fields__ and hasattr(config, key)
     except RuntimeError:  # the value differs between blocks
         return False
 
@@ -415,5 +422,7 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     chosen_here = {"attn_implementation": None, "experts_implementation": None}
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights(), patch.object(torch.utils, "swap_tensors", _keep):
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here)
-        return discover(model.eval())
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        forms = stored_forms(model)
+        split_experts(model)
+        return with_stored_forms(discover(model), forms)

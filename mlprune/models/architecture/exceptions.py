@@ -30,6 +30,8 @@ _HEADS_AND_WIDTH: tuple[tuple[str, HeadAttribute], ...] = (
 )
 
 EXCEPTIONS: Mapping[str, Exceptions] = {
+    "qwen2": Exceptions(head_width_key="head_dim"),
+    "smollm3": Exceptions(head_width_key="head_dim"),
     "xglm": Exceptions(head_attributes=_HEADS_AND_WIDTH),
     "opt": Exceptions(head_attributes=_HEADS_AND_WIDTH),
     "gpt2": Exceptions(heads="blocked", head_attributes=(("attn.num_heads", "heads"), ("attn.split_size", "width"))),
@@ -60,6 +62,3 @@ EXCEPTIONS: Mapping[str, Exceptions] = {
 
 COMPUTED_POSITIONS = ("xglm",)
 """Model types whose table of positions is computed: one row of features per position."""
-
-ENCODERS = ("bert-generation",)
-"""Model types whose tokens read later ones unless `is_decoder` is set. Most other types ignore that key."""

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from mlprune.errors import ModelError, reason_of
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.config_checks import check_rope_types, require_buildable, require_decoder
+from mlprune.models.architecture.config_checks import (
+    check_rope_types,
+    check_token_ids,
+    require_buildable,
+    require_decoder,
+)
 from mlprune.models.metadata_cache import cached_by_content
 
 if TYPE_CHECKING:
@@ -41,14 +46,12 @@ def _adapter() -> "TypeAdapter[Architecture]":
 
 def _discover(config: JsonObject) -> Architecture:
     require_decoder(config)
-    try:
-        require_buildable(config)
-        check_rope_types(config)
-    except ValueError as err:
-        raise ModelError("the model's config cannot be used", reason=str(err)) from err
     from mlprune.models.architecture.discovery import discover_config  # noqa: PLC0415 - imports torch and transformers
 
     try:
+        require_buildable(config)
+        check_rope_types(config)
+        check_token_ids(config)
         return discover_config(dict(config))
     except ModelError:
         raise

@@ -76,6 +76,8 @@ class Call:
     """Where that tensor comes from."""
     depth: int
     """Number of modules that it runs in."""
+    n_chosen: int = 0
+    """Last dimension of the first tensor of integers among its arguments: of experts, those of a token."""
     n_attentions: int = 0
     """Number of attention operations in it."""
     result: object = None
@@ -215,8 +217,10 @@ class _Hooks:
             handle.remove()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        read = next((tensor for tensor in tensors_in([args, dict(kwargs)]) if tensor.is_floating_point()), None)
-        call = Call(self._path(module), module, read, self._sources.of(read), len(self._open))
+        tensors = list(tensors_in([args, dict(kwargs)]))
+        read = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        n_chosen = next((tensor.shape[-1] for tensor in tensors if tensor.dtype == torch.int64 and tensor.dim()), 0)
+        call = Call(self._path(module), module, read, self._sources.of(read), len(self._open), n_chosen)
         call.n_attentions = -self._sources.n_attentions
         if call.path in self._block_of:
             self._sources.block = self._block_of[call.path]

@@ -10,7 +10,8 @@ another process rewrites the file in place, the values change. Tensors that are 
 instead, so that the file does not stay mapped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
-from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.architecture import Architecture, StoredPart, oriented
+from mlprune.models.architecture.config_checks import TEXT_PART
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -35,6 +37,8 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+WEIGHT_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
+"""Names of files with weights, readable here or not."""
 MOST_JSON_MIB = 512
 """Largest JSON file that is read; tokenizers of large vocabularies have 30 MiB."""
 
@@ -79,7 +83,38 @@ def architecture_at(path: Path | str) -> Architecture:
     try:
         return architecture_of(read_json_object(Path(path) / "config.json"))
     except ModelError as err:
-        raise ModelError(err.message, {"path": str(path), **err.context}) from err
+        context = {"path": str(path), **err.context}
+        if context.get("kind") == TEXT_PART:
+            context["next"] = import_advice(str(path))
+        raise ModelError(err.message, context) from err
+
+
+@dataclass(frozen=True)
+class TensorPart:
+    """A tensor of a file, or one matrix of a stack in it, that contains rows of a parameter."""
+
+    file: str
+    name: str
+    """Of the tensor in the file."""
+    index: int | None = None
+    """Which matrix of the stack; None: the tensor is no stack."""
+    transposed: bool = False
+    """Whether the parameter's rows are the columns of the matrix."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tensor contains nothing else, in the form of the parameter."""
+        return self.index is None and not self.transposed
+
+    def shape_of(self, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the rows of the parameter, from the shape of the tensor."""
+        own = tuple(stored if self.index is None else stored[1:])
+        return own[::-1] if self.transposed else own
+
+    def view_of(self, stored: Tensor) -> Tensor:
+        """Return a view of the rows of the parameter in the whole tensor."""
+        own = stored if self.index is None else stored[self.index]
+        return own.T if self.transposed else own
 
 
 class WeightFiles:
@@ -113,7 +148,7 @@ class WeightFiles:
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a tensor."""
-        return bool(self._stored_names(name))
+        return self._stored_parts(name) is not None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Stored shape of a tensor; only the file's header is read.
@@ -121,9 +156,9 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        places = self.locate_all(name)
-        shapes = [tuple(self._opened(file)[0].get_slice(stored).get_shape()) for file, stored in places]
-        return shapes[0] if len(shapes) == 1 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        parts = self.parts(name)
+        shapes = [part.shape_of(self._opened(part.file)[0].get_slice(part.name).get_shape()) for part in parts]
+        return shapes[0] if len(parts) == 1 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def layer_shapes(self, block: int) -> dict[str, tuple[int, int]]:
         """Return prunable layer -> (out, in) of a block, in order; only headers are read.
@@ -142,8 +177,8 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.locate_all(name)[0]
-        stored_type: torch.dtype = self._opened(file)[0].get_slice(stored)[:0].dtype
+        part = self.parts(name)[0]
+        stored_type: torch.dtype = self._opened(part.file)[0].get_slice(part.name)[:0].dtype
         return stored_type
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
@@ -152,16 +187,20 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        places = self.locate_all(name)
-        return self._read(*places[0], dtype) if len(places) == 1 else torch.cat([self._read(*p, dtype) for p in places])
-
-    def _read(self, file: str, stored: str, dtype: torch.dtype) -> Tensor:
-        try:
-            tensor: Tensor = self._opened(file)[0].get_tensor(stored)
-        except (SafetensorError, RuntimeError) as err:
-            path = str(self._path / file)
-            raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
+        parts = [self._read_part(part) for part in self.parts(name)]
+        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    def _read_part(self, part: TensorPart) -> Tensor:
+        """Read rows of a parameter as they are stored; of a stack only one matrix."""
+        try:
+            opened = self._opened(part.file)[0]
+            slices = opened.get_slice(part.name) if part.index is not None else None
+            own: Tensor = opened.get_tensor(part.name) if slices is None else slices[part.index]
+        except (SafetensorError, RuntimeError) as err:
+            path = str(self._path / part.file)
+            raise ModelError("a tensor cannot be read", path=path, tensor=part.name, reason=str(err)) from err
+        return own.T if part.transposed else own
 
     def copy(self, name: str, dtype: torch.dtype) -> Tensor:
         """Read one tensor into new memory, without mapping the file; see `copy_tensor`.
@@ -169,10 +208,10 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        places = self.locate_all(name)
-        if len(places) > 1:
-            return self.read(name, dtype)
-        ((file, stored),) = places
+        parts = self.parts(name)
+        if len(parts) > 1 or not parts[0].is_whole:
+            return self.read(name, dtype).clone()
+        file, stored = parts[0].file, parts[0].name
         stored_slice = tensor_slice(self._path / file, stored)
         if stored_slice.dtype is None:
             return self.read(name, dtype).clone()
@@ -183,31 +222,30 @@ class WeightFiles:
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
 
     def locate(self, name: str) -> tuple[str, str]:
-        """Find the file of a tensor, and the name of the tensor in that file.
-
-        Raises:
-            ModelError: the checkpoint has no such tensor, or in pieces; or the index names a file that lacks it.
-        """
-        places = self.locate_all(name)
-        if len(places) > 1:
-            message = "a tensor is stored in several pieces"
-            raise ModelError(message, path=str(self._path), tensor=name, got=[stored for _, stored in places])
-        return places[0]
-
-    def locate_all(self, name: str) -> tuple[tuple[str, str], ...]:
-        """Find the pieces of a tensor, usually one: the file of each, and the name of the piece in that file.
+        """Find the file of a parameter that is a tensor of its own, and the name of the tensor in that file.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
         """
-        stored_names = self._stored_names(name)
-        if not stored_names:
+        parts = self.parts(name)
+        assert len(parts) == 1, "the parameter is one tensor"
+        assert parts[0].is_whole, "the parameter is the whole tensor"
+        return parts[0].file, parts[0].name
+
+    def parts(self, name: str) -> tuple[TensorPart, ...]:
+        """Find the tensors that contain the rows of a parameter, in order; for most parameters one.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
+        """
+        found = self._stored_parts(name)
+        if found is None:
             raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
-        for stored in stored_names:
-            if stored not in self._opened(self._files[stored])[1]:
+        for part in found:
+            if part.name not in self._opened(part.file)[1]:
                 message = "a weight index names a file that does not contain the tensor"
-                raise ModelError(message, path=str(self._path / self._files[stored]), tensor=stored)
-        return tuple((self._files[stored], stored) for stored in stored_names)
+                raise ModelError(message, path=str(self._path / part.file), tensor=part.name)
+        return found
 
     def _read_index(self) -> dict[str, str]:
         """Return tensor -> name of its file."""
@@ -223,8 +261,7 @@ class WeightFiles:
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
     def _no_weights(self) -> ModelError:
-        patterns = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
-        got = sorted(file.name for pattern in patterns for file in self._path.glob(pattern))
+        got = _weight_file_names(self._path)
         context = {"path": str(self._path), "expected": f"{SINGLE_FILE} or {INDEX_FILE}", "got": got}
         if any(name.endswith((".bin", ".gguf")) for name in got):
             return ModelError("the folder has no safetensors weights", context, next=import_advice(str(self._path)))
@@ -247,22 +284,38 @@ class WeightFiles:
         prefix = f"{self._architecture.prefix}."
         return {stored, stored.removeprefix(prefix), prefix + stored}
 
-    def _stored_names(self, name: str) -> tuple[str, ...]:
-        """Return the names of the pieces of a tensor in the checkpoint, usually one; none if it lacks one of them."""
+    def _stored_parts(self, name: str) -> tuple[TensorPart, ...] | None:
+        """Return the tensors that contain a parameter; None if the checkpoint does not have it in any known form."""
         older_names = [stored for current, stored in self._architecture.renamed if current == name]
-        pieces = [names for current, names in self._architecture.joined if current == name]
-        for candidates in ((name,), *((older,) for older in older_names), *pieces):
-            stored = [self._stored_name(candidate) for candidate in candidates]
-            if None not in stored:
-                return tuple(piece for piece in stored if piece is not None)
-        return ()
+        ways: list[tuple[StoredPart, ...]] = [(StoredPart(candidate),) for candidate in (name, *older_names)]
+        block, prefix, relative = self._architecture.split_name(name)
+        if block is not None:
+            for way in self._architecture.block(block).ways_of.get(relative, ()):
+                ways.append(tuple(replace(part, name=prefix + part.name) for part in way))
+        for way in ways:
+            stored = [self._stored_name(part.name) for part in way]
+            if all(stored):
+                return tuple(
+                    TensorPart(self._files[name], name, part.index, part.transposed)
+                    for name, part in zip(stored, way, strict=True)
+                    if name is not None
+                )
+        return None
 
     def _stored_name(self, name: str) -> str | None:
-        """Return a name with or without the prefix of the model, as in the checkpoint; None if it has neither."""
+        """Return the name of a tensor in the checkpoint, with or without the base model's prefix; None if missing."""
         prefix = f"{self._architecture.prefix}."
-        return next(
-            (stored for stored in (name, name.removeprefix(prefix), prefix + name) if stored in self._files), None
-        )
+        candidates = (name, name.removeprefix(prefix), prefix + name)
+        return next((candidate for candidate in candidates if candidate in self._files), None)
+
+
+def has_weights(path: Path) -> bool:
+    """Whether a folder has files with weights of any format, or an index of such files."""
+    return (path / INDEX_FILE).exists() or bool(_weight_file_names(path))
+
+
+def _weight_file_names(path: Path) -> list[str]:
+    return sorted(file.name for pattern in WEIGHT_FORMATS for file in path.glob(pattern))
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
@@ -289,7 +342,7 @@ def bias_name(architecture: Architecture, block: int, layer: str) -> str:
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
     """Read the prunable weights of one block.
 
-    Returns: layer -> [out, in], in the family's order.
+    Returns: layer -> [out, in], in the order in which a block runs them.
     Raises:
         ModelError: the folder is not a model that can be read, or it has no such block.
     """

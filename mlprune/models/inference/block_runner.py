@@ -14,7 +14,7 @@ import copy
 import inspect
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,19 @@ from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Names of the parameter of a forward that takes the cache."""
+
+
+def add_placeholder(cache: Cache, block: int, placeholder: Tensor) -> None:
+    """Extend the cache of a block that does not run by a placeholder.
+
+    The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first block
+    of that kind. States of recurrent blocks have no length.
+
+    Args:
+        placeholder: [b, 1, s, 1], one number per token.
+    """
+    if block >= len(cache.layers) or isinstance(cache.layers[block], CacheLayerMixin):
+        cache.update(placeholder, placeholder, block)
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,7 @@ def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
 
 
 class KeyValueCaches:
-    """Caches of the blocks of a shard.
+    """Caches of the blocks of a shard: keys and values, and the states of recurrent blocks.
 
     Args:
         config: config of the model.
@@ -143,7 +156,7 @@ class KeyValueCaches:
     def new(self) -> DynamicCache:
         """Return an empty cache; the shard fills only the layers of its own blocks."""
         cache = copy.copy(self._empty)
-        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        cache.layers = [copy.deepcopy(layer) for layer in cache.layers]
         return cache
 
     def for_block(self, block: int) -> DynamicCache:
@@ -188,11 +201,7 @@ class KeyValueCaches:
         return copied
 
     def pad_remote_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
-        """Extend the layers of other shards' blocks by n_new tokens, with placeholders.
-
-        The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first
-        block of that kind, which may be in another shard. A placeholder takes one number per token.
-        """
+        """Extend the layers of other shards' blocks by n_new tokens, with placeholders."""
         self._extend(
             cache, n_rows, n_new, blocks=[block for block in range(self._n_blocks) if block not in self._blocks]
         )
@@ -206,7 +215,7 @@ class KeyValueCaches:
     def _extend(self, cache: DynamicCache, n_rows: int, n_new: int, *, blocks: Iterable[int]) -> None:
         placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self._device)
         for block in blocks:
-            cache.update(placeholder, placeholder, block)
+            add_placeholder(cache, block, placeholder)
 
     @property
     def open_sessions(self) -> tuple[str, ...]:
@@ -258,6 +267,9 @@ class BlockRunner:
         self.head = head
         self._tail = [model.get_submodule(path) for path in architecture.tail]
         self._embedding_lock = threading.Lock()
+        keeps_states = architecture.is_recurrent and not architecture.has_cache
+        self._block_lock: AbstractContextManager[object] = threading.Lock() if keeps_states else nullcontext()
+        """The modules of some blocks keep the state of a text while they run."""
         self.hooks = LayerHooks([(module, architecture.block(block)) for block, module in self.modules.items()])
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
@@ -276,7 +288,7 @@ class BlockRunner:
     def embed(
         self,
         token_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
         *,
         cache: DynamicCache | None = None,
         positions: Tensor | None = None,
@@ -285,16 +297,17 @@ class BlockRunner:
 
         Args:
             token_ids: [b, s] int64.
-            attention_mask: [b, t] bool, over the tokens in the cache and the new ones.
+            attention_mask: [b, t] bool, over the tokens in the cache and the new ones; None if all are real tokens.
             cache: cache with the tokens before these; None if there are none.
             positions: [b, s] int64, positions of the new tokens; ignored by models that take no positions.
         """
         assert self.is_first, "only the first shard embeds"
         inputs: dict[str, object] = {
             "input_ids": on_device(token_ids, self.device),
-            "attention_mask": on_device(attention_mask.long(), self.device),
             "use_cache": cache is not None,
         }
+        if attention_mask is not None:
+            inputs["attention_mask"] = on_device(attention_mask.long(), self.device)
         if cache is not None:
             inputs[next(name for name in CACHE_NAMES if name in self._forward_parameters)] = cache
         if positions is not None and "position_ids" in self._forward_parameters:
@@ -323,7 +336,8 @@ class BlockRunner:
     def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block and add its shift, if it has one."""
         call = states.calls[block].with_cache(cache)
-        hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
+        with self._block_lock:
+            hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
         if block in self._shifts:
             hidden = hidden + self._shifts[block].to(hidden)
         return HiddenStates(hidden, {later: call for later, call in states.calls.items() if later != block})

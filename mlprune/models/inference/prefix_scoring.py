@@ -5,6 +5,9 @@ The whole batch runs one block before the next, so the keys and values of only o
 are read once. The model never runs the last token of a text, because that token predicts nothing.
 
 Prefixes have no padding between their tokens, because blocks with a sliding window count positions, not tokens.
+
+A recurrent block has no keys and values per token that a continuation could use, and some models have no cache. They
+run whole texts: prefixes without continuations, padded on the right.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mlprune.errors import ModelError
 from mlprune.models.inference.visitor import States
 from mlprune.models.messages import ScoringBatch, on_device
 from mlprune.models.placement.budget import GroupLimit
@@ -38,10 +42,20 @@ class ScoringVisitor:
     needs_head = True
 
     def start(self, runner: BlockRunner) -> States:
-        """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes."""
-        batch = self.batch
+        """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes.
+
+        Raises:
+            ModelError: the model runs whole texts, and the batch has continuations.
+        """
+        batch, whole_texts = self.batch, runner.architecture.runs_whole_texts
+        if whole_texts and batch.groups:
+            message = "the model cannot continue prefixes"
+            raise ModelError(message, expected="batches of whole texts", got=len(batch.groups))
         positions = _positions(batch.prefix_mask)
-        prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=runner.caches.new(), positions=positions)
+        prefix_cache = None if whole_texts else runner.caches.new()
+        prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=prefix_cache, positions=positions)
+        if not batch.groups:
+            return (prefix,)
         cache = runner.caches.of_length(*batch.prefix_ids.shape)
         groups = []
         for group in batch.groups:

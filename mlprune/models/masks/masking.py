@@ -46,17 +46,15 @@ class RemovedBlock(BlockChanges):
 def pass_by(
     hidden_states: Tensor, *args: object, block: int, n_returned: int | None, **kwargs: object
 ) -> Tensor | tuple[Tensor | None, ...]:
-    """Replace the forward of a removed block.
+    """Replace the forward of a removed block; a cache gets a placeholder."""
+    # A plan imports this module, and the library takes seconds.
+    from transformers import Cache  # noqa: PLC0415
 
-    A cache gets a placeholder of one number per token, because the model's code sizes the masks of later tokens by the
-    first block of each kind.
-    """
-    from transformers import Cache  # noqa: PLC0415 - a plan imports this module, and the library takes seconds
+    from mlprune.models.inference.block_runner import add_placeholder  # noqa: PLC0415
 
     n_rows, n_tokens, _ = hidden_states.shape
     for cache in (value for value in (*args, *kwargs.values()) if isinstance(value, Cache)):
-        placeholder = hidden_states.new_zeros(n_rows, 1, n_tokens, 1)
-        cache.update(placeholder, placeholder, block)
+        add_placeholder(cache, block, hidden_states.new_zeros(n_rows, 1, n_tokens, 1))
     return as_returned(hidden_states, n_returned)
 
 

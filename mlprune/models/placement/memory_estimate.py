@@ -90,7 +90,7 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
     sources = {name: source_of(name, model, files) for name, _ in shard_parameters(model, architecture, all_blocks)}
     sizes = {name: _bytes_of(parameter) for name, parameter in shard_parameters(model, architecture, all_blocks)}
     for source in sources.values():
-        files.locate_all(source)
+        files.parts(source)
     in_blocks = f"{architecture.blocks}."
     at_end = [name for name in sizes if architecture.is_after_blocks(name)]
     at_start = [name for name in sizes if name not in at_end and not name.startswith(in_blocks)]

@@ -19,6 +19,7 @@ from mlprune.numeric.activations.neurons import active_counts
 from mlprune.numeric.activations.statistics import (
     CountedTokens,
     check_mask,
+    check_sums,
     demonstration_sums,
     hidden_magnitudes,
     token_sums,
@@ -33,6 +34,29 @@ def submit_demonstration_sums(inputs: Tensor, counted: CountedTokens) -> Tensor:
     if inputs.device.type == "cpu":
         return demonstration_sums(inputs, counted.mask)
     return masked_squares(inputs, counted).to(torch.float32)
+
+
+def submit_routed_sums(inputs: Tensor, rows: Tensor, counted: CountedTokens) -> Tensor:
+    """Sum the squares of some tokens over each demonstration: those that are routed to an expert, and count.
+
+    Args:
+        inputs: [t, in], any float dtype.
+        rows: [t] int64, the places of the tokens in the batch, row by row.
+        counted: tokens of the batch that count.
+    Returns: [b, in] float32, zero for a demonstration without such tokens; on an accelerator they are not checked.
+    Raises:
+        StatisticsError: on the CPU: a counted activation is not finite, or its sum is beyond float32.
+    """
+    n_rows, length = counted.mask.shape
+    kept = ~counted.ignored_on(inputs.device).flatten()[rows]
+    squares = torch.where(kept[:, None], inputs, 0).double().square_()
+    owners = rows // length
+    if inputs.device.type == "cpu":
+        sums = torch.zeros(n_rows, inputs.shape[1], dtype=torch.float64).index_add_(0, owners, squares)
+        check_sums(sums.to(torch.float32))
+        return sums.to(torch.float32)
+    belongs = owners == torch.arange(n_rows, device=inputs.device)[:, None]
+    return (belongs.double() @ squares).to(torch.float32)
 
 
 def submit_hidden_magnitudes(hidden: Tensor, counted: CountedTokens) -> Tensor:

@@ -44,6 +44,17 @@ class CountedTokens:
         tokens = values.flatten(end_dim=1).index_select(0, self._positions[device])
         return list(torch.split(tokens, self.mask.sum(dim=1).tolist()))
 
+    def routed_rows_of(self, values: Tensor, rows: Tensor) -> list[Tensor]:
+        """Return the counted tokens [t, in] of each row of the batch among some tokens [n, in].
+
+        Args:
+            rows: [n] int64, the places of the tokens in the batch, row by row.
+        """
+        kept = ~self.ignored_on(values.device).flatten()[rows]
+        owners = (rows // self.mask.shape[1])[kept]
+        n_tokens = torch.bincount(owners, minlength=self.mask.shape[0]).tolist()
+        return list(torch.split(values[kept], n_tokens))
+
     def free_devices(self) -> None:
         """Drop the copies on devices, so that this can be pickled; they are made again when they are needed."""
         self._ignored.clear()

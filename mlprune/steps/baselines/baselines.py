@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
+from mlprune.models.model_layers import ModelLayer
 from mlprune.models.placement.memory_estimate import footprint, shard_bytes
 from mlprune.recipe import BaselineConfig, Recipe
 from mlprune.steps.baselines.lrp2 import projections
@@ -28,6 +29,8 @@ class OtherModel:
     base: Identity
     row: tuple[tuple[str, JsonValue], ...]
     """Catalog row of the model."""
+    layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in its blocks."""
 
     @property
     def label(self) -> str:
@@ -40,7 +43,7 @@ class OtherModel:
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The job that records the model."""
-        return [DenseVariantJob(self.base, self.row, variant)] if isinstance(variant, DenseVariant) else []
+        return [DenseVariantJob(self.base, self.row, self.layers, variant)] if isinstance(variant, DenseVariant) else []
 
 
 def add_baselines(
@@ -108,7 +111,8 @@ def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> Plann
         expected = f"at most {recipe_bytes} bytes of weights in the dtype of the run"
         raise RecipeError(message, baseline=entry.name or entry.path, expected=expected, got=baseline_bytes)
     return PlannedVariant(
-        dense_variant(opened.base, opened.ref), baseline=OtherModel(opened.base, tuple(opened.row.items()))
+        dense_variant(opened.base, opened.ref),
+        baseline=OtherModel(opened.base, tuple(opened.row.items()), opened.layers),
     )
 
 

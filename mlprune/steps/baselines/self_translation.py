@@ -286,7 +286,14 @@ def translated_task(
     )
     items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
-    return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device)
+    return prepare(
+        tokenizer,
+        items,
+        batch_tokens=batch_tokens,
+        max_positions=model.max_positions,
+        device=model.device,
+        whole_texts=model.runs_whole_texts,
+    )
 
 
 @dataclass(frozen=True)
@@ -327,11 +334,15 @@ class SelfTranslation:
 
         Raises:
             CorpusError: the corpus lacks the language.
-            RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long.
+            RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long;
+                or it is asked in a chat.
         """
         if task.longer != "refuse":
             message = "self_translate translates every item of a task, so none may be left out or cut"
             raise RecipeError(message, task=task.task, key="longer", expected="refuse", got=task.longer)
+        if task.chat is not None:
+            message = "self_translate asks without a chat"
+            raise RecipeError(message, task=task.task, key="chat", expected="an evaluation without chat", got="chat")
         if task.definition.reads != "candidates" or task.prompts == "native":
             return None
         return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)

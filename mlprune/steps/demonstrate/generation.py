@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from mlprune.corpus.chat import Chat, ChatTemplate, chat_columns
 from mlprune.errors import BadInputError, ModelError
 from mlprune.evaluation.inference.estimates import MetricValue, interval_columns
 from mlprune.evaluation.inference.methods import measure
@@ -52,20 +53,29 @@ class GenerationSpec:
     n_texts: int
     max_tokens: int
     """Tokens of the prompt and the text together."""
+    chat: Chat | None = None
+    """The chat in which the prompt is the user's turn; None for plain text."""
+
+    @property
+    def columns(self) -> dict[str, JsonValue]:
+        """The other parameters than the chat, which are columns of the catalog."""
+        return {name: value for name, value in vars(self).items() if name != "chat"}
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """The parameters in the id."""
-        return dict(vars(self))
+        return {**self.columns, **({} if self.chat is None else {"chat": self.chat.parameters})}
 
 
-def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> tuple[int, ...]:
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, *, chat: Chat | None = None) -> tuple[int, ...]:
     """Return the tokens that the model continues.
 
     Raises:
+        CorpusError: the prompt of a chat has no text.
         ModelError: the prompt has no token and the tokenizer has no start token.
     """
-    ids = [int(token) for token in tokenizer(prompt)["input_ids"]]
+    text = prompt if chat is None else ChatTemplate(tokenizer, chat).question(prompt)
+    ids = [int(token) for token in tokenizer(text, add_special_tokens=chat is None)["input_ids"]]
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if not ids and start is None:
         raise ModelError("a prompt has no token, and the tokenizer has no start token", expected="a prompt", got=prompt)
@@ -93,7 +103,7 @@ class GenerateJob(job.RecordJob, job.ModelJob):
     @cached_property
     def prepared(self) -> PreparedTranslation:
         """The prompts, all equal, and their batches."""
-        ids = prompt_ids(load_tokenizer(Path(self.model.path)), self.spec.prompt)
+        ids = prompt_ids(load_tokenizer(Path(self.model.path)), self.spec.prompt, chat=self.spec.chat)
         n_new = self.spec.max_tokens - len(ids)
         batches = decoding_batches([self.spec.max_tokens] * self.spec.n_texts, self.batch_tokens)
         prompts = (self.spec.prompt,) * self.spec.n_texts
@@ -136,7 +146,8 @@ class GenerateJob(job.RecordJob, job.ModelJob):
         row: dict[str, JsonValue] = {
             "generated_texts_id": self.identity.id,
             "base_model_id": self.model.base_model_id,
-            **self.spec.parameters,
+            **self.spec.columns,
+            **chat_columns(self.spec.chat),
             "n_tokens": sum(map(len, outputs)),
             "n_empty": sum(not text.strip() for text in texts),
             "n_distinct": len(set(texts)),

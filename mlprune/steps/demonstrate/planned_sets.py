@@ -16,7 +16,7 @@ from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.recipe.demonstrations import DEFAULT_PROMPT
 from mlprune.steps.demonstrate import writing
 from mlprune.steps.demonstrate.generation import GenerateJob, GenerationSpec, prompt_ids
-from mlprune.steps.inputs import Inputs
+from mlprune.steps.inputs import Inputs, planned_chat
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.sets import (
     DEFAULT_TEMPLATES,
@@ -161,13 +161,14 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
 
     Raises:
         RecipeError: it is of another kind than the published three, has a token budget, is unpaired, or does not
-            cut the end of longer demonstrations off.
+            cut the end of longer demonstrations off, or is a chat.
     """
     for what, absent in (
         (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
         ("token_budget", entry.token_budget is not None),
         ("paired: false", not entry.paired),
         (f"longer: {entry.longer}", entry.longer != "truncate_right"),
+        ("chat", entry.chat is not None),
     ):
         if absent:
             message = "the published code has no such demonstrations"
@@ -198,13 +199,19 @@ def generated_jobs(
     assert spec.temperature is not None, "a generated set has a temperature"
     numbered_texts(spec, ())  # checks the template
     model = inputs.model
-    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt))
+    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt, chat=spec.chat))
     if n_prompt >= spec.max_tokens:
         expected = f"max_tokens above {n_prompt}"
         message = "a prompt leaves no room for a text"
         raise RecipeError(message, demonstrations=entry.name, expected=expected, got=spec.max_tokens)
     generation = GenerationSpec(
-        spec.source, spec.prompt, spec.temperature, seed=spec.seed, n_texts=spec.samples, max_tokens=spec.max_tokens
+        spec.source,
+        spec.prompt,
+        spec.temperature,
+        seed=spec.seed,
+        n_texts=spec.samples,
+        max_tokens=spec.max_tokens,
+        chat=spec.chat,
     )
     batch_tokens = recipe.compute.planned_batch_tokens(model.device)
     parameters = {**generation.parameters, **computed_parameters(model, batch_tokens=batch_tokens)}
@@ -273,11 +280,11 @@ def _plan_set(
     if profile == "paper":
         refuse_without_counterpart(entry)
     if entry.kind == "generated":
-        spec = _spec(recipe, entry, profile)
+        spec = _spec(recipe, inputs, entry, profile=profile)
         generate, job = generated_jobs(entry, spec, recipe, inputs)
         return PlannedSet(entry.name, spec, job.identity, job, entry.activations, generation=generate)
     held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
-    spec = _spec(recipe, entry, profile)
+    spec = _spec(recipe, inputs, entry, profile=profile)
     if recipe.corpus.leave_out_evaluated:
         spec = replace(spec, left_out=tuple(sorted(held_out, key=lambda key: (len(str(key)), str(key)))))
     try:
@@ -297,7 +304,7 @@ def _plan_set(
     return PlannedSet(entry.name, spec, identity, job, entry.activations, writing.sample_texts(texts, groups.kept))
 
 
-def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
+def _spec(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, profile: ProfileName) -> SetSpec:
     """The entry as plain values. A template equal to the default of the kind becomes None."""
     if entry.task and entry.path == CORPUS and (entry.task, recipe.corpus.kind) != ("facts", "cldr"):
         message = "only the built-in corpus has items, and they are facts"
@@ -323,6 +330,7 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         temperature=(1.0 if entry.temperature is None else entry.temperature) if entry.kind == "generated" else None,
         paired=entry.paired,
         longer=entry.longer,
+        chat=planned_chat(inputs.model, entry.chat),
         path=location.folder,
         hub=location.hub,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from mlprune.corpus import calibration
+from mlprune.corpus.chat import ChatTemplate, chat_columns
 from mlprune.errors import CorpusError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
@@ -105,8 +106,9 @@ def set_columns(
     """
     longer = longer or calibration.LongerDemonstrations(spec.longer)
     drawn = None if spec.longer == "skip" else samples
+    demonstrations = texts.demonstrations(spec, samples=drawn, end="" if spec.chat else tokenizer.eos_token)
     columns = calibration.demonstration_columns(
-        texts.demonstrations(spec, samples=drawn, end=tokenizer.eos_token),
+        map(ChatTemplate(tokenizer, spec.chat).demonstration, demonstrations) if spec.chat else demonstrations,
         tokenizer,
         samples=samples,
         longer=longer,
@@ -261,6 +263,7 @@ def _write_set(
         "task": spec.task,
         **({} if spec.paired else {"paired": False}),
         **({} if spec.longer == "truncate_right" else {"longer": spec.longer, "n_longer": n_longer}),
+        **chat_columns(spec.chat),
     }
     rows: dict[str, list[dict[str, JsonValue]]] = {"demonstration_sets": [row]}
     if part_rows:

@@ -27,7 +27,7 @@ from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe, pair_language
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
-from mlprune.steps.inputs import Inputs, is_same_text, text_ref
+from mlprune.steps.inputs import Inputs, is_same_text, planned_chat, text_ref
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,
     Intervention,
@@ -189,6 +189,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
 
     Raises:
         RecipeError: the corpus has no such items.
+        ModelError: the model has no chat template for the chat of the entry, or it refuses a turn.
     """
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
@@ -197,7 +198,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         expected = "corpus: {kind: cldr}"
         raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
-    spec = task_of_entry(recipe, entry, corpus=corpus)
+    spec = replace(task_of_entry(recipe, entry, corpus=corpus), chat=planned_chat(inputs.model, entry.chat))
     specs = [in_profile(spec, profile) for profile in entry.profile]
     if entry.pairs:
         shots = _shot_corpus(recipe, inputs, entry)
@@ -258,6 +259,7 @@ def plan_evaluations(
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             for variant in _evaluated_variants(entry, variants):
+                _check_chat(entry, task, variant)
                 intervention = variant.intervention(task)
                 if intervention is None:
                     _check_not_named(entry, variant)
@@ -293,6 +295,18 @@ def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedV
     for variant in variants.values():
         if variant.is_dense or not entry.variants or variant.id in ids:
             yield variant
+
+
+def _check_chat(entry: EvaluationConfig, task: TaskSpec, variant: PlannedVariant) -> None:
+    """Check that the model of a variant has the chat template of a task: a protocol has one template.
+
+    Raises:
+        RecipeError: it has another one.
+        ModelError: it has none, or it refuses a turn.
+    """
+    if task.chat is not None and planned_chat(variant.spec.model, entry.chat) != task.chat:
+        message = "a model has another chat template than the base model, so their results cannot be compared"
+        raise RecipeError(message, task=entry.task, expected="an evaluation without chat", got=variant.label)
 
 
 def _check_not_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:

@@ -1,7 +1,7 @@
 """Biases that a variant adds to layers without one, in an export: a config that declares them, and their tensors.
 
-The configs of some families declare biases of the attention and of the feed-forward layers as a whole (LLaMA:
-`attention_bias` and `mlp_bias`), so layers that need none get biases of zero. Other families have no such key: their
+The configs of some model types declare biases of the attention and of the feed-forward layers as a whole (LLaMA:
+`attention_bias` and `mlp_bias`), so layers that need none get biases of zero. Other types have no such key: their
 variants can be loaded in memory, and no plain folder can contain them.
 """
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, ModelError, StoreError, unknown
+from mlprune.errors import BadInputError, ModelError, StoreError, reason_of, unknown
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
@@ -36,7 +36,7 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
-from mlprune.models.meta_model import build_skeleton
+from mlprune.models.meta_model import blocks_of, build_skeleton, skeleton_of
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
@@ -132,7 +132,7 @@ def remove_blocks(folder: Path, architecture: Architecture, removed: Collection[
     """
     loaded = AutoConfig.from_pretrained(folder, local_files_only=True)
     n_blocks = loaded.num_hidden_layers
-    values = values_without_blocks(loaded, removed)
+    values = values_without_blocks(loaded, architecture, removed)
     number_of = {block: number for number, block in enumerate(_others(n_blocks, removed))}
     _write_json(folder / "config.json", {**read_json_object(folder / "config.json"), **values})
     places: dict[str, JsonValue] = {}
@@ -152,13 +152,15 @@ def remove_blocks(folder: Path, architecture: Architecture, removed: Collection[
     )
 
 
-def values_without_blocks(config: PretrainedConfig, removed: Collection[int]) -> dict[str, JsonValue]:
+def values_without_blocks(
+    config: PretrainedConfig, architecture: Architecture, removed: Collection[int]
+) -> dict[str, JsonValue]:
     """Return the number of blocks and the lists by block of a config without some blocks, by their keys in its file.
 
     Lists that the file leaves out are part of it: their defaults follow from the numbers of the blocks.
 
     Raises:
-        BadInputError: the attention of a block depends on its number.
+        BadInputError: the computation of a block depends on its number.
     """
     if getattr(config, "scale_attn_by_inverse_layer_idx", False):
         message = "the attention of a block depends on its number, so no smaller folder has the same outputs"
@@ -169,7 +171,25 @@ def values_without_blocks(config: PretrainedConfig, removed: Collection[int]) ->
         for key, value in config.to_dict().items()
         if "layer" in key and isinstance(value, list) and len(value) == config.num_hidden_layers
     }
-    return values | {config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): len(others)}
+    values |= {config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): len(others)}
+    shapes = _block_shapes(config, architecture)
+    try:
+        smaller_shapes = _block_shapes(type(config).from_dict({**config.to_dict(), **values}), architecture)
+    except Exception as err:  # a config without a kind of block can raise anything in the model's code
+        message = "the model cannot be built without the removed blocks"
+        raise BadInputError(
+            message, model_type=architecture.name, removed=sorted(removed), reason=reason_of(err)
+        ) from err
+    if smaller_shapes != [shapes[block] for block in others]:
+        message = "the layers of a block depend on its number, so no smaller folder has the same outputs"
+        raise BadInputError(message, model_type=architecture.name, removed=sorted(removed))
+    return values
+
+
+def _block_shapes(config: PretrainedConfig, architecture: Architecture) -> list[dict[str, tuple[int, ...]]]:
+    """Return the shapes of the parameters of each block."""
+    blocks = blocks_of(skeleton_of(config, torch.float32), architecture)
+    return [{name: tuple(parameter.shape) for name, parameter in block.named_parameters()} for block in blocks]
 
 
 def _others(n_blocks: int, removed: Collection[int]) -> list[int]:
@@ -183,15 +203,17 @@ def _renumbered(file: Path, architecture: Architecture, number_of: Mapping[int, 
         number_of: number of a block that remains -> its new one.
     """
     prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
-    pattern = re.compile(rf"((?:{prefix}\.)?{re.escape(path)}\.)(\d+)(\..+)")
+    pattern = re.compile(rf"(?:{prefix}\.)?{re.escape(path)}\.(\d+)\..+")
+    name_of = {stored: name for name, stored in architecture.renamed}
     tensors = {}
     with safe_open(str(file), framework="pt") as opened:
-        for name in sorted(opened.keys()):
-            match = pattern.fullmatch(name)
+        for stored in sorted(opened.keys()):
+            match = pattern.fullmatch(name_of.get(stored, stored))
             if match is None:
-                tensors[name] = opened.get_tensor(name).clone()  # the file is about to be replaced
-            elif int(match[2]) in number_of:
-                tensors[f"{match[1]}{number_of[int(match[2])]}{match[3]}"] = opened.get_tensor(name).clone()
+                tensors[stored] = opened.get_tensor(stored).clone()  # the file is about to be replaced
+            elif (block := int(match[1])) in number_of:
+                new = stored.replace(f".{block}.", f".{number_of[block]}.", 1)
+                tensors[new] = opened.get_tensor(stored).clone()
     return tensors
 
 

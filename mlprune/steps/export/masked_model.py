@@ -94,7 +94,7 @@ def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
 
 def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
     """Remove blocks from a model that has all of them, and renumber the others."""
-    values = values_without_blocks(meta.model.config, removed)
+    values = values_without_blocks(meta.model.config, meta.architecture, removed)
     blocks = blocks_of(meta.model, meta.architecture)
     others = nn.ModuleList(module for block, module in enumerate(blocks) if block not in removed)
     for number, module in enumerate(others):

@@ -141,7 +141,10 @@ def _quantisation_text(row: Row) -> str:
 
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
-_FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired")
+_FURTHER_SET_COLUMNS = (
+    *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired"),
+    *("chat_template_sha256", "chat_system"),
+)
 """Columns that are shown if some set has a value."""
 _STATISTICS_COLUMNS = (
     "statistics_id",

@@ -86,7 +86,9 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     dense = of_kind(DenseVariant, specs)
     scored = [(variants[spec.id], spec) for spec in of_kind(ScoredVariant, specs)]
     values = {spec.id: _block_values(recipe, inputs, variant, spec) for variant, spec in scored}
-    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), spec) for spec in dense[:1]]
+    jobs: list[Job] = [
+        DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), inputs.base_layers, spec) for spec in dense[:1]
+    ]
     jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
     for variant, spec in scored:

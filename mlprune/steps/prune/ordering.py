@@ -11,6 +11,7 @@ from mlprune.json_values import JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.models.checkpoint.weight_files import architecture_at, read_block
+from mlprune.models.model_layers import ModelLayer
 from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
 from mlprune.pruning.block_inputs import (
     NO_INPUTS,
@@ -283,6 +284,8 @@ class DenseVariantJob(job.Job):
     base: job.Identity
     row: tuple[tuple[str, JsonValue], ...]
     """The base model's catalog row."""
+    layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in the base model's blocks."""
     variant: DenseVariant
 
     @property
@@ -301,6 +304,7 @@ class DenseVariantJob(job.Job):
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write both records."""
-        store.write_record(self.base.record(rows={"base_models": [dict(self.row)]}))
+        layers = [{"base_model_id": self.base.id, **layer._asdict()} for layer in self.layers]
+        store.write_record(self.base.record(rows={"base_models": [dict(self.row)], "model_layers": layers}))
         rows = {"variants": [variant_row(self.variant, achieved=0.0)]}
         store.write_record(self.variant.identity.record(rows=rows))

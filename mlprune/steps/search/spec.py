@@ -38,7 +38,7 @@ class ModelUnits:
 
     per: UnitName
     layers: tuple[tuple[int, str], ...]
-    """(block, layer) of every pruned layer, by block, then in the family's order."""
+    """(block, layer) of every pruned layer, by block, then in the order in which it runs them."""
     n_weights: tuple[int, ...]
     """Number of weights of each of these layers."""
 

@@ -14,7 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, cast
 
+from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.sources import ParallelCorpus
+from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
@@ -161,15 +163,20 @@ def _tokenised(
     spec: TaskSpec, items: tuple[Item, ...], model: ModelRef, batch_tokens: int
 ) -> PreparedTask | PreparedTranslation:
     tokenizer = load_tokenizer(Path(model.path))
+    chat = None if spec.chat is None else ChatTemplate(tokenizer, spec.chat)
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
+        if chat is not None and spec.definition.reads == "sentences":
+            choices = tuple(_labelled(item, spec.language) for item in choices)
         return prepare(
             tokenizer,
             choices,
             batch_tokens=batch_tokens,
             max_positions=model.max_positions,
             device=model.device,
+            whole_texts=model.runs_whole_texts,
             longer=spec.longer,
+            chat=chat,
         )
     source, target = (shot_text(spec).lines(side) for side in spec.sides)
     return prepare_translation(
@@ -182,7 +189,14 @@ def _tokenised(
         max_positions=model.max_positions,
         max_new_tokens=spec.max_new_tokens,
         longer=spec.longer,
+        chat=chat,
     )
+
+
+def _labelled(item: ChoiceItem, language: str) -> ChoiceItem:
+    """Return a sentence after the name of its language, which is the user's turn of its chat."""
+    label = f"{language_label(language)}: "
+    return replace(item, texts=tuple(label + text for text in item.texts), starts=(len(label),) * len(item.texts))
 
 
 class Intervention(Protocol):

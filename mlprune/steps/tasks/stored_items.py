@@ -38,6 +38,7 @@ def items_identity(task: TaskSpec, contents: Mapping[str, str]) -> Identity:
         max_new_tokens=0,
         other_shots=False,
         longer="refuse",
+        chat=None,
     )
     of_items = {name: contents[name] for name in CONTENTS if name in contents}
     return make_identity(KIND, items.parameters, contents=of_items)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from mlprune.corpus.chat import Chat, chat_columns
 from mlprune.descriptions import TemplateTask
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.items import N_PUBLISHED
@@ -98,6 +99,8 @@ class Choices:
     """What the halves dev and test of a corpus divide."""
     longer: LongerName = "refuse"
     """What happens to an item that is longer than the model."""
+    chat: Chat | None = None
+    """The chat in which items are asked; None if their texts are plain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +144,7 @@ class EvaluationProtocol(Choices):
             **({"other_shots": True} if self.other_shots else {}),
             **({} if self.split_by == "items" else {"split_by": self.split_by}),
             **({} if self.longer == "refuse" else {"longer": self.longer}),
+            **chat_columns(self.chat),
         }
 
 
@@ -295,12 +299,14 @@ def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConf
 
 def task_spec(parameters: JsonObject) -> TaskSpec:
     """Build the spec from the parameters of a record. It can be measured again, but reads no files."""
-    template, subset = (cast("JsonObject | None", parameters.get(name)) for name in ("template", "subset"))
-    plain = {name: value for name, value in parameters.items() if name not in ("template", "subset")}
+    nested = ("template", "subset", "chat")
+    template, subset, chat = (cast("JsonObject | None", parameters.get(name)) for name in nested)
+    plain = {name: value for name, value in parameters.items() if name not in nested}
     return replace(
         with_defaults(TaskSpec, plain),
         template=None if template is None else TemplateTask.model_validate(template),
         subset=None if subset is None else with_defaults(ExampleSubset, subset),
+        chat=None if chat is None else with_defaults(Chat, chat),
     )
 
 

@@ -27,7 +27,14 @@ MOST_LISTED = 10
 def check(
     path: Annotated[str, typer.Argument(help="File or folder, as it was published.")],
     *,
-    task: Annotated[str | None, typer.Option("--task", help="Task that will read the data.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            help="Task that will read the data; repeatable.",
+            autocompletion=lambda incomplete: [name for name in TASK_TRAITS if name.startswith(incomplete)],
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="The only split to read.")] = None,
 ) -> None:
     """Show the layout, languages and problems of published data.
@@ -36,21 +43,31 @@ def check(
 
     Example: mlprune check data flores200_dataset
     """
-    text, n_problems = describe_data(Path(path), task=task, split=split)
+    text, n_problems = describe_data(Path(path), tasks=task or (), split=split)
     echo(text)
     if n_problems:
         raise typer.Exit(1)
 
 
-def describe_data(path: Path, *, task: str | None = None, split: str | None = None) -> tuple[str, int]:
+def describe_data(path: Path, *, tasks: Sequence[str] = (), split: str | None = None) -> tuple[str, int]:
     """Describe the data at a path; also return the number of problems.
 
+    Args:
+        tasks: tasks that will read the data; if empty, all that can.
     Raises:
-        CorpusError: nothing is recognised, or the task is unknown.
+        CorpusError: nothing is recognised, for one of the tasks or at all, or a task is unknown.
         TaskFileError: an archive is damaged.
     """
-    if task is not None and task not in TASK_TRAITS:
-        raise unknown("task", task, TASK_TRAITS, error=CorpusError)
+    for task in tasks:
+        if task not in TASK_TRAITS:
+            raise unknown("task", task, TASK_TRAITS, error=CorpusError)
+    reports: list[DataReport] = []
+    for asked in tasks or (None,):
+        reports += (report for report in _reports(path, task=asked, split=split) if report not in reports)
+    return "\n\n".join(map(_format_report, reports)), sum(len(report.problems) for report in reports)
+
+
+def _reports(path: Path, *, task: str | None, split: str | None) -> list[DataReport]:
     reports: list[DataReport] = []
     if task is None or TASK_TRAITS[task].reads_parallel_text:
         reports += filter(None, [_text_report(path, split=split)])
@@ -61,7 +78,7 @@ def describe_data(path: Path, *, task: str | None = None, split: str | None = No
         asked = {} if task is None else {"task": task}
         message = "no layout is recognised" if path.exists() else "the path does not exist"
         raise CorpusError(message, path=str(path), **asked, expected=known, got=listed_names(path), page=PAGE)
-    return "\n\n".join(map(_format_report, reports)), sum(len(report.problems) for report in reports)
+    return reports
 
 
 def _text_report(path: Path, *, split: str | None) -> DataReport | None:

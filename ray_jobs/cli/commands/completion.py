@@ -8,10 +8,10 @@ import typer
 from typer.completion import get_completion_script, install  # type: ignore[attr-defined]  # typer has no public names
 
 from mlprune.errors import BadInputError, unknown
+from ray_jobs.cli.known_words import COMPLETION_VARIABLE
 from ray_jobs.cli.options import PROGRAM, echo
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
-VARIABLE = "_MLPRUNE_COMPLETE"
 
 
 def completion(
@@ -25,7 +25,8 @@ def completion(
 ) -> None:
     """Print or install the completion of a shell.
 
-    In a new shell, Tab then completes commands, options, built-in queries, stores and variants.
+    In a new shell, Tab then completes commands, options, built-in queries, stores, and a store's variants,
+    tasks and languages.
 
     \b
     Examples:
@@ -38,7 +39,7 @@ def completion(
     if name not in SHELLS:
         raise unknown("shell", name, SHELLS, error=BadInputError)
     if not install_:
-        echo(get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=name))
+        echo(get_completion_script(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=name))
         return
-    _, path = install(shell=name, prog_name=PROGRAM, complete_var=VARIABLE)
+    _, path = install(shell=name, prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
     echo(f"{name} completion installed in {path}; start a new shell to use it")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mlprune.errors import BadInputError
 from mlprune.store.repair import quarantine_on_damage
 from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, echo, existing_store
 
@@ -18,6 +19,10 @@ def export(
     smaller: Annotated[
         bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
     ] = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Multimodal checkpoint from which the base model was imported; its text part is replaced."),
+    ] = None,
 ) -> None:
     """Write variants or results in a format that others read.
 
@@ -26,16 +31,24 @@ def export(
     \b
     Examples:
       mlprune export fr-en --out exported/ --store runs/
+      mlprune export fr-en --into gemma-3-4b-it/ --out exported/ --store runs/
       mlprune export fr-en --as masks --out published/ --store runs/
       mlprune export --as csv --out exported/ --store runs/
     """
     from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - these load torch
+    from mlprune.steps.export.multimodal import export_into_multimodal  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
 
+    if into is not None and smaller:
+        message = "a smaller text part does not fit into a multimodal checkpoint; give --into or --smaller"
+        raise BadInputError(message, got="--into and --smaller")
     opened = existing_store(store, quarantine=True)
     variant_id = find_variant(opened, variant_id)
     base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
-        export_variant(opened, variant_id, base_model, out, smaller=smaller)
+        if into is None:
+            export_variant(opened, variant_id, base_model, out, smaller=smaller)
+        else:
+            export_into_multimodal(opened, variant_id, base_model, into, out)
     echo(str(out))

@@ -29,7 +29,8 @@ def harness(
     ] = None,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Approximate tokens per batch.")] = DEFAULT_BATCH_TOKENS,
     dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16; by default that of the variant.")
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16 (fp32, bf16, fp16); by default that of the variant."),
     ] = None,
     model: options.ModelOption = None,
     address: options.AddressOption = "none",

@@ -31,13 +31,17 @@ def import_(
     out: Annotated[str, typer.Option(help="Folder to create.")],
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
-        str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
+        str | None,
+        typer.Option(
+            help="Convert weights to float32, bfloat16 or float16 (fp32, bf16, fp16). [default: as published]"
+        ),
     ] = None,
 ) -> None:
     """Import a published checkpoint, or results from elsewhere.
 
-    A checkpoint becomes a model folder. Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a
-    process without network reads them and accepts nothing but tensors. After an interruption, rerun the same command.
+    A checkpoint becomes a model folder; of a multimodal one, the text part does. Weights can be PyTorch, safetensors or
+    GGUF files. PyTorch files are pickles; a process without network reads them and accepts nothing but tensors. After
+    an interruption, rerun the same command.
 
     Example: mlprune import facebook/xglm-564M --out models/xglm-564M
     """
@@ -104,6 +108,9 @@ def _summary(imported: "ImportedModel", out: Path, *, elapsed_s: float) -> Itera
             yield f"peak memory of the conversion: {result.peak_memory_bytes / 2**30:.2f} GiB"
         if record.quantization is not None:
             yield f"dequantised; tensors of each type: {record.quantization}"
+        if record.part_of is not None:
+            parts = ", ".join(f"{part} ({number})" for part, number in record.left_out.items()) or "nothing"
+            yield f"text part of a {record.part_of} model; left out, with the number of tensors: {parts}"
         if record.dropped:
             more = f" and {len(record.dropped) - MAX_LISTED} more" if len(record.dropped) > MAX_LISTED else ""
             yield f"not read by the model: {', '.join(record.dropped[:MAX_LISTED])}{more}"

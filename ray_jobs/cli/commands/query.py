@@ -7,14 +7,13 @@ import typer
 
 from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
 from ray_jobs.cli import options
+from ray_jobs.cli.known_words import complete_query
 
 
 def query(
     sql_or_name: Annotated[
         str,
-        typer.Argument(
-            help="SQL, a .sql file, or the name of a built-in query.", autocompletion=options.complete_query
-        ),
+        typer.Argument(help="SQL, a .sql file, or the name of a built-in query.", autocompletion=complete_query),
     ] = "",
     *,
     store: options.StoreOption = "./demo-store",

@@ -7,6 +7,7 @@ import typer
 
 from catalog.report import FigureSelection, write_figures, write_report
 from catalog.store import Catalog
+from ray_jobs.cli.known_words import complete_task
 from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
 
 
@@ -34,7 +35,9 @@ def figures(
     format_: Annotated[str, typer.Option("--format", help="File format: pdf or svg.")] = "pdf",
     figure: Annotated[list[str] | None, typer.Option(help="Only this figure, for example curves; repeatable.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this base model; repeatable.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task; repeatable.", autocompletion=complete_task)
+    ] = None,
     score: Annotated[list[str] | None, typer.Option(help="Only this score; repeatable.")] = None,
     pair: Annotated[
         list[str] | None, typer.Option(help="Only this language pair instead of the mean over pairs; repeatable.")

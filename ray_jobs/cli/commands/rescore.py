@@ -14,6 +14,7 @@ from mlprune.given_files import read_given_text
 from mlprune.store.repair import quarantine_on_damage
 from mlprune.vocabulary import RuleName
 from ray_jobs.cli import options
+from ray_jobs.cli.known_words import complete_language, complete_task, complete_variant
 
 if TYPE_CHECKING:
     from mlprune.steps.rescore.rescore import Rescored
@@ -31,10 +32,18 @@ def rescore(
     examples: Annotated[
         Path | None, typer.Option(help="File with the ids of the examples to use, one per line.")
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only evaluations of this task; repeatable.")] = None,
-    language: Annotated[str | None, typer.Option(help="Only evaluations in this language or language pair.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only evaluations of this task; repeatable.", autocompletion=complete_task)
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Only evaluations in this language or language pair.", autocompletion=complete_language),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
-    variant: Annotated[str | None, typer.Option(help="Only evaluations of this variant: a label, name or id.")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(help="Only evaluations of this variant: a label, name or id.", autocompletion=complete_variant),
+    ] = None,
     from_rule: Annotated[str | None, typer.Option(help="Only evaluations made with this scoring rule.")] = None,
     generated: Annotated[
         bool, typer.Option("--generated", help="Instead of evaluations, the language of generated texts.")
@@ -94,7 +103,10 @@ def _rate_generated(
 def ranks(
     *,
     store: options.StoreOption,
-    task: Annotated[list[str], typer.Option(help="Task whose languages are the data sets; repeatable.")],
+    task: Annotated[
+        list[str],
+        typer.Option(help="Task whose languages are the data sets; repeatable.", autocompletion=complete_task),
+    ],
     metric: Annotated[str, typer.Option(help="Metric to rank by.")] = "accuracy",
     split: Annotated[str, typer.Option(help="Split to take the values from.")] = "test",
     rule: Annotated[str | None, typer.Option(help="Scoring rule; default: the task's own.")] = None,

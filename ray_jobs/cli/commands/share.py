@@ -10,6 +10,7 @@ from catalog.store import Catalog
 from mlprune import __version__
 from mlprune.standards.every_eval_ever import Submission
 from mlprune.store.store import Store
+from ray_jobs.cli.known_words import complete_variant
 from ray_jobs.cli.options import StoreOption, echo, existing_store
 
 
@@ -71,7 +72,9 @@ def import_(
     store: StoreOption,
     variant: Annotated[
         str | None,
-        typer.Option(help="Variant that all of these results are about: a label, name or id."),
+        typer.Option(
+            help="Variant that all of these results are about: a label, name or id.", autocompletion=complete_variant
+        ),
     ] = None,
 ) -> None:
     """Import results of lm-evaluation-harness that were computed elsewhere.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlprune.store.run_status import RunStatus, State, StatusReader, StepStatus
+from mlprune.store.run_status import RunStatus, State, StatusReader, StepStatus, with_labels
 from mlprune.store.store import Store
 from ray_jobs.cli.options import StoreOption, echo, format_report
 
@@ -44,7 +44,8 @@ def format_run(run: RunStatus) -> str:
     if run.n_retried:
         lines.append(f"  {run.n_retried} attempts were repeated")
     if run.working_on:
-        lines.append(f"  working on {', '.join(run.working_on[:MAX_CLAIMS])}{_more(len(run.working_on) - MAX_CLAIMS)}")
+        works = ", ".join(with_labels(work, lambda _: None) for work in run.working_on[:MAX_CLAIMS])
+        lines.append(f"  working on {works}{_more(len(run.working_on) - MAX_CLAIMS)}")
     lines += [f"  {worker}: {n} jobs" for worker, n in sorted(run.workers.items())]
     lines += [f"  failed: {failure}" for failure in run.failures[:MAX_FAILURES]]
     if len(run.failures) > MAX_FAILURES:

@@ -18,6 +18,7 @@ from mlprune.store.retention import Decision, RetentionRules, decide, mask_files
 from mlprune.store.retired import remake_command
 from mlprune.store.scratch import abandoned_folders, remove_abandoned
 from mlprune.store.store import Store
+from ray_jobs.cli.known_words import complete_language, complete_task
 from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, echo, existing_store, format_result, layout_of
 
 MAX_LISTED_FILES = 50
@@ -51,7 +52,7 @@ class RetentionOptions:
         if (ranking.keep_best is None) != (not ranking.metrics):
             missing = "--by METRIC" if ranking.keep_best is not None else "--keep-best N"
             raise BadInputError("the best variants are those by a metric on dev", expected=f"also {missing}")
-        if (ranking.task or ranking.language) and not ranking.metrics:
+        if (ranking.tasks or ranking.language) and not ranking.metrics:
             raise BadInputError("a task or language says what variants are compared by", expected="also --by METRIC")
         if ranking.keep_best is None and self.keep_days is None and self.quota is None:
             raise BadInputError("no rule says what is kept", expected="--keep-best, --keep-days or --quota")
@@ -83,9 +84,16 @@ def gc(
         list[str] | None,
         typer.Option("--by", metavar="METRIC", help="Metric on dev that ranks the variants; repeatable."),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Rank the variants by this task only.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Rank the variants by this task only; repeatable.", autocompletion=complete_task),
+    ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Rank the variants by this language only, not by the mean over languages.")
+        str | None,
+        typer.Option(
+            help="Rank the variants by this language only, not by the mean over languages.",
+            autocompletion=complete_language,
+        ),
     ] = None,
     keep_days: Annotated[
         float | None,
@@ -117,7 +125,8 @@ def gc(
       mlprune store gc --store runs/ --quota 200GB --delete
     """
     opened = existing_store(store)
-    retention = RetentionOptions(RankingRequest(tuple(by or ()), keep_best, task, language), keep_days, quota)
+    ranking = RankingRequest(tuple(by or ()), keep_best, tuple(task or ()), language)
+    retention = RetentionOptions(ranking, keep_days, quota)
     if retention.is_wanted:
         apply_retention(
             opened, retention, min_age_hours=min_age_hours, delete=delete, format_name=format_, is_wide=wide

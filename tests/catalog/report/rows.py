@@ -11,7 +11,16 @@ TASK: dict[str, Any] = {"base_model": "tiny", "base_model_id": "m", "task": "xnl
 TASK |= {"scoring_rule": "mean", "example_limit": None, "language": "fr"}
 METHOD: dict[str, Any] = {"score": "wanda", "set_kind": "translation", "propagation": "dense", "structure": "row"}
 METHOD |= {"settings": None, "demonstration_label": None, "is_mean_over_pairs": True, "sparsity": 0.5}
-POINT = {**TASK, **METHOD, "metric": "accuracy", "n_variants": 1, "difference": -0.1, "ci_low": -0.2, "ci_high": 0.1}
+POINT = {
+    **TASK,
+    **METHOD,
+    "metric": "accuracy",
+    "n_variants": 1,
+    "n_significant": 1,
+    "difference": -0.1,
+    "ci_low": -0.2,
+    "ci_high": 0.1,
+}
 POINT |= {"scale": "difference", "dense_value": 0.4, "chance": 0.174, "dense_limit": None}
 DENSE = {**POINT, "score": None, "set_kind": None, "propagation": None, "structure": None, "sparsity": 0.0}
 DENSE |= {"is_mean_over_pairs": False}

@@ -85,7 +85,6 @@ def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(rep
     choose(report, "pair", "fr-en")
     assert n_shown(report, means) == 0 < n_shown(report, details)
     assert n_shown(report, details) == n_shown(report, details + '[data-pair="fr-en"]')
-    assert n_shown(report, "#change .panel[data-pair]") == 3
     legend = "#curves figure:first-of-type .legend li"
     assert n_shown(report, legend) == 6  # dense, wanda twice and contrast on translation, random, magnitude
     assert n_shown(report, '#curves g[data-score="random"]') > 0
@@ -114,7 +113,7 @@ def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Pag
     choose(report, "score", "contrast")
     choose(report, "score", "wanda")
     choose(report, "task", "facts")
-    for selector in ("#curves g[data-score]", "#change .panel", "#pareto g[data-score]", "#perplexity tbody > tr"):
+    for selector in ("#curves g[data-score]", "#sources .panel", "#pareto g[data-score]", "#perplexity tbody > tr"):
         scores = report.value(
             f"[...new Set([...document.querySelectorAll({selector!r})].filter(one => one.getClientRects().length > 0)"
             ".map(one => one.dataset.score))].sort()"
@@ -127,8 +126,8 @@ def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Pag
 
 def test_a_section_notes_that_nothing_matches_or_a_filter_does_not_apply(report: Page) -> None:
     choose(report, "task", "perplexity")
-    assert report.value("document.querySelector('#change .note').textContent") == "Nothing matches the filters."
-    assert n_shown(report, "#change figure") == 0
+    assert report.value("document.querySelector('#sources .note').textContent") == "Nothing matches the filters."
+    assert n_shown(report, "#sources figure") == 0
     assert report.value("document.querySelector('#masks .note').textContent") == "Not filtered by task."
     assert report.value("document.querySelector('#curves .note').textContent") == ""
 
@@ -160,19 +159,20 @@ def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page
 
 def test_two_heat_maps_of_nine_sparsities_fit_next_to_each_other(report: Page) -> None:
     width = report.value("""(() => {
-        const panel = document.querySelector('#change .heat[data-marked]').closest('.panel').cloneNode(true);
+        const panel = document.querySelector('#sources .heat').closest('.panel').cloneNode(true);
+        panel.querySelector('.heat').toggleAttribute('data-marked', true);
         for (const row of panel.querySelectorAll('tr')) {
             while (row.children.length > 1) row.lastChild.remove();
             for (let place = 0; place < 9; place++) row.append(Object.assign(
                 document.createElement(row.closest('thead') ? 'th' : 'td'),
                 {textContent: row.closest('thead') ? '0.55' : '−0.59**'}));
         }
-        document.querySelector('#change .panels').append(panel);
+        document.querySelector('#sources .panels').append(panel);
         const width = panel.offsetWidth;
         panel.remove();
         return width;
     })()""")
-    assert 400 < width <= (report.value("document.querySelector('#change .panels').offsetWidth") - 12) / 2
+    assert 400 < width <= (report.value("document.querySelector('#sources .panels').offsetWidth") - 12) / 2
 
 
 def test_elements_off_the_screen_are_laid_out_soon_after_a_click(report: Page) -> None:

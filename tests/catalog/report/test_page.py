@@ -13,7 +13,7 @@ from catalog.report import page as page_module
 from catalog.report import query_results, write_report
 from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhibit
 from catalog.report.labels import cell, number, p_value
-from catalog.report.page import bibtex_entry, methods_of, methods_paragraph, numeric_columns, render_page
+from catalog.report.page import bibtex_entry, methods_of, methods_paragraph, numeric_columns, render_page, report_title
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
 from catalog.report.topics import TOPICS
 from catalog.store import Catalog
@@ -289,6 +289,15 @@ def test_a_failed_write_leaves_the_old_report_and_no_temporary_file(
 def test_a_folder_is_refused_as_the_file_of_a_report(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="expected='a file', got='a folder'"):
         write_report(catalog, tmp_path)
+
+
+def test_the_title_names_the_recipes_and_the_models(reader: Reader, empty_catalog: Catalog) -> None:
+    assert report_title(["a"], ["m", "n"]) == "a: pruning of m and n"
+    assert report_title("abcd", ["m"]) == "a, b, c and d: pruning of m"
+    assert report_title("abcdef", ["m"]) == "a, b, c and 3 more: pruning of m"
+    assert reader.find("h1")[0].text == reader.find("title")[0].text == "artificial: pruning of tiny"
+    (empty,) = Reader(render_page(empty_catalog)).find("h1")
+    assert empty.text == report_title((), ())
 
 
 def test_missing_folders_of_the_report_are_created(empty_catalog: Catalog, tmp_path: Path) -> None:

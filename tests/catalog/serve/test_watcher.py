@@ -11,7 +11,7 @@ import pytest
 
 from catalog.report.query_results import run_report_query
 from catalog.serve import watcher as watcher_module
-from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, runs_reader, with_labels
+from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, runs_reader
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
@@ -276,12 +276,6 @@ def test_the_curve_has_the_mean_of_each_method_outside_english(catalog: Catalog)
     )
     assert [sparsity for sparsity, _ in magnitude["points"]] == [row["sparsity"] for row in means]
     assert [value for _, value in magnitude["points"]] == pytest.approx([row["value"] for row in means])
-
-
-def test_ids_of_variants_are_shown_as_labels() -> None:
-    known, unknown = "a" * 20, "b" * 20
-    text = with_labels(f"evaluate facts of variant {known}, {unknown}", {known: "wanda fr-en 0.3"})
-    assert text == "evaluate facts of variant wanda fr-en 0.3, bbbbbb"
 
 
 def test_equal_content_keeps_the_version_and_its_estimates() -> None:

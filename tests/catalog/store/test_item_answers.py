@@ -114,6 +114,30 @@ def test_flips_categories_and_transfer_follow_from_the_predictions(filled: Store
         assert row["transfer"] == pytest.approx(sum(both) / len(both))
 
 
+def test_a_category_has_wilsons_interval_unless_its_items_share_clusters() -> None:
+    answers = [("a", "1", 8), ("b", "2", 9), ("a", "3", 9)]  # category, example, cluster
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE protocols (protocol_id VARCHAR, protocol VARCHAR)")
+        connection.execute("CREATE TABLE given (category VARCHAR, example_id VARCHAR, cluster VARCHAR)")
+        connection.executemany("INSERT INTO given VALUES (?, ?, ?)", answers)
+        connection.execute(
+            "CREATE MACRO item_answers(task, of_split, of_language, of_variant) AS TABLE SELECT *, true AS is_right, "
+            "'m' AS base_model_id, 'v' AS variant_id, 'e' AS evaluation_id, 'x' AS label, 'en' AS language, "
+            "'mean' AS scoring_rule, 'p' AS protocol_id FROM given"
+        )
+        values = {"task": "t", "split": "test", "language": None, "variant_id": "dense"}
+        sql = statement("queries", "accuracy_by_category").rstrip("\n;")
+
+        def intervals() -> dict[str, tuple[float, float] | None]:
+            rows = connection.execute(f"SELECT category, ci_low, ci_high FROM ({sql})", values).fetchall()
+            return {name: None if low is None else (low, high) for name, low, high in rows}
+
+        assert intervals()["a"] == pytest.approx((0.3424, 1.0), abs=1e-3)
+        connection.execute("UPDATE given SET cluster = '9'")
+        assert intervals()["a"] is None
+        assert intervals()["b"] is not None
+
+
 def test_translations_are_right_if_they_equal_the_reference(tmp_path: Path) -> None:
     store = Store(tmp_path)
     columns = {"example_id": ["1", "2"], "prompt": ["", ""], "output": ["oui ", "non"], "reference": ["oui", "si"]}

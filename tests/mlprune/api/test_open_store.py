@@ -105,7 +105,7 @@ def test_a_loaded_variant_generates_and_leaves_the_model_files_alone(opened: Ope
 
 
 def test_another_dtype_keeps_the_zeros(opened: OpenStore) -> None:
-    model, half = opened.load("sweep"), opened.load("sweep", dtype="bfloat16", device="cpu")
+    model, half = opened.load("sweep"), opened.load("sweep", dtype="bf16", device="cpu")
     assert half.dtype == torch.bfloat16
     assert all(
         torch.equal(value == 0, other == 0) or not value.eq(0).any()

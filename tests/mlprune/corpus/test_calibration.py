@@ -33,7 +33,8 @@ class WithStart:
 
     def __call__(self, text: str, *, truncation: bool, max_length: int, **wanted: bool) -> dict[str, list[Any]]:
         assert truncation
-        assert wanted == {"return_offsets_mapping": True, "return_special_tokens_mask": True}
+        options = ("add_special_tokens", "return_offsets_mapping", "return_special_tokens_mask")
+        assert wanted == dict.fromkeys(options, True)
         whole = {
             "input_ids": [END, *text.encode("ascii")],
             "offset_mapping": [(0, 0), *((place, place + 1) for place in range(len(text)))],

@@ -346,11 +346,11 @@ def test_the_last_shot_is_the_last_one_that_has_tokens() -> None:
 @pytest.mark.parametrize(
     ("kind", "known"),
     [
-        ("translation", {"all", "source", "target", "last_shot"}),
-        ("monolingual", {"all", "source", "last_shot"}),
-        ("code", {"all", "last_shot"}),
-        ("text", {"all", "last_shot"}),
-        ("task", {"all", "last_shot"}),
+        ("translation", {"all", "content", "source", "target", "last_shot"}),
+        ("monolingual", {"all", "content", "source", "last_shot"}),
+        ("code", {"all", "content", "last_shot"}),
+        ("text", {"all", "content", "last_shot"}),
+        ("task", {"all", "content", "last_shot"}),
     ],
 )
 def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, known: set[str]) -> None:

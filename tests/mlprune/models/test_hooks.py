@@ -10,13 +10,14 @@ from mlprune.numeric.activations.statistics import CountedTokens
 from tests.refusals import refused
 from tests.tiny_models import ARCHITECTURES, tiny_model
 
+XGLM = ARCHITECTURES["xglm"].kinds[0]
+
 
 def observed_block(**options):
     """A block, its hooks, and a listener for one run of two rows of three tokens."""
-    model, family = tiny_model("xglm", seed=1, blocks=1), ARCHITECTURES["xglm"]
-    block = model.model.layers[0]
+    block = tiny_model("xglm", seed=1, blocks=1).model.layers[0]
     counted = torch.tensor([[True, True, False], [False, True, False]])
-    return block, LayerHooks([block], family), InputSums(family, CountedTokens(counted), **options)
+    return block, LayerHooks([(block, XGLM)]), InputSums(XGLM, CountedTokens(counted), **options)
 
 
 @torch.inference_mode()
@@ -27,7 +28,7 @@ def test_inputs_are_observed_once_per_group_of_layers():
     with hooks.listening(listener):
         block(torch.randn(2, 3, 16))
     sums = listener.sums()
-    assert tuple(sums) == ARCHITECTURES["xglm"].input_names
+    assert tuple(sums) == XGLM.input_names
     loops = torch.stack(
         [sum(seen["fc2"][row, t] ** 2 for t in range(3) if listener._counted.mask[row, t]) for row in (0, 1)]
     )
@@ -84,13 +85,12 @@ def test_a_non_finite_counted_activation_is_an_error_that_names_the_input():
 
 
 @torch.inference_mode()
-def test_a_listed_layer_that_a_block_does_not_run_is_an_error():
-    model, family = tiny_model("xglm", seed=1, blocks=1), ARCHITECTURES["xglm"]
-    block = model.model.layers[0]
+def test_a_layer_of_the_architecture_that_a_block_does_not_run_is_an_error():
+    block = tiny_model("xglm", seed=1, blocks=1).model.layers[0]
     block.spare = torch.nn.Linear(16, 16)
-    wrong = dataclasses.replace(family, inputs=(*family.inputs, ("spare",)))
-    listener = InputSums(wrong, CountedTokens(torch.ones(1, 2, dtype=torch.bool)), stops=True)
-    with LayerHooks([block], wrong).listening(listener):
+    architecture = dataclasses.replace(XGLM, inputs=(*XGLM.inputs, ("spare",)))
+    listener = InputSums(architecture, CountedTokens(torch.ones(1, 2, dtype=torch.bool)), stops=True)
+    with LayerHooks([(block, architecture)]).listening(listener):
         block(torch.randn(1, 2, 16))
-    with refused(ModelError, family="xglm"):
+    with refused(ModelError, missing=["spare"]):
         listener.sums()

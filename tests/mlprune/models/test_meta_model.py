@@ -20,8 +20,8 @@ LARGE = VOCABULARY - 1
 def embedding_on_demand(path, dtype="float32"):
     """The token embedding of a model without weights, which reads its rows on demand."""
     meta_model = MetaModel(path, dtype)
-    assert meta_model.keep_embedding_on_disk(meta_model.family.embeddings[0]) == [
-        f"{meta_model.family.embeddings[0]}.weight"
+    assert meta_model.keep_embedding_on_disk(meta_model.architecture.embeddings[0]) == [
+        f"{meta_model.architecture.embeddings[0]}.weight"
     ]
     return meta_model.model.get_input_embeddings()
 
@@ -34,7 +34,7 @@ def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name)
     for pad, dtype in ((0, "float32"), (3, "bfloat16"), (POSITIONS if name == "xglm" else LARGE, "float32")):
         edit_json(path / "config.json", pad_token_id=pad)
         meta_model = MetaModel(path, dtype)
-        meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
+        meta_model.load(meta_model.names_in(meta_model.architecture.embeddings[0]))
         loaded, embedding = meta_model.model.get_input_embeddings(), embedding_on_demand(path, dtype)
         for token_ids in (many, torch.tensor([[5]]), torch.tensor([[pad]]), torch.tensor([[pad, 5, pad]])):
             assert torch.equal(embedding(token_ids), loaded(token_ids))
@@ -105,18 +105,18 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(folders, name):
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_shard_loads_only_its_own_parameters(folders, name):
-    path, family = folders[name], ARCHITECTURES[name]
+    path, architecture = folders[name], ARCHITECTURES[name]
     real = [
         {n for n, p in load_shard_module(path, span, "float32").named_parameters() if p.device.type != "meta"}
         for span in (range(1), range(1, 2), range(2, 3))
     ]
-    ends = (family.final_norm, family.head)
-    assert all(n.startswith(f"{family.blocks}.1.") for n in real[1])
-    assert not any(n.startswith((f"{family.blocks}.1.", f"{family.blocks}.2.", *ends)) for n in real[0])
-    assert all(n.startswith((f"{family.blocks}.2.", *ends)) for n in real[2])
-    assert f"{family.head}.weight" in real[2]
-    assert not any(n.startswith(family.embeddings) for n in real[1] | real[2])
-    assert any(n.startswith(family.embeddings[0]) for n in real[0])
+    ends = architecture.after_blocks
+    assert all(n.startswith(f"{architecture.blocks}.1.") for n in real[1])
+    assert not any(n.startswith((f"{architecture.blocks}.1.", f"{architecture.blocks}.2.", *ends)) for n in real[0])
+    assert all(n.startswith((f"{architecture.blocks}.2.", *ends)) for n in real[2])
+    assert f"{architecture.head}.weight" in real[2]
+    assert not any(n.startswith(architecture.embeddings) for n in real[1] | real[2])
+    assert any(n.startswith(architecture.embeddings[0]) for n in real[0])
 
 
 def test_absurd_configs_are_refused_before_the_library_reads_them(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.architecture.units import oriented
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import load_shard, local_chain
@@ -39,25 +39,25 @@ def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folder
         assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, results[0], strict=True))
 
 
-def pruned_model(path, family, masks):
+def pruned_model(path, architecture, masks):
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     with torch.no_grad():
         for (block, layer), mask in masks.items():
-            weight = model.get_submodule(family.blocks)[block].get_submodule(layer).weight
-            oriented(weight, family)[~mask] = 0
+            weight = model.get_submodule(architecture.blocks)[block].get_submodule(layer).weight
+            oriented(weight, architecture.block(block))[~mask] = 0
     return model
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_masked_chain_scores_like_the_pruned_model_and_unmasked_like_the_dense_one(folders, name):
-    masks, family = random_masks(folders[name]), ARCHITECTURES[name]
+    masks, architecture = random_masks(folders[name]), ARCHITECTURES[name]
     chain = local_chain(folders[name], n_shards=2)
     dense = log_probs(chain)
     chain.everywhere(Shard.set_keep_masks, masks)
     pruned = log_probs(chain)
     chain.everywhere(Shard.set_keep_masks, None)
     assert torch.equal(log_probs(chain), dense)
-    assert_scores_of(pruned_model(folders[name], family, masks), pruned, rtol=1e-5, atol=1e-5)
+    assert_scores_of(pruned_model(folders[name], architecture, masks), pruned, rtol=1e-5, atol=1e-5)
     assert (pruned - dense).abs().max() > 1e-2
 
 

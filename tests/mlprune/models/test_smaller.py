@@ -1,4 +1,4 @@
-"""Smaller models of every family: their logits are those of the masked model, loaded by transformers or our loader."""
+"""Smaller models of every type: their logits are those of the masked model, loaded by transformers or our loader."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.json_values import JsonObject
 from mlprune.models import load_smaller
-from mlprune.models.architecture.units import oriented, unit_layouts
+from mlprune.models.architecture.architecture import oriented
+from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.weight_files import read_json_object
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, tiny_model
@@ -29,13 +30,14 @@ def masked_model(name: str, *, equal: bool) -> tuple[Any, list[BlockUnits], Json
     grouped = {} if name in ("xglm", "gpt2", "bloom") else {"num_attention_heads": 8, "num_key_value_heads": 4}
     widths = {"xglm": {"attention_heads": 4}, "gpt2": {"n_head": 4}, "bloom": {"n_head": 4}}
     model = tiny_model(name, seed=4, blocks=2, hidden=32, **(grouped or widths[name]))
-    family, config = ARCHITECTURES[name], json.loads(model.config.to_json_string(use_diff=False))
+    architecture, config = ARCHITECTURES[name], json.loads(model.config.to_json_string(use_diff=False))
     blocks = []
-    for index, block in enumerate(model.get_submodule(family.blocks)):
-        weights = {layer: oriented(block.get_submodule(layer).weight, family) for layer in family.layers}
+    for index, block in enumerate(model.get_submodule(architecture.blocks)):
+        kind = architecture.block(index)
+        weights = {layer: oriented(block.get_submodule(layer).weight, kind) for layer in kind.layers}
         shapes = {layer: (weight.shape[0], weight.shape[1]) for layer, weight in weights.items()}
         masks: dict[str, Tensor] = {}
-        layouts = unit_layouts(family, shapes, config)
+        layouts = unit_layouts(kind, shapes, config)
         for layout in layouts:
             removed = torch.zeros(layout.n_units, dtype=torch.bool)
             removed[index : index + 2 + (0 if equal else index)] = True

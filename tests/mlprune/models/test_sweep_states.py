@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import StatisticsError
-from mlprune.models.architecture.units import oriented
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import advance_to
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import load_shard, local_chain
@@ -23,7 +23,7 @@ from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 3])
 def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, name, n_shards):
-    family, batch = ARCHITECTURES[name], text_batch()
+    architecture, batch = ARCHITECTURES[name], text_batch()
     masks = random_masks(folders[name], seed=5)
     chain = local_chain(folders[name], n_shards=n_shards)
     chain.on_block(0, Shard.sweep_start, "k", batch)
@@ -34,7 +34,7 @@ def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, 
 
         def choose(_weights, observation, block=block):
             swept.update({(block, group): sums for group, sums in observation.sums["k"].items()})
-            return {layer: masks[block, layer] for layer in family.layers}, {}, block
+            return {layer: masks[block, layer] for layer in architecture.layers}, {}, block
 
         assert chain.on_block(block, Shard.sweep_prune, block, choose) == block
         chain.on_block(block, Shard.sweep_advance, block, ["k"])
@@ -42,7 +42,7 @@ def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, 
     for block in range(3):
         whole.everywhere(Shard.set_keep_masks, {key: mask for key, mask in masks.items() if key[0] < block})
         (expected,) = whole.stream(StatisticsVisitor, [batch])
-        for group in family.input_names:
+        for group in architecture.input_names:
             assert torch.equal(swept[block, group], expected.sums[block, group])
 
 
@@ -65,7 +65,7 @@ def sweep_batches():
     return dict(zip(KEYS, (text_batch(range(2)), text_batch(range(2, 4)), text_batch(range(1, 3))), strict=True))
 
 
-def swept_with_products(path, family, *, n_shards):
+def swept_with_products(path, architecture, *, n_shards):
     """A sweep that halves large weights: its chain, and all its products and statistics in order."""
     chain, batches, seen = local_chain(path, n_shards=n_shards), sweep_batches(), []
 
@@ -81,7 +81,7 @@ def swept_with_products(path, family, *, n_shards):
     for block in range(3):
         advance_to(chain, block, KEYS)
         chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
-        assert chain.on_block(block, Shard.sweep_prune, block, partial(halve, least=0.1)) == sorted(family.layers)
+        assert chain.on_block(block, Shard.sweep_prune, block, partial(halve, least=0.1)) == sorted(architecture.layers)
         chain.on_block(block, Shard.sweep_advance, block, KEYS)
     return chain, seen
 
@@ -101,12 +101,12 @@ def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threa
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name, threads):
     threads(2)
-    family = ARCHITECTURES[name]
-    products = swept_with_products(folders[name], family, n_shards=1)[1][len(KEYS)]
+    architecture = ARCHITECTURES[name]
+    products = swept_with_products(folders[name], architecture, n_shards=1)[1][len(KEYS)]
     model = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval()
-    block = model.get_submodule(family.blocks)[0]
+    block = model.get_submodule(architecture.blocks)[0]
     expected, inputs = {}, {}
-    for group in family.input_names:
+    for group in architecture.input_names:
         block.get_submodule(group).register_forward_pre_hook(
             lambda _, args, group=group: inputs.update({group: args[0].reshape(-1, args[0].shape[-1])})
         )
@@ -117,19 +117,19 @@ def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name,
             for group, rows in inputs.items():
                 for row in rows[counted[real]].double():
                     expected[group] = expected.get(group, 0) + torch.outer(row, row)
-    for group in family.input_names:
+    for group in architecture.input_names:
         assert products[group].dtype == torch.float64
         torch.testing.assert_close(products[group], expected[group], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense_again(folders, name):
-    family = ARCHITECTURES[name]
-    chain, _ = swept_with_products(folders[name], family, n_shards=1)
-    dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(family.blocks)
+    architecture = ARCHITECTURES[name]
+    chain, _ = swept_with_products(folders[name], architecture, n_shards=1)
+    dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(architecture.blocks)
     shard = chain.shards[0]
     for block in range(3):
-        for layer in family.layers:
+        for layer in architecture.layers:
             weight = dense[block].get_submodule(layer).weight
             now = shard.runner.modules[block].get_submodule(layer).weight
             assert torch.equal(now, torch.where(weight.abs() >= 0.1, weight / 2, 0.0))
@@ -137,10 +137,11 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
     shard.sweep_prune(1, lambda weights, observation: (given.append((weights, observation)), ({}, {}, None))[1])
     assert given[0][1] == SweepObservation({}, {})
     assert all(
-        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, family)) for key, weight in given[0][0].items()
+        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, architecture.block(1)))
+        for key, weight in given[0][0].items()
     )
     chain.everywhere(Shard.set_keep_masks, None)
-    for block, layer in ((block, layer) for block in range(3) for layer in family.layers):
+    for block, layer in ((block, layer) for block in range(3) for layer in architecture.layers):
         now = shard.runner.modules[block].get_submodule(layer).weight
         assert torch.equal(now, dense[block].get_submodule(layer).weight)
 

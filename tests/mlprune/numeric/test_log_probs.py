@@ -74,7 +74,7 @@ def test_large_float32_products_are_quick_ones(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_pieces_contain_every_token_once_and_keep_the_bound() -> None:
     for max_logits, n_rows in ((1, 3), (12, 3), (7, 2), (100, 5)):
-        head = OutputHead(torch.arange(20).reshape(10, 2), torch.arange(10), None, max_logits)
+        head = OutputHead(torch.arange(20).reshape(10, 2), torch.arange(10), 1.0, None, max_logits)
         n_columns = head.n_columns(n_rows)
         firsts, weights, biases = zip(*head.pieces(n_columns), strict=True)
         assert firsts == tuple(range(0, 10, n_columns))
@@ -83,12 +83,14 @@ def test_the_pieces_contain_every_token_once_and_keep_the_bound() -> None:
         assert n_columns == 1 or n_columns * n_rows <= max_logits
 
 
-def test_the_cap_bounds_logits_and_keeps_their_order() -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_the_cap_bounds_scaled_logits_and_keeps_their_order(scale: float) -> None:
     logits = torch.tensor([[-50.0, -1.0, 0.0, 1.0, 50.0]])
-    expected = 2.0 * torch.tanh(logits / 2.0)
-    head = OutputHead(torch.ones(5, 1), None, 2.0, 100)
+    expected = 2.0 * torch.tanh(scale * logits / 2.0)
+    head = OutputHead(torch.ones(5, 1), None, scale, 2.0, 100)
     assert torch.allclose(head.cap_in_place(logits.clone()), expected)
-    assert torch.equal(OutputHead(torch.ones(5, 1), None, None, 100).cap_in_place(logits.clone()), logits)
+    plain = OutputHead(torch.ones(5, 1), None, scale, None, 100)
+    assert torch.equal(plain.cap_in_place(logits.clone()), scale * logits)
 
 
 def random_case(
@@ -108,9 +110,9 @@ def plain_score(logits: list[float], target: int) -> tuple[float, bool]:
     return logits[target] - total, logits.index(highest) == target
 
 
-def plain_logits(row: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None) -> list[float]:
+def plain_logits(row: Tensor, weight: Tensor, bias: Tensor | None, *, scale: float, cap: float | None) -> list[float]:
     logits = [math.fsum(a * b for a, b in zip(row.tolist(), column, strict=True)) for column in weight.tolist()]
-    logits = [logit + (0.0 if bias is None else bias[token].item()) for token, logit in enumerate(logits)]
+    logits = [scale * (logit + (0.0 if bias is None else bias[token].item())) for token, logit in enumerate(logits)]
     return [logit if cap is None else cap * math.tanh(logit / cap) for logit in logits]
 
 
@@ -121,20 +123,21 @@ def plain_logits(row: Tensor, weight: Tensor, bias: Tensor | None, cap: float | 
     max_logits=st.integers(1, 60),
     seed=st.integers(0, 99),
     has_bias=st.booleans(),
+    scale=st.sampled_from([1.0, 0.25]),
     cap=st.sampled_from([None, 1.5]),
 )
 def test_scores_equal_plain_float64_loops_for_any_division_into_parts_and_pieces(
-    n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, cap: float | None
+    n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, scale: float, cap: float | None
 ) -> None:
     hidden, weight, states, targets = random_case(n_states, vocabulary, seed=seed)
     bias = torch.linspace(-1, 1, vocabulary) if has_bias else None
-    head = OutputHead(weight, bias, cap, max_logits)
-    options = {"head_bias": bias, "softcap": cap, "max_logits": max_logits}
+    head = OutputHead(weight, bias, scale, cap, max_logits)
+    options = {"head_bias": bias, "scale": scale, "softcap": cap, "max_logits": max_logits}
     on_cpu = target_scores(hidden, weight, states=states, targets=targets, **options)
     on_accelerator = score_on_accelerator(hidden, head, states=states, targets=targets)
     for log_probs, is_greedy in ((on_cpu.log_probs, on_cpu.is_greedy), on_accelerator):
         for index, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
-            log_prob, greedy = plain_score(plain_logits(hidden[state], weight, bias, cap), target)
+            log_prob, greedy = plain_score(plain_logits(hidden[state], weight, bias, scale=scale, cap=cap), target)
             assert log_probs[index].item() == pytest.approx(log_prob, abs=2e-6)
             assert bool(is_greedy[index]) == greedy
 
@@ -144,7 +147,7 @@ def test_scores_equal_plain_float64_loops_for_any_division_into_parts_and_pieces
 def test_a_vocabulary_in_one_piece_gives_the_bits_of_the_cpu(dtype: torch.dtype, cap: float | None) -> None:
     hidden, weight, states, targets = random_case(40, 300, n_targets=90)
     hidden, weight, bias = hidden.to(dtype), weight.to(dtype), torch.linspace(-1, 1, 300).to(dtype)
-    found = score_on_accelerator(hidden, OutputHead(weight, bias, cap, MAX_LOGITS), states=states, targets=targets)
+    found = score_on_accelerator(hidden, OutputHead(weight, bias, 1.0, cap, MAX_LOGITS), states=states, targets=targets)
     expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, softcap=cap)
     assert torch.equal(found[0], expected.log_probs)
     assert torch.equal(found[1], expected.is_greedy)
@@ -156,7 +159,7 @@ def test_logits_that_are_not_finite_give_what_the_cpu_gives(extreme: float) -> N
     hidden = torch.tensor([[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])
     bias = torch.tensor([extreme, 0.0, 0.0, 0.0])
     states, targets = torch.arange(2).repeat_interleave(4), torch.arange(4).repeat(2)
-    found = score_on_accelerator(hidden, OutputHead(weight, bias, None, 8), states=states, targets=targets)
+    found = score_on_accelerator(hidden, OutputHead(weight, bias, 1.0, None, 8), states=states, targets=targets)
     expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, max_logits=8)
     assert torch.equal(found[0].nan_to_num(nan=7.0), expected.log_probs.nan_to_num(nan=7.0))
     assert torch.equal(found[1], expected.is_greedy)
@@ -169,7 +172,9 @@ def test_parts_are_few_bounded_and_contain_every_state_once() -> None:
         (32_000, 4_096, 1),
         (32_000, 8_192, 2),
     ):
-        bounds = row_bounds(n_states, OutputHead(torch.empty(vocabulary, 1, device="meta"), None, None, MAX_LOGITS))
+        bounds = row_bounds(
+            n_states, OutputHead(torch.empty(vocabulary, 1, device="meta"), None, 1.0, None, MAX_LOGITS)
+        )
         sizes = [end - start for start, end in pairwise(bounds)]
         assert (bounds[0], bounds[-1], len(sizes)) == (0, n_states, n_parts)
         assert max(sizes) <= MAX_STATES
@@ -178,7 +183,9 @@ def test_parts_are_few_bounded_and_contain_every_state_once() -> None:
 
 def test_no_targets_give_no_scores() -> None:
     asked = dict.fromkeys(("states", "targets"), torch.empty(0, dtype=torch.int64))
-    log_probs, is_greedy = score_on_accelerator(torch.ones(2, 2), OutputHead(torch.ones(3, 2), None, None, 6), **asked)
+    log_probs, is_greedy = score_on_accelerator(
+        torch.ones(2, 2), OutputHead(torch.ones(3, 2), None, 1.0, None, 6), **asked
+    )
     result = target_scores(torch.ones(2, 2), torch.ones(3, 2), **asked)
     assert log_probs.shape == is_greedy.shape == result.log_probs.shape == result.is_greedy.shape == (0,)
 
@@ -199,7 +206,9 @@ def test_wide_products_are_not_rounded_to_half_precision(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "mm", lambda rows, columns, *, out_dtype: rows.to(out_dtype) @ columns.to(out_dtype))
     hidden, weight, states, targets = random_case(5, 300)
     hidden, weight, bias = hidden.bfloat16(), weight.bfloat16(), torch.linspace(-1, 1, 300).bfloat16()
-    found = score_on_accelerator(hidden, OutputHead(weight, bias, None, MAX_LOGITS), states=states, targets=targets)
+    found = score_on_accelerator(
+        hidden, OutputHead(weight, bias, 1.0, None, MAX_LOGITS), states=states, targets=targets
+    )
     expected = torch.log_softmax(hidden.double() @ weight.double().T + bias.double(), dim=1)[states, targets]
     assert torch.allclose(found[0], expected, rtol=0, atol=1e-5)
 
@@ -248,7 +257,7 @@ def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is
     logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0], [1.0] * 7])
     asked = {"states": torch.arange(3).repeat_interleave(7), "targets": torch.arange(7).repeat(3)}
     for max_logits in (1, 2, 4, 6, 100):
-        head = OutputHead(logits.T.contiguous(), None, None, max_logits)
+        head = OutputHead(logits.T.contiguous(), None, 1.0, None, max_logits)
         on_accelerator = score_on_accelerator(torch.eye(3), head, **asked)[1]
         on_cpu = target_scores(torch.eye(3), head.weight, **asked, max_logits=max_logits).is_greedy
         for is_greedy in (on_accelerator, on_cpu):

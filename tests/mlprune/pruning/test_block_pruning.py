@@ -25,7 +25,7 @@ from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.refusals import refused
 from tests.tiny_models import ARCHITECTURES
 
-XGLM = ARCHITECTURES["xglm"]
+XGLM = ARCHITECTURES["xglm"].kinds[0]
 D_IN, D_OUT = 8, 6
 
 
@@ -38,7 +38,9 @@ def pruned(refinement: RefinementSpec | None, *, structure: str = "row", **optio
     weights = block_weights()
     sparsities = {layer: (0.0 if layer == "fc2" else 0.5,) for layer in weights}
     method = PruningMethod(ScoreSpec("magnitude", structure), refinement)
-    return pruned_block(weights, method, sparsities=sparsities, inputs=BlockInputs(**options), block=0, family=XGLM)
+    return pruned_block(
+        weights, method, sparsities=sparsities, inputs=BlockInputs(**options), block=0, architecture=XGLM
+    )
 
 
 @pytest.mark.parametrize("structure", ["row", "2:4"])
@@ -129,7 +131,7 @@ def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
 
 def layer_inputs(weights: dict[str, Tensor], grams: dict[str, Tensor]) -> dict[str, LayerInputs]:
     inputs = BlockInputs(products=grams)
-    return {layer: inputs.of_layer(layer, weight, block=0, family=XGLM) for layer, weight in weights.items()}
+    return {layer: inputs.of_layer(layer, weight, block=0, architecture=XGLM) for layer, weight in weights.items()}
 
 
 @pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("row", None), ("2:4", None)])

@@ -31,7 +31,7 @@ from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 from tests.drawn import drawn
 from tests.tiny_models import ARCHITECTURES
 
-XGLM = ARCHITECTURES["xglm"]
+XGLM = ARCHITECTURES["xglm"].kinds[0]
 D_IN, D_OUT = 8, 16
 NAMES = ("fr", "sw")
 
@@ -69,7 +69,7 @@ def refined(
             sparsities=sparsities,
             inputs=inputs,
             block=3,
-            family=XGLM,
+            architecture=XGLM,
         )
         for refinement in (None, RefinementSpec(refiner, parameters))
     ]
@@ -158,7 +158,7 @@ def levels_by(
 ) -> BlockLevels:
     """All layers at the same sparsities, in block 0 by default."""
     everywhere, inputs = dict.fromkeys(weights, tuple(sparsities)), BlockInputs(factors)
-    return block_levels(weights, score=choice, sparsities=everywhere, block=block, family=XGLM, inputs=inputs)
+    return block_levels(weights, score=choice, sparsities=everywhere, block=block, architecture=XGLM, inputs=inputs)
 
 
 SPECS = [
@@ -247,7 +247,7 @@ def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weight
 def test_every_layer_can_have_its_own_sparsities_and_sparsity_0_removes_nothing(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
     inputs = BlockInputs(factors(1))
-    ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, inputs=inputs)
+    ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, architecture=XGLM, inputs=inputs)
     assert {layer: one.n_removed for layer, one in ordered.items()} == {
         **dict.fromkeys(weights, (32, 64)),
         "fc1": (0, 0),

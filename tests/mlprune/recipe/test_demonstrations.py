@@ -147,6 +147,9 @@ def test_raw_activations_are_an_option_with_a_quota() -> None:
     assert result is not None
     assert (result.quota_gib, result.blocks, result.inputs, result.samples) == (0.5, (0, 2), ("fc1",), None)
     assert result.dtype == "float32"
+    half = the_entry("translation", activations={"quota_gib": 0.5, "dtype": "fp16"}).activations
+    assert half is not None
+    assert half.dtype == "float16"
 
 
 def test_a_mixed_set_stores_no_activations() -> None:

@@ -183,7 +183,7 @@ def parsed_baselines(*baselines: dict[str, Any], **sections: Any) -> Recipe:
 
 def test_the_dtype_of_another_model_defaults_to_that_of_the_recipe() -> None:
     (plain,), (other,) = (
-        parsed_baselines(one).baselines for one in (SMALL, {**SMALL, "dtype": "bfloat16", "revision": "a"})
+        parsed_baselines(one).baselines for one in (SMALL, {**SMALL, "dtype": "bf16", "revision": "a"})
     )
     assert (plain.path, plain.revision, plain.dtype) == ("small", "main", None)
     assert (other.revision, other.dtype) == ("a", "bfloat16")

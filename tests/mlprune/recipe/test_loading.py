@@ -199,6 +199,18 @@ def test_an_unknown_key_in_activations_is_reported_with_the_keys_of_activations(
     assert context["expected"] == ["blocks", "dtype", "inputs", "quota_gib", "samples"]
 
 
+@pytest.mark.parametrize(("short", "full"), [("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])
+def test_short_names_of_dtypes_give_the_same_recipe(short: str, full: str) -> None:
+    recipe = valid_recipe_parse(changed("model.dtype", short))
+    assert recipe.model.dtype == full
+    assert recipe == valid_recipe_parse(changed("model.dtype", full))
+
+
+def test_a_dtype_that_is_not_text_is_refused() -> None:
+    with refused(RecipeError, key="model.dtype"):
+        valid_recipe_parse(changed("model.dtype", 16))
+
+
 def test_further_complaints_are_counted() -> None:
     value = changed("model.dtype", "float64")
     value["corpus"]["lines"] = 0

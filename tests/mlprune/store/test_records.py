@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,9 +194,6 @@ def _signed(change: dict[str, Any]) -> bytes:
     return record_text({name: field for name, field in value.items() if field is not None})
 
 
-DOCS = Path(__file__).parents[3] / "docs" / "store.md"
-
-
 @pytest.mark.parametrize("run", ["tiny_run", "method_run", "baseline_run"])
 def test_artefacts_are_in_the_folders_of_their_kind(run: str, request: pytest.FixtureRequest) -> None:
     for record in request.getfixturevalue(run).store.records():
@@ -217,12 +213,3 @@ def test_a_merge_copies_models_sets_statistics_and_masks_before_what_is_made_fro
     chain = ["base_models", "demonstration_sets", "statistics", "outliers", "mask_blocks", "masks", "variants"]
     assert sorted(chain, key=order.index) == chain
     assert order.index("variants") < order.index("evaluations") < order.index("comparisons")
-
-
-def test_the_docs_list_every_kind_with_its_description() -> None:
-    rows = [line for line in DOCS.read_text("utf-8").splitlines() if line.startswith("| `")]
-    assert [row for row in rows if row in _expected_rows()] == _expected_rows()
-
-
-def _expected_rows() -> list[str]:
-    return [f"| `{name}` | {kind.one_per} |" for name, kind in RECORD_KINDS.items()]

@@ -11,7 +11,7 @@ import pytest
 from mlprune.errors import StoreError
 from mlprune.steps.job import RecordKey
 from mlprune.store.claims import Claims, claim_path
-from mlprune.store.run_status import SHORT_JOB_S, RunStatus, StatusReader, remaining_s
+from mlprune.store.run_status import SHORT_JOB_S, RunStatus, StatusReader, remaining_s, with_labels
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
@@ -158,6 +158,12 @@ def test_a_renewed_claim_is_a_sign_of_life_and_shows_the_current_work(store: Sto
     run = only(store, now=later + timedelta(seconds=30))
     assert (run.state, run.working_on) == ("running", ("masks/d",))
     assert only(store, now=later + timedelta(seconds=90)).state == "silent"
+
+
+def test_ids_of_variants_are_shown_as_labels_and_others_are_shortened() -> None:
+    known, unknown = "a" * 20, "b" * 20
+    text = with_labels(f"evaluate facts of variant {known}, {unknown}", {known: "wanda fr-en 0.3"}.get)
+    assert text == "evaluate facts of variant wanda fr-en 0.3, bbbbbb"
 
 
 def test_the_claims_of_a_live_run_are_its_current_work(store: Store, run_log: RunLog) -> None:

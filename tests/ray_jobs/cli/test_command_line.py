@@ -17,7 +17,7 @@ from ray_jobs.cli.command_table import COMMANDS, GROUPS, OLD_NAMES
 from ray_jobs.driver.progress import VisibleConsole
 from ray_jobs.process.verbosity import set_verbosity
 from tests.command_line import Done
-from tests.ray_jobs.cli.test_options import completed
+from tests.ray_jobs.cli.test_known_words import completed
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, small_recipe, write_recipe
 

@@ -12,91 +12,21 @@ import pytest
 from typer.testing import CliRunner
 
 from mlprune.errors import BadInputError, StoreError
-from mlprune.store.store import Store
 from ray_jobs.cli import options
 from ray_jobs.cli.application import app, main
 from ray_jobs.cli.options import (
-    complete_store,
     echo,
     existing_store,
     format_report,
     format_text,
+    parse_dtype,
     screen_width,
     show_start,
 )
 from ray_jobs.driver.progress import VisibleConsole
 from tests.read_only import read_only
-from tests.records import made_up_record
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
-
-
-def completed(line: str) -> list[str]:
-    """What bash is offered for the last word of a line."""
-    words = line.split(" ")
-    environment = {"_MLPRUNE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    result = CliRunner().invoke(app, [], env=environment, prog_name="mlprune")
-    return result.stdout.split()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a store of two variants, an empty store and another folder."""
-    names = [{"kind": "variant", "name": name, "id": "x"} for name in ("wanda-50", "wanda-60", "dense")]
-    names.append({"kind": "search", "name": "wanda-search", "id": "y"})
-    Store(tmp_path / "runs").write_record(made_up_record("recipes", rows={"names": names}))
-    (tmp_path / "runs-empty" / "records").mkdir(parents=True)
-    (tmp_path / "deep" / "store" / "records").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_commands_and_options_are_completed() -> None:
-    assert "query" in completed("mlprune qu")
-    assert "--keep-best" in completed("mlprune store gc --keep")
-
-
-def test_built_in_queries_are_completed() -> None:
-    offered = completed("mlprune query best_")
-    assert "best_by_language" in offered
-    assert all(name.startswith("best_") for name in offered)
-
-
-@pytest.mark.parametrize(
-    ("incomplete", "expected"),
-    [
-        ("", ["runs/", "runs-empty/"]),
-        ("runs-", ["runs-empty/"]),
-        ("dee", ["deep/"]),
-        ("deep/", ["deep/store/"]),
-        ("./ru", ["./runs/", "./runs-empty/"]),
-        ("no-such/x", []),
-    ],
-)
-@pytest.mark.usefixtures("folder")
-def test_stores_are_completed_before_other_folders(incomplete: str, expected: list[str]) -> None:
-    assert sorted(complete_store(incomplete)) == sorted(expected)
-
-
-def test_absolute_paths_stay_absolute(folder: Path) -> None:
-    assert complete_store(f"{folder}{os.sep}runs-") == [f"{folder}/runs-empty/"]
-
-
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("mlprune export --store runs wan", ["wanda-50", "wanda-60"]),
-        ("mlprune export wan", ["wanda-50", "wanda-60"]),
-        ("mlprune harness --store runs den", ["dense"]),
-        ("mlprune export --as masks --store runs wan", ["wanda-50", "wanda-60"]),
-        ("mlprune export --store runs-empty wan", []),
-        ("mlprune export --store s3://bucket/x wan", []),
-        ("mlprune store gc --store runs-", ["runs-empty/"]),
-    ],
-)
-def test_variants_of_a_local_store_are_completed(line: str, expected: list[str]) -> None:
-    assert completed(line) == expected
 
 
 def test_a_store_with_records_is_opened(small_run: FinishedRun) -> None:
@@ -292,3 +222,13 @@ def test_a_completion_loads_no_heavy_library(loaded: dict[str, list[str]]) -> No
 
 def test_the_help_and_the_options_of_every_command_load_no_models_and_no_ray(loaded: dict[str, list[str]]) -> None:
     assert not {"torch", "transformers", "ray"} & set(loaded["every command"])
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", "bfloat16"), ("fp16", "float16"), ("float32", "float32")])
+def test_dtypes_have_short_names(name: str, dtype: str) -> None:
+    assert parse_dtype(name) == dtype
+
+
+def test_an_unknown_dtype_is_refused() -> None:
+    with refused(BadInputError, got="int8", option="--dtype"):
+        parse_dtype("int8")

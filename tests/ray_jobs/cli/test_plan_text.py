@@ -1,7 +1,7 @@
 """Text of a plan and of its needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from mlprune.plan.resources.search_costs import SearchCost, search_costs, sensit
 from ray_jobs.cli import needs_text
 from ray_jobs.cli.needs_text import describe_needs, format_time, search_lines, sensitivity_lines
 from ray_jobs.cli.plan_text import described_plan
+from tests.chat_models import ALTERNATING, chat_tokenizer
+from tests.command_line import Done
 from tests.earlier_versions import to_version_4
+from tests.recurrent_models import save_recurrent_model
 from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
 from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe
 
@@ -40,6 +43,17 @@ def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_
     text = plan_text(with_activations(own_inputs, 0.25), store)
     assert "raw activations of mt: at most 0.000 GiB, quota 0.25 GiB" in text.splitlines()
     assert "raw activations" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
+
+
+def test_the_plan_names_what_stays_dense_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
+    save_recurrent_model(own_inputs / "hybrid", "qwen3_5_text")
+    recipe = {**small_recipe(), "model": {"path": "./hybrid"}}
+    text = plan_text(write_recipe(own_inputs, recipe, name="hybrid.yaml"), str(tmp_path / "store"))
+    (line,) = (line for line in text.splitlines() if line.startswith("stays dense"))
+    weights = 2 * 48 * 4  # two blocks, channels of queries, keys and values, kernel
+    assert line.startswith(f"stays dense: {weights} weights in blocks: linear_attn.conv1d.weight (")
+    assert line.endswith(f"mlprune check model {own_inputs / 'hybrid'}")
+    assert "stays dense" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
 def test_the_plan_shows_what_gram_matrices_of_a_set_cost(own_inputs: Path, tmp_path: Path) -> None:
@@ -344,3 +358,16 @@ def test_an_analysis_is_described_by_its_probes(tiny_inputs: Path) -> None:
         f"sensitivity where: {n_probes} probes, {n_items}, about {n_probes} s, if none of it is done"
     ]
     assert "time unknown" in sensitivity_lines(costs, lambda _: None)[0]
+
+
+def test_a_chat_that_the_model_cannot_write_is_one_line_and_exit_code_2(
+    own_inputs: Path, here: Callable[..., Done]
+) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": ["fr"], "chat": {"system": "Answer."}}
+    recipe = write_recipe(own_inputs, {**small_recipe(), "demonstrations": [], "variants": [], "evaluations": [facts]})
+    for template, hint in ((None, "no chat template"), (ALTERNATING, "System role not supported")):
+        if template:
+            chat_tokenizer(template).save_pretrained(own_inputs / "model")
+        done = here("plan", recipe, "--store", own_inputs / "store")
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert hint in done.err

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.store import Catalog
 from mlprune.steps.job import Job, RecordKey
-from mlprune.store.claims import Claims, claim_path
+from mlprune.store.claims import Claims, claim_path, read_claim
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
 from ray_jobs.driver import driver as catalog_sync
@@ -84,6 +84,16 @@ def test_the_interval_grows_while_another_process_locks_the_catalog(
     assert folded_at == [15, 45, 105, 225, 465, 705, 945, 960, *range(975, 1200, 15)]
 
 
+VARIANT = "0123456789abcdef0123"
+LABELS = {VARIANT: "wanda fr-en 0.3"}
+
+
+class EvaluationOfVariant(NamedJob):
+    @property
+    def work(self) -> str:
+        return f"facts sw test of variant {VARIANT}"
+
+
 def run(
     jobs: Sequence[Job],
     workers: ScriptedWorkers,
@@ -95,7 +105,9 @@ def run(
     replaced: Collection[RecordKey] = (),
 ) -> RunResult:
     with Progress(jobs) as progress:
-        driver = Driver(store, "run", workers=workers, progress=progress, claims=claims, metrics=metrics)
+        driver = Driver(
+            store, "run", workers=workers, progress=progress, claims=claims, metrics=metrics, label_of=LABELS.get
+        )
         return driver.run(jobs, present=present or set(), replaced=replaced)
 
 
@@ -283,6 +295,16 @@ def theirs(store: Store) -> Iterator[Claims]:
 
 def make(store: Store, name: str) -> None:
     store.write_bytes(record_path("masks", name), b"{}")  # a driver only asks whether a record exists
+
+
+def test_a_claim_names_the_variant_by_its_label(store: Store, ours: Claims) -> None:
+    works = []
+
+    def decide(job: Job, attempt: int) -> Failure | None:
+        works.append(read_claim(store, claim_path(*job.makes[-1]))["work"])
+
+    run([EvaluationOfVariant("a")], ScriptedWorkers(decide), store, claims=ours)
+    assert works == ["prune facts sw test of variant wanda fr-en 0.3"]
 
 
 def test_every_job_is_claimed_while_it_runs_and_not_after(store: Store, ours: Claims, theirs: Claims) -> None:

@@ -1,6 +1,7 @@
 """Runs of recipes, changed recipes and checks of capacity."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,15 +26,18 @@ from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
+from ray_jobs.driver import run_recipe as run_recipe_module
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
 from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.workers import in_process
 from ray_jobs.workers.node_resources import n_cpus
+from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
+from tests.run_entries import entries
 from tests.search_recipes import BASE
 from tests.search_recipes import search_recipe as search_of_blocks
 from tests.tiny_recipes import FinishedRun, copied_inputs, copy_of, plan_of, results, small_recipe, write_recipe
@@ -141,6 +145,32 @@ def test_the_state_of_searches_is_computed_once_for_each_plan(recipe_path: Path,
     growing.plan_again()
     assert growing.search_states == states
     assert growing.search_states is not states
+
+
+def test_jobs_that_another_run_finishes_between_plan_and_start_are_not_done_again(
+    small_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, finished = tmp_path / "store", Path(small_run.store.uri)
+
+    def finish_another_run(*arguments: Any, **options: Any) -> Metrics:
+        """Called after the jobs were planned and before they start: the other run has then made all records."""
+        shutil.copytree(
+            finished, store, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog*", "runs", "claims")
+        )
+        return NO_METRICS
+
+    monkeypatch.setattr(run_recipe_module, "open_metrics", finish_another_run)
+    summary = run_recipe(small_run.recipe_path, str(store), address="none")
+    n_jobs = len(small_run.plan.jobs)
+    assert (summary.exit_code, summary.n_done, summary.n_elsewhere) == (0, n_jobs, n_jobs)
+    assert entries(store, "job") == []
+
+
+def test_planned_variants_have_labels(recipe_path: Path, tmp_path: Path) -> None:
+    growing = GrowingPlan(plan_of(recipe_path), Store(tmp_path))
+    for variant_id, variant in growing.plan.variants.items():
+        assert growing.label_of(variant_id) == variant.label
+    assert growing.label_of("another id") is None
 
 
 def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inputs: Path, tmp_path: Path) -> None:

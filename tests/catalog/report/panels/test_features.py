@@ -1,5 +1,6 @@
 import pytest
 
+from catalog.report.exhibits import Grid, Group
 from catalog.report.panels.features import MAX_DEPTHS, MAX_OVERLAP_SETS, MAX_SETS, feature_heat_maps, magnitude_panels
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
@@ -104,7 +105,11 @@ def test_labels_of_sets_of_equal_languages_differ_by_seed_or_id() -> None:
     assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
 
 
-def test_further_heat_maps_have_the_shared_largest_features(catalog: Catalog, rows: Rows) -> None:
+def _grids(group: Group) -> list[Grid]:
+    return [grid(panel) for panel in group.panels]
+
+
+def test_heat_maps_under_a_second_heading_have_the_shared_largest_features(catalog: Catalog, rows: Rows) -> None:
     statistics = {row["demonstration_set_id"]: row["statistics_id"] for row in rows["statistics"]}
     largest: dict[tuple[str, int], set[int]] = {}
     for row in rows["feature_magnitudes"]:
@@ -117,8 +122,9 @@ def test_further_heat_maps_have_the_shared_largest_features(catalog: Catalog, ro
         assert row["top_shared"] == pytest.approx(len(first & second) / len(first))
         assert row["top_by_chance"] == len(first) / 8
     groups = list(feature_heat_maps(answer_rows))
-    assert len(groups) == len({row["share"] for row in answer_rows}) > 1
-    shared = [grid(panel) for group in groups for panel in group.panels if grid(panel).column_name == "large in B"]
+    assert len(groups) == len({row["share"] for row in answer_rows}) + 1 > 2
+    (shared,) = [panels for panels in map(_grids, groups) if panels[0].column_name == "large in B"]
+    assert {panel.column_name for panel in shared} == {"large in B"}  # a figure with a heading and a scale of its own
     assert [panel.title.partition(",")[0] for panel in shared] == [
         f"{known[0]['n_top']} largest {where}" for where in ("of the embeddings", "after block 0", "after block 1")
     ]

@@ -134,9 +134,11 @@ def read_back(planned: TextBatch) -> dict[int, list[tuple[tuple[int, ...], int]]
 
 
 @settings(deadline=None, max_examples=25)
-@given(texts=BATCHES_TEXTS, batch_tokens=st.integers(1, 40))
-def test_every_scored_token_follows_all_tokens_before_it(texts: list[ScoredText], batch_tokens: int) -> None:
-    batches = plan_texts(texts, batch_tokens=batch_tokens)
+@given(texts=BATCHES_TEXTS, batch_tokens=st.integers(1, 40), whole_texts=st.booleans())
+def test_every_scored_token_follows_all_tokens_before_it(
+    texts: list[ScoredText], batch_tokens: int, whole_texts: bool
+) -> None:
+    batches = plan_texts(texts, batch_tokens=batch_tokens, whole_texts=whole_texts)
     assert sorted(text for planned in batches for text in planned.texts) == list(range(len(texts)))
     for planned in batches:
         for text, pairs in read_back(planned).items():
@@ -156,12 +158,33 @@ def test_padding_is_before_prefixes_and_after_continuations(texts: list[ScoredTe
             assert bool(group.mask[:, 0].all())
 
 
-def test_the_order_of_the_texts_does_not_change_the_batches() -> None:
+@settings(deadline=None, max_examples=25)
+@given(texts=BATCHES_TEXTS, batch_tokens=st.integers(1, 60))
+def test_whole_texts_have_no_continuations_and_are_padded_on_the_right(
+    texts: list[ScoredText], batch_tokens: int
+) -> None:
+    for planned in plan_texts(texts, batch_tokens=batch_tokens, whole_texts=True):
+        batch = planned.batch
+        assert batch.groups == ()
+        assert bool((batch.prefix_mask.long().diff(dim=1) <= 0).all())
+        assert batch.n_computed <= batch_tokens or len(batch.prefix_ids) == 1
+        assert set(batch.prefix_mask.sum(dim=1).tolist()) <= {len(texts[text].inputs) for text in planned.texts}
+
+
+def test_a_text_that_begins_another_is_not_run_again() -> None:
+    texts = [ScoredText(tokens, 1) for tokens in ((1, 2, 3), (1, 2, 9), (1, 2, 3, 4, 5), (1, 3, 3, 4), (2, 2))]
+    (planned,) = plan_texts(texts, batch_tokens=100, whole_texts=True)
+    assert planned.batch.prefix_ids.tolist() == [[2, 0, 0, 0], [1, 3, 3, 0], [1, 2, 3, 4]]
+    assert planned.batch.states.tolist() == [8, 9, 8, 9, 8, 9, 10, 11, 4, 5, 6, 0]
+
+
+@pytest.mark.parametrize("whole_texts", [False, True])
+def test_the_order_of_the_texts_does_not_change_the_batches(whole_texts: bool) -> None:
     draw = random.Random(0)
     texts = [ScoredText(tuple(draw.randrange(1, 4) for _ in range(draw.randrange(2, 9))), 1) for _ in range(30)]
     texts = sorted(set(texts), key=lambda text: text.tokens)
     other = draw.sample(texts, len(texts))
-    first, second = (plan_texts(given, batch_tokens=40) for given in (texts, other))
+    first, second = (plan_texts(given, batch_tokens=40, whole_texts=whole_texts) for given in (texts, other))
     assert [planned.batch.prefix_ids.tolist() for planned in first] == [x.batch.prefix_ids.tolist() for x in second]
     assert [[texts[text] for text in sorted(planned.texts)] for planned in first] == [
         sorted((other[text] for text in planned.texts), key=lambda text: text.tokens) for planned in second

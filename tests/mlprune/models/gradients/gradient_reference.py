@@ -21,7 +21,7 @@ def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard
     return load_shard(path, blocks, n_blocks=N_BLOCKS, dtype="float32", **options)
 
 
-def root_mean_squares(model: Any, family: Architecture, losses: Iterable[Tensor]) -> Gradients:
+def root_mean_squares(model: Any, architecture: Architecture, losses: Iterable[Tensor]) -> Gradients:
     """Root of the mean over texts of the squared gradients of every layer on which the losses depend.
 
     Args:
@@ -34,11 +34,12 @@ def root_mean_squares(model: Any, family: Architecture, losses: Iterable[Tensor]
         for loss in losses:
             model.zero_grad()
             loss.backward()
-            for block, part in enumerate(model.get_submodule(family.blocks).children()):
-                for layer in family.layers:
+            for block, part in enumerate(model.get_submodule(architecture.blocks).children()):
+                kind = architecture.block(block)
+                for layer in kind.layers:
                     gradient = part.get_submodule(layer).weight.grad
                     if gradient is not None:
-                        squares[block, layer].append((gradient.T if family.transposed else gradient) ** 2)
+                        squares[block, layer].append((gradient.T if kind.transposed else gradient) ** 2)
     finally:
         torch.set_default_dtype(dtype_before)
     return {key: torch.stack(of_texts).mean(dim=0).sqrt() for key, of_texts in squares.items()}

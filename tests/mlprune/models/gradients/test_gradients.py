@@ -48,11 +48,11 @@ def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradie
     return found
 
 
-def reference(path: Path, family: Architecture, batch: TokenBatch) -> Gradients:
+def reference(path: Path, architecture: Architecture, batch: TokenBatch) -> Gradients:
     """Root of the mean over texts of the squared gradients, from one backward pass per text in float64."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     after: dict[int, Tensor] = {}
-    for block, module in enumerate(model.get_submodule(family.blocks).children()):
+    for block, module in enumerate(model.get_submodule(architecture.blocks).children()):
         module.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:]))  # no gradient leaves a block
         module.register_forward_hook(
             lambda _, args, output, block=block: after.update({block: output[0] if type(output) is tuple else output})
@@ -64,14 +64,14 @@ def reference(path: Path, family: Architecture, batch: TokenBatch) -> Gradients:
             norms = [hidden[0][batch.counted[row, :length]].norm() for hidden in after.values()]
             yield torch.stack(norms).sum()
 
-    return root_mean_squares(model, family, losses())
+    return root_mean_squares(model, architecture, losses())
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_padded_batch_has_the_gradients_of_single_texts_in_float64(name: str, tmp_path: Path) -> None:
-    path, family, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), ARCHITECTURES[name], text_batch()
+    path, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), text_batch()
     found = gradients(loaded(path), [batch])
-    expected = reference(path, family, batch)
+    expected = reference(path, ARCHITECTURES[name], batch)
     assert found.keys() == expected.keys()
     for key, values in found.items():
         assert values.dtype == torch.float32

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.corpus.calibration import pad_batch
-from mlprune.errors import ModelError, StatisticsError
-from mlprune.models.architecture.units import check_layers, oriented
+from mlprune.errors import StatisticsError
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.inference.decoding import greedy_decode
@@ -30,19 +30,19 @@ from mlprune.models.shard import Shard
 from tests.chains import LENGTHS, text_batch, whole_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, FAMILY_NAMES, HIDDEN, save_tiny_model, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, FAMILY_NAMES, HIDDEN, save_tiny_model
 
 
 def observe(chain, batch):
     return next(chain.stream(StatisticsVisitor, [batch]))
 
 
-def reference_observation(path, family, tokens, counted):
+def reference_observation(path, architecture, tokens, counted):
     """Sums by (block, layer) and magnitudes of one text alone, from plain hooks on the model in float64."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     inputs, hidden = {}, []
-    for block, module in enumerate(model.get_submodule(family.blocks)):
-        for layer in family.layers:
+    for block, module in enumerate(model.get_submodule(architecture.blocks)):
+        for layer in architecture.layers:
             module.get_submodule(layer).register_forward_pre_hook(
                 lambda _, args, key=(block, layer): inputs.update({key: args[0][0]})
             )
@@ -63,15 +63,15 @@ def reference_observation(path, family, tokens, counted):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(folders, name):
-    family, batch = ARCHITECTURES[name], text_batch()
+    architecture, batch = ARCHITECTURES[name], text_batch()
     observation = observe(local_chain(folders[name]), batch)
-    assert set(observation.sums) == {(block, group) for block in range(3) for group in family.input_names}
+    assert set(observation.sums) == {(block, group) for block in range(3) for group in architecture.input_names}
     assert observation.n_tokens.tolist() == batch.counted.sum(1).tolist()
     for row, length in enumerate(LENGTHS):
         tokens, counted = batch.token_ids[row, :length], batch.counted[row, :length]
-        sums, magnitudes = reference_observation(folders[name], family, tokens, counted)
+        sums, magnitudes = reference_observation(folders[name], architecture, tokens, counted)
         for (block, layer), expected in sums.items():
-            observed = observation.sums[block, family.input_of(layer)][row]
+            observed = observation.sums[block, architecture.block(block).input_of(layer)][row]
             assert observed.dtype == torch.float32
             torch.testing.assert_close(observed.double(), expected, rtol=2e-5, atol=1e-6)
         torch.testing.assert_close(observation.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
@@ -271,15 +271,16 @@ def counted(chain):
     return next(chain.stream(ActiveNeuronVisitor, [whole_batch()]))
 
 
-def positive_inputs(model, family):
+def positive_inputs(model, architecture):
     """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
 
-    Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
+    Every activation function here keeps the sign. Of a gated feed-forward the gate is what counts; where gate
     and up projection are one layer, it comes first.
     """
-    layer = family.feed_forward[0][0]
+    (kind,) = architecture.kinds
+    layer = kind.feed_forward.before[0]
     read = {}
-    for block, module in enumerate(model.get_submodule(family.blocks)):
+    for block, module in enumerate(model.get_submodule(architecture.blocks)):
         hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
         module.get_submodule(layer).register_forward_pre_hook(hook)
     texts, counts = whole_batch(), {}
@@ -287,40 +288,29 @@ def positive_inputs(model, family):
         with torch.inference_mode():
             model(texts.token_ids[row : row + 1, :length], use_cache=False)
         for block, inputs in read.items():
-            linear = model.get_submodule(f"{family.blocks}.{block}.{layer}")
-            before = inputs.double() @ oriented(linear.weight, family).T.double()
+            linear = model.get_submodule(f"{architecture.blocks}.{block}.{layer}")
+            before = inputs.double() @ oriented(linear.weight, kind).T.double()
             before = before + (0 if linear.bias is None else linear.bias.double())
             counts[block] = counts.get(block, 0) + (before > 0).sum(dim=0)
     return counts
 
 
-def weights(path, family, block, layer):
-    return WeightFiles(path, family).read(weight_name(family, block, layer), torch.float32)
-
-
-def layers_of(family):
-    """One layer before the neurons, and the layer after them."""
-    before, after = family.feed_forward
-    return before[-1], after
+def oriented_weight(path, architecture, block, layer):
+    stored = WeightFiles(path, architecture).read(weight_name(architecture, block, layer), torch.float32)
+    return oriented(stored, architecture.block(block))
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, folders):
-    family, path = ARCHITECTURES[name], folders[name]
+    architecture, path = ARCHITECTURES[name], folders[name]
     active = counted(local_chain(path))
-    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
+    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), architecture)
     assert active.n_tokens == sum(LENGTHS[:3])
     assert list(active.counts) == list(expected) == [0, 1, 2]
     for block, counts in active.counts.items():
         assert counts.dtype == torch.int64
         assert torch.equal(counts, expected[block][: len(counts)])
-        before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
+        part = architecture.block(block).feed_forward
+        before, after = (oriented_weight(path, architecture, block, layer) for layer in (part.before[-1], part.after))
         assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
         assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])
-
-
-def test_a_block_without_the_activation_of_its_record_is_rejected():
-    block = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
-    del block.activation_fn
-    with refused(ModelError, block=0, family="xglm"):
-        check_layers(block, ARCHITECTURES["xglm"], block=0)

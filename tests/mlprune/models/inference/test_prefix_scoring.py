@@ -87,7 +87,7 @@ def test_the_copied_layers_of_caches_grow_linearly_with_the_blocks(
             counted.append(value)
         return copy.copy(value)
 
-    monkeypatch.setattr(block_runner, "copy", SimpleNamespace(copy=counting))
+    monkeypatch.setattr(block_runner, "copy", SimpleNamespace(copy=counting, deepcopy=counting))
     n_copies = []
     for n_blocks in (2, 4, 8):
         chain = local_chain(save_tiny_model(tmp_path / f"model-{n_blocks}", "llama", blocks=n_blocks))

@@ -71,21 +71,21 @@ def test_weights_of_an_accelerator_are_copied_once_until_the_room_is_used() -> N
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
 def test_a_layer_is_read_alone_and_on_every_access(name: str) -> None:
-    family, reads = ARCHITECTURES[name], []
+    (architecture,), reads = ARCHITECTURES[name].kinds, []
 
     def read(block: int, layers: Iterable[str]) -> Mapping[str, Tensor]:
         reads.append((block, *layers))
         return {layer: torch.arange(6.0).reshape(2, 3) for layer in layers}
 
-    weights = LayersOnDisk(7, family, read, dtype=torch.bfloat16)
-    assert list(weights) == list(family.layers)
-    assert len(weights) == len(family.layers)
+    weights = LayersOnDisk(7, architecture, read, dtype=torch.bfloat16)
+    assert list(weights) == list(architecture.layers)
+    assert len(weights) == len(architecture.layers)
     assert not reads
-    first = family.layers[0]
+    first = architecture.layers[0]
     for _ in range(2):
         weight = weights[first]
         assert weight.dtype == torch.bfloat16
-        assert weight.shape == ((3, 2) if family.transposed else (2, 3))
+        assert weight.shape == ((3, 2) if architecture.transposed else (2, 3))
     assert reads == [(7, first)] * 2
     with pytest.raises(KeyError):
         weights["no such layer"]
@@ -126,8 +126,9 @@ def test_biases_are_exchanged_and_undone_bit_for_bit() -> None:
 def test_a_block_on_disk_gets_its_biases_after_it_was_loaded() -> None:
     blocks, is_loaded = blocks_of("gpt2"), [False]
     dense = biases_of(blocks)
-    family = ARCHITECTURES["gpt2"]
-    masked = MaskedBlocks(blocks, family, refuse_reading, offloaded=[1], in_memory=lambda _: is_loaded[0])
+    masked = MaskedBlocks(
+        blocks, ARCHITECTURES["gpt2"], refuse_reading, offloaded=[1], in_memory=lambda _: is_loaded[0]
+    )
     new = torch.arange(16.0)
     masked.exchange(lambda block: BlockChanges({}, biases={"mlp.c_proj": new}), blocks=[1])
     assert torch.equal(blocks[1].mlp.c_proj.bias, dense[1, "mlp.c_proj.bias"])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.architecture.units import oriented
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.masks import masking
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import MaskedBlocks
@@ -22,9 +22,9 @@ def blocks_of(name):
 
 def weights_of(blocks, name):
     return {
-        (block, layer): oriented(module.get_submodule(layer).weight, ARCHITECTURES[name]).clone()
+        (block, layer): oriented(module.get_submodule(layer).weight, ARCHITECTURES[name].block(block)).clone()
         for block, module in blocks.items()
-        for layer in ARCHITECTURES[name].layers
+        for layer in ARCHITECTURES[name].block(block).layers
     }
 
 

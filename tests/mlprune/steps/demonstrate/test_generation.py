@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from mlprune.corpus.chat import inspect_chat
 from mlprune.errors import BadInputError, CorpusError, RecipeError
 from mlprune.evaluation import languages
 from mlprune.evaluation.languages import pass_sums
 from mlprune.evaluation.task_metrics import PASS_RATES
+from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import parse_recipe
 from mlprune.steps.demonstrate.generation import GenerateJob, RatedTexts, prompt_ids, rate_generated_texts
 from mlprune.store.store import Store
+from tests.chat_models import ALTERNATING, save_chat_model
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import contents, copy_of, plan_of, run_jobs, tiny_recipe, write_recipe
 
@@ -131,3 +134,24 @@ def test_what_a_generated_set_cannot_be_is_refused(tiny_inputs: Path) -> None:
     for change, error in (({"max_tokens": 5}, RecipeError), ({"prompt": "{text}{tongue}"}, CorpusError)):
         with pytest.raises(error):
             plan_of(write_recipe(tiny_inputs, recipe_of(**change), name="own.yaml"))
+
+
+def test_in_a_chat_the_prompt_is_the_turn_of_the_user_and_the_text_that_of_the_assistant(own_inputs: Path) -> None:
+    save_chat_model(own_inputs / "model", ALTERNATING)
+    store, changes = Store(own_inputs / "store"), {"language": "fr", "max_tokens": 48}
+    table = written(own_inputs, store, chat=True, **changes)["fr"]
+    tokenizer = load_tokenizer(own_inputs / "model")
+    opened = "</s><u>français:<|e|>\n<a>"
+    chat = inspect_chat(tokenizer, None)
+    ids = prompt_ids(tokenizer, "français:", chat=chat)
+    assert tokenizer.decode(ids) == opened
+    assert [len(ids) + len(drawn) for drawn in table["token_ids"]] == [48] * 3
+    (record,), (sets,) = store.records("generated_texts"), store.records("demonstration_sets")
+    assert record.rows["generated_texts"][0]["chat_template_sha256"] == chat.template_sha256
+    texts = store.read_table(sets.artefacts[0])["text"]
+    assert sorted(texts) == sorted(f"{opened}{text.strip()}<|e|>\n" for text in table["text"])
+    plain = written(own_inputs, store, **changes)["fr"]
+    assert plain["text"] != table["text"]
+    assert len(list(store.records("generated_texts"))) == 2
+    with pytest.raises(CorpusError):
+        written(own_inputs, store, chat=True, prompt="", **changes)

@@ -397,10 +397,10 @@ def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tin
     inputs = open_inputs(recipe)
     sets = plan_sets(recipe, inputs, evaluated=frozenset())
     assert {name: accepted_scopes(found[0]) for name, found in sets.items()} == {
-        "mt": ("all", "source", "target", "last_shot"),
-        "mono": ("all", "source", "last_shot"),
-        "code": ("all", "last_shot"),
-        "mixed": ("all", "last_shot"),
+        "mt": ("all", "content", "source", "target", "last_shot"),
+        "mono": ("all", "content", "source", "last_shot"),
+        "code": ("all", "content", "last_shot"),
+        "mixed": ("all", "content", "last_shot"),
     }
     for name, scope, kind in (
         ("mono", "target", "monolingual"),

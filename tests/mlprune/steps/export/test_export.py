@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
 from mlprune.models.checkpoint.tensor_hashes import HASHES_FILE, read_hashes, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.numeric.masks.packing import unpack_levels
 from mlprune.steps.export.export import CHANGES, copy_files, export_variant, make_smaller, smaller_text
 from mlprune.steps.variants.variant_rows import require_masks
@@ -32,23 +32,23 @@ TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
 
 
 def removed_neurons(
-    folder: Path, family: str, *, per_block: tuple[int, ...]
+    folder: Path, model_type: str, *, per_block: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, str], Tensor]]:
     """The columns of the first neurons of each block, as masks of removed weights."""
-    record = ARCHITECTURES[family]
-    layer, files = record.feed_forward[1], WeightFiles(folder, record)
+    architecture = ARCHITECTURES[model_type]
+    (layer,), files = {kind.feed_forward.after for kind in architecture.kinds}, WeightFiles(folder, architecture)
     for block, n_removed in enumerate(per_block):
-        removed = torch.zeros(files.shape(weight_name(record, block, layer)), dtype=torch.bool)
+        removed = torch.zeros(files.shape(weight_name(architecture, block, layer)), dtype=torch.bool)
         removed[:, :n_removed] = True
         yield (block, layer), removed
 
 
-def zeroed(folder: Path, family: str, removed: list[tuple[tuple[int, str], Tensor]]) -> Any:
+def zeroed(folder: Path, model_type: str, removed: list[tuple[tuple[int, str], Tensor]]) -> Any:
     """The model of a folder after removed weights became zero, saved."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         for (block, layer), mask in removed:
-            model.get_parameter(weight_name(ARCHITECTURES[family], block, layer)).masked_fill_(mask, 0)
+            model.get_parameter(weight_name(ARCHITECTURES[model_type], block, layer)).masked_fill_(mask, 0)
     model.save_pretrained(folder)
     return model
 
@@ -60,7 +60,7 @@ def test_neurons_removed_by_their_columns_alone_are_cut_out(
     save_tiny_model(tmp_path, "xglm", blocks=2)
     removed = list(removed_neurons(tmp_path, "xglm", per_block=per_block))
     model = zeroed(tmp_path, "xglm", removed)
-    result = make_smaller(tmp_path, ARCHITECTURES["xglm"], removed)
+    result = make_smaller(tmp_path, architecture_at(tmp_path), removed)
     assert (result.needs_loader is None) == is_plain == (not (tmp_path / CHANGES).exists())
     assert result.units == (("heads", 4, 4), ("neurons", 128, 128 - sum(per_block)))
     smaller = AutoModelForCausalLM.from_pretrained(tmp_path) if is_plain else loaded_by_its_own_loader(tmp_path)
@@ -84,7 +84,7 @@ def test_the_loader_never_makes_a_weight_of_the_original_size(tmp_path: Path, mo
     save_tiny_model(tmp_path, "xglm", blocks=2)
     removed = list(removed_neurons(tmp_path, "xglm", per_block=(3, 5)))
     zeroed(tmp_path, "xglm", removed)
-    make_smaller(tmp_path, ARCHITECTURES["xglm"], removed)
+    make_smaller(tmp_path, architecture_at(tmp_path), removed)
     made: list[tuple[int, ...]] = []
 
     class Watch(TorchDispatchMode):
@@ -105,7 +105,7 @@ def test_a_variant_without_whole_units_is_refused(tmp_path: Path) -> None:
     ((key, removed),) = removed_neurons(tmp_path, "xglm", per_block=(5,))
     removed[0] = False
     with pytest.raises(BadInputError):
-        make_smaller(tmp_path, ARCHITECTURES["xglm"], [(key, removed)])
+        make_smaller(tmp_path, architecture_at(tmp_path), [(key, removed)])
 
 
 DTYPES = {"xglm": torch.float16, "gpt2": torch.float32, "bloom": torch.bfloat16}
@@ -162,7 +162,7 @@ def header(path):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, name, tmp_path):
-    one, family = made[name], ARCHITECTURES[name]
+    one, architecture = made[name], ARCHITECTURES[name]
     base = load_file(one.model / "model.safetensors")
     assert len(one.pruned) == 3
     for variant_id in one.pruned:
@@ -171,10 +171,10 @@ def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, n
         assert header(out / "model.safetensors") == header(one.model / "model.safetensors")
         written = load_file(out / "model.safetensors")
         removed = removed_by(one.store, variant_id)
-        assert len(removed) == 3 * len(family.layers)
+        assert len(removed) == 3 * len(architecture.layers)
         for (block, layer), mask in removed.items():
-            tensor = f"{family.blocks}.{block}.{layer}.weight"
-            expected = base[tensor].masked_fill(mask.T if family.transposed else mask, 0)
+            tensor = f"{architecture.blocks}.{block}.{layer}.weight"
+            expected = base[tensor].masked_fill(mask.T if architecture.block(block).transposed else mask, 0)
             assert mask.any()
             assert torch.equal(written.pop(tensor), expected)
         assert written
@@ -183,14 +183,14 @@ def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, n
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_an_export_loads_with_transformers_tied_and_as_sparse_as_its_record_says(made, name, tmp_path):
-    one, family = made[name], ARCHITECTURES[name]
+    one, architecture = made[name], ARCHITECTURES[name]
     variant_id = one.pruned[-1]
     export_variant(one.store, variant_id, one.model, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert model.dtype == DTYPES[name]
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
     for row in one.store.require("variants", variant_id).rows["variant_layers"]:
-        weight = model.get_submodule(family.blocks)[row["block"]].get_submodule(row["layer"]).weight
+        weight = model.get_submodule(architecture.blocks)[row["block"]].get_submodule(row["layer"]).weight
         assert int((weight == 0).sum()) == row["n_removed"] > 0
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("a</s>")["input_ids"] == tiny_tokenizer()("a</s>")["input_ids"]
@@ -255,7 +255,7 @@ def without_prefix(model):
 
 @pytest.mark.parametrize(("name", "save"), [("bloom", in_several_files), ("gpt2", without_prefix)])
 def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_and_names(tmp_path, name, save):
-    one, family = Made(tmp_path / "m", name, save=save), ARCHITECTURES[name]
+    one, architecture = Made(tmp_path / "m", name, save=save), ARCHITECTURES[name]
     files = sorted(path.name for path in one.model.glob("model*"))
     assert (len(files) > 3) == (save is in_several_files)
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
@@ -264,8 +264,8 @@ def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_an
         assert header(tmp_path / "out" / file.name) == header(file)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     for (block, layer), removed in removed_by(one.store, one.pruned[0]).items():
-        weight = model.get_submodule(family.blocks)[block].get_submodule(layer).weight
-        assert torch.equal((weight.T if family.transposed else weight) == 0, removed)
+        weight = model.get_submodule(architecture.blocks)[block].get_submodule(layer).weight
+        assert torch.equal((weight.T if architecture.block(block).transposed else weight) == 0, removed)
 
 
 def test_a_model_of_links_as_in_the_hubs_cache_is_exported_as_files(made, tmp_path):
@@ -395,7 +395,7 @@ def updated(tmp_path_factory):
 def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_others_the_base_models(
     updated, name, tmp_path
 ):
-    one, family = updated[name], ARCHITECTURES[name]
+    one, architecture = updated[name], ARCHITECTURES[name]
     base = load_file(one.model / "model.safetensors")
     for variant_id, pruned_blocks in zip(one.pruned, ({0, 1, 2}, {0, 2}), strict=True):
         export_variant(one.store, variant_id, one.model, tmp_path / variant_id)
@@ -405,14 +405,15 @@ def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_o
         changes = new_weights(one.store, variant_id)
         assert {block for block, _ in changes} >= pruned_blocks
         for (block, layer), values in changes.items():
-            tensor = f"{family.blocks}.{block}.{layer}.weight"
+            tensor = f"{architecture.blocks}.{block}.{layer}.weight"
             found = written.pop(tensor)
-            stored = values.T if family.transposed else values
+            is_transposed = architecture.block(block).transposed
+            stored = values.T if is_transposed else values
             assert values.dtype == torch.float32
             assert found.dtype == DTYPES[name]
             assert torch.equal(found, stored.to(DTYPES[name]))
             assert torch.equal(found[found != 0], base[tensor][found != 0]) is (block not in pruned_blocks)
-            mask = removed[block, layer].T if family.transposed else removed[block, layer]
+            mask = removed[block, layer].T if is_transposed else removed[block, layer]
             assert bool((found[mask] == 0).all())
         assert all(torch.equal(tensor, base[key]) for key, tensor in written.items())
         assert AutoModelForCausalLM.from_pretrained(tmp_path / variant_id, dtype="auto").dtype == DTYPES[name]

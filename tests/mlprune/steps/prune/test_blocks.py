@@ -59,7 +59,7 @@ def blocks_recipe(*, is_evaluated: bool = True) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run_of(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOf:
-    """The finished run of the recipe on a model of a family; only that of XGLM has evaluations."""
+    """The finished run of the recipe on a model of a type; only that of XGLM has evaluations."""
 
     @functools.cache
     def finished(family: str) -> FinishedRun:
@@ -104,10 +104,10 @@ def wide(model: Any) -> Any:
 def reference_logits(folder: Path, removed: Iterable[int], token_ids: torch.Tensor) -> torch.Tensor:
     """The logits of transformers' model with modules without any effect in place of some blocks."""
     model = wide(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
-    family = ARCHITECTURES[model.config.model_type]
-    blocks = model.get_submodule(family.blocks)
+    architecture = ARCHITECTURES[model.config.model_type]
+    blocks = model.get_submodule(architecture.blocks)
     for block in removed:
-        blocks[block] = PassBy(blocks[block], returns_tuple=family.block_returns_tuple)
+        blocks[block] = PassBy(blocks[block], returns_tuple=architecture.block(block).n_returned is not None)
     with torch.no_grad():
         logits: torch.Tensor = model(token_ids, use_cache=False).logits
     return logits

@@ -36,7 +36,7 @@ from tests.tiny_recipes import (
     tiny_recipe,
 )
 
-XGLM = ARCHITECTURES["xglm"]
+XGLM = ARCHITECTURES["xglm"].kinds[0]
 SIZES = Footprint(1, (1,), 1, 1, 1, (4, 2), 8, 4, 20, 10, 4, input_products=10**6)
 BOTH = ["dense", "sequential"]
 

@@ -29,7 +29,7 @@ from tests.tiny_recipes import (
     store_with_sets,
 )
 
-XGLM = ARCHITECTURES["xglm"]
+XGLM = ARCHITECTURES["xglm"].kinds[0]
 
 
 def sweeps(run: FinishedRun) -> list[SweepJob]:

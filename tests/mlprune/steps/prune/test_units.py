@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
-from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.units import oriented
+from mlprune.models.architecture.architecture import Architecture, oriented
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.evaluate.model_evaluation import apply_variant
@@ -41,7 +40,6 @@ from tests.tiny_recipes import (
     write_texts,
 )
 
-XGLM = ARCHITECTURES["xglm"]
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
 OUTPUTS = ("self_attn.out_proj", "fc2")
 LLAMA_OUTPUTS = ("self_attn.o_proj", "mlp.down_proj")
@@ -252,7 +250,7 @@ def test_settings_that_units_do_not_have_are_refused(tmp_path: Path) -> None:
             plan_of(write_recipe(tmp_path, {**flap_recipe(), "variants": [entry]}))
 
 
-def test_a_family_with_a_norm_over_all_heads_is_refused(tmp_path: Path) -> None:
+def test_a_architecture_with_a_norm_over_all_heads_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model", "olmo2", blocks=1)
     write_texts(tmp_path)
     with pytest.raises(RecipeError):
@@ -266,10 +264,10 @@ def test_variants_of_units_cannot_be_combined(flap_run: FinishedRun) -> None:
         plan_of(write_recipe(flap_run.folder, recipe, name="combined.yaml"))
 
 
-def run_without_biases(inputs: Path, folder: Path, family: str, **changes: Any) -> FinishedRun:
+def run_without_biases(inputs: Path, folder: Path, architecture: str, **changes: Any) -> FinishedRun:
     """The FLAP recipe on a model whose layers after units have no biases."""
     copied_inputs(inputs, folder)
-    save_tiny_model(folder / "model", family, **changes)
+    save_tiny_model(folder / "model", architecture, **changes)
     return finished_run(folder, flap_recipe(), name="flap")
 
 
@@ -326,11 +324,11 @@ def test_only_variants_that_add_biases_have_new_ids(flap_run: FinishedRun, llama
     assert names(llama_run) == {"one", "equal"}
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma"])
-def test_a_family_whose_config_cannot_declare_the_biases_runs_and_is_not_exported(
-    tiny_inputs: Path, tmp_path: Path, family: str
+@pytest.mark.parametrize("architecture", ["qwen2", "gemma"])
+def test_a_architecture_whose_config_cannot_declare_the_biases_runs_and_is_not_exported(
+    tiny_inputs: Path, tmp_path: Path, architecture: str
 ) -> None:
-    run = run_without_biases(tiny_inputs, tmp_path / "run", family, blocks=2)
+    run = run_without_biases(tiny_inputs, tmp_path / "run", architecture, blocks=2)
     variant, base = run.named("equal")[-1], run.folder / "model"
     before = sorted(base.iterdir())
     for smaller in (False, True):
@@ -356,29 +354,29 @@ UNIT = {"heads": 1, "neurons": 5}
 """The planted unit of each kind."""
 
 
-def plant(folder: Path, family: Architecture) -> Any:
+def plant(folder: Path, architecture: Architecture) -> Any:
     """Let a head and a neuron of a model pass on their biases alone, and return the model."""
     model = AutoModelForCausalLM.from_pretrained(folder)
-    files = UnitModel(model_ref(folder, family))
-    block = model.get_submodule(f"{family.blocks}.0")
+    files = UnitModel(model_ref(folder, architecture))
+    block = model.get_submodule(f"{architecture.blocks}.0")
     for layout in files.layouts(0):
         for layer, owners in layout.rows.items():
             with torch.no_grad():
-                oriented(block.get_submodule(layer).weight, family)[owners == UNIT[layout.kind]] = 0
+                oriented(block.get_submodule(layer).weight, architecture.block(0))[owners == UNIT[layout.kind]] = 0
     model.save_pretrained(folder)
     return model
 
 
-def model_ref(folder: Path, family: Architecture) -> ModelRef:
-    return ModelRef("id", str(folder), family.name, 1, None, "float32")
+def model_ref(folder: Path, architecture: Architecture) -> ModelRef:
+    return ModelRef("id", str(folder), architecture.name, 1, None, "float32")
 
 
 @torch.no_grad()
-def moments_of(model: Any, family: Architecture) -> Mapping[str, FeatureMoments]:
+def moments_of(model: Any, architecture: Architecture) -> Mapping[str, FeatureMoments]:
     """Moments of the inputs of the output and down projections of the only block."""
     found: dict[str, FeatureMoments] = {}
-    block, handles = model.get_submodule(f"{family.blocks}.0"), []
-    for layer in (family.inputs[1][0], family.feed_forward[1]):
+    block, handles = model.get_submodule(f"{architecture.blocks}.0"), []
+    for layer in architecture.block(0).after_units:
 
         def observe(_: Any, inputs: tuple[Tensor, ...], layer: str = layer) -> None:
             rows = inputs[0].flatten(0, -2).double()
@@ -395,10 +393,10 @@ def moments_of(model: Any, family: Architecture) -> Mapping[str, FeatureMoments]
 @pytest.mark.parametrize("name", ["xglm", "gpt2", "bloom"])
 def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(name: str, tmp_path: Path) -> None:
     changes = {"attention_heads": 4} if name == "xglm" else {"num_attention_heads": 4}
-    family = ARCHITECTURES[name]
-    model = plant(save_tiny_model(tmp_path, name, blocks=1, **changes), family)
-    dense, moments = model(TEXTS).logits, moments_of(model, family)
-    files = UnitModel(model_ref(tmp_path, family))
+    architecture = ARCHITECTURES[name]
+    model = plant(save_tiny_model(tmp_path, name, blocks=1, **changes), architecture)
+    dense, moments = model(TEXTS).logits, moments_of(model, architecture)
+    files = UnitModel(model_ref(tmp_path, architecture))
     first: dict[str, Tensor] = {}
     for sparsity in (0.05 * step for step in range(1, 18)):
         (units,) = chosen_units(files, ScoreSpec("flap", "units"), sparsity=sparsity, read_moments=lambda _: moments)
@@ -410,10 +408,10 @@ def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(nam
         RemovedUnits(layout, torch.arange(layout.n_units) == UNIT[layout.kind]) for layout in files.layouts(0)
     )
     biases = new_biases(files, planted, block=0, read_moments=lambda _: moments)
-    block = model.get_submodule(f"{family.blocks}.0")
+    block = model.get_submodule(f"{architecture.blocks}.0")
     for one in planted:
         layer = block.get_submodule(one.layout.output)
-        oriented(layer.weight, family)[:, one.removed[one.layout.columns]] = 0
+        oriented(layer.weight, architecture.block(0))[:, one.removed[one.layout.columns]] = 0
         assert not torch.equal(layer.bias, biases[one.layout.output])
         layer.bias.copy_(biases[one.layout.output])
     torch.testing.assert_close(model(TEXTS).logits, dense, rtol=1e-5, atol=1e-5)

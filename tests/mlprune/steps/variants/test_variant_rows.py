@@ -162,6 +162,12 @@ def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun
         tensors[f"model.layers.{block}.{layer}.weight"] for block in range(3) for layer in XGLM.layers
     ]
     assert row["n_prunable"] == sum(one.numel() for one in prunable)
+    layers = tiny_run.rows("model_layers")
+    assert [(one["block"], one["layer"]) for one in layers] == [
+        (block, one) for block in range(3) for one in XGLM.layers
+    ]
+    assert [(one["n_out"], one["n_in"]) for one in layers] == [tuple(one.shape) for one in prunable]
+    assert {(one["base_model_id"], one["is_pruned"]) for one in layers} == {(row["base_model_id"], True)}
 
 
 def test_a_refined_variant_has_the_columns_of_its_refiner_and_other_rows_do_not(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ from ray_jobs.cli.options import WIDTH
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.lm_eval_output import write_output
+from tests.multimodal_models import multimodal_model, publish_multimodal, stored_tensors
 from tests.published_models import publish, published_tensors
 from tests.published_text import TEXT_WRITERS, writer
 from tests.refusals import refused
@@ -62,6 +64,33 @@ def test_import_and_run_lead_from_a_published_folder_to_a_variant(tiny_inputs: P
         (row,) = catalog.query("SELECT imported_from, imported_revision, import_sources FROM base_models")
     assert (row["imported_from"], row["imported_revision"]) == ("published", None)
     assert "pytorch_model-00002-of-00002.bin" in str(row["import_sources"])
+
+
+def test_a_multimodal_model_is_refused_with_the_command_that_makes_its_text_part_runnable(
+    tiny_inputs: Path, tmp_path: Path
+) -> None:
+    folder = copied_inputs(tiny_inputs, tmp_path / "inputs")
+    shutil.rmtree(folder / "model")
+    publish_multimodal(folder / "model", multimodal_model("gemma3"))
+    recipe = write_recipe(folder, small_recipe())
+
+    refusal = mlprune("run", recipe, "--store", tmp_path / "store", "--address", "none")
+    assert (refusal.returncode, len(refusal.stderr.splitlines())) == (2, 1), refusal.stderr
+    command = f"import {folder / 'model'} --out {folder / 'model'}-imported"
+    assert f"mlprune {command}" in refusal.stderr
+
+    imported = mlprune(*command.split())
+    assert imported.returncode == 0, imported.stderr
+    assert "vision_tower (" in imported.stdout
+    recipe = write_recipe(folder, {**small_recipe(), "model": {"path": "./model-imported"}})
+    run = mlprune("run", recipe, "--store", tmp_path / "store", "--address", "none")
+    assert run.returncode == 0, run.stderr
+
+    export = ("export", "sweep", "--store", tmp_path / "store", "--into", folder / "model", "--out", tmp_path / "out")
+    done = mlprune(*export)
+    assert done.returncode == 0, done.stderr
+    assert set(stored_tensors(tmp_path / "out")) == set(stored_tensors(folder / "model"))
+    assert mlprune(*export, "--smaller").returncode == 2
 
 
 def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: Path, tmp_path: Path) -> None:
@@ -286,7 +315,7 @@ def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path
     with refused(CorpusError, got=["notes.md"], page="docs/data.md"):
         describe_data(tmp_path)
     with pytest.raises(CorpusError, match="unknown task"):
-        describe_data(tmp_path, task="xnly")
+        describe_data(tmp_path, tasks=["perplexity", "xnly"])
 
 
 def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:
@@ -301,9 +330,12 @@ def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_pa
 
 def test_a_task_decides_what_is_looked_for(tmp_path: Path) -> None:
     TEXT_WRITERS["plain folder"](writer(tmp_path))
-    assert describe_data(tmp_path, task="perplexity")[1] == 0
-    with pytest.raises(CorpusError, match="no layout is recognised"):
-        describe_data(tmp_path, task="xnli")
+    of_one = describe_data(tmp_path, tasks=["perplexity"])
+    assert of_one[1] == 0
+    assert describe_data(tmp_path, tasks=["perplexity", "translation"]) == of_one  # both read parallel text
+    for tasks in (["xnli"], ["perplexity", "xnli"]):
+        with refused(CorpusError, task="xnli", path=str(tmp_path)):
+            describe_data(tmp_path, tasks=tasks)
 
 
 def test_problems_give_exit_code_1(tmp_path: Path) -> None:

@@ -126,11 +126,11 @@ def test_report_writes_a_page_and_prints_its_path(store_path: str, tmp_path: Pat
 
 
 def test_figures_writes_the_selected_figures_and_prints_their_paths(store_path: str, tmp_path: Path) -> None:
-    options = ("--figure", "change", "--format", "svg", "--score", "wanda", "--width", "5")
+    options = ("--figure", "pareto", "--format", "svg", "--score", "wanda", "--width", "5")
     result = invoke("report", "--figures", "--store", store_path, "--out", str(tmp_path), *options)
     assert result.exit_code == 0
-    assert result.stdout == f"{tmp_path / 'change.svg'}\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["change.csv", "change.sql", "change.svg"]
+    assert result.stdout == f"{tmp_path / 'pareto.svg'}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pareto.csv", "pareto.sql", "pareto.svg"]
 
 
 def test_a_misspelt_figure_is_bad_input(store_path: str, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) 
     [
         ["--keep-best", "2"],
         ["--by", "accuracy"],
-        ["--task", "facts", "--keep-days", "3"],
+        ["--task", "facts", "--task", "xnli", "--keep-days", "3"],
         ["--language", "fr"],
         ["--quota", "many"],
         ["--quota", "5 parsec"],
@@ -183,12 +183,12 @@ RUN = RunStatus(
 
 
 def test_a_running_run_shows_counts_rate_remaining_time_and_workers() -> None:
-    assert format_run(replace(RUN, n_retried=1, working_on=("masks/d",))).splitlines() == [
+    assert format_run(replace(RUN, n_retried=1, working_on=(f"masks/{'d' * 20}",))).splitlines() == [
         "run 20260101T000000-abc123 of tiny on node (auto): running",
         "  1 of 4 jobs done in 60 s, 1.0 per minute, about 3 min left",
         "  prune             1 done      2 left, 1 failed, 2.00 s each",
         "  1 attempts were repeated",
-        "  working on masks/d",
+        "  working on masks/dddddd",
         "  node worker-0: 3 jobs",
     ]
 

@@ -1,0 +1,121 @@
+"""In which form checkpoints store the parameters of a model: under other names, in pieces, or one tensor per expert.
+
+The model library knows how it converts the tensors of a published checkpoint on loading. The reverse of this
+conversion, applied to each parameter without values, gives the names of the tensors.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from transformers import PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
+
+from mlprune.errors import ModelError
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, StoredPart
+from mlprune.models.experts import is_stack, stack_names
+
+_NUMBER = re.compile(r"\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class StoredForms:
+    """How checkpoints store the parameters of a model before its experts are split."""
+
+    names: Mapping[str, tuple[str, ...]]
+    """Parameter -> names of its tensors, if they differ from it."""
+    stacks: Mapping[str, tuple[int, bool]]
+    """Stack of experts, or of their biases -> number of experts, and whether its matrices are transposed."""
+
+
+def stored_forms(model: PreTrainedModel) -> StoredForms:
+    """Find how checkpoints store the parameters of a model.
+
+    Raises:
+        ModelError: checkpoints contain a parameter in a form that is not known.
+    """
+    stacks, state = dict(_stacks(model)), model.state_dict()
+    names: dict[str, tuple[str, ...]] = {}
+    for name in stacks:
+        names[name] = tuple(revert_weight_conversion(model, {name: state.pop(name)}))
+    names_of = {id(tensor): name for name, tensor in state.items()}
+    for published, tensor in revert_weight_conversion(model, state).items():
+        if id(tensor) in names_of:
+            names[names_of.pop(id(tensor))] = (published,)
+    for name in names_of.values():
+        names[name] = _pieces(model, name, state[name].shape)
+    return StoredForms({name: stored for name, stored in names.items() if stored != (name,)}, stacks)
+
+
+def _pieces(model: PreTrainedModel, name: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the tensors that a parameter joins along its first dimension, found with known values.
+
+    Raises:
+        ModelError: checkpoints contain the parameter in another form.
+    """
+    with unset_fake_temporarily():
+        values = torch.arange(math.prod(shape), dtype=torch.float32).reshape(*shape)
+        pieces = revert_weight_conversion(model, {name: values})
+        are_rows = all(piece.shape[1:] == values.shape[1:] for piece in pieces.values())
+        if not are_rows or not torch.equal(torch.cat(list(pieces.values())), values):
+            message = "checkpoints contain a tensor in another form than the model"
+            raise ModelError(message, model_type=str(model.config.model_type), expected=name, got=sorted(pieces))
+    return tuple(pieces)
+
+
+def _stacks(model: nn.Module) -> list[tuple[str, tuple[int, bool]]]:
+    found: list[tuple[str, tuple[int, bool]]] = []
+    for path, module in model.named_modules():
+        if is_stack(module):
+            for name in stack_names(module):
+                form = getattr(module, name).shape[0], bool(module.is_transposed)
+                found.append((f"{path}.{name}", form))
+                if f"{name}_bias" in module._parameters:
+                    found.append((f"{path}.{name}_bias", (form[0], False)))
+    return found
+
+
+def with_stored_forms(architecture: Architecture, forms: StoredForms) -> Architecture:
+    """Return an architecture with the forms in which checkpoints store its parameters.
+
+    Forms of parameters in blocks are relative to the block, unless checkpoints have another name for the blocks.
+    """
+    kinds = list(architecture.kinds)
+    for block, kind in enumerate(architecture.kind_of_block):  # blocks of a kind can differ in vectors, such as sinks
+        kinds[kind] = _with_forms(kinds[kind], f"{architecture.blocks}.{block}.", forms)
+    outside = tuple(
+        (name, stored[0])
+        for name, stored in forms.names.items()
+        if len(stored) == 1 and not stored[0].startswith(f"{architecture.blocks}.")
+    )
+    return replace(architecture, kinds=tuple(kinds), renamed=(*outside, *architecture.renamed))
+
+
+def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms) -> BlockArchitecture:
+    stored: list[tuple[str, tuple[tuple[StoredPart, ...], ...]]] = []
+    for name, (n_experts, transposed) in forms.stacks.items():
+        if name.startswith(prefix):
+            path, _, leaf = name.removeprefix(prefix).rpartition(".")
+            layer, end = (leaf.removesuffix("_bias"), "bias") if leaf.endswith("_bias") else (leaf, "weight")
+            tensors = [tensor.removeprefix(prefix) for tensor in forms.names.get(name, (name,))]
+            for expert in range(n_experts):
+                ways = [_parts_of_expert(tensors, expert, n_experts=n_experts, transposed=transposed)]
+                ways.append((StoredPart(name.removeprefix(prefix), expert, transposed),))
+                stored.append((f"{path}.{expert}.{layer}.{end}", tuple(dict.fromkeys(ways))))
+    for name, tensors_of in forms.names.items():
+        if name.startswith(prefix) and name not in forms.stacks and tensors_of[0].startswith(prefix):
+            way = tuple(StoredPart(tensor.removeprefix(prefix)) for tensor in tensors_of)
+            stored.append((name.removeprefix(prefix), (way,)))
+    return replace(kind, stored=tuple(dict.fromkeys((*kind.stored, *stored))))
+
+
+def _parts_of_expert(tensors: list[str], expert: int, *, n_experts: int, transposed: bool) -> tuple[StoredPart, ...]:
+    """Return the tensors of one expert, or its place in a stack of another name."""
+    if len(tensors) < n_experts:
+        return tuple(StoredPart(tensor, expert, transposed) for tensor in tensors)
+    own = [tensor for tensor in tensors if _NUMBER.findall(f".{tensor}")[-1:] == [str(expert)]]
+    return tuple(StoredPart(tensor) for tensor in own)

@@ -1,0 +1,142 @@
+"""Experts as ordinary layers: each expert of a mixture has two linear layers that read the tokens routed to it.
+
+The model library keeps the weights of all experts of a block in stacks, bare parameters that no hook on a layer sees.
+`split_experts` replaces each stack by one linear layer per expert. So the layer `mlp.experts.3.down_proj` is a layer
+like any other: observed, scored, masked and exported. Which tokens an expert gets is what the model's own router
+returned; the products and their order are those of the library's loop over experts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+_MARKS = ("has_gate", "has_bias", "is_transposed", "is_concatenated", "_apply_gate")
+"""Attributes of the library's modules of experts."""
+
+RoutingListener = Callable[[int, Tensor, Tensor, Tensor], None]
+"""Called with (expert, rows, gate weights, outputs) for every expert with tokens, in order. Rows are [n] int64, places
+of tokens in the batch; outputs [n, d] are those of the expert before they are multiplied by the gate weights [n]."""
+
+
+class _Thread(threading.local):
+    """What the thread that runs a block knows of the expert that is running."""
+
+    rows: Tensor | None = None
+    listener: RoutingListener | None = None
+
+
+_THREAD = _Thread()
+
+
+def routed_rows() -> Tensor | None:
+    """Return the rows of the tokens that the running expert reads, [n] int64; None outside of experts."""
+    return _THREAD.rows
+
+
+@contextmanager
+def listening_to_routes(listener: RoutingListener | None) -> Iterator[None]:
+    """Call a listener for every expert that this thread runs inside the context."""
+    before, _THREAD.listener = _THREAD.listener, listener
+    try:
+        yield
+    finally:
+        _THREAD.listener = before
+
+
+class Expert(nn.Module):
+    """The layers of one expert."""
+
+    def forward(self, hidden: Tensor, experts: Any) -> Tensor:
+        """Return the outputs [n, d] for tokens [n, d], not yet multiplied by their gate weights.
+
+        Args:
+            experts: the module of the experts, with what they share.
+        """
+        first, last = (self.get_submodule(name) for name in stack_names(experts))
+        features = experts._apply_gate(first(hidden)) if experts.has_gate else experts.act_fn(first(hidden))
+        outputs: Tensor = last(features)
+        return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
+
+
+def is_stack(module: nn.Module) -> bool:
+    """Whether a module is one of the library's modules of experts."""
+    return all(hasattr(module, name) for name in _MARKS)
+
+
+def stack_names(module: Any) -> tuple[str, str]:
+    """Return the names of the two stacks of a module of experts, which are also those of the layers of an expert."""
+    return ("gate_up_proj" if module.has_gate else "up_proj"), "down_proj"
+
+
+def split_experts(model: nn.Module) -> None:
+    """Replace the stacks of experts in a model without weights by linear layers, one per expert and stack."""
+    for module in [module for module in model.modules() if is_stack(module)]:
+        _split(module)
+
+
+def _split(module: Any) -> None:
+    names = stack_names(module)
+    shapes = {name: getattr(module, name) for name in names}
+    biases = {name: module._parameters.pop(f"{name}_bias", None) for name in names}
+    n_experts = shapes[names[0]].shape[0]
+    for name in names:
+        del module._parameters[name]
+    for number in range(n_experts):
+        expert = Expert()
+        for name, stack in shapes.items():
+            expert.add_module(name, _linear(stack, biases[name], transposed=module.is_transposed))
+        module.add_module(str(number), expert)
+    vars(module)["forward"] = partial(run_experts, module, n_experts)
+
+
+def _linear(stack: Tensor, bias: Tensor | None, *, transposed: bool) -> nn.Linear:
+    """Return a linear layer without values, of the shape of one matrix of a stack."""
+    n_out, n_in = reversed(stack.shape[1:]) if transposed else stack.shape[1:]
+    layer = nn.Linear(1, 1, bias=bias is not None, device="meta")
+    layer.in_features, layer.out_features = n_in, n_out
+    layer.weight = nn.Parameter(stack.new_empty((n_out, n_in)), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.new_empty(n_out), requires_grad=False)
+    return layer
+
+
+def run_experts(module: Any, n_experts: int, hidden: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """Replace the forward of a module of experts.
+
+    Args:
+        module: the experts.
+        n_experts: their number.
+        hidden: [t, d].
+        top_k_index: [t, k] int64, the experts of each token.
+        top_k_weights: [t, k], their gate weights.
+    Returns: [t, d], sums over the experts of each token, added in the order of the experts.
+    """
+    experts: Mapping[str, nn.Module] = module._modules
+    if isinstance(hidden, FakeTensor):  # routes have no values: every expert reads all tokens
+        return sum((experts[str(number)](hidden.clone(), module) for number in range(n_experts)), hidden * 0)
+    chosen = top_k_index.flatten()
+    order = torch.argsort(chosen, stable=True)
+    bounds = torch.bincount(chosen, minlength=n_experts).cumsum(0).tolist()
+    rows, gates = order // top_k_index.shape[1], top_k_weights.flatten()[order]
+    result, start, listener = torch.zeros_like(hidden), 0, _THREAD.listener
+    try:
+        for number, end in enumerate(bounds[:n_experts]):
+            if end > start:
+                own_rows, own_gates = rows[start:end], gates[start:end]
+                _THREAD.rows = own_rows
+                outputs = experts[str(number)](hidden[own_rows], module)
+                if listener is not None:
+                    listener(number, own_rows, own_gates, outputs)
+                result.index_add_(0, own_rows, (outputs * own_gates[:, None]).to(result.dtype))
+            start = end
+    finally:
+        _THREAD.rows = None
+    return result
