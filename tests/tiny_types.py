@@ -84,6 +84,7 @@ TOKENS = (
 """Keys with a token of the text."""
 
 SPECIAL: dict[str, dict[str, Any]] = {
+    "bert-generation": {"is_decoder": True},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "moe_intermediate_size": 8},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
@@ -118,6 +119,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma4_text",
         {"num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2},
     ),
+    "opt, projections around the blocks": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     "nemotron_h, no experts": ("nemotron_h", {"layers_block_type": ["linear_attention", "full_attention", "mlp"]}),
     "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
     **{
@@ -169,8 +171,6 @@ def _tiny_values(cls: type[PretrainedConfig]) -> dict[str, Any]:
             values[key] = END
         elif key == "pad_token_id" and value is not None:
             values[key] = min(value, VOCABULARY - 1)
-        elif key == "is_decoder":
-            values[key] = True
         elif "dropout" in key and isinstance(value, float):
             values[key] = 0.0
         elif (

@@ -20,9 +20,13 @@ layer inputs, and the logits with a mask, which was also written to a checkpoint
 a comma is a variant of the config of a type.
 """
 WORKS = """
-`blocks`: the kinds of block. `heads`, `neurons`: whether whole heads and feed-forward neurons can be removed; single
-weights of all linear layers can be pruned in every type. `stays dense`: parameters of two or more dimensions that are
+`blocks`: the kinds of block. `heads`, `neurons`: whether whole heads and feed-forward neurons can be removed; exports
+without the first ones, of one block and of all, equal the model with zeros. Single weights of all linear layers can be
+pruned in every type. `stays dense`: parameters of two or more dimensions that are
 not pruned.
+"""
+EXPERTS = """
+Their blocks and experts are found; the tests of experts compare some of them with transformers:
 """
 REFUSED = """
 mlprune prints the reason with what it found. transformers itself cannot build a model from the default config of the
@@ -36,7 +40,8 @@ def model_reference() -> str:
     """Return the page."""
     stored = json.loads(OUTCOMES.read_text(encoding="utf-8"))
     outcomes: Mapping[str, Outcome] = stored["outcomes"]
-    works = {name: outcome for name, outcome in outcomes.items() if "refused" not in outcome}
+    experts = [name for name, outcome in outcomes.items() if "experts" in outcome]
+    works = {name: outcome for name, outcome in outcomes.items() if not {"refused", "experts"} & set(outcome)}
     refused: dict[str, list[str]] = defaultdict(list)
     for name, outcome in outcomes.items():
         if "refused" in outcome:
@@ -48,7 +53,9 @@ def model_reference() -> str:
         f"## Works ({len(works)})",
         WORKS.strip(),
         table(columns, _rows(works)).strip(),
-        f"## Refused ({len(outcomes) - len(works)})",
+        f"## Mixtures of experts ({len(experts)})",
+        f"{EXPERTS.strip()} {_code(experts)}.",
+        f"## Refused ({len(outcomes) - len(works) - len(experts)})",
         REFUSED.strip(),
         table(("reason", "types"), [(reason, _code(names)) for reason, names in reasons]).strip(),
     ]

@@ -118,8 +118,8 @@ class ChatTemplate:
 
     def open_chat(self, turns: Sequence[str]) -> OpenChat:
         """Write turns of which the last is the assistant's and may be continued; see `pieces`."""
-        pieces = self.pieces(turns, is_open=True)
-        return OpenChat("".join(part for part, _ in pieces), sum(len(part) for part, _ in pieces[:-1]))
+        text = "".join(part for part, _ in self.pieces(turns, is_open=True))
+        return OpenChat(text, len(text) - len(turns[-1]))
 
     def demonstration(self, demonstration: Demonstration) -> Demonstration:
         """Write a demonstration whose pieces are turns.

@@ -15,7 +15,7 @@ from mlprune.errors import BadInputError
 from mlprune.evaluation import languages
 from mlprune.evaluation.languages import installed_detector
 from mlprune.evaluation.scoring import choice_statistics as choices
-from mlprune.evaluation.scoring.answers import Answers
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS

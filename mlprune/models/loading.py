@@ -134,7 +134,8 @@ def _comparable(text: str) -> str:
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", text).casefold())
 
 
-SMALL_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
+SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+CHAT_TEMPLATE = "chat_template.jinja"
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
 MAX_LISTED = 5
@@ -178,7 +179,7 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
         got = "a file" if folder.exists() else "nothing"
         raise ModelError("the model path is not a folder", path=path_or_hub_id, expected="a model folder", got=got)
     try:
-        files = [*SMALL_FILES, *WEIGHT_PATTERNS]
+        files = [*SMALL_FILES, CHAT_TEMPLATE, *WEIGHT_PATTERNS]
         folder = snapshot(path_or_hub_id, kind="model", revision=revision, files=files, logs_size=True)
         if not any((folder / name).exists() for name in (weight_files.SINGLE_FILE, weight_files.INDEX_FILE)):
             raise _without_safetensors(path_or_hub_id, revision, commit=folder.name)

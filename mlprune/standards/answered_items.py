@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.evaluation.scoring.answers import Answers
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS as TASK_METRICS_METRICS

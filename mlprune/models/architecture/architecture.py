@@ -5,7 +5,7 @@ model class. Modules are named by their dotted paths.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,10 @@ and value of the first head, of the second head and so on. `joined`: as blocked,
 after the projection."""
 HeadAttribute = Literal["heads", "groups", "width"]
 """`heads`: number of query heads. `groups`: of key heads. `width`: features of all query heads together."""
+
+
+BLOCK = ".{block}."
+"""Stands for the number of a block in the name of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,15 @@ class StoredPart:
     """A tensor of a checkpoint, or one matrix of a stack, that contains rows of a parameter."""
 
     name: str
-    """Relative to the block."""
+    """With `BLOCK` in place of the number of the block."""
     index: int | None = None
     """Which matrix of the stack; None: the tensor is no stack."""
     transposed: bool = False
     """Whether the parameter's rows are the columns of the matrix."""
+
+    def of_block(self, block: int) -> "StoredPart":
+        """Return the part in a block, with its full name."""
+        return replace(self, name=self.name.replace(BLOCK, f".{block}.", 1))
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class BlockArchitecture:
     n_returned: int | None = None
     """Length of the tuple that the block returns, which starts with the hidden states; None if it returns only them."""
     is_recurrent: bool = False
-    """Whether the block has a state besides keys and values: linear attention, convolutions, state spaces."""
+    """Whether the block's cache has more than keys and values: states of linear attention, convolutions, indexers."""
     dense: tuple[DenseParameter, ...] = ()
     """Parameters of two or more dimensions that stay dense."""
     experts: Experts | None = None
@@ -162,6 +170,8 @@ class Architecture:
     """Index in `kinds` of each block."""
     base: str
     """The module whose forward embeds token ids and calls the blocks."""
+    has_cache: bool = True
+    """Whether `base` keeps keys and values of earlier tokens in the library's cache. Texts run as a whole otherwise."""
     logit_scale: float = 1.0
     """Factor of the outputs of the head."""
     softcap: float | None = None
@@ -204,9 +214,20 @@ class Architecture:
         return _distinct(name for kind in self.kinds for name in kind.input_names)
 
     @property
+    def experts(self) -> "dict[int, Experts]":
+        """Block -> its experts, of the blocks that have some."""
+        kinds = [self.kinds[kind].experts for kind in self.kind_of_block]
+        return {block: experts for block, experts in enumerate(kinds) if experts is not None}
+
+    @property
     def is_recurrent(self) -> bool:
         """Whether a block has a state besides keys and values."""
         return any(kind.is_recurrent for kind in self.kinds)
+
+    @property
+    def runs_whole_texts(self) -> bool:
+        """Whether a text cannot continue a prefix that has already run, because keys and values are not its state."""
+        return self.is_recurrent or not self.has_cache
 
     @property
     def prefix(self) -> str:
@@ -217,7 +238,7 @@ class Architecture:
     def published_names(self) -> tuple[tuple[str, str], ...]:
         """(name of a tensor in the model, its name in published checkpoints), for all tensors of which they differ."""
         in_blocks = tuple(
-            (f"{self.blocks}.{block}.{name}", f"{self.blocks}.{block}.{ways[0][0].name}")
+            (f"{self.blocks}.{block}.{name}", ways[0][0].of_block(block).name)
             for block in range(self.n_blocks)
             for name, ways in self.block(block).stored
             if len(ways[0]) == 1 and ways[0][0].index is None
@@ -233,15 +254,15 @@ class Architecture:
         """Whether a parameter belongs to the tail or the head."""
         return parameter.startswith(tuple(f"{path}." for path in self.after_blocks))
 
-    def split_name(self, parameter: str) -> tuple[int | None, str, str]:
-        """Split the name of a parameter into its block, the path of the block, and the name relative to it.
+    def split_name(self, parameter: str) -> tuple[int | None, str]:
+        """Split the name of a parameter into its block and the name relative to the block.
 
         Returns: None for the block, and the whole name, of a parameter outside the blocks.
         """
         number, _, relative = parameter.removeprefix(f"{self.blocks}.").partition(".")
         if not self.is_in_blocks(parameter) or not number.isdigit() or int(number) >= self.n_blocks:
-            return None, "", parameter
-        return int(number), f"{self.blocks}.{number}.", relative
+            return None, parameter
+        return int(number), relative
 
     def is_in_blocks(self, parameter: str) -> bool:
         """Whether a parameter or buffer belongs to a block."""

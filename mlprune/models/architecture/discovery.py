@@ -5,8 +5,9 @@ weights takes seconds and little memory. The recorded calls (`trace.py`) show th
 before the neurons and everything that a block hands to a later block, whatever the model's code calls them.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from threading import Lock
@@ -38,6 +39,7 @@ from mlprune.models.architecture.trace import (
     MIXING,
     N_TEXTS,
     N_TOKENS,
+    NORMED,
     OPERATIONS,
     Call,
     Trace,
@@ -51,6 +53,8 @@ from mlprune.models.experts import is_stack, split_experts, stack_names
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
 HEAD_WIDTH_KEY = "head_dim"
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""Names of the parameter of a forward that takes the cache."""
 BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
     "is_causal": (False,),
     "use_bidirectional_attention": (True, "all"),
@@ -75,7 +79,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model, modules)
+    recurrent = _recurrent_blocks(model, len(modules))
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -95,9 +99,9 @@ def discover(model: PreTrainedModel) -> Architecture:
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
         base=base,
+        has_cache=_has_cache(model.get_submodule(base)) and not _keep_states(modules),
         logit_scale=scale,
         softcap=cap,
-        renamed=exceptions.renamed,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -107,24 +111,24 @@ def discover(model: PreTrainedModel) -> Architecture:
 
 def _head_of(model: PreTrainedModel) -> str:
     head = model.get_output_embeddings()
-    name = next((name for name, module in model.named_modules() if module is head), None)
+    name: str | None = next((name for name, module in model.named_modules() if module is head), None)
     if name is None or not isinstance(head, nn.Linear):
         got = "none" if head is None else type(head).__name__
         message = "the model has no linear layer from its last hidden states to the vocabulary"
         raise ModelError(message, model_type=model.config.model_type, got=got)
-    return name  # type: ignore[no-any-return]
+    return name
 
 
 def _block_list(model: PreTrainedModel) -> str:
     """Return the path of the list of modules with the most parameters; of equal ones the outermost."""
-    lists = {
+    lists: dict[str, int] = {
         name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) > 0
     }
     if not lists or not max(lists.values()):
         raise ModelError("the model has no list of blocks", model_type=model.config.model_type)
-    return max(lists, key=lambda name: lists[name])  # type: ignore[no-any-return]
+    return max(lists, key=lambda name: lists[name])
 
 
 def _base_of(model: PreTrainedModel, blocks: str) -> str:
@@ -166,23 +170,26 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> set[int]:
-    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without such a cache.
-
-    Args:
-        modules: the blocks, which have run.
-    Raises:
-        ModelError: a block keeps its state in its modules, so that texts that run at the same time would mix.
-    """
-    for block, module in enumerate(modules):
-        kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-        if any(value.shape[:1] == (N_TEXTS,) for value in kept):
-            message = "a block keeps a state in its modules, where texts that run at the same time would mix"
-            raise ModelError(message, model_type=model.config.model_type, block=block)
+def _recurrent_blocks(model: PreTrainedModel, n_blocks: int) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without one."""
     layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
     plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
-    recurrent = set(range(len(modules))) - plain
-    return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
+    recurrent = set(range(n_blocks)) - plain
+    return set(range(n_blocks)) if model._is_stateful and not recurrent else recurrent
+
+
+def _keep_states(modules: Sequence[nn.Module]) -> bool:
+    """Whether blocks that have run keep a tensor with a row per text in their modules, and not in a cache."""
+    parts = (part for module in modules for part in module.modules())
+    kept = (value for part in parts for value in vars(part).values() if isinstance(value, Tensor))
+    return any(value.shape[:1] == (N_TEXTS,) for value in kept)
+
+
+def _has_cache(base: nn.Module) -> bool:
+    """Whether a base model takes the library's cache of keys and values, and not one of its own or none."""
+    parameters = signature(base.forward).parameters
+    annotations = [str(parameters[name].annotation) for name in CACHE_NAMES if name in parameters]
+    return any(re.search(r"\b(Dynamic)?Cache\b", annotation) for annotation in annotations)
 
 
 def _around(trace: Trace, model: PreTrainedModel, *, blocks: str, head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -233,6 +240,7 @@ def _tail(calls: Sequence[Call], hidden: object, model: PreTrainedModel, *, head
 
 def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: Exceptions) -> BlockArchitecture:
     calls, whole, prefix = trace.inside(path), trace.of(path), f"{path}."
+    _refuse_idle_parts(module, prefix, ran={call.path for call in calls})
     linear = [call for call in calls if is_linear(call.module)]
     times = Counter(call.path for call in linear)
     prunable = [call for call in linear if times[call.path] == 1 and _reads_tokens(call)]
@@ -287,6 +295,14 @@ def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
     return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
 
 
+def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
+    for name, part in module.named_children():
+        has_weights = any(parameter.dim() > 1 for parameter in part.parameters())
+        if has_weights and not any(path == f"{prefix}{name}" or path.startswith(f"{prefix}{name}.") for path in ran):
+            message = "a part of a block does not run for text, such as cross attention to images"
+            raise ModelError(message, got=f"{prefix}{name}")
+
+
 def _reads_tokens(call: Call) -> bool:
     """Whether the rows that a linear layer reads are the tokens of the texts."""
     return call.read is not None and call.read.numel() == N_TEXTS * N_TOKENS * call.read.shape[-1]
@@ -331,10 +347,17 @@ def _activation(calls: Sequence[Call], feed_forward: Part | None, block: int, pr
 
 
 def _head_layout(calls: Sequence[Call], attention: Part | None, module: nn.Module, block: int) -> HeadLayout:
-    """Return the layout of three projections; that of a fused one cannot be seen."""
+    """Return the layout of three projections; that of a fused one cannot be seen.
+
+    It is unknown if a norm over all heads follows attention, or if attention has parameters of its own: one per head.
+    """
     if attention is None:
         return "unknown"
     rows = {layer: module.get_submodule(layer).get_parameter("weight").shape[0] for layer in attention.before}
+    reader = next(call for call in calls if call.path.endswith(f".{attention.after}"))
+    has_own_parameters = bool(module.get_submodule(attention.after.rpartition(".")[0])._parameters)
+    if NORMED in reader.sources or has_own_parameters:
+        return "unknown"
     n_inputs = module.get_submodule(attention.after).get_parameter("weight").shape[1]
     if len(rows) != 3 or list(rows.values()) != [n_inputs, *[min(rows.values())] * 2]:
         return "unknown"

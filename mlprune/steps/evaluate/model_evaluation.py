@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.errors import RecipeError, work_context
-from mlprune.evaluation.scoring.answers import Answers
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines

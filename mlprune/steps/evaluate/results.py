@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, estimate_columns, limit_reached
 from mlprune.evaluation.inference.methods import measure
-from mlprune.evaluation.scoring.answers import Answers
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import Metric, task_metrics

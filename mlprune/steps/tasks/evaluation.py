@@ -18,8 +18,8 @@ from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.scoring.answers import prepare_questions
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
+from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
@@ -205,7 +205,7 @@ def _tokenised(
             batch_tokens=batch_tokens,
             max_positions=model.max_positions,
             device=model.device,
-            whole_texts=model.is_recurrent,
+            whole_texts=model.runs_whole_texts,
             longer=spec.longer,
             chat=chat,
         )
