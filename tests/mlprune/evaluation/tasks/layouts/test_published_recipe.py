@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer
 
 import mlprune.demo
+from mlprune.evaluation.tasks.registry import TASKS
 from tests.published_data import PIQA_CODES, PUBLISHED, N, csv_tabs, global_piqa_parallel, write_text
 from tests.tiny_recipes import FinishedRun, finished_run, reference_model
 
@@ -55,7 +56,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         published.write(folder / name)
         language, splits = next(iter(published.splits.items()))
         entry = {"task": published.tasks[0], "path": name, "languages": [language], "split": splits[0], "limit": 2}
-        evaluations.append(entry)
+        is_generated = TASKS[published.tasks[0]].generates is not None
+        evaluations.append({**entry, "max_new_tokens": 8} if is_generated else entry)
     for language, days in DAYS.items():
         write_text(
             folder / f"quiz/{language}/week.csv", "".join(f'{n},"{day}, 1",no,2\r\n' for n, day in enumerate(days))
