@@ -141,8 +141,11 @@ SOURCES = {kind: {FROM_KEY: "where"} for kind in WITH_SOURCE}
 KEYS_OF_SETS = {name: kind.needs | kind.may_take | kind.options for name, kind in KINDS_OF_SETS.items()}
 SETS = {name: kind.needs for name, kind in KINDS_OF_SETS.items()}
 OF_WHOLE_ENTRIES = {kind: keys | WITH_ANY_KIND for kind, keys in KEYS_WITHOUT_SCORE.items()}
-OF_SCORES: Mapping[str, Mapping[str, object]] = {"given": {"scope": {"blocks": [0]}}}
-OF_MODEL = {"units": "flap", "blocks": "random"}
+OF_SCORES: Mapping[str, Mapping[str, object]] = {
+    "given": {"scope": {"blocks": [0]}},
+    "contrast": {**ENTRY_KEYS, "structure": "experts"},
+}
+OF_MODEL = {"units": "flap", "blocks": "random", "experts": "frequency", "all_experts": "frequency"}
 SECTIONS: Mapping[str, Section] = {
     "schedules": Section(
         ScheduleConfig,

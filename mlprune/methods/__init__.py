@@ -30,19 +30,23 @@ from mlprune.methods.schedules import (
     SensitivityParameters,
 )
 from mlprune.methods.scores import (
+    EXPERT_USES,
     SCORES,
     AlpsParameters,
+    ExpertUseParameters,
     FlapParameters,
     RandomParameters,
     RiaParameters,
     SparseGptParameters,
     WandaPlusPlusParameters,
 )
-from mlprune.methods.structures import STRUCTURES, pattern_of, structure_of
+from mlprune.methods.structures import OF_EXPERTS, STRUCTURES, pattern_of, structure_of
 
 __all__ = [
     "AGGREGATIONS",
+    "EXPERT_USES",
     "NO_PARAMETERS",
+    "OF_EXPERTS",
     "REFINERS",
     "SCHEDULES",
     "SCORES",
@@ -52,6 +56,7 @@ __all__ = [
     "AlpsParameters",
     "DlpParameters",
     "DsnotParameters",
+    "ExpertUseParameters",
     "FlapParameters",
     "GivenParameters",
     "GramSwapsParameters",

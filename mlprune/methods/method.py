@@ -66,11 +66,12 @@ def parameter(
     return made
 
 
-StatisticsName = Literal["squares", "sums", "products", "gradients"]
-"""Statistics of the inputs of layers over counted tokens.
+StatisticsName = Literal["squares", "sums", "products", "gradients", "routes"]
+"""Statistics of the inputs of layers over counted tokens, and of experts.
 
 `squares`: sums of squares of every feature. `sums`: sums of every feature. `products`: Gram matrices, sums of x x^T.
 `gradients`: mean squares over demonstrations of the gradient of the norm of a block's output by every weight.
+`routes`: tokens of every expert, with their gate weights and the norms of its outputs.
 """
 
 StatisticName = Literal["mean", "median"]
@@ -93,7 +94,9 @@ class Structure(Method):
     masks_nest: bool = True
     """Whether the mask of a sparsity contains that of every lower one exactly."""
     of_model: bool = False
-    """Whether weights of all blocks are compared with each other, so that no block can be pruned alone."""
+    """Whether units of all blocks are chosen at once, so that no block can be pruned alone."""
+    of_experts: bool = False
+    """Whether its units are experts."""
 
 
 @dataclass(frozen=True)

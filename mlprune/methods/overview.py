@@ -19,6 +19,7 @@ STATISTICS_COSTS: Mapping[StatisticsName, str] = {
     "sums": "two numbers per input and set",
     "products": "a Gram matrix per input and set: n * n / 2 numbers of 8 bytes",
     "gradients": "one number per weight and set",
+    "routes": "six numbers per expert, demonstration and role of the tokens",
 }
 """Statistics -> what is stored of them."""
 
@@ -140,13 +141,14 @@ COMBINATION_NOTES = (
 def combinations() -> Iterator[CombinationRow]:
     """Yield what goes with each built-in score."""
     for name, score in SCORES.items():
-        of_model = structure_of(score.structures[0]).of_model
+        structure = structure_of(score.structures[0])
+        of_model = structure.of_model
         schedules = {one: not of_model and (bool(score.needs) or not SCHEDULES[one].needs) for one in SCHEDULES}
         refiners = {
             one: not score.changes_weights and bool({*score.structures} & {*refiner.structures})
             for one, refiner in REFINERS.items()
         }
-        only = "pooled" if of_model else "mean" if score.changes_weights else None
+        only = "pooled" if of_model and not structure.of_experts else "mean" if score.changes_weights else None
         aggregations = {one: only in (None, one) for one in AGGREGATIONS}
         yield CombinationRow(
             name,

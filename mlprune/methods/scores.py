@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from mlprune.methods.method import PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
+from mlprune.methods.structures import OF_EXPERTS, OF_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,34 @@ class FlapParameters(Parameters):
     compensate: bool = parameter(True, "whether layers get biases with the means of removed inputs")
 
 
+@dataclass(frozen=True)
+class ExpertUseParameters(Parameters):
+    """Parameters of score expert_use, and of score contrast with experts."""
+
+    per: Literal["token", "routed"] = parameter(
+        "token", "whether the sum is divided by all tokens of the set, or by those that are routed to the expert"
+    )
+    gate: bool = parameter(True, "whether the gate weight of the token is a factor")
+    norm: int = parameter(1, "exponent of the norm of the expert's output for the token", at_least=0, below=3)
+
+
+EXPERT_USES: Mapping[str, ExpertUseParameters] = {
+    "frequency": ExpertUseParameters("token", gate=False, norm=0),
+    "gate_mass": ExpertUseParameters("token", gate=True, norm=0),
+    "contribution": ExpertUseParameters("token", gate=True, norm=1),
+    "reap": ExpertUseParameters("routed", gate=True, norm=1),
+    "mean_norm": ExpertUseParameters("routed", gate=False, norm=1),
+    "mean_square_norm": ExpertUseParameters("routed", gate=False, norm=2),
+}
+"""Named settings of score expert_use."""
+_REAP = "M. Lasby et al., *REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression*, arXiv:2510.13999"
+
+
+def _of_experts(summary: str, formula: str, citation: str | None = None) -> Score:
+    """Return a named setting of score expert_use."""
+    return Score(summary, citation=citation, formula=formula, needs=("routes",), structures=OF_EXPERTS)
+
+
 SCORES: Mapping[str, Score] = {
     "wanda": Score(
         "magnitude times the norm of the feature that the weight reads",
@@ -64,9 +94,26 @@ SCORES: Mapping[str, Score] = {
         "wanda with norms that are large for one demonstration set and small for another",
         citation="H. Kim, J. Suzuki, T. Hirasawa, M. Komachi, *Pruning Multilingual Large Language Models for "
         "Multilingual Inference*, arXiv:2409.16911",
-        formula="|W[i, j]| * ||X_j||_2 ** 2 / ||C_j||_2",
+        formula="|W[i, j]| * ||X_j||_2 ** 2 / ||C_j||_2; of experts: s_X ** 2 / s_C with the s of expert_use",
         needs=("squares",),
         has_contrast=True,
+        structures=(*OF_WEIGHTS, *OF_EXPERTS),
+        parameters=ExpertUseParameters,
+    ),
+    "expert_use": Score(
+        "what an expert does for the tokens that are routed to it; the other scores of experts are settings of it",
+        formula="sum over routed tokens of g ** gate * ||f||_2 ** norm / number of all tokens, or of the routed ones",
+        needs=("routes",),
+        structures=OF_EXPERTS,
+        parameters=ExpertUseParameters,
+    ),
+    "frequency": _of_experts("share of the tokens that are routed to an expert", "|T_e| / n"),
+    "gate_mass": _of_experts("gate weights of an expert", "sum over T_e of g / n"),
+    "contribution": _of_experts("frequency times reap", "sum over T_e of g * ||f||_2 / n"),
+    "reap": _of_experts("mean of the gated norm of an expert's output", "mean over T_e of g * ||f||_2", _REAP),
+    "mean_norm": _of_experts("mean norm of an expert's output", "mean over T_e of ||f||_2", "arXiv:2606.15716"),
+    "mean_square_norm": _of_experts(
+        "mean squared norm of an expert's output", "mean over T_e of ||f||_2 ** 2", "arXiv:2606.15716"
     ),
     "flap": Score(
         "variance of what heads and neurons pass on, times the squared norm of the weights that read it",
@@ -82,7 +129,7 @@ SCORES: Mapping[str, Score] = {
         "uniform random numbers",
         formula="U(0, 1)",
         parameters=RandomParameters,
-        structures=("row", "matrix", "alpha", "N:M", "blocks"),
+        structures=(*OF_WEIGHTS, "blocks", *OF_EXPERTS),
     ),
     "block_influence": Score(
         "how much a block turns the hidden states of a demonstration set",

@@ -11,12 +11,14 @@ from mlprune.steps.baselines.baselines import add_baselines, baseline_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
+from mlprune.steps.compare.expert_overlaps import expert_overlap_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.neurons import add_neuron_variants, neuron_mask_jobs
 from mlprune.steps.observe.activations import activation_jobs
+from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
 from mlprune.steps.observe.hidden_states import neuron_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import add_combinations
@@ -141,8 +143,12 @@ def observe(plan: Planning) -> Iterable[Job]:
     recipe, inputs, sets = plan.recipe, plan.inputs, plan.sets.default
     analysed = analysed_sets(recipe, sets)
     passes = all_observations(recipe, inputs, plan.observations, plan.all_variants, products_of=analysed)
-    activations = activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named))
-    return [*(job for one in passes for job in one.jobs), *activations, *neuron_jobs(recipe, inputs, sets)]
+    return [
+        *(job for one in passes for job in one.jobs),
+        *activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named)),
+        *neuron_jobs(recipe, inputs, sets),
+        *expert_statistics_jobs(recipe, inputs, sets, names=recipe.analyses.experts),
+    ]
 
 
 def measure_sensitivity(plan: Planning) -> Iterable[Job]:
@@ -174,6 +180,7 @@ def compare(plan: Planning) -> Iterable[Job]:
     return [
         *removal_jobs(recipe, plan.inputs, variants),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
+        *expert_overlap_jobs(recipe, plan.inputs, plan.sets.default),
         *comparison_jobs(
             plan.inputs,
             plan.observations,

@@ -47,6 +47,9 @@ class AnalysesConfig(Model):
     choice, or those of the named variant entries, such as `[[wanda-fr, wanda-sw]]`."""
     neurons: tuple[str, ...] = ()
     """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
+    experts: tuple[str, ...] = ()
+    """Names of demonstration sets in which the tokens, gate weights and outputs of every expert are counted. Sets that
+    differ in their source language only are compared by their most frequent experts (`overlap_shares`)."""
     neuron_variants: tuple[str, ...] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
     layer_errors: LayerErrorsConfig | None = None

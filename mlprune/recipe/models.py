@@ -218,6 +218,7 @@ class Recipe(Model):
         names = [*evaluated, *(search.name for search in self.searches)]
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
+        _require_known("analyses.experts", self.analyses.experts, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
         if errors is not None:
             _require_known("analyses.layer_errors.demonstrations", errors.demonstrations, sets)

@@ -4,11 +4,22 @@ The keys of the parameters of scores, refiners, schedules and aggregations come 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, Score, StatisticsName, pattern_of
+from mlprune.methods import (
+    AGGREGATIONS,
+    OF_EXPERTS,
+    REFINERS,
+    SCORES,
+    ExpertUseParameters,
+    Parameters,
+    Score,
+    StatisticsName,
+    pattern_of,
+)
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
 from mlprune.recipe.analyses import NeuronsConfig
@@ -92,14 +103,15 @@ def check_refiner(entry: "VariantFields") -> None:
 
 
 def check_units(entry: "VariantFields") -> None:
-    """Check the options of a variant whose structure compares weights of all blocks.
+    """Check the options of a variant whose units of all blocks are chosen at once.
 
     Raises:
         ValueError: one does not apply.
     """
     if entry.score is None or not entry.sparsity or ":" in entry.group or entry.group == "blocks":
         return
-    if not STRUCTURE_METHODS.find(entry.group)[0].of_model:
+    structure = STRUCTURE_METHODS.find(entry.group)[0]
+    if not structure.of_model:
         return
     required: dict[str, tuple[object, object]] = {
         "propagation": (entry.propagation, "dense"),
@@ -109,10 +121,27 @@ def check_units(entry: "VariantFields") -> None:
         "scope": (bool(entry.scope.model_fields_set), False),
         "aggregate": (entry.aggregate, "pooled" if entry.over else None),
     }
+    if structure.of_experts:
+        del required["aggregate"]
+        if not entry.reads_statistics:
+            del required["propagation"]
+        if entry.tokens == "last_shot":
+            raise ValueError(f"structure {entry.group} needs tokens: all, source or target, got last_shot")
     for key, (got, expected) in required.items():
         if got != expected:
             wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
+
+
+def check_contrast(entry: "VariantFields") -> None:
+    """Check that a contrast of features has no parameters of a contrast of experts.
+
+    Raises:
+        ValueError: it has some.
+    """
+    given = sorted(entry.model_fields_set & {field.name for field in fields(ExpertUseParameters)})
+    if entry.score == "contrast" and entry.group not in OF_EXPERTS and given:
+        raise ValueError(f"{', '.join(given)} of score contrast needs structure {' or '.join(OF_EXPERTS)}")
 
 
 OF_BLOCKS = frozenset(
@@ -236,12 +265,13 @@ class VariantFields(Model):
     resample: Seed | None = None
     """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
     sparsity: Sparsity | None = None
-    """Share of weights removed from each comparison group, or of blocks; 0 is the dense variant. Optional for structure
-    N:M and schedule search; score given has none."""
+    """Share of weights removed from each comparison group, or of blocks or experts; 0 is the dense variant. Optional
+    for structure N:M and schedule search; score given has none."""
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
-    removes whole blocks of the model, which hidden states then pass unchanged."""
+    removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and
+    `all_experts`, those of all blocks that score lowest. Every block keeps as many experts as a token chooses."""
     permute: bool = False
     """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
     mask is N:M in the permuted order only."""
@@ -404,6 +434,7 @@ class VariantFields(Model):
                 check_changed_weights(self)
         check_refiner(self)
         check_units(self)
+        check_contrast(self)
         check_choice_of_demonstrations(self)
         return self
 

@@ -88,6 +88,12 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts",
         tables={"neuron_activity": "neuron_activity_id"},
     ),
+    "expert_statistics": RecordKind(
+        1,
+        "demonstration set whose tokens are counted for every expert, with gate weights and norms of outputs",
+        folders=("routing",),
+        tables={"expert_statistics": "expert_statistics_id"},
+    ),
     "block_influence": RecordKind(
         1,
         "demonstration set whose hidden states are compared before and after every block",
@@ -134,6 +140,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_layers": "variant_id",
             "pruned_units": "variant_id",
             "variant_neurons": "variant_id",
+            "variant_experts": "variant_id",
             "variant_parents": "variant_id",
         },
     ),
@@ -204,6 +211,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
     ),
     "mask_overlaps": RecordKind(1, "pair of variants whose keep masks are compared", tables={"mask_overlaps": None}),
+    "expert_overlaps": RecordKind(
+        1,
+        "share and pair of demonstration sets whose most frequent experts are compared",
+        tables={"expert_overlaps": None},
+    ),
     "feature_overlaps": RecordKind(
         1, "pair of demonstration sets whose strongest features are compared", tables={"feature_overlaps": None}
     ),

@@ -53,6 +53,11 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
     }
     assert defaults == {
         "score random seed": 0,
+        **{
+            f"score {name} {key}": value
+            for name in ("contrast", "expert_use")
+            for key, value in {"per": "token", "gate": True, "norm": 1}.items()
+        },
         "score ria power": 0.5,
         "score flap equal_widths": False,
         "score flap head_power": 2.0,

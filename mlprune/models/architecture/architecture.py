@@ -206,6 +206,12 @@ class Architecture:
         return _distinct(name for kind in self.kinds for name in kind.input_names)
 
     @property
+    def experts(self) -> "dict[int, Experts]":
+        """Block -> its experts, of the blocks that have some."""
+        kinds = [self.kinds[kind].experts for kind in self.kind_of_block]
+        return {block: experts for block, experts in enumerate(kinds) if experts is not None}
+
+    @property
     def is_recurrent(self) -> bool:
         """Whether a block has a state besides keys and values."""
         return any(kind.is_recurrent for kind in self.kinds)

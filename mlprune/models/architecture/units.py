@@ -14,7 +14,14 @@ from torch import Tensor
 
 from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, HeadLayout, Part
+from mlprune.models.architecture.architecture import (
+    Architecture,
+    BlockArchitecture,
+    Experts,
+    HeadLayout,
+    Part,
+)
+from mlprune.numeric.expert_choice import ExpertGroups
 
 Shapes = Mapping[str, tuple[int, int]]
 """Layer -> (out, in)."""
@@ -96,6 +103,17 @@ def require_separable_heads(architecture: Architecture) -> None:
         raise ModelError(
             "single heads of the model cannot be removed", model_type=architecture.name, reason=sorted(reasons)
         )
+
+
+def expert_groups(experts: Experts, config: JsonObject) -> ExpertGroups:
+    """Return how the router of a model groups experts; one group if it does not.
+
+    A group is ranked by its two best experts, and the groups of a token have to contain all experts that it chooses.
+    """
+    n_groups, n_chosen = (config.get(key) for key in ("n_group", "topk_group"))
+    if not isinstance(n_groups, int) or not isinstance(n_chosen, int) or n_groups < 2:
+        return ExpertGroups(1, experts.top_k)
+    return ExpertGroups(n_groups, min(experts.n_experts // n_groups, max(2, -(-experts.top_k // n_chosen))))
 
 
 def require_neurons(architecture: Architecture) -> None:

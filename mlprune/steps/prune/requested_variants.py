@@ -13,7 +13,16 @@ from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.json_values import JsonObject
-from mlprune.methods import GivenParameters, OwlParameters, Parameters, SensitivityParameters, pattern_of, structure_of
+from mlprune.methods import (
+    EXPERT_USES,
+    NO_PARAMETERS,
+    GivenParameters,
+    OwlParameters,
+    Parameters,
+    SensitivityParameters,
+    pattern_of,
+    structure_of,
+)
 from mlprune.methods.plugins import (
     SCHEDULE_METHODS,
     LayerSize,
@@ -31,6 +40,7 @@ from mlprune.recipe import AskedLanguages, BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
+from mlprune.steps.prune.expert_removal import check_experts
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
@@ -80,12 +90,14 @@ def score_spec(entry: VariantConfig) -> ScoreSpec:
     """
     if entry.score is None:
         raise RecipeError("a variant needs a score", name=entry.name)
+    parameters = entry.score_parameters
+    named = [name for name, use in EXPERT_USES.items() if entry.score == "expert_use" and use == parameters]
     return ScoreSpec(
-        entry.score,
+        named[0] if named else entry.score,
         entry.group,
         removes=entry.removes,
         rounding="binary" if entry.profile == "paper" else "decimal",
-        score_parameters=entry.score_parameters,
+        score_parameters=NO_PARAMETERS if named else parameters,
         permute=entry.permute,
         plugin=entry.score_source,
         structure_plugin=entry.structure_source,
@@ -256,13 +268,16 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
 
 
 def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:
-    """Check that M of N:M divides the number of inputs of every pruned layer.
+    """Check that M of N:M divides the number of inputs of every pruned layer, and that the model has enough units.
 
     Raises:
         RecipeError: it does not.
     """
     if entry.structure_source is None and structure_of(entry.group).of_model and entry.sparsity:
-        _check_heads(inputs)
+        if structure_of(entry.group).of_experts:
+            check_experts(inputs.model, entry.group, entry.sparsity)
+        else:
+            _check_heads(inputs)
     pattern = pattern_of(entry.group)
     if pattern is None:
         return

@@ -41,6 +41,10 @@ def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
     n_weights, n_removed = (sum(as_int(row[name]) for row in layers) for name in ("n_weights", "n_removed"))
     if asked == 0 or (schedule.is_in_recipe and schedule.kind != "uniform"):
         return
+    if experts := record.rows.get("variant_experts", ()):
+        if not any(as_int(row["n_removed"]) for row in experts):
+            yield f"variant {record.id} lacks no expert, asked for: {asked:g}"
+        return
     units = record.rows.get("pruned_units", ())
     step = _largest_step(record, units, layers) / n_weights if units else 1.0
     if n_removed == 0 or abs(n_removed / n_weights - asked) > step:

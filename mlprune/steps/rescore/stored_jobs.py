@@ -19,6 +19,7 @@ from mlprune.steps.baselines.lrp2 import ChoiceJob as PairChoiceJob
 from mlprune.steps.choices.choice import Candidate, ChoiceJob
 from mlprune.steps.compare.analyses import LayerErrorsJob, NeuronRemovalsJob
 from mlprune.steps.compare.differences import CompareJob, compare_job
+from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
 from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_consistency import RankConsistencyJob, rank_consistency_job
 from mlprune.steps.compare.seeds import SeedComponentsJob, SeedEvaluations, seed_components_job
@@ -260,6 +261,17 @@ def _feature_overlap(jobs: StoredJobs, record: Record) -> FeatureOverlapJob:
     )
 
 
+def _expert_overlap(jobs: StoredJobs, record: Record) -> ExpertOverlapJob:
+    first, second = (jobs.store.require("expert_statistics", one) for one in record.parents["expert_statistics"])
+    return ExpertOverlapJob(
+        identity_of(record),
+        first.parent("base_model"),
+        (first.parent("demonstration_set"), second.parent("demonstration_set")),
+        (first.id, second.id),
+        as_float(record.parameters["share"]),
+    )
+
+
 def _neuron_removals(jobs: StoredJobs, record: Record) -> NeuronRemovalsJob:
     variant_id = record.parent("variant")
     base_model_id = as_str(jobs.store.require("variants", variant_id).rows["variants"][0]["base_model_id"])
@@ -318,6 +330,7 @@ STORED_JOBS: Mapping[str, Callable[[StoredJobs, Record], Job]] = {
     "choices": _choice,
     "sensitivities": _sensitivity,
     "mask_overlaps": _mask_overlap,
+    "expert_overlaps": _expert_overlap,
     "feature_overlaps": _feature_overlap,
     "neuron_removals": _neuron_removals,
 }

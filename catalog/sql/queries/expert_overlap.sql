@@ -1,0 +1,19 @@
+-- expert_overlap: one row per pair of languages whose sets differ in nothing else, block and share: the Jaccard index of
+-- the experts to which most tokens of the two languages are routed, and its mean for two random choices of as many
+-- experts. weighted compares the shares of tokens of all experts, 1 if they are equal. p_value is that of a permutation
+-- test of weighted that exchanges demonstrations between the sets: small if the languages differ more than two samples
+-- of one text. The p-values are exploratory and not corrected.
+-- topic: model
+-- first: language_a, language_b, block, jaccard
+-- $share DOUBLE = NULL
+-- $language VARCHAR = NULL
+SELECT
+    a.source_language AS language_a, b.source_language AS language_b, o.block, o.jaccard, o.by_chance,
+    o.weighted, o.p_value, o.n_top, o.share, a.kind, a.target_language, a.seed, o.set_a, o.set_b, o.base_model_id
+FROM expert_overlaps AS o
+JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
+JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+WHERE
+    ($share::DOUBLE IS NULL OR o.share = $share::DOUBLE)
+    AND ($language::VARCHAR IS NULL OR $language::VARCHAR IN (a.source_language, b.source_language))
+ORDER BY o.base_model_id, o.share, language_a, language_b, a.kind, a.target_language, a.seed, o.set_a, o.set_b, o.block;

@@ -1,0 +1,229 @@
+"""Variants without experts: check them, choose the experts from stored statistics, and write their masks.
+
+The masks remove all weights of both layers of an expert, which marks it as removed: it never reaches the choice of a
+token. The other layers keep all weights.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import RecipeError
+from mlprune.methods import EXPERT_USES, ExpertUseParameters, checked_parameters
+from mlprune.models.architecture.units import expert_groups
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.expert_choice import (
+    ExpertGroups,
+    ExpertSums,
+    joined_scores,
+    random_ranks,
+    removed_experts,
+)
+from mlprune.numeric.selection.levels import n_removed
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import BlockLevels, described_levels
+from mlprune.pruning.spec import StatisticsSelection
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
+from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, selected_sums
+from mlprune.steps.sets import PlannedSet
+from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
+from mlprune.steps.variants.variant import Row
+from mlprune.steps.variants.variant_rows import write_variants
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+CONTRAST = f"contrast_{KIND}"
+"""Role of the statistics of a contrast set."""
+
+
+def groups_of(model: ModelRef) -> dict[int, ExpertGroups]:
+    """Return block -> the groups of its experts, of the blocks with experts."""
+    config = read_json_object(Path(model.path) / "config.json")
+    return {block: expert_groups(one, config) for block, one in architecture_at(model.path).experts.items()}
+
+
+def check_experts(model: ModelRef, structure: str, sparsity: float) -> None:
+    """Check that a model has experts, and that enough of them would remain.
+
+    Raises:
+        RecipeError: it has none, or a token could not choose as many as it does.
+    """
+    groups, experts = groups_of(model), architecture_at(model.path).experts
+    if not groups:
+        raise RecipeError("the model has no experts", key="structure", expected="a mixture of experts", got=structure)
+    for blocks in [tuple(groups)] if structure == "all_experts" else [(block,) for block in groups]:
+        n = sum(experts[block].n_experts for block in blocks)
+        n_kept = sum(groups[block].n_kept for block in blocks)
+        if n_removed(sparsity, n) > n - n_kept:
+            message = "too few experts would remain for the choice of a token"
+            expected = f"at most {(n - n_kept) / n:g}, so that {n_kept} of {n} experts remain"
+            raise RecipeError(message, key="sparsity", blocks=list(blocks), expected=expected, got=sparsity)
+
+
+@dataclass(frozen=True)
+class ExpertRecords:
+    """Records of the statistics that the choice of experts reads."""
+
+    sets: tuple[str, ...] = ()
+    """In the order of the variant's sets; empty for random experts."""
+    contrast: str | None = None
+
+    @classmethod
+    def of(cls, ordering: Record) -> "ExpertRecords":
+        """Return those that an ordering was made from."""
+        return cls(tuple(ordering.parents.get(KIND, ())), ordering.optional_parent(CONTRAST))
+
+
+@dataclass(frozen=True)
+class BlockChoice:
+    """The experts of one block that are removed."""
+
+    removed: Tensor
+    """[experts] bool."""
+    n_unused: int | None
+    """Experts without tokens in all sets; None if the choice reads no sets."""
+
+
+def chosen_experts(store: Store, variant: ScoredVariant, records: ExpertRecords) -> dict[int, BlockChoice]:
+    """Return block -> the experts that a variant lacks, of the blocks with experts.
+
+    Raises:
+        StatisticsError: no token of a set counts.
+    """
+    n_experts = {block: one.n_experts for block, one in architecture_at(variant.model.path).experts.items()}
+    groups, together = groups_of(variant.model), variant.score.structure == "all_experts"
+    if variant.calibration is None:
+        ranks = random_ranks(n_experts, seed=variant.score.seed or 0)
+        unused = {block: torch.zeros(n, dtype=torch.bool) for block, n in n_experts.items()}
+        removed = removed_experts(ranks, unused, variant.sparsity, groups=groups, together=together)
+        return {block: BlockChoice(of_block, None) for block, of_block in removed.items()}
+    selection = variant.calibration.selection
+    sets = [_sums(store, record, selection) for record in records.sets]
+    against = _sums(store, records.contrast, selection) if records.contrast else {}
+    unused = {block: torch.stack([one[block].sums[:, 0] == 0 for one in sets]).all(dim=0) for block in n_experts}
+    scores = {
+        block: joined_scores(
+            [one[block] for one in sets],
+            expert_use(variant),
+            how=selection.aggregation,
+            parameters=selection.aggregation_parameters,
+            shares=selection.shares,
+            contrast=against.get(block),
+        )
+        for block in n_experts
+    }
+    removed = removed_experts(scores, unused, variant.sparsity, groups=groups, together=together)
+    return {block: BlockChoice(of_block, int(unused[block].sum())) for block, of_block in removed.items()}
+
+
+def expert_use(variant: ScoredVariant) -> ExpertUseParameters:
+    """Return the settings of the score of a variant."""
+    score = variant.score
+    return EXPERT_USES.get(score.score) or checked_parameters(score.score_parameters, ExpertUseParameters)
+
+
+def _sums(store: Store, record_id: str, selection: StatisticsSelection) -> dict[int, ExpertSums]:
+    files = blocks_of(store.require(KIND, record_id))
+    return {block: ExpertSums(*selected_sums(store, file, selection)) for block, file in files.items()}
+
+
+def expert_levels(model: ModelRef, block: int, removed: Tensor | None, *, sparsity: float) -> BlockLevels:
+    """Return layer -> keep mask of a block, as levels 0 (removed) and 1 (kept).
+
+    Args:
+        removed: [experts] bool; None for a block without experts.
+    """
+    architecture = architecture_at(model.path)
+    experts = architecture.block(block).experts
+    gone: set[str] = set()
+    if experts is not None and removed is not None:
+        gone = {layer for expert in removed.nonzero().flatten().tolist() for layer in experts.layers(expert)}
+    shapes = WeightFiles(Path(model.path), architecture).layer_shapes(block)
+    return {
+        layer: described_levels(torch.full(shape, layer not in gone, dtype=torch.uint8), (sparsity,))
+        for layer, shape in shapes.items()
+    }
+
+
+def experts_rebuilder(store: Store, variant: ScoredVariant, ordering: Record) -> Callable[[int], BlockLevels]:
+    """Return a function that makes the levels of a block again, from the stored statistics."""
+    chosen = chosen_experts(store, variant, ExpertRecords.of(ordering))
+    removed = {block: choice.removed for block, choice in chosen.items()}
+    return lambda block: expert_levels(variant.model, block, removed.get(block), sparsity=variant.sparsity)
+
+
+@dataclass(frozen=True)
+class ExpertMasksJob(Job):
+    """Choose the experts of a variant and write its masks."""
+
+    step: ClassVar[str] = "prune"
+    ordering: Identity
+    variant: ScoredVariant
+    records: ExpertRecords
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The statistics of all sets."""
+        return tuple((KIND, record) for record in (*self.records.sets, self.records.contrast) if record)
+
+    @property
+    def artefact_record(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return JobCost.per_block(self.step, sizes, 3, writes_masks=True)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the masks of all blocks, then the records.
+
+        Raises:
+            StatisticsError: no token of a set counts.
+        """
+        chosen = chosen_experts(store, self.variant, self.records)
+
+        def write(block: int) -> Record:
+            removed = chosen[block].removed if block in chosen else None
+            levels = expert_levels(self.variant.model, block, removed, sparsity=self.variant.sparsity)
+            artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
+            identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
+            return identity.record(artefacts=(artefact,))
+
+        blocks = list(parallel_map(write, range(self.variant.model.n_blocks)))
+        rows = {"variant_experts": list(_rows(self.variant.id, chosen))}
+        write_variants(store, self.ordering, blocks, (self.variant,), rows=rows)
+
+
+def _rows(variant_id: str, chosen: Mapping[int, BlockChoice]) -> Iterator[Row]:
+    for block, choice in chosen.items():
+        removed = choice.removed.nonzero().flatten().tolist()
+        row: Row = {"variant_id": variant_id, "block": block, "n_experts": len(choice.removed)}
+        yield {**row, "n_unused": choice.n_unused, "n_removed": len(removed), "removed": removed}
+
+
+def expert_jobs(
+    recipe: Recipe, inputs: Inputs, variant: ScoredVariant, sets: tuple[PlannedSet, ...], *, contrast: PlannedSet | None
+) -> Iterator[Job]:
+    """Yield the passes over the sets of a variant without experts, then the job that makes it."""
+    named = {"": sets, CONTRAST: (contrast,) if contrast else ()}
+    passes = expert_statistics_jobs(recipe, inputs, named, names=[""])
+    against = expert_statistics_jobs(recipe, inputs, named, names=[CONTRAST])
+    yield from (*passes, *against)
+    of_set = {job.demonstration_set_id: job.identity.id for job in passes}
+    records = ExpertRecords(tuple(of_set[planned.id] for planned in sets), *(job.identity.id for job in against))
+    parents = {"variant": variant.id, KIND: list(records.sets) or None, CONTRAST: records.contrast}
+    yield ExpertMasksJob(make_identity("masks", {"experts": True}, parents=parents), variant, records)

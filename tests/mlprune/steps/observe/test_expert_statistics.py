@@ -1,0 +1,193 @@
+"""Stored statistics of experts: rows, queries, an expert of one script, unused experts, and equal bytes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from catalog.queries import run_user_query
+from catalog.store import Catalog
+from mlprune.errors import StatisticsError
+from mlprune.models.chain import Chain
+from mlprune.models.local_chain import local_chain
+from mlprune.numeric.activations.routing import ROLES, SUMS
+from mlprune.pruning.spec import StatisticsSelection
+from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
+from mlprune.steps.observe.expert_statistics import ExpertStatisticsJob, blocks_of, read_demonstrations, selected_sums
+from mlprune.steps.rescore.stored_jobs import StoredJobs
+from mlprune.store.store import Store
+from tests.chains import worker_threads
+from tests.expert_models import experts_allowed, save_expert_model
+from tests.tiny_models import tiny_tokenizer
+from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe, write_texts
+
+__all__ = ["experts_allowed"]
+N_EXPERTS, OF_SCRIPT, DEAD = 8, 5, 2
+SIZES = {"shots": 2, "samples": 3, "max_tokens": 48}
+
+
+def plant(folder: Path) -> None:
+    """Make one expert of block 0 fire for Cyrillic letters only, and another one of every block for no token."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    letters = tiny_tokenizer()("кошек")["input_ids"]
+    is_script = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+    is_script[letters] = True
+    script, every = torch.eye(model.config.hidden_size)[:2]
+    embeddings = model.model.embed_tokens.weight.data
+    embeddings[:, :2] = 0
+    embeddings += 6 * every + torch.where(is_script, 6.0, -6.0)[:, None] * script
+    for block, layer in enumerate(model.model.layers):
+        layer.post_attention_layernorm.weight.data.fill_(1.0)
+        layer.mlp.gate.weight.data[:, :2] = 0  # no other expert reads these features
+        layer.mlp.gate.weight.data[DEAD] = -50 * every
+        if block == 0:
+            layer.mlp.gate.weight.data[OF_SCRIPT] = 50 * script
+    model.save_pretrained(folder)
+
+
+def routing_recipe() -> dict[str, Any]:
+    """Sets of two languages whose experts are observed, a translation set, and variants without experts."""
+    recipe = small_recipe()
+    recipe["demonstrations"] = [
+        {"name": "mono", "kind": "monolingual", "language": ["fr", "ru"], **SIZES},
+        {"name": "mt", "kind": "translation", "source": "ru", "target": "fr", **SIZES},
+    ]
+    experts = {"demonstrations": "mono", "propagation": "dense", "sparsity": 0.25}
+    recipe["variants"] = [{"name": "removed", "score": ["frequency", "mean_norm", "reap"], **experts}]
+    recipe["evaluations"] = []
+    recipe["analyses"] = {"experts": ["mono", "mt"], "overlap_shares": [0.25, 0.5]}
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    with pytest.MonkeyPatch.context() as patch:
+        experts_allowed.__wrapped__(patch)
+        folder = tmp_path_factory.mktemp("routing")
+        save_expert_model(folder / "model", n_experts=N_EXPERTS, num_experts_per_tok=1)
+        plant(folder / "model")
+        write_texts(folder)
+        lines = "".join(f"{number} кошек\n" for number in range(40))
+        (folder / "corpus" / "ru.txt").write_text(lines, encoding="utf-8")
+        return finished_run(folder, routing_recipe(), name="routing")
+
+
+def answers(run: FinishedRun, query: str, *pairs: str) -> list[dict[str, Any]]:
+    with Catalog.in_memory(run.store) as catalog:
+        return list(run_user_query(catalog, query, list(pairs)).as_dicts())
+
+
+def test_an_expert_of_one_script_is_found(run: FinishedRun) -> None:
+    rows = answers(run, "experts_by_language", "kind=monolingual")
+    of_one = [row for row in rows if row["share_of_languages"] == 1 and row["frequency"] > 0.3]
+    assert [(row["language"], row["block"], row["expert"]) for row in of_one if row["block"] == 0] == [
+        ("ru", 0, OF_SCRIPT)
+    ]
+    (in_french,) = [row for row in rows if (row["language"], row["block"], row["expert"]) == ("fr", 0, OF_SCRIPT)]
+    assert in_french["frequency"] == 0.0
+
+
+def unused_of_set(run: FinishedRun, set_id: str) -> dict[int, set[int]]:
+    """Return block -> experts that no token of a set chooses."""
+    (job,) = [job for job in jobs(run) if job.demonstration_set_id == set_id]
+    unused: dict[int, set[int]] = {block: set(range(N_EXPERTS)) for block in range(2)}
+    for row in run.store.require(*job.identity.key).rows["expert_statistics"]:
+        unused[row["block"]] -= {row["expert"]} if row["n_routed"] else set()
+    return unused
+
+
+def test_dead_experts_are_listed_counted_and_removed_first(run: FinishedRun) -> None:
+    for row in answers(run, "unused_experts"):
+        assert str(DEAD) in row["unused"].split()
+        assert row["n_unused"] == len(row["unused"].split()) >= row["n_unused_by_all"] >= 1
+        assert row["n_experts"] == N_EXPERTS
+    for variant in run.named("removed"):
+        unused = unused_of_set(run, variant.sets[0].id)
+        for row in run.store.require("variants", variant.id).rows["variant_experts"]:
+            of_block, removed = unused[row["block"]], set(row["removed"])
+            assert row["n_unused"] == len(of_block) >= 1
+            assert removed == set(sorted(of_block)[:2]) if len(of_block) >= 2 else of_block < removed
+    with Catalog.in_memory(run.store) as catalog:
+        counted = catalog.query("SELECT min(n_unused) AS n, count(*) AS k FROM variant_experts")
+    assert [(row["n"] >= 1, row["k"]) for row in counted] == [(True, 2 * len(run.named("removed")))]
+
+
+def test_rows_are_sums_of_the_stored_demonstrations_by_role(run: FinishedRun) -> None:
+    n_rows = 0
+    for record in run.store.records("expert_statistics"):
+        rows = {(row["block"], row["expert"], row["role"]): row for row in record.rows["expert_statistics"]}
+        for block, artefact in blocks_of(record).items():
+            sums, n_tokens = read_demonstrations(run.store, artefact)
+            for expert in range(N_EXPERTS):
+                for index, role in enumerate(ROLES):
+                    total = [sum(float(one[expert, index, place]) for one in sums) for place in range(len(SUMS))]
+                    row = rows.pop((block, expert, role), None)
+                    assert (row is None) == (int(n_tokens[:, index].sum()) == 0)
+                    if row is not None:
+                        assert [row[name] for name in SUMS] == total
+                        assert row["n_tokens"] == int(n_tokens[:, index].sum())
+                        n_rows += 1
+        assert not rows
+    assert n_rows == len(answers_table(run))
+
+
+def answers_table(run: FinishedRun) -> list[dict[str, Any]]:
+    with Catalog.in_memory(run.store) as catalog:
+        return list(catalog.query("FROM expert_statistics"))
+
+
+def test_tokens_of_a_translation_have_the_language_of_their_side(run: FinishedRun) -> None:
+    (job,) = [job for job in jobs(run) if len(languages_of(run, job)) == 2]
+    rows = run.store.require(*job.identity.key).rows["expert_statistics"]
+    assert {(row["role"], row["language"]) for row in rows} >= {("source", "ru"), ("target", "fr")}
+    routed = sum(row["n_routed"] for row in rows if row["block"] == 0)
+    table = run.store.read_table(run.store.require("demonstration_sets", job.demonstration_set_id).artefacts[0])
+    assert routed == sum(map(len, table["token_ids"]))
+
+
+def jobs(run: FinishedRun) -> list[ExpertStatisticsJob]:
+    found = [job for job in run.plan.jobs if isinstance(job, ExpertStatisticsJob)]
+    return list({job.identity.id: job for job in found}.values())
+
+
+def languages_of(run: FinishedRun, job: ExpertStatisticsJob) -> set[Any]:
+    row = run.store.require("demonstration_sets", job.demonstration_set_id).rows["demonstration_sets"][0]
+    return {row["source_language"], row["target_language"]} - {None}
+
+
+def _same(chain: Chain) -> Chain:
+    return chain
+
+
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(2, 1), (1, 3)])
+def test_shards_and_threads_change_no_byte(run: FinishedRun, tmp_path: Path, n_shards: int, n_threads: int) -> None:
+    store, job = copy_of(run.store, tmp_path / "store"), jobs(run)[-1]
+    before = store.require(*job.identity.key)
+    with worker_threads(n_threads):
+        chain = local_chain(Path(run.plan.model.path), n_shards=n_shards)
+        job.run(store, partial(_same, chain))
+    assert store.require(*job.identity.key) == before
+
+
+def test_overlaps_are_in_the_catalog_and_made_again_from_their_record(run: FinishedRun) -> None:
+    rows = answers(run, "expert_overlap")
+    assert {(row["language_a"], row["language_b"]) for row in rows} <= {("fr", "ru"), ("ru", "fr")}
+    assert [row["share"] for row in rows] == [0.25, 0.25, 0.5, 0.5]
+    assert all(0 <= row["jaccard"] <= 1 and 0 < row["p_value"] <= 1 and row["n_top"] in (2, 4) for row in rows)
+    for record in run.store.records("expert_overlaps"):
+        job = StoredJobs(run.store, lambda _: run.folder / "model").job_of(record)
+        assert job in [one for one in run.plan.jobs if isinstance(one, ExpertOverlapJob)]
+
+
+def test_tokens_that_a_set_does_not_have_cannot_be_selected(run: FinishedRun) -> None:
+    (job, *_) = [job for job in jobs(run) if len(languages_of(run, job)) == 1]
+    (artefact, *_) = run.store.require(*job.identity.key).artefacts
+    with pytest.raises(StatisticsError):
+        selected_sums(run.store, artefact, StatisticsSelection(token_scope="target"))
+    sums, n_tokens = selected_sums(Store(run.store.uri), artefact, StatisticsSelection(n_demonstrations=2))
+    every, tokens = read_demonstrations(run.store, artefact)
+    assert torch.allclose(sums, every[:2].sum(dim=(0, 2)), rtol=1e-12)
+    assert n_tokens == tokens[:2].sum()
