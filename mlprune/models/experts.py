@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from mlprune.errors import ModelError
+
 _MARKS = ("has_gate", "has_bias", "is_transposed", "is_concatenated", "_apply_gate")
 """Attributes of the library's modules of experts."""
 
@@ -94,6 +96,7 @@ def _split(module: Any) -> None:
         for name, stack in shapes.items():
             expert.add_module(name, _linear(stack, biases[name], transposed=module.is_transposed))
         module.add_module(str(number), expert)
+    vars(module)["removed"] = frozenset[int]()
     vars(module)["forward"] = partial(run_experts, module, n_experts)
 
 
@@ -118,6 +121,8 @@ def run_experts(module: Any, n_experts: int, hidden: Tensor, top_k_index: Tensor
         top_k_index: [t, k] int64, the experts of each token.
         top_k_weights: [t, k], their gate weights.
     Returns: [t, d], sums over the experts of each token, added in the order of the experts.
+    Raises:
+        ModelError: the router chose an expert that is removed; see `removed_experts.py`.
     """
     experts: Mapping[str, nn.Module] = module._modules
     if isinstance(hidden, FakeTensor):  # routes have no values: every expert reads all tokens
@@ -131,6 +136,8 @@ def run_experts(module: Any, n_experts: int, hidden: Tensor, top_k_index: Tensor
         for number, end in enumerate(bounds[:n_experts]):
             if end > start:
                 own_rows, own_gates = rows[start:end], gates[start:end]
+                if number in module.removed and bool((own_gates > 0).any()):
+                    raise ModelError("the router of a block chose a removed expert", expert=number)
                 _THREAD.rows = own_rows
                 outputs = experts[str(number)](hidden[own_rows], module)
                 if listener is not None:

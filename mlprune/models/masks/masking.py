@@ -31,6 +31,7 @@ from mlprune.models.masks.block_changes import (
     read_each,
     source_of,
 )
+from mlprune.models.removed_experts import remove_experts, removed_experts, require_choice
 from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
 from mlprune.numeric.weights.quantisation import Quantisation, quantise
 from mlprune.processes.parallel import parallel_map
@@ -194,6 +195,7 @@ class MaskedBlocks:
         masks, weights, layers = changes.masks, changes.weights, self._architectures[block].layers
         self._sources.pop(block, None)
         self._set_forward(block, is_removed=isinstance(changes, RemovedBlock))
+        self._set_experts(block, masks)
         self._quantisations[block] = changes.quantisation
         self._biases.set(block, changes.biases, is_loaded=not self._is_on_disk(block))
         if block in self._offloaded:
@@ -220,6 +222,11 @@ class MaskedBlocks:
         own.pop("forward", None)
         if is_removed:
             own["forward"] = partial(pass_by, block=block, n_returned=self._architectures[block].n_returned)
+
+    def _set_experts(self, block: int, masks: Mapping[str, PackedMask]) -> None:
+        """Let the router of a block choose among the experts of which the masks keep a weight."""
+        if (experts := self._architectures[block].experts) is not None:
+            remove_experts(self._blocks[block], experts, removed_experts(experts, masks))
 
     def _is_changing(self, block: int, layer: str, changes: BlockChanges) -> bool:
         """Whether a layer gets another weight or another mask than it has."""
@@ -292,3 +299,5 @@ class MaskedBlocks:
         weights = {layer: self._oriented(block, layer) for layer in self._architectures[block].layers}
         check_changes(block, changes, architecture=self._architectures[block], weights=weights)
         self._biases.check(block, changes.biases)
+        if (experts := self._architectures[block].experts) is not None:
+            require_choice(self._blocks[block], experts, removed_experts(experts, changes.masks), block=block)
