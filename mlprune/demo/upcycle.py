@@ -1,10 +1,11 @@
 """Turn the embedded model into a mixture of experts, from which training continues.
 
 The experts are those of GPT-OSS, the one type of the model library whose experts and attention have the biases of an
-XGLM: the gate of an expert is the embedded model's feed-forward (its x * sigmoid(1.702 x) approximates GELU), and the
-other factor of its product is 1. Layer norms become RMS norms: everything that is added to the hidden states is
-centred, and the biases of the norms move into the layers that read them. Two things are lost and have to be learnt
-again: positions, which rotate queries and keys here, and the bias of the last norm.
+XGLM: the gate of an expert has half of the neurons of the embedded model's feed-forward, drawn at random (its
+x * sigmoid(1.702 x) approximates GELU), and the other factor of its product is 1 at first. Layer norms become RMS
+norms: everything that is added to the hidden states is centred, and the biases of the norms move into the layers that
+read them. Two things are lost and have to be learnt again: positions, which rotate queries and keys here, and the bias
+of the last norm.
 """
 
 import torch
@@ -12,14 +13,12 @@ from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM, XGLMForCausalLM
 
 TOP_K = 2
-NOISE = 0.2
-"""Standard deviation of the noise on the weights of an expert, relative to that of the weights."""
 _NO_SINK = -30.0
 """Attention sink without effect."""
 
 
 def upcycle(dense: XGLMForCausalLM, *, n_experts: int, seed: int) -> GptOssForCausalLM:
-    """Return a mixture of `n_experts` noisy copies of every feed-forward, of which a token chooses `TOP_K`.
+    """Return a mixture of `n_experts` random halves of every feed-forward, of which a token chooses `TOP_K`.
 
     Routers are random.
     """
@@ -27,7 +26,7 @@ def upcycle(dense: XGLMForCausalLM, *, n_experts: int, seed: int) -> GptOssForCa
     config = GptOssConfig(
         vocab_size=old.vocab_size,
         hidden_size=old.d_model,
-        intermediate_size=old.ffn_dim,
+        intermediate_size=old.ffn_dim // 2,
         num_hidden_layers=old.num_layers,
         num_attention_heads=old.attention_heads,
         num_key_value_heads=old.attention_heads,
@@ -80,16 +79,13 @@ def _copy_feed_forward(old: torch.nn.Module, mixture: torch.nn.Module) -> None:
     experts.gate_up_proj.zero_()
     experts.gate_up_proj_bias.zero_()
     for expert in range(experts.num_experts):
-        experts.gate_up_proj[expert, :, ::2] = _noisy(first.weight).T
-        experts.gate_up_proj_bias[expert, ::2] = first.bias
-        experts.down_proj[expert] = _centred(_noisy(old.fc2.weight).T)
+        half = torch.randperm(old.fc1.out_features)[: experts.intermediate_size]
+        experts.gate_up_proj[expert, :, ::2] = first.weight[half].T
+        experts.gate_up_proj_bias[expert, ::2] = first.bias[half]
+        experts.down_proj[expert] = 2 * _centred(old.fc2.weight[:, half].T)
         experts.down_proj_bias[expert] = _centred(old.fc2.bias)
     mixture.router.weight.normal_(std=old.fc1.in_features**-0.5)
     mixture.router.bias.zero_()
-
-
-def _noisy(weight: Tensor) -> Tensor:
-    return weight + NOISE * weight.std() * torch.randn_like(weight)
 
 
 def _centred(values: Tensor) -> Tensor:
