@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM
 
 from mlprune.models.chain import Chain
 from mlprune.models.inference.observation import StatisticsVisitor
@@ -16,6 +18,8 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.inference.routing import RoleBatch, RoutingVisitor
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.steps.job import block_flops
 from tests.expert_models import experts_allowed, save_expert_model
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, some_texts
@@ -96,3 +100,14 @@ def test_routing_and_diagonal_statistics_cost_little_more_than_a_plain_pass(tmp_
     plain = count(PlainVisitor)
     assert count(RoutingVisitor) + count(StatisticsVisitor) - plain < 1.3 * plain
     assert count(RoutingVisitor) < 1.1 * plain
+
+
+@pytest.mark.parametrize(("n_experts", "top_k"), [(4, 4), (16, 2)])
+def test_plans_count_the_products_of_chosen_experts_only(tmp_path: Path, n_experts: int, top_k: int) -> None:
+    folder = save_expert_model(tmp_path, n_experts=n_experts, num_experts_per_tok=top_k)
+    sizes, n_tokens = footprint(folder, "float32"), 20
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    attention = sum(one.weight.numel() for one in model.model.layers[0].self_attn.modules() if type(one) is nn.Linear)
+    one_expert = sum(stack[0].numel() for stack in model.model.layers[0].mlp.experts.parameters())
+    assert block_flops(sizes, n_tokens) == 2 * n_tokens * 2 * (attention + top_k * one_expert)
+    assert sum(sizes.prunable) == attention + n_experts * one_expert
