@@ -22,6 +22,16 @@ CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
 CANDIDATE = "candidate"
 """Field of a template that is filled with each candidate."""
+Column = str | int | tuple[str | int, ...]
+"""A column of a table by its name, or by its position from 0. Several columns become a list, without empty ones at the
+end; a list of one column means that the column has a list."""
+Columns = tuple[tuple[str, Column], ...]
+"""(key, column) of each key that has another column."""
+AnswerKind = Literal["number", "number_from_1", "letter", "text"]
+"""How a row names its right candidate; numbers begin with 0 if nothing else is stated."""
+
+
+ColumnsKey = Annotated[Columns, BeforeValidator(as_pairs), Field(title="mapping of keys to columns")]
 
 
 class HubSet(Model):
@@ -31,7 +41,8 @@ class HubSet(Model):
     """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
     entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
+    """Patterns of the files (.parquet, .jsonl, .tsv, .csv) of a language and split, with `{config}`, `{split}` and
+    `*`."""
     revision: str = "main"
     """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
     splits: Annotated[
@@ -42,10 +53,10 @@ class HubSet(Model):
         tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
     ] = ()
     """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
-    columns: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
-    ] = ()
-    """Key of the task -> column of the files, if they differ."""
+    columns: ColumnsKey = ()
+    """Key of the task -> column of the files, by its name if they differ, or by its position from 0 in tables without a
+    header. A list of columns becomes a list, without empty ones at the end; a list of one column means that it has a
+    list."""
     id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
     aligned: bool = True
@@ -87,6 +98,10 @@ class HubSet(Model):
         return self.name.replace("{config}", dict(self.configs).get(language, language))
 
 
+NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id"})
+"""Keys of a task that say where a file has the values."""
+
+
 class TemplateTask(Model):
     """A task that the recipe describes: a choice between candidates."""
 
@@ -95,13 +110,16 @@ class TemplateTask(Model):
     template: Annotated[str, Field(min_length=1)]
     """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace."""
     answer: Annotated[str, Field(min_length=1)]
-    """Key of the right candidate: its index from 0, or its text among the labels or candidates."""
+    """Key of the right candidate: its index from 0, its letter, or its text among the labels or candidates."""
+    answer_as: AnswerKind | None = None
+    """How `answer` names it, where a value can mean two candidates (`number`, `letter`, `text`), or numbers begin with
+    1 (`number_from_1`)."""
     labels: tuple[str, ...] = ()
     """Labels as they are in the files, equal for all rows."""
     words: tuple[str, ...] = ()
     """Word for each label in the template; empty for the labels themselves."""
-    candidates: str | None = None
-    """Instead of labels: the key of the list of candidates in a row."""
+    candidates: str | tuple[str, ...] | None = None
+    """Instead of labels: the key of the list of candidates in a row, or a list of keys of one candidate each."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
     cluster: Annotated[str, Field(min_length=1)] | None = None
@@ -109,6 +127,14 @@ class TemplateTask(Model):
     languages. The key `cluster` if left out, in rows that have it."""
     category: Annotated[str, Field(min_length=1)] | None = None
     """Key of the kind of a row, such as its genre. The key `category` if left out, in rows that have it."""
+    files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Patterns of the files (.jsonl, .parquet, .tsv, .csv) below the evaluation's path, with `{language}`, `{split}`
+    and `*`; `{language}.{split}` with any of these extensions if left out."""
+    columns: ColumnsKey = ()
+    """Key of the template -> column of the files, as in `data_sets`."""
+    id: Annotated[tuple[str | int, ...], BeforeValidator(as_tuple)] = ()
+    """Columns that form the id of an example, equal in all languages; if left out the key `id`, or the number of the
+    row if no row has it."""
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "TemplateTask":
@@ -120,6 +146,17 @@ class TemplateTask(Model):
             raise self._wrong("a task has labels or candidates", expected="one of the two")
         if self.labels and (len(set(self.labels)) < 2 or len(self.labels) != len(set(self.labels))):
             raise self._wrong("wrong labels", expected="two or more, all different", got=self.labels)
+        if isinstance(self.candidates, tuple) and len(set(self.candidates)) < max(2, len(self.candidates)):
+            raise self._wrong("wrong candidates", expected="two or more keys, all different", got=self.candidates)
+        for pattern in self.files:
+            unknown = set(re.findall(r"{(.*?)}", pattern)) - {"language", "split"}
+            if unknown or "{language}" not in pattern or not pattern.endswith(READABLE_SUFFIXES):
+                expected = f"{{language}}, perhaps {{split}}, and an ending of {READABLE_SUFFIXES}"
+                raise self._wrong("wrong files of a task", expected=expected, got=pattern)
+        columns = (*(column for _, column in self.columns), self.id)
+        kinds = {type(part) for column in columns for part in (column if isinstance(column, tuple) else (column,))}
+        if len(kinds) > 1:
+            raise self._wrong("columns are mixed", expected="all by name or all by position", got=dict(self.columns))
         if self.words and len(self.words) != len(self.labels):
             raise self._wrong("wrong words", expected=f"one for each of {self.labels}", got=self.words)
         return self
@@ -137,8 +174,8 @@ class TemplateTask(Model):
 
     @property
     def parameters(self) -> JsonObject:
-        """Parameters of an id, without defaults. Of clusters and categories an id has the values, not the keys."""
-        return self.model_dump(mode="json", exclude_defaults=True, exclude={"cluster", "category"})
+        """Parameters of an id, without defaults. An id has the values of the files, not the keys of `NOT_IN_ID`."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IN_ID))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -149,7 +186,8 @@ class TemplateTask(Model):
     def texts(self) -> tuple[str, ...]:
         """Keys whose texts are in the example's language."""
         names = [name for name in self._fields() if name != CANDIDATE]
-        return tuple(dict.fromkeys([*names, *([self.candidates] if self.candidates else [])]))
+        candidates = (self.candidates,) if isinstance(self.candidates, str) else self.candidates or ()
+        return tuple(dict.fromkeys([*names, *candidates]))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ LAYERS = ("attention.q", "fc1")
 N_BLOCKS = 2
 N_ITEMS = 40
 N_NEURONS = 40
+N_EXPERTS = 6
 DENSE_ACCURACY = {"en": 0.8, "fr": 0.6, "es": 0.55, "sw": 0.35}
 STARTED = "2026-02-03T22:15:00"
 ENVIRONMENT_ID = "e0e0e0e0e0e0e0e0e0e0"
@@ -66,6 +67,8 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
         _block_influence(store, base_id, name=name, set_id=sets[name])
+        _expert_statistics(store, base_id, name=name, set_id=sets[name])
+    _expert_overlap(store, base_id, sets=sets)
     _sensitivity(store, variants)
     questions = _answers(store, variants)
     search_id = _search(store, variants)
@@ -236,6 +239,7 @@ def _variant(
             if source
         ],
         "variant_parents": [],
+        "variant_experts": _expert_rows(plan) if plan.score == "magnitude" else [],
         "pruned_units": _unit_rows(plan) if plan.score == "magnitude" else [],
     }
     parameters = _variant_parameters(plan, plan.sparsity)
@@ -251,6 +255,16 @@ def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
     removed = int(plan.sparsity * 1000)
     keys = [{"variant_id": "@id", "block": block, "layer": layer} for block in range(N_BLOCKS) for layer in LAYERS]
     return [{**key, "n_weights": 1000, "n_removed": removed} for key in keys]
+
+
+def _expert_rows(plan: Variant) -> list[dict[str, Any]]:
+    """As if experts had been removed."""
+    n_removed = int(plan.sparsity * N_EXPERTS)
+    return [
+        {"variant_id": "@id", "block": block, "n_experts": N_EXPERTS, "n_unused": 1, "n_removed": n_removed}
+        | {"removed": list(range(n_removed))}
+        for block in range(N_BLOCKS)
+    ]
 
 
 def _unit_rows(plan: Variant) -> list[dict[str, Any]]:
@@ -724,6 +738,39 @@ def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> N
 def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:
     chance = _unit("neuron", block, neuron, name if neuron % 2 else "")
     return int(60 + 40 * chance) if own else int((5 if neuron < len(LANGUAGES) else 55) * chance)
+
+
+def _expert_statistics(store: Store, base_id: str, *, name: str, set_id: str) -> None:
+    """As if the model had experts, of which one belongs to each language and the last one is unused."""
+    rows = [
+        {"expert_statistics_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}
+        | {"expert": expert, "role": "source", "language": name, "n_tokens": 100, "n_routed": n_routed}
+        | {"gate_sum": 0.5 * n_routed, "norm_sum": 2.0 * n_routed, "square_norm_sum": 4.0 * n_routed}
+        | {"gate_norm_sum": 1.0 * n_routed, "gate_square_norm_sum": 2.0 * n_routed}
+        for block in range(N_BLOCKS)
+        for expert in range(N_EXPERTS)
+        for n_routed in [_routed(name, block, expert)]
+    ]
+    parents = {"base_model": base_id, "demonstration_set": set_id}
+    write_rows(store, "expert_statistics", parameters={}, parents=parents, rows={"expert_statistics": rows})
+
+
+def _routed(name: str, block: int, expert: int) -> int:
+    if expert == N_EXPERTS - 1:
+        return 0
+    if expert < len(LANGUAGES):
+        return 60 if LANGUAGES[expert] == name else 0
+    return int(10 + 30 * _unit("expert", block, expert, name))
+
+
+def _expert_overlap(store: Store, base_id: str, *, sets: dict[str, str]) -> None:
+    first, second = LANGUAGES[:2]
+    rows = [
+        {"base_model_id": base_id, "set_a": sets[first], "set_b": sets[second], "block": block, "share": 0.3}
+        | {"n_top": 2, "jaccard": 1 / 3, "by_chance": 0.2, "weighted": 0.5, "p_value": 0.001}
+        for block in range(N_BLOCKS)
+    ]
+    write_rows(store, "expert_overlaps", parameters={"share": 0.3}, rows={"expert_overlaps": rows})
 
 
 def _block_influence(store: Store, base_id: str, *, name: str, set_id: str) -> None:

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mlprune.models.architecture import config_checks
 from tests.tiny_models import END, VOCABULARY, tiny_tokenizer
 
 N_EXPERTS, TOP_K = 4, 2
@@ -71,9 +69,3 @@ def save_expert_model(folder: Path, model_type: str = "qwen3_moe", *, seed: int 
     expert_model(model_type, seed=seed, **changes).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def experts_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lift the refusal of mixtures of experts. Import the fixture into a module of tests."""
-    monkeypatch.setattr(config_checks, "_refuse_experts", lambda config: None, raising=False)

@@ -143,6 +143,15 @@ def xnli_my(folder: Path) -> None:
     tabs(folder / "output/my/my.trans.test.tsv", [header, *rows])
 
 
+def xnli_african(folder: Path) -> None:
+    """AfriXNLI; the first premise has a line break, as some published ones do."""
+    for language, code in (("en", "eng"), ("sw", "swa")):
+        rows = [[*pair(language, number), number % 3] for number in range(N)]
+        rows[0][0] = f'"0"\n{WORDS[language]}.'
+        for split in ("dev", "test"):
+            csv_tabs(folder / f"data/{code}/{split}.tsv", [["premise", "hypothesis", "label"], *rows])
+
+
 def xcopa(folder: Path) -> None:
     for place in ("data", "data-gmt"):
         for language in ("sw", "zh"):
@@ -319,6 +328,105 @@ def include(folder: Path) -> None:
             parquet(folder / f"{name}/{split}-00000-of-00001.parquet", rows)
 
 
+def mmlu_prox(folder: Path) -> None:
+    """MMLU-ProX: the number of options differs, and the last columns are then empty."""
+    for language in ("en", "zh"):
+        for split in ("validation", "test"):
+            rows = [
+                {
+                    "question_id": 70 + n,
+                    "question": f"{WORDS[language]} {n}?",
+                    "answer": "ABCDEFGHIJ"[n],
+                    "answer_index": n,
+                }
+                | {f"option_{place}": f"{place}o" if place < 10 - n % 4 else None for place in range(10)}
+                | {"cot_content": "", "category": "physics", "src": "ori_mmlu", "question_id_src": 70 + n}
+                for n in range(N)
+            ]
+            parquet(folder / f"{language}/{split}-00000-of-00001.parquet", rows)
+
+
+def afrimmlu(folder: Path) -> None:
+    """AfriMMLU: options are a list in the notation of Python."""
+    for language, code in (("en", "eng"), ("sw", "swa")):
+        rows = [
+            ["global_facts", f"{WORDS[language]} {n}?", str([f"{n}'a", f"{n}b", f'{n}"c', f"{n}d"]), "ABCD"[n % 4]]
+            for n in range(N)
+        ]
+        for split in ("dev", "val", "test"):
+            csv_tabs(folder / f"data/{code}/{split}.tsv", [["subject", "question", "choices", "answer"], *rows])
+
+
+NEWS_TOPICS = ("business", "entertainment", "health", "politics", "religion", "sports")
+
+
+def masakhanews(folder: Path) -> None:
+    """MasakhaNEWS: articles have quotes and line breaks."""
+    for language, code in (("en", "eng"), ("sw", "swa")):
+        rows = [
+            [NEWS_TOPICS[n], f'{n} "{WORDS[language]}"', f"One.\n\n{'a ' * 200}", "https://x.org"] for n in range(N)
+        ]
+        for split in ("train", "dev", "test"):
+            csv_tabs(folder / f"data/{code}/{split}.tsv", [["category", "headline", "text", "url"], *rows])
+        write_text(folder / f"data/{code}/labels.txt", "\n".join(NEWS_TOPICS))
+
+
+def xwinograd(folder: Path) -> None:
+    """XWinograd's table without a header; a schema is two sentences, and the pronoun occurs before its place, too."""
+    rows: list[list[object]] = []
+    for code, word in (("en", "it"), ("jp", "彼")):
+        for n in range(N):
+            tokens = [f"a{n // 2}", word, "sees", f"b{n // 2}", "because", word, f"runs{n}", "."]
+            options = [[f"a{n // 2}", [0, 1], [f"a{n // 2}"], n % 2 == 0], [f"b{n // 2}", [3, 4], [], n % 2 == 1]]
+            sentence = " ".join(tokens[:-1]) + "."
+            parts = (tokens, [word, [5, 6], [word]], options)
+            rows.append([code, "original", "?", sentence, *(json.dumps(part) for part in parts)])
+    tabs(folder / "dataset.tsv", rows)
+
+
+PIQA_CODES = {"en": "eng_latn", "fr-CA": "fra_latn_cana", "zh": "cmn_hans"}
+
+
+def piqa_rows(language: str, n_solutions: int, code: str) -> tuple[list[str], list[list[object]]]:
+    """Return the header and the rows of a table of Global PIQA."""
+    solutions = [f"solution{place}" for place in range(n_solutions)]
+    header = ["prompt", *solutions, "label", "language", "categories", "example_id", "supplement"]
+    word = WORDS[language.partition("-")[0]]
+    rows: list[list[object]] = []
+    for n in range(N):
+        example_id = f"{code}_{n}" if n_solutions == 4 else f"np-{n}"
+        texts = (f'{n} "{word}":', *(f"{word} {place} {n}." for place in range(n_solutions)))
+        rows.append([*texts, n % n_solutions, code, "tools", example_id, ""])
+    return header, rows
+
+
+def global_piqa_parallel(folder: Path) -> None:
+    for language, code in PIQA_CODES.items():
+        header, rows = piqa_rows(language, 4, code)
+        english = ["eng_prompt", *(f"eng_solution{place}" for place in range(4))]
+        csv_tabs(folder / f"data/parallel_{code}.tsv", [[*header, *english], *([*row, *"abcde"] for row in rows)])
+
+
+def global_piqa(folder: Path) -> None:
+    for language, code in PIQA_CODES.items():
+        header, rows = piqa_rows(language, 2, code)
+        csv_tabs(folder / f"data/nonparallel_{code}.tsv", [header, *rows])
+
+
+def m_hellaswag(folder: Path) -> None:
+    """Multilingual HellaSwag: labels are texts with a space, and one row has endings in two languages."""
+    for language in ("fr", "zh"):
+        endings = [f"[header] {WORDS[language]} {place} [step]" for place in range(4)]
+        rows = [
+            {"id": f"hellaswag/validation/{n}", "ind": n, "activity_label": WORDS[language], "ctx_a": f"A {n}."}
+            | {"ctx_b": "then", "ctx": f"A {n}. then", "endings": endings, "label": f" {n % 4}"}
+            | {"source_id": f"wikihow~{n // 2}", "split": "val", "split_type": "indomain"}
+            for n in range(N)
+        ]
+        rows[1]["endings"] = [{language: ending, "en": "other"} for ending in endings]
+        json_lines(folder / f"data/{language}/val.jsonl", rows)
+
+
 def xquad_questions(language: str) -> list[dict[str, Any]]:
     """Six questions on two paragraphs; two questions of the first one have the same answer."""
     return [
@@ -401,6 +509,7 @@ PUBLISHED: Mapping[str, Published] = {
     "xnli-kor": Published("xnli_per_language", ("xnli",), xnli_kor, {"ko": BOTH}),
     "xnli-table": Published("xnli_per_language", ("xnli",), xnli_table, dict.fromkeys(("en", "fr"), BOTH)),
     "xnli-my": Published("xnli_per_language", ("xnli",), xnli_my, dict.fromkeys(("en", "my"), DEV)),
+    "xnli-african": Published("xnli_per_language", ("xnli",), xnli_african, dict.fromkeys(("en", "sw"), BOTH)),
     "xcopa": Published("xcopa", ("xcopa",), xcopa, dict.fromkeys(("sw", "zh"), BOTH)),
     "paws-x": Published("paws_x", ("paws_x",), paws_x, dict.fromkeys(("en", "fr", "zh"), ("dev", "test", "train"))),
     "paws-x-xtreme": Published("paws_x", ("paws_x",), paws_x_xtreme, dict.fromkeys(("en", "fr"), DEV)),
@@ -463,6 +572,61 @@ PUBLISHED: Mapping[str, Published] = {
         tuple(f"{{language}}:{n}" for n in range(N)),
         lambda language, n: f"{n}? {'abcd'[n % 4]}{n}",
         is_text=False,
+    ),
+    "mmlu-prox": Published(
+        "mmlu_prox",
+        ("mmlu_prox",),
+        mmlu_prox,
+        dict.fromkeys(("en", "zh"), BOTH),
+        tuple(str(70 + n) for n in range(N)),
+        lambda language, n: f"{n}? {n}o",
+        is_text=False,
+    ),
+    "afrimmlu": Published(
+        "afrimmlu",
+        ("afrimmlu",),
+        afrimmlu,
+        dict.fromkeys(("en", "sw"), ("dev", "test", "val")),
+        right=lambda language, n: f"{n}? {n}" + ("'a", "b", '"c', "d")[n % 4],
+    ),
+    "masakhanews": Published(
+        "masakhanews",
+        ("masakhanews",),
+        masakhanews,
+        dict.fromkeys(("en", "sw"), ("dev", "test", "train")),
+        tuple(f"{{language}}:{n}" for n in range(N)),
+        lambda language, n: f" One. {'a ' * 127}The topic is {NEWS_TOPICS[n]}",
+    ),
+    "xwinograd": Published(
+        "xwinograd",
+        ("xwinograd",),
+        xwinograd,
+        dict.fromkeys(("en", "ja"), TEST),
+        tuple(f"{{language}}:{n}" for n in range(N)),
+        lambda language, n: f"because {'ab'[n % 2]}{n // 2} runs{n}.",
+    ),
+    "global-piqa-parallel": Published(
+        "global_piqa_parallel",
+        ("global_piqa_parallel",),
+        global_piqa_parallel,
+        dict.fromkeys(PIQA_CODES, TEST),
+        right=lambda language, n: f": {WORDS[language.partition('-')[0]]} {n % 4} {n}.",
+    ),
+    "global-piqa": Published(
+        "global_piqa",
+        ("global_piqa",),
+        global_piqa,
+        dict.fromkeys(PIQA_CODES, TEST),
+        tuple(f"{{language}}:np-{n}" for n in range(N)),
+        lambda language, n: f": {WORDS[language.partition('-')[0]]} {n % 2} {n}.",
+    ),
+    "m-hellaswag": Published(
+        "m_hellaswag",
+        ("m_hellaswag",),
+        m_hellaswag,
+        dict.fromkeys(("fr", "zh"), DEV),
+        tuple(f"hellaswag/validation/{n}" for n in range(N)),
+        lambda language, n: f"{WORDS[language]}: A {n}. Then {WORDS[language]} {n % 4}",
     ),
     "xquad": Published(
         "xquad",

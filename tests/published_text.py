@@ -1,6 +1,7 @@
 """Small parallel text in the layouts of its publishers, as tests write it."""
 
 import gzip
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -95,12 +96,26 @@ def tmx(write: Write) -> None:
     write("en-fr.tmx", f"{head}<body>\n{units}</body></tmx>\n".encode())
 
 
+def wmt24pp(write: Write) -> None:
+    """WMT24++: a file per pair, whose first row is a mark and one of whose sources is bad."""
+    for language, code in (("fr", "fr_FR"), ("zh", "zh_CN")):
+        rows = [("canary", "CANARY", "CANARY", True), ("d2", "Bad...", "x", True)]
+        rows[1:1] = zip("uuv", SENTENCES["en"], SENTENCES[language], (False,) * 3, strict=True)
+        objects = [
+            {"lp": f"en-{code}", "domain": "news", "document_id": document, "segment_id": number}
+            | {"is_bad_source": is_bad, "source": source, "target": target, "original_target": ""}
+            for number, (document, source, target, is_bad) in enumerate(rows)
+        ]
+        write(f"en-{code}.jsonl", "".join(json.dumps(row) + "\n" for row in objects).encode())
+
+
 TEXT_WRITERS: Mapping[str, Callable[[Write], None]] = {
     "plain folder": plain,
     "FLORES": flores_200,
     "FLORES+": flores_plus_archive,
     "NTREX-128": ntrex,
     "Moses": moses,
+    "WMT24++": wmt24pp,
     "table with a header": table,
     "TMX": tmx,
 }

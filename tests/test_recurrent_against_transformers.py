@@ -5,6 +5,7 @@ Texts are longer than chunks, convolutions and windows, and are padded to a batc
 
 import shutil
 from functools import partial
+from time import sleep
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, ModelError
-from mlprune.models.architecture.lookup import architecture_of
+from mlprune.evaluation.scoring.batches import ScoredText
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import advance_to
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
@@ -24,30 +26,29 @@ from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.export.export import export_variant, remove_blocks
+from tests.chains import worker_threads
 from tests.refusals import refused
 from tests.scored_texts import one_batch, score_of_text, scored, scored_alone, some_texts
 from tests.tiny_models import END, PAD
 from tests.tiny_recipes import N_FACTS, copied_inputs, fact, finished_run, small_recipe
-from tests.tiny_types import save_tiny_model_of, tiny_config_of, tiny_model_of
+from tests.tiny_types import save_tiny_model_of
 
-ALWAYS = ("qwen3_5_text", "lfm2", "olmo_hybrid", "falcon_h1", "mamba2", "bamba")
+ALWAYS = ("qwen3_5_text", "lfm2", "lfm3", "falcon_h1", "mamba2", "bamba")
 """Types that run in every test run: each kind of cache, with full and sliding attention."""
 SLOW = (
     "mamba",
     "falcon_mamba",
-    "lfm3",
     "nemotron_h, no experts",
     "granitemoehybrid, no experts",
     "qwen3_next, no experts",
-    "kimi_linear, no experts",
-    "bailing_hybrid, no experts",
 )
-OWN_CACHE = ("rwkv", "xlstm")
-"""Types whose states are in a cache of their own: they score texts and do not generate them."""
+NO_CACHE = ("openai-gpt", "recurrent_gemma", "rwkv", "xlstm")
+"""Types that do not keep their states in the library's cache, or keep none."""
 BOUND_BLOCKS = {
     ("bamba", 0),
     ("bamba", 1),
-    ("olmo_hybrid", 2),
+    ("recurrent_gemma", 0),
+    ("recurrent_gemma", 1),
     ("rwkv", 0),
     *(("xlstm", block) for block in range(3)),
 }
@@ -55,8 +56,6 @@ BOUND_BLOCKS = {
 CHANGES = {
     "bamba": {"attn_layer_indices": [1]},
     "falcon_h1": {"lm_head_multiplier": 0.5, "ssm_in_multiplier": 1.5},
-    "nemotron_h, no experts": {"n_routed_experts": 1},
-    **{f"{name}, no experts": {"num_experts": 1} for name in ("qwen3_next", "kimi_linear", "bailing_hybrid")},
     "granitemoehybrid, no experts": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
 }
 LENGTHS = (11, 4, 1, 8)
@@ -71,17 +70,14 @@ def of_types(*names):
     return [*(pytest.param(name, marks=pytest.mark.slow) if name not in ALWAYS else name for name in names)]
 
 
-@pytest.fixture(scope="module", params=of_types(*ALWAYS, *SLOW, *OWN_CACHE))
+@pytest.fixture(scope="module", params=of_types(*ALWAYS, *SLOW, *NO_CACHE))
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def folder(name, tmp_path_factory):
-    """The tensors have their names in the model: published checkpoints of some types have others."""
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model_of(name, seed=5, **CHANGES.get(name, {})).save_pretrained(folder, save_original_format=False)
-    return folder
+    return save_tiny_model_of(tmp_path_factory.mktemp("model"), name, seed=5, **CHANGES.get(name, {}))
 
 
 @pytest.fixture
@@ -108,7 +104,7 @@ def padded_texts():
 def test_statistics_of_a_padded_batch_are_those_of_each_text_alone(folder, model, architecture, n_shards):
     batch = padded_texts()
     observed = next(local_chain(folder, n_shards=n_shards).stream(StatisticsVisitor, [batch]))
-    assert architecture.is_recurrent
+    assert architecture.runs_whole_texts
     for row, length in enumerate(LENGTHS):
         inputs = inputs_of_layers(model, architecture, batch.token_ids[row : row + 1, :length])
         assert len(inputs) == sum(len(architecture.block(block).layers) for block in range(architecture.n_blocks))
@@ -162,8 +158,9 @@ def mask_weights(model, architecture):
     """Remove about a third of the prunable weights of a model; return (block, layer) -> mask."""
     generator, masks = torch.Generator().manual_seed(1), {}
     for block, module in enumerate(model.get_submodule(architecture.blocks)):
-        for layer in architecture.block(block).layers:
-            weight = module.get_submodule(layer).weight.data
+        kind = architecture.block(block)
+        for layer in kind.layers:
+            weight = oriented(module.get_submodule(layer).weight.data, kind)
             masks[block, layer] = torch.rand(weight.shape, generator=generator) > 0.3
             weight *= masks[block, layer]
     return masks
@@ -175,24 +172,22 @@ def test_generated_tokens_are_those_of_transformers_for_each_prompt_alone(folder
     head = random_tokens(n_head, seed=99).tolist()
     prompts = [[*head, *random_tokens(length, seed=seed).tolist()] for seed, length in enumerate((5, 2, 5, 1))]
     decode = partial(greedy_decode, chain, prompts, max_new_tokens=N_NEW, stop_id=END, pad_id=PAD)
-    if name in OWN_CACHE:
-        with refused(ModelError, model_type=name):
-            decode()
-        return
-    assert decode(batches=[[0, 1, 2], [3]]) == [generated(model, prompt) for prompt in prompts]
+    expected = [generated(model, prompt, use_cache=name not in NO_CACHE) for prompt in prompts]
+    assert decode(batches=[[0, 1, 2], [3]]) == expected
     assert not any(shard.runner.caches.open_sessions for shard in chain.shards)
 
 
-def generated(model, prompt):
+def generated(model, prompt, *, use_cache):
     """The new tokens of transformers' greedy decoding, without the one that ends the text."""
     ids = torch.tensor([prompt])
     options = {"max_new_tokens": N_NEW, "do_sample": False, "eos_token_id": END, "pad_token_id": PAD}
-    new = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, len(prompt) :].tolist()
+    mask = torch.ones_like(ids)
+    new = model.generate(ids, attention_mask=mask, use_cache=use_cache, **options)[0, len(prompt) :].tolist()
     return new[: new.index(END)] if END in new else new
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
-def test_models_without_a_block_score_and_generate_like_transformers(folder, model, architecture, name, removed):
+def test_models_without_a_block_score_and_generate_like_transformers(folder, model, architecture, removed):
     chain = local_chain(folder, n_shards=2)
     chain.everywhere(Shard.exchange_changes, lambda block: RemovedBlock() if block == removed else BlockChanges({}))
     blocks = model.get_submodule(architecture.blocks)
@@ -201,10 +196,9 @@ def test_models_without_a_block_score_and_generate_like_transformers(folder, mod
     expected = [value for value, _ in scored_alone(model, texts)]
     values = [value for value, _ in scored(chain, texts, whole_texts=True)]
     assert values == pytest.approx(expected, rel=1e-5, abs=1e-5)
-    if name not in OWN_CACHE:
-        prompts = [random_tokens(length, seed=length).tolist() for length in (5, 2)]
-        decoded = greedy_decode(chain, prompts, max_new_tokens=4, stop_id=-1, pad_id=PAD)
-        assert decoded == [likeliest(model, prompt, n_new=4) for prompt in prompts]
+    prompts = [random_tokens(length, seed=length).tolist() for length in (5, 2)]
+    decoded = greedy_decode(chain, prompts, max_new_tokens=4, stop_id=-1, pad_id=PAD)
+    assert decoded == [likeliest(model, prompt, n_new=4) for prompt in prompts]
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
@@ -254,9 +248,25 @@ def test_a_recurrent_model_refuses_to_continue_prefixes(tmp_path):
         list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(6, 1)))]))
 
 
-def test_a_model_that_keeps_states_in_its_modules_is_refused():
-    with refused(ModelError, model_type="recurrent_gemma", block=0):
-        architecture_of(tiny_config_of("recurrent_gemma").to_dict())
+@pytest.mark.parametrize(("name", "most"), [("recurrent_gemma", 1), ("mamba2", 2)])
+def test_blocks_that_keep_states_in_their_modules_run_one_text_at_a_time(tmp_path, name, most):
+    chain = local_chain(save_tiny_model_of(tmp_path, name))
+    block, running, n_running = chain.shards[0].runner.modules[0], [], []
+    original = block.forward
+
+    def forward(*args, **kwargs):
+        running.append(None)
+        sleep(0.05)
+        n_running.append(len(running))
+        result = original(*args, **kwargs)
+        running.pop()
+        return result
+
+    vars(block)["forward"] = forward
+    texts = [ScoredText((4, 6), 1), ScoredText(tuple(range(5, 15)), 1)]
+    with worker_threads(2):
+        scored(chain, texts, batch_tokens=1, whole_texts=True)
+    assert max(n_running) == most
 
 
 def test_a_recipe_evaluates_the_pruned_recurrent_model(tiny_inputs, tmp_path):

@@ -118,6 +118,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma4_text",
         {"num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2},
     ),
+    "opt, projections around the blocks": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     "nemotron_h, no experts": ("nemotron_h", {"layers_block_type": ["linear_attention", "full_attention", "mlp"]}),
     "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
     **{
@@ -169,7 +170,7 @@ def _tiny_values(cls: type[PretrainedConfig]) -> dict[str, Any]:
             values[key] = END
         elif key == "pad_token_id" and value is not None:
             values[key] = min(value, VOCABULARY - 1)
-        elif key == "is_decoder":
+        elif key == "is_decoder" and cls.model_type == "bert-generation":
             values[key] = True
         elif "dropout" in key and isinstance(value, float):
             values[key] = 0.0

@@ -20,8 +20,9 @@ layer inputs, and the logits with a mask, which was also written to a checkpoint
 a comma is a variant of the config of a type.
 """
 WORKS = """
-`blocks`: the kinds of block. `heads`, `neurons`: whether whole heads and feed-forward neurons can be removed; single
-weights of all linear layers can be pruned in every type. `stays dense`: parameters of two or more dimensions that are
+`blocks`: the kinds of block. `heads`, `neurons`: whether whole heads and feed-forward neurons can be removed; exports
+without the first ones, of one block and of all, equal the model with zeros. Single weights of all linear layers can be
+pruned in every type. `stays dense`: parameters of two or more dimensions that are
 not pruned.
 """
 REFUSED = """

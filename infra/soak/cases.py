@@ -218,6 +218,7 @@ CASES: Mapping[str, Case] = {
     "plan": Case(lambda scene, work: ("plan", str(scene.recipe), "--store", str(work / "store"))),
     "status": Case(_on_store("status")),
     "check machine": Case(_on_store("check", "machine", "--address", "none")),
+    "check model": Case(lambda scene, work: ("check", "model", str(scene.model))),
     "query": Case(_on_store("query", "SELECT count(*) FROM metrics"), prepare=_without_catalog),
     "store rebuild": Case(_on_store("store", "rebuild")),
     "check store": Case(_on_store("check", "store", "--deep"), prepare=_without_catalog),

@@ -7,8 +7,10 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
@@ -144,6 +146,35 @@ def listed_names(folder: Path) -> list[str] | str:
     names = sorted(path.name for path in folder.iterdir())
     n_more = len(names) - MOST_LISTED_FILES
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
+
+
+MOST_COMPARED_FILES = 50
+"""Most files whose names are compared with those of layouts."""
+LEAST_LIKENESS = 0.6
+"""Share of equal characters of two names from which one is said to be near to the other."""
+_NAMES = re.compile(r"[\w./-]+\.\w+")
+
+
+def nearest_layout(path: Path, examples: Mapping[str, str]) -> dict[str, str]:
+    """Return the layouts with the example names most like those at a path, for an error; nothing if none is like them.
+
+    Args:
+        examples: layout -> names of its files, in words.
+    """
+    files = [path] if path.is_file() else sorted(islice(filter(Path.is_file, path.rglob("*")), MOST_COMPARED_FILES))
+    likeness = {
+        layout: max((_likeness(example, file) for example in _NAMES.findall(words) for file in files), default=0.0)
+        for layout, words in examples.items()
+    }
+    most = max(likeness.values(), default=0.0)
+    nearest = [f"{layout}: {examples[layout]}" for layout, value in likeness.items() if value == most]
+    return {"nearest": "; ".join(nearest)} if most >= LEAST_LIKENESS else {}
+
+
+def _likeness(example: str, file: Path) -> float:
+    """Return the share of equal characters of an example and the last parts of a path."""
+    name = "/".join(file.parts[-1 - example.count("/") :])
+    return SequenceMatcher(None, example, name, autojunk=False).ratio()
 
 
 MOST_ROWS = 20_000_000

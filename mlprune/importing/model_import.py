@@ -140,7 +140,7 @@ def import_model(
                 return ImportedModel(target, finished, None)
             with staging_folder(target) as staging, errors_about(folder, in_place_of=staging.path):
                 _write_config(folder, staging.path, weight_format)
-                refuse_quantised(read_json_object(staging.path / "config.json"))
+                refuse_quantised(read_json_object(staging.path / "config.json"), path=str(staging.path / "config.json"))
                 part_of = write_text_config(staging.path)
                 if dtype is not None:
                     _set_dtype(staging.path, dtype)

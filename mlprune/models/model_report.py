@@ -154,6 +154,8 @@ def _kind_name(config: PretrainedConfig, architecture: Architecture, block: int)
     kind = architecture.block(block)
     if kind.is_recurrent:
         return "attention_and_recurrent" if kind.attention is not None else "recurrent"
+    if kind.attention is None:
+        return "other_operations"
     return "sliding_attention" if _window(config) else "attention"
 
 

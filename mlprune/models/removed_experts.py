@@ -39,11 +39,16 @@ class RoutedGroups:
         """Experts of a group that have to remain so that it can be chosen: routers rank it by its best two."""
         return 2 if self.n_groups > 1 else 1
 
-    @classmethod
-    def of(cls, router: nn.Module) -> RoutedGroups:
-        """Return the groups of a router; without groups all experts are one."""
-        n_groups, n_chosen = getattr(router, "num_group", None), getattr(router, "topk_group", None)
-        return cls(n_groups, n_chosen) if n_groups and n_chosen else cls()
+
+def routed_groups(module: nn.Module, experts: Experts) -> RoutedGroups:
+    """Return the groups of experts of a block; without groups all experts are one.
+
+    Raises:
+        ModelError: the block has no router that was found.
+    """
+    router = _choosing(module, experts)
+    n_groups, n_chosen = getattr(router, "num_group", None), getattr(router, "topk_group", None)
+    return RoutedGroups(n_groups, n_chosen) if n_groups and n_chosen else RoutedGroups()
 
 
 def require_choice(module: nn.Module, experts: Experts, removed: tuple[int, ...], *, block: int) -> None:
@@ -57,7 +62,7 @@ def require_choice(module: nn.Module, experts: Experts, removed: tuple[int, ...]
     """
     if not removed:
         return
-    groups = RoutedGroups.of(_choosing(module, experts))
+    groups = routed_groups(module, experts)
     size = experts.n_experts // groups.n_groups
     kept = [size] * groups.n_groups
     for expert in removed:
@@ -99,7 +104,7 @@ def remove_experts(module: nn.Module, experts: Experts, removed: tuple[int, ...]
     """
     stack = vars(module.get_submodule(experts.path))
     if stack["removed"]:
-        vars(_choosing(module, experts)).pop("forward")
+        vars(_choosing(module, experts)).pop("forward", None)
     stack["removed"] = frozenset(removed)
     if removed:
         choosing, names = _choosing(module, experts), correction_biases(module, experts)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
 from mlprune.models.masks.block_changes import ReadChanges
@@ -80,9 +81,9 @@ class Shard:
         """Number of blocks of the whole model."""
         return self.runner.n_blocks
 
-    def has_recurrent_blocks(self) -> bool:
-        """Return whether a block of the model has a state besides keys and values."""
-        return self.runner.architecture.is_recurrent
+    def architecture(self) -> Architecture:
+        """Return the architecture of the whole model."""
+        return self.runner.architecture
 
     # Passes through the blocks
 

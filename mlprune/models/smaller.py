@@ -135,7 +135,8 @@ def loader_changes(
     architecture: Architecture, config: JsonObject, blocks: Sequence[BlockUnits]
 ) -> dict[str, JsonValue]:
     """Return what `load_smaller.py` sets in the modules of a model: attributes, and kept heads of position biases."""
-    n_heads = n_attention_heads(config)
+    has_heads = any(units.layout.kind == "heads" for units_of_block in blocks for units in units_of_block)
+    n_heads = n_attention_heads(config) if has_heads else 0
     attributes: dict[str, JsonValue] = {}
     alibi_heads: dict[str, JsonValue] = {}
     for block, units_of_block in enumerate(blocks):

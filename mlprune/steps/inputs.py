@@ -15,7 +15,7 @@ import torch
 from mlprune.corpus.chat import Chat, inspect_chat
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
-from mlprune.corpus.text_files import listed_names
+from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.hashing import digest
 from mlprune.importing import read_import_record
@@ -301,10 +301,9 @@ def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> Cor
     ref = CorpusConfig(kind="parallel_text", path=str(path), split=split)
     corpus = open_corpus(ref)
     if not corpus.recognised.sources:
-        expected = list(TEXT_LAYOUTS)
-        raise CorpusError(
-            "the path is not parallel text", path=str(path), expected=expected, got=listed_names(path), page=PAGE
-        )
+        nearest = nearest_layout(path, {name: layout.example for name, layout in TEXT_LAYOUTS.items()})
+        context = {"path": str(path), "expected": "a published layout", **nearest, "got": listed_names(path)}
+        raise CorpusError("the path is not parallel text", context, page=PAGE)
     if needs_split and not corpus.split:
         raise CorpusError("the text has no splits", path=str(path), key="split", expected="no split", got=split)
     return ref.model_copy(update={"split": corpus.split or None})

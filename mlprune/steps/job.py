@@ -179,9 +179,9 @@ class ModelRef:
     """Whether float32 products on accelerators may round their factors to TF32."""
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether a block has a state besides keys and values, so that texts cannot share prefixes."""
-        return architecture_at(self.path).is_recurrent
+    def runs_whole_texts(self) -> bool:
+        """Whether texts cannot share prefixes; see `Architecture.runs_whole_texts`."""
+        return architecture_at(self.path).runs_whole_texts
 
 
 def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:

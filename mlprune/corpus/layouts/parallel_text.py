@@ -71,6 +71,12 @@ def table_documents(source: TextSource) -> Sequence[TextDocument]:
     return [TextDocument(str(row[url] or ""), str(row.get(_GENRE_COLUMN) or "")) for row in rows]
 
 
+def wmt_documents(source: TextSource) -> Sequence[TextDocument]:
+    """Return `document_id` and `domain` of each row whose source is not bad."""
+    rows = text_tables.wmt_rows(source)
+    return [TextDocument(str(row["document_id"]), str(row.get(_GENRE_COLUMN) or "")) for row in rows]
+
+
 def aligned_documents(
     source: TextSource, documents: Sequence[TextDocument], *, n_lines: int
 ) -> tuple[TextDocument, ...]:
@@ -102,6 +108,7 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
         line_files.FLORES,
         line_files.NTREX,
         text_tables.PARQUET,
+        text_tables.WMT,
         line_files.MOSES,
         text_tables.TABLE,
         tmx.TMX,
@@ -113,6 +120,7 @@ DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
     line_files.FLORES.name: flores_documents,
     line_files.NTREX.name: ntrex_documents,
     text_tables.PARQUET.name: table_documents,
+    text_tables.WMT.name: wmt_documents,
 }
 """Layout -> function that lists the document of each sentence, for layouts that state documents."""
 

@@ -1,4 +1,5 @@
-"""Layouts of tables: FLORES as Parquet with one file per language, and text with one column per language."""
+"""Layouts of tables: FLORES as Parquet with a file per language, WMT24++ with a file per pair of languages, and text
+with a column per language."""
 
 import re
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import cast
 from mlprune.corpus import text_files
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
 from mlprune.errors import CorpusError
+from mlprune.json_values import JsonObject, parse_json
 from mlprune.vocabulary import DELIMITED_SUFFIXES
 
 _CODE = r"(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)"
@@ -84,6 +86,53 @@ def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
     return [[row[source.code] for row in rows] for source in sources]
 
 
+_WMT = re.compile(r"(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3}_[A-Z]{2})\.jsonl")
+_WMT_KEYS = {"source", "target", "is_bad_source", "document_id", "segment_id"}
+
+
+def _wmt_sources(path: Path) -> list[TextSource]:
+    """`en-de_DE.jsonl`: the file of each pair, and English from the first of them."""
+    matches = [
+        (file, match) for file in files_in(path) if (match := _WMT.fullmatch(text_files.uncompressed_name(file)))
+    ]
+    if not matches or not set(_first_row(matches[0][0])) >= _WMT_KEYS:
+        return []
+    file, first = matches[0]
+    return [TextSource(file, first["source"]), *(TextSource(file, match["target"]) for file, match in matches)]
+
+
+def _first_row(path: Path) -> JsonObject:
+    try:
+        with text_files.open_text(path) as text:
+            row = parse_json(text.readline())
+    except (CorpusError, ValueError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _read_wmt(sources: Sequence[TextSource]) -> list[list[str]]:
+    """The sentences of each source, without those whose English is marked as bad, which are the same in all pairs."""
+    return [[str(row[_wmt_key(source)] or "") for row in wmt_rows(source)] for source in sources]
+
+
+def _wmt_key(source: TextSource) -> str:
+    return "target" if "_" in source.code else "source"
+
+
+def wmt_rows(source: TextSource) -> list[JsonObject]:
+    """The rows of a pair of WMT24++ without those of bad sources.
+
+    Raises:
+        CorpusError: a row lacks a key.
+    """
+    rows = text_files.read_json_lines(source.path)
+    for number, row in enumerate(rows, start=1):
+        if missing := _WMT_KEYS - set(row):
+            place = {"file": str(source.path), "line": number}
+            raise CorpusError("a row lacks keys", place, expected=sorted(_WMT_KEYS), missing=sorted(missing))
+    return [row for row in rows if row["is_bad_source"] is not True]
+
+
 PARQUET = TextLayout(
     "FLORES as Parquet", "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet", _parquet_sources, _read_parquet
 )
@@ -94,3 +143,4 @@ TABLE = TextLayout(
     _read_table,
     skips_incomplete=True,
 )
+WMT = TextLayout("WMT24++", "en-de_DE.jsonl, en-fr_CA.jsonl", _wmt_sources, _read_wmt)

@@ -46,7 +46,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         max_positions: positions of the model; None if it has no bound.
         batch_tokens: most tokens of a batch.
         device: kind of device that computes the batches.
-        whole_texts: whether texts share no prefixes, because the model is recurrent.
+        whole_texts: whether texts share no prefixes; see `Architecture.runs_whole_texts`.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ Batches of texts: prefixes of similar length, followed by their continuations.
 
 Batches depend only on the texts, on `batch_tokens` and on the kind of device, so every worker computes the same bits.
 
-A recurrent model cannot continue a prefix: its batches are whole texts, of which one that begins another is not run.
+Some models cannot continue a prefix: their batches are whole texts, of which one that begins another is not run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,7 +198,7 @@ def plan_texts(
         batch_tokens: most tokens of a batch, padding included. A prefix longer than half of it gets its own batch,
             with at most as many tokens of continuations as it is long.
         device: kind of device that computes the batches.
-        whole_texts: run whole texts, padded on the right, as recurrent models need it.
+        whole_texts: run whole texts, padded on the right; see `Architecture.runs_whole_texts`.
     Returns: batches that score every text once. Equal texts give equal batches.
     """
     limits = _Limits(batch_tokens, GROUPINGS[device], "right" if whole_texts else "left")

@@ -88,7 +88,7 @@ class PreparedTask:
     device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
     whole_texts: bool = False
-    """Whether the batches are whole texts, for a recurrent model."""
+    """Whether the batches are whole texts."""
     longer_ids: tuple[str, ...] = ()
     """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
@@ -134,7 +134,7 @@ def prepare(
     The candidate part begins with the first token that contains one of its characters.
 
     Args:
-        whole_texts: whether texts share no prefixes, because the model is recurrent.
+        whole_texts: whether texts share no prefixes; see `Architecture.runs_whole_texts`.
         longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
             `_cut_left`.
         chat: writes each text as a chat, in which only the assistant's turn, the candidate part, is scored.

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.text_files import read_rows
-from mlprune.descriptions import HubSet
+from mlprune.descriptions import Column, HubSet
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
+from mlprune.evaluation.tasks.tables import are_positions, column_value, table_rows
 from mlprune.hub import snapshot
 from mlprune.vocabulary import HUB
 
@@ -88,7 +88,8 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
         expected = [pattern for group in groups for pattern in group]
         raise TaskFileError("the data set has no such files", name=where, language=language, expected=expected, got=0)
     try:
-        rows = [row for path in paths for row in read_rows(path)]
+        has_header = not are_positions(source.data.columns)
+        rows = [row for path in paths for row in table_rows(path, has_header=has_header)]
     except CorpusError as err:
         raise TaskFileError(err.message, err.context) from err
     names = " ".join(str(path.relative_to(folder)) for path in paths)
@@ -124,9 +125,14 @@ def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Ro
         if data.skips_incomplete and any(map(_is_missing, row.values())):
             yield {SKIPPED: "no text or label"}
             continue
-        renamed = {**row, **{key: row[column] for key, column in data.columns if column in row}}
+        renamed = {**row, **{key: column_value(row, column) for key, column in data.columns if _has(row, column)}}
         example_id = _id(row, data, number=number, language=language)
         yield {**renamed, **_label(renamed, data, example=example_id), "id": example_id}
+
+
+def _has(row: Row, column: Column) -> bool:
+    """Whether a row has a column, or the first of several."""
+    return str(column[0] if isinstance(column, tuple) else column) in row
 
 
 def _label(row: Row, data: HubSet, *, example: int | str) -> Row:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mlprune.descriptions import CANDIDATE, HubSet, TemplateTask
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import (
     CATEGORY,
     CLUSTER,
@@ -15,10 +16,9 @@ from mlprune.evaluation.tasks.items import (
     Row,
     RowGroups,
     choice_item,
-    index_of,
     no_groups,
+    number_of,
     text_of,
-    texts_of,
 )
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, PromptName, TaskReads, TaskTraits
@@ -67,6 +67,8 @@ class Task:
     """Published data set with the rows of the task."""
     copies: tuple[HubSet, ...] = field(default=(), compare=False)
     """Other published data sets with its rows."""
+    description: TemplateTask | None = field(default=None, compare=False)
+    """The description of a task of a recipe, which also says how its files are read."""
     layouts: tuple[TaskLayout, ...] = field(default=(), compare=False)
     """Layouts of its published files that its module declares; `TASK_LAYOUTS` lists all layouts."""
 
@@ -118,14 +120,29 @@ def template_task(record: TemplateTask) -> Task:
         texts=record.texts,
         cluster_key=record.cluster or CLUSTER,
         category_key=record.category or CATEGORY,
-        answer=record.answer if record.candidates else None,
+        answer=RIGHT if record.candidates else None,
+        description=record,
     )
+
+
+RIGHT = "index of the right candidate"
+"""Key that replaces the answer of a row whose candidates were changed, for example translated."""
+
+
+def _candidates(row: Row, record: TemplateTask) -> tuple[str, ...]:
+    if isinstance(record.candidates, tuple):
+        return tuple(text_of(row, key) for key in record.candidates)
+    return tuple(listed_texts(row, str(record.candidates)))
 
 
 def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
     """Fill a row into the template."""
-    names = record.labels or tuple(texts_of(row, str(record.candidates)))
-    gold = index_of(row, record.answer, names)
+    names = record.labels or _candidates(row, record)
+    is_label = record.answer_as is None and row[record.answer] in record.labels
+    kind = "text" if is_label else record.answer_as
+    gold = (
+        number_of(row, RIGHT, range(len(names))) if RIGHT in row else answer_index(row, record.answer, names, kind=kind)
+    )
     before, after, is_after = "", "", False
     for literal, name, _, _ in Formatter().parse(record.template):
         text = text_of(row, name) if name not in (None, CANDIDATE) else ""

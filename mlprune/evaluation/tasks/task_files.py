@@ -35,12 +35,11 @@ from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
 from mlprune.languages import ENGLISH
 from mlprune.numeric.evaluation.metrics import guess_credit
-from mlprune.vocabulary import HalvesName, SplitName
+from mlprune.vocabulary import DELIMITED_SUFFIXES, HalvesName, SplitName
 
 logger = logging.getLogger(__name__)
 
 Item: TypeAlias = ChoiceItem | TranslationItem
-
 CORPUS = "corpus"
 """Path of a task that reads the recipe's corpus."""
 BLANK = "with a blank text"
@@ -104,7 +103,7 @@ def read_items(
         )
     place = {"task": definition.name, "language": language, "split": split}
     try:
-        rows, where, skipped, has_lines = _rows(source, task=definition.name, language=language, split=split)
+        rows, where, skipped, has_lines = _rows(source, definition, language=language, split=split)
     except TaskFileError as err:
         raise TaskFileError(err.message, {**place, **err.context}) from err
     if not aligned:
@@ -205,11 +204,12 @@ def _groups(definition: Task, rows: Sequence[Row], where: str, **place: str) -> 
         raise TaskFileError(err.message, {"file": where, **place, **err.context}) from err
 
 
-def _rows(source: Path | HubSource, *, task: str, language: str, split: str) -> FoundRows:
+def _rows(source: Path | HubSource, definition: Task, *, language: str, split: str) -> FoundRows:
     """Read all rows of a language and split."""
     if isinstance(source, HubSource):
-        return FoundRows(*hub_rows(source, language=language, split=split), has_lines=True)
-    return rows_at(source, task=task, language=language, split=split)
+        found = hub_rows(source, language=language, split=split)
+        return FoundRows(*found, has_lines=not found[1].endswith(DELIMITED_SUFFIXES))
+    return rows_at(source, definition.description, task=definition.name, language=language, split=split)
 
 
 def corpus_items(
@@ -434,9 +434,9 @@ def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, s
 
 def _answers(items: Sequence[ChoiceItem]) -> dict[str, int]:
     """The number of examples of each right answer: labels, or positions if the candidates differ between examples."""
-    is_labelled = _is_labelled(items)
     answers = Counter(item.gold for item in items)
-    names = items[0].candidates if is_labelled else [f"candidate {gold + 1}" for gold in range(max(answers) + 1)]
+    positions = [f"candidate {gold + 1}" for gold in range(max(answers) + 1)]
+    names = items[0].candidates if _is_labelled(items) else positions
     return {names[gold]: answers[gold] for gold in sorted(answers)}
 
 

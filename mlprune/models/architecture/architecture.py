@@ -5,7 +5,7 @@ model class. Modules are named by their dotted paths.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,10 @@ and value of the first head, of the second head and so on. `joined`: as blocked,
 after the projection."""
 HeadAttribute = Literal["heads", "groups", "width"]
 """`heads`: number of query heads. `groups`: of key heads. `width`: features of all query heads together."""
+
+
+BLOCK = ".{block}."
+"""Stands for the number of a block in the name of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,15 @@ class StoredPart:
     """A tensor of a checkpoint, or one matrix of a stack, that contains rows of a parameter."""
 
     name: str
-    """Relative to the block."""
+    """With `BLOCK` in place of the number of the block."""
     index: int | None = None
     """Which matrix of the stack; None: the tensor is no stack."""
     transposed: bool = False
     """Whether the parameter's rows are the columns of the matrix."""
+
+    def of_block(self, block: int) -> "StoredPart":
+        """Return the part in a block, with its full name."""
+        return replace(self, name=self.name.replace(BLOCK, f".{block}.", 1))
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,8 @@ class Architecture:
     """Cap of the logits: cap * tanh(logits / cap); None: no cap."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
+    joined: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(name of a tensor in the model, names of the pieces in published checkpoints that it joins along dimension 0)."""
     head_width_key: str | None = None
     """Key of the config for the features of one head; None if they follow from the number of heads."""
     neurons_key: str | None = None
@@ -217,6 +227,11 @@ class Architecture:
         return any(kind.is_recurrent for kind in self.kinds)
 
     @property
+    def runs_whole_texts(self) -> bool:
+        """Whether a text cannot continue a prefix that has already run, because keys and values are not its state."""
+        return self.is_recurrent or not self.has_cache
+
+    @property
     def prefix(self) -> str:
         """Path of the base model, which some checkpoints omit at the start of tensor names."""
         return self.blocks.partition(".")[0]
@@ -225,7 +240,7 @@ class Architecture:
     def published_names(self) -> tuple[tuple[str, str], ...]:
         """(name of a tensor in the model, its name in published checkpoints), for all tensors of which they differ."""
         in_blocks = tuple(
-            (f"{self.blocks}.{block}.{name}", f"{self.blocks}.{block}.{ways[0][0].name}")
+            (f"{self.blocks}.{block}.{name}", ways[0][0].of_block(block).name)
             for block in range(self.n_blocks)
             for name, ways in self.block(block).stored
             if len(ways[0]) == 1 and ways[0][0].index is None
@@ -241,15 +256,15 @@ class Architecture:
         """Whether a parameter belongs to the tail or the head."""
         return parameter.startswith(tuple(f"{path}." for path in self.after_blocks))
 
-    def split_name(self, parameter: str) -> tuple[int | None, str, str]:
-        """Split the name of a parameter into its block, the path of the block, and the name relative to it.
+    def split_name(self, parameter: str) -> tuple[int | None, str]:
+        """Split the name of a parameter into its block and the name relative to the block.
 
         Returns: None for the block, and the whole name, of a parameter outside the blocks.
         """
         number, _, relative = parameter.removeprefix(f"{self.blocks}.").partition(".")
         if not self.is_in_blocks(parameter) or not number.isdigit() or int(number) >= self.n_blocks:
-            return None, "", parameter
-        return int(number), f"{self.blocks}.{number}.", relative
+            return None, parameter
+        return int(number), relative
 
     def is_in_blocks(self, parameter: str) -> bool:
         """Whether a parameter or buffer belongs to a block."""

@@ -128,9 +128,11 @@ def _not_a_decoder(model_type: str, kind: str, **context: object) -> ModelError:
     )
 
 
-def refuse_quantised(config: JsonObject) -> None:
+def refuse_quantised(config: JsonObject, **context: object) -> None:
     """Refuse a model whose config says that its weights are quantised.
 
+    Args:
+        context: of the error.
     Raises:
         ModelError: they are.
     """
@@ -138,6 +140,7 @@ def refuse_quantised(config: JsonObject) -> None:
     if quantisation:
         raise ModelError(
             "the model is quantised",
+            **context,
             model_type=config.get("model_type"),
             kind="quantised",
             expected="no quantization_config",
@@ -156,12 +159,11 @@ def _refuse_parts(config: JsonObject, model_type: str, decoders: Container[str])
         texts = {"text_config": part}
     if config.get("is_encoder_decoder") or len(texts) != 1:
         raise _not_a_decoder(model_type, "multimodal", got=sorted(parts))
-    (path,) = texts
     raise ModelError(
         "the model is multimodal; its text part can be pruned as a model of its own",
         model_type=model_type,
         kind=TEXT_PART,
-        got=path,
+        got=next(iter(texts)),
         next="mlprune import SOURCE --out FOLDER writes the text part; name that folder in the recipe",
     )
 

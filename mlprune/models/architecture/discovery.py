@@ -39,6 +39,7 @@ from mlprune.models.architecture.trace import (
     MIXING,
     N_TEXTS,
     N_TOKENS,
+    NORMED,
     OPERATIONS,
     Call,
     Trace,
@@ -78,7 +79,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model, modules)
+    recurrent = _recurrent_blocks(model, len(modules))
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -98,10 +99,9 @@ def discover(model: PreTrainedModel) -> Architecture:
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
         base=base,
-        has_cache=_has_cache(model.get_submodule(base)),
+        has_cache=_has_cache(model.get_submodule(base)) and not _keep_states(modules),
         logit_scale=scale,
         softcap=cap,
-        renamed=exceptions.renamed,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -111,24 +111,24 @@ def discover(model: PreTrainedModel) -> Architecture:
 
 def _head_of(model: PreTrainedModel) -> str:
     head = model.get_output_embeddings()
-    name = next((name for name, module in model.named_modules() if module is head), None)
+    name: str | None = next((name for name, module in model.named_modules() if module is head), None)
     if name is None or not isinstance(head, nn.Linear):
         got = "none" if head is None else type(head).__name__
         message = "the model has no linear layer from its last hidden states to the vocabulary"
         raise ModelError(message, model_type=model.config.model_type, got=got)
-    return name  # type: ignore[no-any-return]
+    return name
 
 
 def _block_list(model: PreTrainedModel) -> str:
     """Return the path of the list of modules with the most parameters; of equal ones the outermost."""
-    lists = {
+    lists: dict[str, int] = {
         name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) > 0
     }
     if not lists or not max(lists.values()):
         raise ModelError("the model has no list of blocks", model_type=model.config.model_type)
-    return max(lists, key=lambda name: lists[name])  # type: ignore[no-any-return]
+    return max(lists, key=lambda name: lists[name])
 
 
 def _base_of(model: PreTrainedModel, blocks: str) -> str:
@@ -170,23 +170,19 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> set[int]:
-    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without such a cache.
-
-    Args:
-        modules: the blocks, which have run.
-    Raises:
-        ModelError: a block keeps its state in its modules, so that texts that run at the same time would mix.
-    """
-    for block, module in enumerate(modules):
-        kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-        if any(value.shape[:1] == (N_TEXTS,) for value in kept):
-            message = "a block keeps a state in its modules, where texts that run at the same time would mix"
-            raise ModelError(message, model_type=model.config.model_type, block=block)
+def _recurrent_blocks(model: PreTrainedModel, n_blocks: int) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without one."""
     layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
     plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
-    recurrent = set(range(len(modules))) - plain
-    return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
+    recurrent = set(range(n_blocks)) - plain
+    return set(range(n_blocks)) if model._is_stateful and not recurrent else recurrent
+
+
+def _keep_states(modules: Sequence[nn.Module]) -> bool:
+    """Whether blocks that have run keep a tensor with a row per text in their modules, and not in a cache."""
+    parts = (part for module in modules for part in module.modules())
+    kept = (value for part in parts for value in vars(part).values() if isinstance(value, Tensor))
+    return any(value.shape[:1] == (N_TEXTS,) for value in kept)
 
 
 def _has_cache(base: nn.Module) -> bool:
@@ -351,10 +347,17 @@ def _activation(calls: Sequence[Call], feed_forward: Part | None, block: int, pr
 
 
 def _head_layout(calls: Sequence[Call], attention: Part | None, module: nn.Module, block: int) -> HeadLayout:
-    """Return the layout of three projections; that of a fused one cannot be seen."""
+    """Return the layout of three projections; that of a fused one cannot be seen.
+
+    It is unknown if a norm over all heads follows attention, or if attention has parameters of its own: one per head.
+    """
     if attention is None:
         return "unknown"
     rows = {layer: module.get_submodule(layer).get_parameter("weight").shape[0] for layer in attention.before}
+    reader = next(call for call in calls if call.path.endswith(f".{attention.after}"))
+    has_own_parameters = bool(module.get_submodule(attention.after.rpartition(".")[0])._parameters)
+    if NORMED in reader.sources or has_own_parameters:
+        return "unknown"
     n_inputs = module.get_submodule(attention.after).get_parameter("weight").shape[1]
     if len(rows) != 3 or list(rows.values()) != [n_inputs, *[min(rows.values())] * 2]:
         return "unknown"

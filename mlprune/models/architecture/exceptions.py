@@ -22,8 +22,6 @@ class Exceptions:
     """Attributes that a smaller model needs: their values do not show which number of heads they contain."""
     alibi: str | None = None
     """Position biases are computed for all heads outside the block."""
-    renamed: tuple[tuple[str, str], ...] = ()
-    """Published checkpoints have older names."""
 
 
 _HEADS_AND_WIDTH: tuple[tuple[str, HeadAttribute], ...] = (
@@ -40,7 +38,17 @@ EXCEPTIONS: Mapping[str, Exceptions] = {
     "bloom": Exceptions(
         heads="interleaved", head_attributes=(("self_attention.num_heads", "heads"),), alibi="self_attention"
     ),
-    "gpt_neox": Exceptions(heads="interleaved", renamed=(("lm_head.weight", "embed_out.weight"),)),
+    "gpt_neox": Exceptions(heads="interleaved"),
+    "gpt_neo": Exceptions(
+        head_attributes=(("attn.attention.num_heads", "heads"), ("attn.attention.embed_dim", "width"))
+    ),
+    "stablelm": Exceptions(
+        head_attributes=(
+            ("self_attn.num_heads", "heads"),
+            ("self_attn.num_key_value_heads", "groups"),
+            ("self_attn.hidden_size", "width"),
+        )
+    ),
     "phi3": Exceptions(
         heads="blocked",
         head_width_key="head_dim",

@@ -4,16 +4,19 @@ The model library knows how it converts the tensors of a published checkpoint on
 conversion, applied to each parameter without values, gives the names of the tensors.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
 from mlprune.errors import ModelError
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, StoredPart
+from mlprune.models.architecture.architecture import BLOCK, Architecture, BlockArchitecture, StoredPart
 from mlprune.models.experts import is_stack, stack_names
 
 _NUMBER = re.compile(r"\.(\d+)\.")
@@ -39,14 +42,35 @@ def stored_forms(model: PreTrainedModel) -> StoredForms:
     names: dict[str, tuple[str, ...]] = {}
     for name in stacks:
         names[name] = tuple(revert_weight_conversion(model, {name: state.pop(name)}))
-    names_of = {id(tensor): name for name, tensor in state.items()}
-    for published, tensor in revert_weight_conversion(model, state).items():
-        found = names_of.pop(id(tensor), None)
-        if found is None:
-            message = "checkpoints contain tensors in another form than the model, such as one tensor in several pieces"
-            raise ModelError(message, model_type=str(model.config.model_type), got=published)
-        names[found] = (published,)
+    published = {id(tensor): name for name, tensor in revert_weight_conversion(model, state).items()}
+    known: dict[tuple[str, tuple[int, ...]], tuple[str, tuple[str, ...]]] = {}
+    for name, tensor in state.items():
+        if id(tensor) in published:
+            names[name] = (published[id(tensor)],)
+            continue
+        number = "".join(_NUMBER.findall(name)[:1])  # of the block; blocks of one kind are stored alike
+        key = name.replace(f".{number}.", BLOCK, 1), tuple(tensor.shape)
+        if key not in known:
+            known[key] = number, _pieces(model, name, tensor.shape)
+        first, pieces = known[key]
+        names[name] = tuple(piece.replace(f".{first}.", f".{number}.", 1) for piece in pieces)
     return StoredForms({name: stored for name, stored in names.items() if stored != (name,)}, stacks)
+
+
+def _pieces(model: PreTrainedModel, name: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the tensors that a parameter joins along its first dimension.
+
+    Raises:
+        ModelError: the parameter contains its tensors in another form.
+    """
+    with unset_fake_temporarily():
+        values = torch.arange(math.prod(shape), dtype=torch.float32).reshape(*shape)
+        pieces = revert_weight_conversion(model, {name: values})
+        is_joined = all(piece.shape[1:] == values.shape[1:] for piece in pieces.values())
+        if not is_joined or not torch.equal(torch.cat(list(pieces.values())), values):
+            message = "checkpoints contain a tensor in another form than the model"
+            raise ModelError(message, model_type=str(model.config.model_type), expected=name, got=sorted(pieces))
+    return tuple(pieces)
 
 
 def _stacks(model: nn.Module) -> list[tuple[str, tuple[int, bool]]]:
@@ -65,7 +89,7 @@ def with_stored_forms(architecture: Architecture, forms: StoredForms) -> Archite
     """Return an architecture with the forms in which checkpoints store its parameters."""
     first_of_kind = map(architecture.kind_of_block.index, range(len(architecture.kinds)))
     kinds = tuple(
-        _with_forms(kind, f"{architecture.blocks}.{block}.", forms)
+        _with_forms(kind, f"{architecture.blocks}.{block}.", forms, block=block)
         for kind, block in zip(architecture.kinds, first_of_kind, strict=True)
     )
     outside = tuple(
@@ -76,20 +100,21 @@ def with_stored_forms(architecture: Architecture, forms: StoredForms) -> Archite
     return replace(architecture, kinds=kinds, renamed=(*outside, *architecture.renamed))
 
 
-def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms) -> BlockArchitecture:
+def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms, *, block: int) -> BlockArchitecture:
     stored: list[tuple[str, tuple[tuple[StoredPart, ...], ...]]] = []
+    number = f".{block}."
     for name, (n_experts, transposed) in forms.stacks.items():
         if name.startswith(prefix):
             path, _, leaf = name.removeprefix(prefix).rpartition(".")
             layer, end = (leaf.removesuffix("_bias"), "bias") if leaf.endswith("_bias") else (leaf, "weight")
-            tensors = [tensor.removeprefix(prefix) for tensor in forms.names.get(name, (name,))]
+            tensors = [tensor.replace(number, BLOCK, 1) for tensor in forms.names.get(name, (name,))]
             for expert in range(n_experts):
                 ways = [_parts_of_expert(tensors, expert, n_experts=n_experts, transposed=transposed)]
-                ways.append((StoredPart(name.removeprefix(prefix), expert, transposed),))
+                ways.append((StoredPart(name.replace(number, BLOCK, 1), expert, transposed),))
                 stored.append((f"{path}.{expert}.{layer}.{end}", tuple(dict.fromkeys(ways))))
     for name, tensors_of in forms.names.items():
         if name.startswith(prefix) and name not in forms.stacks:
-            way = tuple(StoredPart(tensor.removeprefix(prefix)) for tensor in tensors_of)
+            way = tuple(StoredPart(tensor.replace(number, BLOCK, 1)) for tensor in tensors_of)
             stored.append((name.removeprefix(prefix), (way,)))
     return replace(kind, stored=tuple(stored))
 

@@ -35,11 +35,16 @@ ATTENTION: Layer = (-1, "attention")
 """Additional source of tensors that attention has computed."""
 MIXING: Layer = (-1, "mixing")
 """Additional source of tensors that another operation over several tokens or features has computed."""
-OPERATIONS = frozenset({ATTENTION, MIXING})
+NORMED: Layer = (-1, "normed")
+"""Additional source of tensors that a norm has computed from the outputs of attention."""
+OPERATIONS = frozenset({ATTENTION, MIXING, NORMED})
 _ATTENTION_OPERATIONS = ("softmax", "scaled_dot_product", "flex_attention")
+_NORM_OPERATIONS = (
+    "mean", "sum", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
+)  # fmt: skip
 _MIXING_OPERATIONS = (
-    "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add", "mean", "sum",
-    "select", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
+    *_NORM_OPERATIONS, "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add",
+    "select",
 )  # fmt: skip
 _VIEWS = (
     "view", "_unsafe_view", "slice", "select", "alias", "detach", "unsqueeze", "squeeze", "reshape", "expand",
@@ -119,11 +124,11 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         sources = self.of([args, kwargs])
         name = func.__name__.partition(".")[0]
-        if sources and any(part in name for part in _ATTENTION_OPERATIONS):
+        if sources and any(part in name for part in _ATTENTION_OPERATIONS) and _is_over_tokens(name, result):
             sources |= {ATTENTION}
             self.n_attentions += 1
-        elif sources and name in _MIXING_OPERATIONS:
-            sources |= {MIXING}
+        elif sources and (name in _MIXING_OPERATIONS or "softmax" in name):
+            sources |= {MIXING, NORMED} if ATTENTION in sources and name in _NORM_OPERATIONS else {MIXING}
         if sources:
             self.add(result, sources)
             if self.block is not None and any(0 <= block != self.block for block, _ in sources):
@@ -149,6 +154,13 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tensors_in(values):
             self._sources[storage_of(tensor)] = sources
             self._kept.append(tensor)
+
+
+def _is_over_tokens(name: str, result: object) -> bool:
+    """Whether an operation of attention is one: a softmax may also be over experts, and attention may have a sink."""
+    if "softmax" not in name or not isinstance(result, Tensor):
+        return True
+    return result.dim() > 2 and result.shape[-2] == N_TOKENS and result.shape[-1] in {N_TOKENS, N_TOKENS + 1}
 
 
 def tensors_in(values: object) -> Iterator[Tensor]:

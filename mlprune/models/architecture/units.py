@@ -26,7 +26,7 @@ from mlprune.numeric.expert_choice import ExpertGroups
 Shapes = Mapping[str, tuple[int, int]]
 """Layer -> (out, in)."""
 
-HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head")
+HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head", "num_heads", "n_heads")
 """Keys of configs for the number of query heads."""
 
 

@@ -11,7 +11,7 @@ instead, so that the file does not stay mapped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -288,10 +288,10 @@ class WeightFiles:
         """Return the tensors that contain a parameter; None if the checkpoint does not have it in any known form."""
         older_names = [stored for current, stored in self._architecture.renamed if current == name]
         ways: list[tuple[StoredPart, ...]] = [(StoredPart(candidate),) for candidate in (name, *older_names)]
-        block, prefix, relative = self._architecture.split_name(name)
+        block, relative = self._architecture.split_name(name)
         if block is not None:
             for way in self._architecture.block(block).ways_of.get(relative, ()):
-                ways.append(tuple(replace(part, name=prefix + part.name) for part in way))
+                ways.append(tuple(part.of_block(block) for part in way))
         for way in ways:
             stored = [self._stored_name(part.name) for part in way]
             if all(stored):

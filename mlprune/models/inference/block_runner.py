@@ -14,24 +14,21 @@ import copy
 import inspect
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
-from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import CacheLayerMixin
 
-from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, as_returned
 from mlprune.models.hooks import LayerHooks
 from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Names of the parameter of a forward that takes the cache."""
-PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
-"""Layers of a cache that contain only keys and values."""
 
 
 def add_placeholder(cache: Cache, block: int, placeholder: Tensor) -> None:
@@ -270,6 +267,9 @@ class BlockRunner:
         self.head = head
         self._tail = [model.get_submodule(path) for path in architecture.tail]
         self._embedding_lock = threading.Lock()
+        keeps_states = architecture.is_recurrent and not architecture.has_cache
+        self._block_lock: AbstractContextManager[object] = threading.Lock() if keeps_states else nullcontext()
+        """The modules of some blocks keep the state of a text while they run."""
         self.hooks = LayerHooks([(module, architecture.block(block)) for block, module in self.modules.items()])
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
@@ -300,8 +300,6 @@ class BlockRunner:
             attention_mask: [b, t] bool, over the tokens in the cache and the new ones; None if all are real tokens.
             cache: cache with the tokens before these; None if there are none.
             positions: [b, s] int64, positions of the new tokens; ignored by models that take no positions.
-        Raises:
-            ModelError: a cache is given, and the model's code does not keep all states in it.
         """
         assert self.is_first, "only the first shard embeds"
         inputs: dict[str, object] = {
@@ -311,21 +309,12 @@ class BlockRunner:
         if attention_mask is not None:
             inputs["attention_mask"] = on_device(attention_mask.long(), self.device)
         if cache is not None:
-            self._require_states_in(cache)
             inputs[next(name for name in CACHE_NAMES if name in self._forward_parameters)] = cache
         if positions is not None and "position_ids" in self._forward_parameters:
             inputs["position_ids"] = on_device(positions, self.device)
         with self._embedding_lock:
             capture = prepare(self.model, self.architecture, **inputs)
         return self.receive(HiddenStates(capture.hidden, dict(enumerate(capture.calls))))
-
-    def _require_states_in(self, cache: DynamicCache) -> None:
-        """Check that a cache has a place for the states of all recurrent blocks."""
-        for block in range(self.n_blocks):
-            has_only_keys = block >= len(cache.layers) or type(cache.layers[block]) in PLAIN_LAYERS
-            if self.architecture.block(block).is_recurrent and has_only_keys:
-                message = "the model cannot generate text here: its blocks keep their states in a cache of its own"
-                raise ModelError(message, model_type=self.architecture.name)
 
     def receive(self, states: HiddenStates) -> HiddenStates:
         """Move states to the shard's first device, and the calls of its blocks to theirs: a mask once per device."""
@@ -347,7 +336,8 @@ class BlockRunner:
     def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block and add its shift, if it has one."""
         call = states.calls[block].with_cache(cache)
-        hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
+        with self._block_lock:
+            hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
         if block in self._shifts:
             hidden = hidden + self._shifts[block].to(hidden)
         return HiddenStates(hidden, {later: call for later, call in states.calls.items() if later != block})

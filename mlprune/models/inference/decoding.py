@@ -7,7 +7,7 @@ shifted to the start of each prompt, so that a row has no padding between its to
 positions, not tokens. As many batches are decoded at once as the process has threads.
 
 The states of recurrent blocks are not per token and include padding. Recurrent models decode prompts of one length
-together, without a shared prefix.
+together, without a shared prefix. Models without the library's cache also run the whole text for every new token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +31,8 @@ from mlprune.numeric.log_probs import draw_tokens, uniform_number
 from mlprune.processes.parallel import n_threads
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from mlprune.models.inference.block_runner import BlockRunner
 
 
@@ -72,10 +74,11 @@ class DecodingVisitor:
         """Embed the new tokens."""
         step = self.step
         positions = (step.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -step.token_ids.shape[1] :]
-        cache = runner.caches.session(step.key)
-        mask = None if runner.architecture.is_recurrent else step.attention_mask
+        cache = self._cache(runner)
+        mask = None if runner.architecture.runs_whole_texts else step.attention_mask
         states = runner.embed(step.token_ids, mask, cache=cache, positions=positions)
-        runner.caches.pad_remote_lengths(cache, *step.token_ids.shape)
+        if cache is not None:
+            runner.caches.pad_remote_lengths(cache, *step.token_ids.shape)
         return (states,)
 
     def needs_block(self, block: int) -> bool:
@@ -84,7 +87,11 @@ class DecodingVisitor:
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
         """Run one block, which extends its cache."""
-        return (runner.step(block, states[0], runner.caches.session(self.step.key)),)
+        return (runner.step(block, states[0], self._cache(runner)),)
+
+    def _cache(self, runner: BlockRunner) -> DynamicCache | None:
+        """Return the cache of the session; None if the model does not take one."""
+        return runner.caches.session(self.step.key) if runner.architecture.has_cache else None
 
     def leave_shard(self) -> None:
         """Do nothing: nothing is observed before the head."""
@@ -110,13 +117,15 @@ class _Session:
     prompts: Sequence[int]
     """Indices of its prompts."""
     token_ids: Tensor
-    """[b, s] int64, the tokens that the model has not seen yet."""
+    """[b, s] int64, the tokens that the model runs next."""
     mask: Tensor
     """[b, t] bool, over all tokens."""
     running: Tensor
     """[b] bool, True for rows whose continuation is not complete."""
     outputs: list[list[int]]
-    sampling: Sampling | None
+    sampling: Sampling | None = None
+    has_cache: bool = True
+    """Whether the model keeps the tokens that it has seen; otherwise every step runs all tokens."""
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     n_steps: int = 0
 
@@ -133,7 +142,8 @@ class _Session:
             self.outputs[row].append(int(chosen[row]))
             running[row] = not ends(self.outputs[row])
         self.running = running
-        self.token_ids = torch.where(running, chosen, pad_id).unsqueeze(1)
+        new = torch.where(running, chosen, pad_id).unsqueeze(1)
+        self.token_ids = new if self.has_cache else torch.cat([self.token_ids, new], dim=1)
         self.mask = torch.cat([self.mask, running.unsqueeze(1)], dim=1)
         self.n_steps += 1
 
@@ -185,25 +195,25 @@ def decode(
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
-        ModelError: the model keeps the states of its blocks in a cache of its own.
     """
     for row, prompt in enumerate(prompts):
         if not prompt:
             raise BadInputError("a prompt has no token", row=row)
     waiting_batches = deque(batches if batches is not None else [range(len(prompts))] if prompts else [])
-    is_recurrent = any(chain.everywhere(Shard.has_recurrent_blocks))
-    if is_recurrent:
+    architecture = chain.on_block(0, Shard.architecture)
+    if architecture.runs_whole_texts:
         waiting_batches = deque(part for batch in waiting_batches for part in _of_one_length(batch, prompts))
     outputs: list[list[int]] = [[] for _ in prompts]
     active: list[_Session] = []
     prefix_key = uuid.uuid4().hex
-    prefix_length = 0 if is_recurrent else _run_prefix(chain, prompts, key=prefix_key)
+    prefix_length = 0 if architecture.runs_whole_texts else _run_prefix(chain, prompts, key=prefix_key)
     try:
         while waiting_batches or active:
             while waiting_batches and len(active) < n_threads():
                 rows = waiting_batches.popleft()
                 prefix = prefix_key, prefix_length
-                active.append(_open_session(chain, prompts, rows, pad_id=pad_id, prefix=prefix, sampling=sampling))
+                session = _open_session(chain, prompts, rows, pad_id=pad_id, prefix=prefix)
+                active.append(replace(session, sampling=sampling, has_cache=architecture.has_cache))
             steps = chain.stream(DecodingVisitor, [session.step for session in active])
             for session, chosen in zip(active, steps, strict=True):
                 session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
@@ -249,13 +259,12 @@ def _open_session(
     *,
     pad_id: int,
     prefix: tuple[str, int],
-    sampling: Sampling | None,
 ) -> _Session:
     """Begin the session of a batch; it continues the shared prefix, if the model has run it."""
     prefix_key, prefix_length = prefix
     token_ids, mask = _padded_left([prompts[row] for row in rows], pad_id)
     running = torch.ones(len(rows), dtype=torch.bool)
-    session = _Session(rows, token_ids[:, prefix_length:], mask, running, [[] for _ in rows], sampling)
+    session = _Session(rows, token_ids[:, prefix_length:], mask, running, [[] for _ in rows])
     if prefix_length:
         chain.everywhere(Shard.continue_prefix, prefix_key, session.key, (~mask).sum(dim=1))
     return session

@@ -6,8 +6,8 @@ are read once. The model never runs the last token of a text, because that token
 
 Prefixes have no padding between their tokens, because blocks with a sliding window count positions, not tokens.
 
-A recurrent block has no keys and values per token that a continuation could use, so recurrent models run whole texts:
-prefixes without continuations, padded on the right.
+A recurrent block has no keys and values per token that a continuation could use, and some models have no cache. They
+run whole texts: prefixes without continuations, padded on the right.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class ScoringVisitor:
         """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes.
 
         Raises:
-            ModelError: the model is recurrent, and the batch has continuations.
+            ModelError: the model runs whole texts, and the batch has continuations.
         """
-        batch, is_recurrent = self.batch, runner.architecture.is_recurrent
-        if is_recurrent and batch.groups:
-            message = "a recurrent model cannot continue prefixes"
+        batch, whole_texts = self.batch, runner.architecture.runs_whole_texts
+        if whole_texts and batch.groups:
+            message = "the model cannot continue prefixes"
             raise ModelError(message, expected="batches of whole texts", got=len(batch.groups))
         positions = _positions(batch.prefix_mask)
-        prefix_cache = None if is_recurrent else runner.caches.new()
+        prefix_cache = None if whole_texts else runner.caches.new()
         prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=prefix_cache, positions=positions)
         if not batch.groups:
             return (prefix,)

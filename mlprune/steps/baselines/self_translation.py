@@ -77,7 +77,8 @@ def _texts_of(task: Task, data: TaskData, item: ChoiceItem) -> Iterator[SourceTe
     for key in task.texts:
         for index, text in enumerate(_texts(row[key])):
             kept = text if task.most_words is None else " ".join(text.split()[: task.most_words])
-            yield SourceText(item.example_id, key, index, kept)
+            if kept.strip():
+                yield SourceText(item.example_id, key, index, kept)
 
 
 def in_english(task: Task, data: TaskData, translations: Mapping[tuple[str, str, int], str]) -> tuple[ChoiceItem, ...]:
@@ -98,7 +99,10 @@ def _in_english(
         return replace(item, texts=texts, starts=())
     row = dict(data.rows[item.example_id])
     for key in task.texts:
-        translated = [translations[item.example_id, key, index] for index in range(len(_texts(row[key])))]
+        translated = [
+            translations[item.example_id, key, index] if text.strip() else ""
+            for index, text in enumerate(_texts(row[key]))
+        ]
         row[key] = translated if isinstance(row[key], list) else translated[0]
     if task.answer is not None:
         row[task.answer] = item.gold  # by index: the text of the answer differs in English
@@ -292,7 +296,7 @@ def translated_task(
         batch_tokens=batch_tokens,
         max_positions=model.max_positions,
         device=model.device,
-        whole_texts=model.is_recurrent,
+        whole_texts=model.runs_whole_texts,
     )
 
 

@@ -114,7 +114,7 @@ def _harness_model(chain: ChainLoader, model: ModelRef, options: HarnessOptions)
         max_positions=model.max_positions,
         batch_tokens=options.batch_tokens,
         device=model.device,
-        whole_texts=model.is_recurrent,
+        whole_texts=model.runs_whole_texts,
     )
 
 

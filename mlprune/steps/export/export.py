@@ -1,10 +1,11 @@
 """Export a variant as a Hugging Face folder, or as a smaller one; the store contains no exports.
 
-Make an exported folder smaller: cut out the heads and neurons whose outputs a variant removes completely.
+Make an exported folder smaller: cut out the heads and neurons whose outputs a variant removes completely, and experts.
 
 Other removed weights stay zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
 plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers. Whole blocks
-that a variant lacks are left out of every export, which stays a plain folder.
+that a variant lacks, and experts of which it keeps no weight, are left out of every export, which stays a plain folder:
+a router would still choose an expert whose weights are zeros.
 
 Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
@@ -27,7 +28,7 @@ from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, StoreError, reason_of, unknown
+from mlprune.errors import BadInputError, ModelError, StoreError, reason_of, unknown
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
@@ -36,11 +37,17 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
-from mlprune.models.meta_model import blocks_of, skeleton_of
+from mlprune.models.fewer_experts import RemovedExperts, cut_experts
+from mlprune.models.meta_model import blocks_of, build_skeleton, skeleton_of
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
-from mlprune.steps.export.tensor_changes import checked_changes, removed_weights, require_hashes
+from mlprune.steps.export.tensor_changes import (
+    checked_changes,
+    removed_experts_of,
+    removed_weights,
+    require_hashes,
+)
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.variants.variant_rows import removed_blocks
 from mlprune.steps.variants.variant_text import block_ranges
@@ -56,51 +63,79 @@ class SmallerModel:
     """Sizes of a smaller model, and how it is loaded."""
 
     units: tuple[tuple[str, int, int], ...]
-    """(`heads` or `neurons`, number in all blocks, number that remains)."""
+    """(`heads`, `neurons` or `experts`, number in all blocks, number that remains)."""
     needs_loader: str | None
     """Why the folder needs its own loader; None for a plain Hugging Face folder."""
 
 
 def make_smaller(
-    folder: Path, architecture: Architecture, removed: Iterable[tuple[tuple[int, str], Tensor]]
+    folder: Path,
+    architecture: Architecture,
+    removed: Iterable[tuple[tuple[int, str], Tensor]],
+    *,
+    experts: RemovedExperts | None = None,
 ) -> SmallerModel:
-    """Cut removed heads and neurons out of a folder in which removed weights are zero.
+    """Cut removed heads, neurons and experts out of a folder in which removed weights are zero.
 
     Args:
         folder: an exported folder, changed in place.
-        removed: (block, layer) and bool [out, in], True for removed weights.
+        removed: (block, layer) and bool [out, in], True for removed weights; none leaves all heads and neurons.
+        experts: block -> its removed experts.
     Raises:
-        BadInputError: no head or neuron is removed as a whole.
+        BadInputError: no head, neuron or expert is removed as a whole, or no plain folder can have so many experts.
+        ModelError: too few experts remain for the choice of a router.
     """
+    n_experts = cut_experts(folder, experts) if experts else None
     config = read_json_object(folder / "config.json")
     masks: dict[int, dict[str, Tensor]] = {}
     for (block, layer), weights in removed:
         if layer in architecture.block(block).after_units:
             masks.setdefault(block, {})[layer] = ~weights
+    architecture = architecture_at(folder) if experts else architecture
     files = WeightFiles(folder, architecture)
     blocks = [
         kept_units(unit_layouts(architecture.block(block), files.layer_shapes(block), config), masks.get(block, {}))
         for block in range(architecture.n_blocks)
     ]
     counts = tuple(_counts(blocks))
-    if all(n_kept == n_units for _, n_units, n_kept in counts):
+    has_fewer_units = any(n_kept < n_units for _, n_units, n_kept in counts)
+    if n_experts:
+        counts = (*(counts if has_fewer_units else ()), ("experts", *n_experts))
+    elif not has_fewer_units:
         message = "no head or neuron is removed as a whole: export without --smaller"
         raise BadInputError(message, expected="all columns of a head or neuron removed")
     narrow = narrow_config(architecture, config, blocks)
     narrowed = narrow_files(folder, architecture, blocks)
     if not isinstance(narrow, UnequalWidths):
+        original = (folder / "config.json").read_bytes()
         _write_json(folder / "config.json", narrow)
-        return SmallerModel(counts, None)
+        if _has_shapes_of_config(folder, architecture):
+            return SmallerModel(counts, None)
+        (folder / "config.json").write_bytes(original)
+        narrow = UnequalWidths(f"the code of a {architecture.name} derives widths from other keys")
     shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
     changes: JsonObject = {**loader_changes(architecture, config, blocks), "narrowed": dict(narrowed)}
     _write_json(folder / CHANGES, changes)
     return SmallerModel(counts, narrow.reason)
 
 
+def _has_shapes_of_config(folder: Path, architecture: Architecture) -> bool:
+    """Whether the stored tensors have the shapes of the model that the config describes."""
+    try:
+        parameters = dict(build_skeleton(folder, torch.float32).named_parameters())
+    except ModelError:
+        return False
+    files = WeightFiles(folder, architecture)
+    return all(files.shape(name) == tuple(parameter.shape) for name, parameter in parameters.items() if files.has(name))
+
+
 def smaller_text(model: SmallerModel) -> str:
     """Return the section of a model card about a smaller model."""
     sizes = " and ".join(f"{n_kept} of {n_units} {kind}" for kind, n_units, n_kept in model.units)
-    text = f"Removed heads and neurons are cut out of the weights; {sizes} remain. Other removed weights are zeros.\n"
+    kinds = {kind for kind, _, _ in model.units}
+    names = "experts" if kinds == {"experts"} else "heads and neurons"
+    names = "heads, neurons and experts" if kinds > {"experts"} else names
+    text = f"Removed {names} are cut out of the weights; {sizes} remain. Other removed weights are zeros.\n"
     if model.needs_loader is None:
         return text
     return (
@@ -189,15 +224,17 @@ def _renumbered(file: Path, architecture: Architecture, number_of: Mapping[int, 
         number_of: number of a block that remains -> its new one.
     """
     prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
-    pattern = re.compile(rf"((?:{prefix}\.)?{re.escape(path)}\.)(\d+)(\..+)")
+    pattern = re.compile(rf"(?:{prefix}\.)?{re.escape(path)}\.(\d+)\..+")
+    name_of = {stored: name for name, stored in architecture.renamed}
     tensors = {}
     with safe_open(str(file), framework="pt") as opened:
-        for name in sorted(opened.keys()):
-            match = pattern.fullmatch(name)
+        for stored in sorted(opened.keys()):
+            match = pattern.fullmatch(name_of.get(stored, stored))
             if match is None:
-                tensors[name] = opened.get_tensor(name).clone()  # the file is about to be replaced
-            elif int(match[2]) in number_of:
-                tensors[f"{match[1]}{number_of[int(match[2])]}{match[3]}"] = opened.get_tensor(name).clone()
+                tensors[stored] = opened.get_tensor(stored).clone()  # the file is about to be replaced
+            elif (block := int(match[1])) in number_of:
+                new = stored.replace(f".{block}.", f".{number_of[block]}.", 1)
+                tensors[new] = opened.get_tensor(stored).clone()
     return tensors
 
 
@@ -226,23 +263,23 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
         model_path: folder of its base model.
         out: folder to make; it may exist if it is empty.
         smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`. Whole blocks
-            that the variant lacks are always left out.
+            that the variant lacks, and experts of which it keeps no weight, are always left out.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
-            architecture can declare the biases that it adds, or nothing can be cut out.
+            architecture can declare the biases that it adds, nothing can be cut out, or blocks keep unequal numbers of
+            experts.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
     """
     variant = variant_record(store, variant_id)
     require_exportable(variant)
-    card = model_card(store, variant, form="smaller" if smaller or removed_blocks(variant) else "zeros")
     try:
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        _write_folder(store, variant, model_path, target, card=card, smaller=smaller)
+        _write_folder(store, variant, model_path, target, smaller=smaller)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -278,15 +315,16 @@ def require_free(target: Path) -> None:
         raise StoreError("an export needs a folder of its own", path=str(target), expected="an empty folder", got=got)
 
 
-def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str, smaller: bool) -> None:
+def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, smaller: bool) -> None:
     """Write the export to a temporary folder next to the target, check it, make it smaller, and move it."""
+    experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
+    card = model_card(store, variant, form="smaller" if smaller or removed or experts else "zeros")
     remove_left_over(target)
     added = require_config(variant, model_path, added_layers(store, variant, model_path))
     with replacing(target) as temporary:
         temporary.mkdir()
         copy_files(model_path, temporary)
         zeros = write_zero_biases(temporary, added) if added else {}
-        removed = removed_blocks(variant)
         changed = {} if removed else _write_changes(store, variant, temporary, model_path=model_path)
         if added:
             index_added_file(temporary, zeros)
@@ -295,8 +333,9 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
             text = remove_blocks(temporary, architecture_at(temporary), removed)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", text)))
-        elif smaller:
-            model = make_smaller(temporary, architecture_at(temporary), removed_weights(store, variant))
+        elif smaller or experts:
+            weights = removed_weights(store, variant) if smaller else ()
+            model = make_smaller(temporary, architecture_at(temporary), weights, experts=experts)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         write_hashes(temporary, hashes)

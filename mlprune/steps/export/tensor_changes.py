@@ -36,11 +36,19 @@ from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, base_tensor_hashes, sha256_of_tensor, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import rounded_as, stored_bytes
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name, read_block, weight_name
+from mlprune.models.checkpoint.weight_files import (
+    TensorPart,
+    WeightFiles,
+    architecture_at,
+    bias_name,
+    read_block,
+    weight_name,
+)
 from mlprune.models.loading import inspect_model
 from mlprune.models.masks.block_changes import changed_weights
+from mlprune.models.removed_experts import removed_experts
 from mlprune.numeric.masks.packing import pack_flags
-from mlprune.pruning.mask_files import read_block_weights, read_keep_masks
+from mlprune.pruning.mask_files import read_block_weights, read_keep_masks, read_packed_masks
 from mlprune.steps.variants.variant import quantisation_in
 from mlprune.steps.variants.variant_rows import StoredMasks, stored_changes, stored_masks
 from mlprune.store.records import Artefact, Record
@@ -77,7 +85,6 @@ _Entry = tuple[int, str, str, Tensor]
 class TensorChange:
     """How a variant changes one tensor."""
 
-    key: LayerKey
     file: str
     """File of the base model that contains the tensor; `ADDED_FILE` for a bias that it lacks."""
     name: str
@@ -98,13 +105,42 @@ class TensorChange:
         return self.base.masked_fill(self.removed, 0)
 
 
-def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
-    """Yield the changes of a variant, block by block. A few blocks are in memory at a time.
+@dataclass(frozen=True)
+class _Rows:
+    """How a variant changes the rows of a layer that are in one tensor of a file, in the form of the layer."""
+
+    key: LayerKey
+    part: TensorPart
+    removed: Tensor | None
+    values: Tensor | None
+
+    def rounded(self, base: Tensor) -> Tensor:
+        """Return the new values in the dtype of the rows of the base model, removed ones +0.
+
+        Raises:
+            ModelError: a value is too large for the dtype.
+            PermanentError: a new weight is not 0 although the mask removes it.
+        """
+        assert self.values is not None, "the rows have new values"
+        values = rounded_as(self.values, base, self.part.name)
+        if self.removed is None:
+            return values
+        if bool((values[self.removed] != 0).any()):
+            message = "a new weight is not 0 where the mask removes it: the files differ from the variant's record"
+            raise PermanentError(message, block=self.key[0], layer=self.key[1])
+        return torch.where(self.removed, torch.zeros((), dtype=values.dtype), values)
+
+
+def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
+    """Yield the changes of a variant, block by block, after they were compared with the variant's record.
+
+    A few blocks are in memory at a time. The layers of all experts of a block that are in one stack are one change.
 
     Raises:
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: the base model lacks a tensor, or a changed weight is too large for its dtype.
-        PermanentError: a new weight is not 0 although the mask removes it.
+        PermanentError: a new weight is not 0 although the mask removes it, or the masks or new weights differ from the
+            record; after the last change also if some are missing.
     """
     architecture = architecture_at(model_path)
     files = WeightFiles(model_path, architecture)
@@ -115,31 +151,100 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
         else _quantised(store, variant, model_path)
     )
     streams = (_removed(store, stored), changed, _of_files(store, stored.biases if stored else (), "bias"))
+    check = _RecordCheck(variant)
     for block, entries in groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         by_layer: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for _, layer, what, tensor in entries:
             by_layer[layer][what] = tensor
         for layer, found in by_layer.items():
-            removed, weight = found.get("removed"), found.get("weight")
-            if removed is not None or weight is not None:
-                removed, weight = (
-                    None if one is None else oriented(one, architecture.block(block)) for one in (removed, weight)
-                )
-                yield _change(
-                    files, (block, layer), weight_name(architecture, block, layer), removed=removed, values=weight
-                )
-            if "bias" in found:
-                name = bias_name(architecture, block, layer)
-                if files.has(name):
-                    yield _change(files, (block, layer), name, values=found["bias"])
-                else:
-                    yield _addition(files, (block, layer), found["bias"])
+            check.note((block, layer), removed=found.get("removed"), weight=found.get("weight"))
+        yield from _block_changes(files, block, by_layer)
+    check.finish()
+
+
+def _block_changes(
+    files: WeightFiles, block: int, by_layer: Mapping[str, Mapping[str, Tensor]]
+) -> Iterator[TensorChange]:
+    """Yield the changes of the tensors of a block."""
+    architecture = files.architecture
+    by_tensor: dict[str, list[_Rows]] = defaultdict(list)
+    for layer, found in by_layer.items():
+        key, kind = (block, layer), architecture.block(block)
+        removed, weight = (oriented(found[what], kind) if what in found else None for what in ("removed", "weight"))
+        if removed is not None or weight is not None:
+            _collect(by_tensor, files, key, weight_name(architecture, *key), removed=removed, values=weight)
+        if "bias" in found:
+            name = bias_name(architecture, *key)
+            if files.has(name):
+                _collect(by_tensor, files, key, name, values=found["bias"])
+            else:
+                yield _addition(files, key, found["bias"])
+    for rows in by_tensor.values():
+        yield _change(files, rows)
+
+
+def _collect(
+    by_tensor: dict[str, list[_Rows]],
+    files: WeightFiles,
+    key: LayerKey,
+    name: str,
+    *,
+    removed: Tensor | None = None,
+    values: Tensor | None = None,
+) -> None:
+    """Split the change of a parameter into those of the tensors that contain its rows."""
+    start = 0
+    for part in files.parts(name):
+        end = start + part.shape_of(files.shape(part.name))[0]
+        own = (None if one is None else one[start:end] for one in (removed, values))
+        by_tensor[part.name].append(_Rows(key, part, *own))
+        start = end
+
+
+def _change(files: WeightFiles, rows: Sequence[_Rows]) -> TensorChange:
+    """Make the change of a tensor from those of the layers in it."""
+    part = rows[0].part
+    base = files.read(part.name, files.dtype(part.name))
+    if part.is_whole:
+        (own,) = rows
+        return TensorChange(part.file, part.name, base, own.removed, None if own.values is None else own.rounded(base))
+    removed, values = torch.zeros_like(base, dtype=torch.bool), base.clone()
+    for own in rows:
+        if own.removed is not None:
+            own.part.view_of(removed).copy_(own.removed)
+        if own.values is not None:
+            own.part.view_of(values).copy_(own.rounded(own.part.view_of(base)))
+    has_masks = any(own.removed is not None for own in rows)
+    has_values = any(own.values is not None for own in rows)
+    return TensorChange(
+        part.file,
+        part.name,
+        base,
+        removed if has_masks else None,
+        values.masked_fill_(removed, 0) if has_values else None,
+    )
 
 
 def removed_weights(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """Yield the removed weights of all pruned layers: bool [out, in], True where a weight becomes 0."""
     for block, layer, _, removed in _removed(store, stored_masks(store, variant)):
         yield (block, layer), removed
+
+
+def removed_experts_of(store: Store, variant: Record, model_path: Path) -> dict[int, tuple[int, ...]]:
+    """Return block -> its experts of which the masks of a variant keep no weight, ascending; only blocks with some.
+
+    Raises:
+        DamagedArtefactError: a file of masks is missing or damaged.
+    """
+    architecture, stored = architecture_at(model_path), stored_masks(store, variant)
+    found = {}
+    for artefact, levels in stored.files if stored else ():
+        experts = architecture.block(block_of(artefact)).experts
+        removed = removed_experts(experts, read_packed_masks(store.uri, artefact, levels)) if experts else ()
+        if removed:
+            found[block_of(artefact)] = removed
+    return found
 
 
 def _removed(store: Store, stored: StoredMasks | None) -> Iterator[_Entry]:
@@ -170,7 +275,7 @@ def _addition(files: WeightFiles, key: LayerKey, values: Tensor) -> TensorChange
     """Make the change of a layer without a bias: one in the dtype of its weight, zero before."""
     name = added_name(files, key)
     base = torch.zeros(values.shape, dtype=files.dtype(weight_name(files.architecture, *key)))
-    return TensorChange(key, ADDED_FILE, name, base, values=rounded_as(values, base, name))
+    return TensorChange(ADDED_FILE, name, base, values=rounded_as(values, base, name))
 
 
 def block_of(artefact: Artefact) -> int:
@@ -180,37 +285,8 @@ def block_of(artefact: Artefact) -> int:
     return int(match[1])
 
 
-def _change(
-    files: WeightFiles, key: LayerKey, name: str, *, removed: Tensor | None = None, values: Tensor | None = None
-) -> TensorChange:
-    """Make the change of a tensor; values are rounded to the dtype of the checkpoint."""
-    file, stored_name = files.locate(name)
-    base = files.read(stored_name, files.dtype(stored_name))
-    if values is not None:
-        values = rounded_as(values, base, stored_name)
-        if removed is not None:
-            if bool((values[removed] != 0).any()):
-                message = "a new weight is not 0 where the mask removes it: the files differ from the variant's record"
-                raise PermanentError(message, block=key[0], layer=key[1])
-            values = torch.where(removed, torch.zeros((), dtype=values.dtype), values)
-    return TensorChange(key, file, stored_name, base, removed, values)
-
-
-def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
-    """Yield the changes of a variant, each after it was compared with the variant's record.
-
-    Raises: as `tensor_changes`, and:
-        PermanentError: the masks or new weights differ from the record, or some are missing after the last change.
-    """
-    check = _RecordCheck(variant)
-    for change in tensor_changes(store, variant, model_path):
-        check.note(change)
-        yield change
-    check.finish()
-
-
 class _RecordCheck:
-    """Compare the changes of a variant with its record while they are used. Call `finish` after the last one."""
+    """Compare the changes of layers with the variant's record while they are used. Call `finish` after the last one."""
 
     def __init__(self, variant: Record) -> None:
         self._variant = variant
@@ -221,19 +297,19 @@ class _RecordCheck:
         self._pruned = {key for key, n_removed in self._left.items() if n_removed}
         self._rewritten: set[LayerKey] = set()
 
-    def note(self, change: TensorChange) -> None:
-        """Compare one change.
+    def note(self, key: LayerKey, *, removed: Tensor | None, weight: Tensor | None) -> None:
+        """Compare the change of one layer.
 
         Raises:
             PermanentError: it removes another number of weights than the record says.
         """
-        if change.removed is not None:
-            if change.values is not None:
-                self._rewritten.add(change.key)
-            expected, got = self._left.pop(change.key, None), int(change.removed.sum())
+        if removed is not None:
+            if weight is not None:
+                self._rewritten.add(key)
+            expected, got = self._left.pop(key, None), int(removed.sum())
             if got != expected:
                 message = "the masks differ from the variant's record"
-                block, layer = change.key
+                block, layer = key
                 raise PermanentError(message, block=block, layer=layer, expected=expected, got=got)
 
     def finish(self) -> None:

@@ -23,7 +23,7 @@ from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
 from mlprune.steps.export.model_card import cell, model_card, section, table, with_ancestors
 from mlprune.steps.export.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
-from mlprune.steps.export.tensor_changes import described_tensors, write_delta
+from mlprune.steps.export.tensor_changes import described_tensors, removed_experts_of, write_delta
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.publish import apply_published
 from mlprune.steps.publish.eval_results import FOLDER, eval_results
@@ -194,8 +194,8 @@ def publish_variants(
         out: folder to make; it may exist if it is empty.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: a folder contains another model, a variant has an intervention at run time, it adds biases, or it
-            is the dense model.
+        BadInputError: a folder contains another model, a variant has an intervention at run time, it adds biases, lacks
+            experts, or is the dense model.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the masks or new weights differ from the variant's record.
@@ -217,6 +217,7 @@ def publish_variants(
                 folder.mkdir(exist_ok=True)
                 model_path = models[variant.parent("base_model")]
                 refuse_added_biases(variant, added_layers(store, variant, model_path))
+                _refuse_removed_experts(variant, removed_experts_of(store, variant, model_path))
                 write_variant_folder(store, variant, publication, model_path=model_path, folder=folder)
                 name = folder.relative_to(temporary).as_posix()
                 n_base_bytes = _n_bytes(model_path / file for file in _weight_files(model_path))
@@ -237,6 +238,18 @@ def _require_changes(variant: Record) -> None:
         raise BadInputError(message, variant_id=variant.id, next="write a smaller model folder with mlprune export")
     if row["mask_sha256"] is None and not row["weights_changed"]:
         raise BadInputError("the dense model has no changes to publish", variant_id=variant.id)
+
+
+def _refuse_removed_experts(variant: Record, removed: Mapping[int, tuple[int, ...]]) -> None:
+    """Refuse a variant without some experts: masks alone leave them to the choice of the router."""
+    if removed:
+        message = "a variant without some experts cannot be published as masks: a router would still choose them"
+        raise BadInputError(
+            message,
+            variant_id=variant.id,
+            blocks=sorted(removed),
+            next="write a smaller model folder with mlprune export",
+        )
 
 
 def _weight_files(model_path: Path) -> tuple[str, ...]:

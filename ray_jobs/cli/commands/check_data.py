@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from mlprune.corpus.data_report import DataReport, DataRow, text_report
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
-from mlprune.corpus.text_files import listed_names
+from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.errors import CorpusError, unknown
 from mlprune.evaluation.tasks.layouts.layout import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
@@ -74,10 +74,16 @@ def _reports(path: Path, *, task: str | None, split: str | None) -> list[DataRep
     if task is None or not TASK_TRAITS[task].reads_parallel_text:
         reports += task_reports(path, task=task, split=split)
     if not reports:
-        known = [*TEXT_LAYOUTS, *TASK_LAYOUTS]
-        asked = {} if task is None else {"task": task}
+        texts = {name: layout.example for name, layout in TEXT_LAYOUTS.items()}
+        of_tasks = {name: layout.summary for name, layout in TASK_LAYOUTS.items() if task in (None, *layout.tasks)}
+        context: dict[str, object] = {
+            "path": str(path),
+            **({} if task is None else {"task": task}),
+            "expected": "a published layout",
+        }
         message = "no layout is recognised" if path.exists() else "the path does not exist"
-        raise CorpusError(message, path=str(path), **asked, expected=known, got=listed_names(path), page=PAGE)
+        context |= nearest_layout(path, texts | of_tasks)
+        raise CorpusError(message, context, got=listed_names(path), page=PAGE)
     return reports
 
 
@@ -93,7 +99,9 @@ def _text_report(path: Path, *, split: str | None) -> DataReport | None:
             got = [*names[:MOST_LISTED], *([f"and {len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else [])]
             message = "no layout of a task is recognised in the archive"
             next_step = f"if it has parallel text: {err.context.get('expected')}"
-            raise CorpusError(message, path=str(path), expected=[*TASK_LAYOUTS], got=got, next=next_step) from err
+            raise CorpusError(
+                message, path=str(path), expected="a published layout", got=got, page=PAGE, next=next_step
+            ) from err
         raise
 
 

@@ -31,8 +31,8 @@ LABELS = {
 """Group of weights -> what the user reads."""
 MOST_RANGES = 10
 """Most ranges of blocks in the text; JSON has all."""
-MOST_DENSE = 6
-"""Most names of parameters that stay dense in the text; JSON has all."""
+MOST_NAMES = 5
+"""Most names of parameters that stay dense for one reason in the text; JSON has all."""
 
 
 def check(
@@ -75,7 +75,12 @@ def verdict(report: "ModelReport") -> str:
 
 def describe_model(report: "ModelReport", *, width: int) -> str:
     """Describe a model in lines of at most `width` cells, as far as names of layers allow it."""
-    sentences = [verdict(report), *_properties(report), *_weight_lines(report), *_block_lines(report.kinds)]
+    sentences = [
+        verdict(report),
+        *_properties(report),
+        *_weight_lines(report),
+        *_block_lines(report.kinds, report.window),
+    ]
     sentences += _unit_lines(report.kinds)
     sentences += _dense_lines(report.dense)
     return "\n".join(
@@ -103,7 +108,7 @@ def _weight_lines(report: "ModelReport") -> Iterator[str]:
         yield f"  {label:{max(map(len, groups))}}  {n:>{len(f'{report.n_weights:,}')},}  {n / report.n_weights:6.1%}"
 
 
-def _block_lines(kinds: "Sequence[BlockKind]") -> Iterator[str]:
+def _block_lines(kinds: "Sequence[BlockKind]", window: int | None) -> Iterator[str]:
     """Name the blocks of each kind; kinds with the same layers share their groups."""
     by_inputs: dict[tuple[tuple[str, ...], ...], list[BlockKind]] = {}
     for kind in kinds:
@@ -111,7 +116,8 @@ def _block_lines(kinds: "Sequence[BlockKind]") -> Iterator[str]:
     for inputs, members in by_inputs.items():
         for kind in members:
             name = kind.name.replace("_", " ")
-            yield f"{counted(len(kind.blocks), 'block')} with {name}: {block_numbers(kind.blocks)}"
+            tokens = f" ({window:,} tokens)" if window and "sliding" in name else ""
+            yield f"{counted(len(kind.blocks), 'block')} with {name}{tokens}: {block_numbers(kind.blocks)}"
         yield "  layers that read one input:"
         for group in inputs:
             yield f"    {', '.join(group)}"
@@ -137,13 +143,18 @@ def _count_text(units: "Units") -> str:
 
 
 def _dense_lines(dense: "Sequence[DenseGroup]") -> Iterator[str]:
+    """Name the parameters that stay dense, one line per reason."""
     if not dense:
         yield "stays dense in blocks: only biases and norms"
-    for group in dense[:MOST_DENSE]:
-        where = f"{group.n_weights:,} weights in {counted(len(group.blocks), 'block')}"
-        yield f"stays dense: {group.name}, {where}: {group.reason}"
-    if len(dense) > MOST_DENSE:
-        yield f"stays dense: {len(dense) - MOST_DENSE} more; --format json lists all"
+    by_reason: dict[str, list[DenseGroup]] = {}
+    for group in dense:
+        by_reason.setdefault(group.reason, []).append(group)
+    for reason, groups in by_reason.items():
+        names = ", ".join(group.name for group in groups[:MOST_NAMES])
+        more = f" and {len(groups) - MOST_NAMES} more" if len(groups) > MOST_NAMES else ""
+        n_blocks = len({block for group in groups for block in group.blocks})
+        n_weights = sum(group.n_weights for group in groups)
+        yield f"stays dense: {names}{more}, {n_weights:,} weights in {counted(n_blocks, 'block')}: {reason}"
 
 
 def block_numbers(blocks: "Sequence[int]") -> str:

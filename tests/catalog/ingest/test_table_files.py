@@ -29,7 +29,8 @@ HASHES = {
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
     6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
-    8: "425eead65db3c72f8678ee5a4a7781e960c3a0a2bd5bf379490fbf7b51bc3bd2",
+    8: "826b1468edd58446cb5e6ea43cef217d4388f5e339a6b7be74b245492d5476f6",
+    9: "7d30763640a3db16313fc401180e6142c250f37ebacdfd5e2e3cbdb27acdd29e",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

@@ -19,8 +19,8 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import HiddenStates, TokenBatch
 from mlprune.models.shard import Shard
 from tests.chains import budget_for
-from tests.expert_models import EXPERT_TYPES, expert_model, experts_allowed  # noqa: F401
-from tests.expert_removal_reference import plain_logits
+from tests.expert_models import EXPERT_TYPES, expert_model
+from tests.expert_reference import plain_logits
 from tests.refusals import refused
 
 TOKENS = torch.randint(3, 90, (2, 9), generator=torch.Generator().manual_seed(1))
@@ -37,6 +37,7 @@ class Logits(BatchVisitor[Tensor]):
     def around_block(self, runner: Any, block: int, states: HiddenStates) -> HiddenStates:
         return runner.step(block, states)
 
+    @torch.inference_mode()
     def finish(self, runner: Any, states: Any) -> Tensor:
         return runner.logits_of(runner.head(runner.apply_final_norm(states[0].hidden)))
 
@@ -46,8 +47,7 @@ class Logits(BatchVisitor[Tensor]):
 
 def logits_of(chain: LocalChain, token_ids: Tensor = TOKENS) -> Tensor:
     mask = torch.ones_like(token_ids, dtype=torch.bool)
-    with torch.inference_mode():
-        return next(iter(chain.stream(Logits, [TokenBatch(token_ids, mask, mask)])))
+    return next(iter(chain.stream(Logits, [TokenBatch(token_ids, mask, mask)])))
 
 
 def save_with_biases(folder: Path, model_type: str) -> Path:
@@ -182,3 +182,25 @@ def test_a_group_that_is_removed_as_a_whole_is_never_chosen(expert_folders):
     chain = local_chain(path)
     chain.everywhere(Shard.set_keep_masks, masks_without(path, removed))
     assert_close(logits_of(chain), reference(path, "deepseek_v3", removed))
+
+
+def test_masks_that_remove_nothing_leave_the_dense_model_bit_for_bit(expert_folders):
+    path = expert_folders["qwen3_moe"]
+    chain = local_chain(path, n_shards=2)
+    dense = logits_of(chain)
+    masks = masks_without(path, {block: range(6) for block in range(3)})
+    chain.everywhere(Shard.set_keep_masks, {key: ~mask for key, mask in masks.items()})
+    assert torch.equal(logits_of(chain), dense)
+
+
+def test_threads_that_run_blocks_at_once_choose_among_the_same_experts(expert_folders, threads):
+    path = expert_folders["deepseek_v3"]
+    chain = local_chain(path)
+    chain.everywhere(Shard.set_keep_masks, masks_without(path, GROUPED))
+    mask = torch.ones_like(TOKENS, dtype=torch.bool)
+    batches = [TokenBatch(TOKENS + number, mask, mask) for number in range(6)]
+    results = []
+    for n_threads in (1, 2):
+        threads(n_threads)
+        results.append(list(chain.stream(Logits, batches)))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))

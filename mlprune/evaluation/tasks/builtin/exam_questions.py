@@ -1,14 +1,18 @@
-"""Global-MMLU and INCLUDE: exam questions with four options.
+"""Exam questions: Global-MMLU, INCLUDE, MMLU-ProX and AfriMMLU.
 
 Global-MMLU translates MMLU into 42 languages (Singh et al. 2024, arXiv:2412.03304); INCLUDE collects exams of the
-languages' own regions (Romanou et al. 2024, arXiv:2411.19799). Both are published as Parquet files with the same keys.
+languages' own regions (Romanou et al. 2024, arXiv:2411.19799). Both have four options and are published as Parquet
+files with the same keys. MMLU-ProX translates MMLU-Pro, with up to ten options (Xuan et al. 2025, arXiv:2503.10497);
+AfriMMLU translates 500 questions of MMLU (Adelani et al. 2024, arXiv:2406.03368).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlprune.corpus.text_files import read_parquet
-from mlprune.descriptions import HubSet
+from mlprune.descriptions import AnswerKind, HubSet
+from mlprune.evaluation.tasks.answers import answer_index, listed_texts
+from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
 from mlprune.evaluation.tasks.items import (
     ChoiceItem,
     ItemGroup,
@@ -20,11 +24,17 @@ from mlprune.evaluation.tasks.items import (
     text_of,
 )
 from mlprune.evaluation.tasks.layouts import layout
+from mlprune.evaluation.tasks.tables import column_value, table_rows
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 OPTION_KEYS = tuple(f"option_{letter}" for letter in "abcd")
 KEYS = ("question", *OPTION_KEYS, "answer")
 LETTERS = ("A", "B", "C", "D")
+LISTED_KEYS = ("question", "options", "answer")
+PROX_OPTIONS = tuple(f"option_{number}" for number in range(10))
+"""Columns of the options of MMLU-ProX; the last ones are empty where there are fewer."""
+CHOICES = "choices"
+"""Column of the options of AfriMMLU, a list in the notation of Python."""
 FILE = r"-00000-of-00001\.parquet"
 """End of the name of a file; one language and split is one file."""
 INCLUDE_LANGUAGES = """
@@ -55,6 +65,15 @@ def question_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, options, context=f"{question} ", parts=options, gold=gold)
 
 
+def listed_item(example_id: str, row: Row) -> ChoiceItem:
+    """`{question} {option}` with each of the options of a list; `answer` is a letter, or an index from 0."""
+    question = text_of(row, "question").strip()
+    options = [option.strip() for option in listed_texts(row, "options")]
+    kind: AnswerKind = "letter" if isinstance(row["answer"], str) else "number"
+    gold = answer_index(row, "answer", options, kind=kind)
+    return choice_item(example_id, options, context=f"{question} ", parts=options, gold=gold)
+
+
 def mmlu_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """The category is the group of subjects, such as `Humanities`."""
     return [ItemGroup(category=stated_name(row, "subject_category")) for row in rows]
@@ -70,6 +89,42 @@ def _find(tree: layout.FileTree, pattern: str, *, splits: Mapping[str, str], col
     for file in layout.files_named(tree, pattern, splits=splits):
         if {*KEYS, column} <= set(layout.first_columns(tree.file(file.name))):
             yield file
+
+
+def _find_prox(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    pattern = rf"{layout.LANGUAGE}/(?P<split>test|validation){FILE}"
+    for file in layout.files_named(tree, pattern, splits={"test": "test", "validation": "dev"}):
+        if {"question_id", "question", "answer", *PROX_OPTIONS} <= set(layout.first_columns(tree.file(file.name))):
+            yield file
+
+
+def _read_prox(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    rows = read_parquet(tree.file(file.name))
+    return [{**row, "id": row["question_id"], "options": column_value(row, PROX_OPTIONS)} for row in rows]
+
+
+def prox_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The category is the subject, such as `physics`, in English in all languages."""
+    return [ItemGroup(category=stated_name(row, "category")) for row in rows]
+
+
+def _find_african(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    pattern = r"(?P<language>[a-z]{3})/(?P<split>dev|val|test)\.tsv"
+    splits = {"dev": "dev", "val": "val", "test": "test"}
+    for file in layout.files_named(tree, pattern, splits=splits, are_codes=True):
+        if {"subject", "question", CHOICES, "answer"} <= set(layout.first_keys(tree.file(file.name))):
+            yield file
+
+
+def _read_african(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read a table; rows are in one order in all languages, so an id is the number of a row."""
+    rows = enumerate(table_rows(tree.file(file.name)))
+    return [{**row, "id": number, "options": column_value(row, (CHOICES,))} for number, row in rows]
+
+
+def african_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The category is the subject, such as `global_facts`."""
+    return [ItemGroup(category=stated_name(row, "subject")) for row in rows]
 
 
 def _complete(rows: Iterable[Row]) -> Sequence[Row]:
@@ -138,4 +193,49 @@ INCLUDE = Task(
     layouts=(
         layout.TaskLayout("include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include),
     ),
+)
+MMLU_PROX = Task(
+    "mmlu_prox",
+    CHOICE_METRICS,
+    LISTED_KEYS,
+    listed_item,
+    ties="shared",
+    texts=("question", "options"),
+    answer="answer",
+    groups=prox_groups,
+    citation="Xuan et al. 2025, arXiv:2503.10497",
+    dataset=HubSet(
+        name="li-lab/MMLU-ProX",
+        files=("{config}/{split}-*.parquet",),
+        columns=(("options", PROX_OPTIONS),),
+        id=("question_id",),
+    ),
+    copies=(
+        HubSet(
+            name="li-lab/MMLU-ProX-Lite",
+            files=("{config}/{split}-*.parquet",),
+            columns=(("options", PROX_OPTIONS),),
+            id=("question_id",),
+        ),
+    ),
+    layouts=(layout.TaskLayout("mmlu_prox", ("mmlu_prox",), "fr/test-00000-of-00001.parquet", _find_prox, _read_prox),),
+)
+AFRIMMLU = Task(
+    "afrimmlu",
+    CHOICE_METRICS,
+    LISTED_KEYS,
+    listed_item,
+    ties="shared",
+    texts=("question", "options"),
+    answer="answer",
+    groups=african_groups,
+    citation="Adelani et al. 2024, arXiv:2406.03368",
+    dataset=HubSet(
+        name="masakhane/afrimmlu",
+        files=("data/{config}/{split}.tsv",),
+        splits=(("dev", "dev"), ("val", "val"), ("test", "test")),
+        configs=AFRICAN_CODES,
+        columns=(("options", (CHOICES,)),),
+    ),
+    layouts=(layout.TaskLayout("afrimmlu", ("afrimmlu",), "data/hau/test.tsv", _find_african, _read_african),),
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, runs, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -46,6 +47,16 @@ corrections: its Arabic "no" is the word for a number, its Greek words have wron
 """
 
 
+AFRICAN = HubSet(
+    name="masakhane/afrixnli",
+    files=("data/{config}/{split}.tsv",),
+    splits=(("dev", "dev"), ("test", "test")),
+    configs=AFRICAN_CODES,
+    labels=tuple((number, number) for number in range(3)),
+)
+"""AfriXNLI: XNLI in African languages (Adelani et al. 2024, arXiv:2406.03368)."""
+
+
 def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"]) -> ChoiceItem:
     """`{premise} , right?  {Yes|Also|No} , {hypothesis}`: two spaces before the label."""
     premise, hypothesis = text_of(row, "premise"), text_of(row, "hypothesis")
@@ -75,4 +86,5 @@ TASK = Task(
     groups=xnli_groups,
     citation="Conneau et al. 2018, arXiv:1809.05053",
     dataset=HubSet(name="facebook/xnli", files=("{config}/{split}-*.parquet",)),
+    copies=(AFRICAN,),
 )

@@ -22,7 +22,15 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from mlprune.corpus.text_files import expanded_limit, open_binary, open_text, parquet_columns, read_lines
+from mlprune.corpus.layouts.text_layout import recipe_tags
+from mlprune.corpus.text_files import (
+    expanded_limit,
+    open_binary,
+    open_text,
+    parquet_columns,
+    read_cells,
+    read_lines,
+)
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.json_values import JsonValue, parse_json
@@ -201,7 +209,8 @@ def tab_separated(path: Path) -> list[list[str]]:
     """Return the cells of each line that is not empty, without the quotes that enclose values.
 
     Quotes enclose values if the file is as a writer of CSV leaves it: every cell with a quote begins and ends with one
-    and doubles those inside, or all cells are enclosed. In other files quotes are characters of the text.
+    and doubles those inside, or all cells are enclosed, or rows have as many cells as the first one only if quotes
+    enclose line breaks. In other files quotes are characters of the text.
 
     Raises:
         CorpusError: the file cannot be read.
@@ -209,11 +218,22 @@ def tab_separated(path: Path) -> list[list[str]]:
     lines = [line for line in read_lines(path) if line]
     rows = [line.split("\t") for line in lines]
     cells_with_quotes = [cell for row in rows for cell in row if '"' in cell]
+    if cells_with_quotes and len({len(row) for row in rows}) > 1 and (quoted := _quoted_table(path)):
+        return quoted
     if cells_with_quotes and (
         all(map(_doubles_quotes, cells_with_quotes)) or all(map(_is_enclosed, (cell for row in rows for cell in row)))
     ):
         return list(csv.reader(lines, delimiter="\t"))
     return rows
+
+
+def _quoted_table(path: Path) -> list[list[str]]:
+    """Return the rows of a table whose quotes may enclose line breaks; nothing if they differ in length."""
+    try:
+        rows = [row for _, row in read_cells(path, quoted=True)]
+    except CorpusError:
+        return []
+    return rows if len({len(row) for row in rows}) == 1 else []
 
 
 def _is_enclosed(cell: str) -> bool:
@@ -263,6 +283,13 @@ def cells(row: Sequence[str], n: int, *, line: int) -> Sequence[str]:
     if len(row) < n:
         raise TaskFileError("a row has too few cells", line=line, expected=n, got=len(row))
     return row[:n]
+
+
+def first_keys(path: Path) -> tuple[str, ...]:
+    """Return the keys of the first row of JSON lines, or the columns of a table with a header."""
+    if ".jsonl" in path.name:
+        return tuple(first_object(path))
+    return tuple(cell for row in first_cells(path) for cell in row)
 
 
 def marked_skipped(rows: Iterable[Row | None], *, what: str) -> list[Row]:
@@ -353,17 +380,20 @@ class LayoutRows(NamedTuple):
     """Reason -> number of rows that the layout skips for it."""
 
 
-def files_named(tree: FileTree, pattern: str, *, splits: Mapping[str, str], split: str = "test") -> Iterator[TaskFile]:
+def files_named(
+    tree: FileTree, pattern: str, *, splits: Mapping[str, str], split: str = "test", are_codes: bool = False
+) -> Iterator[TaskFile]:
     """Yield the files whose names end with a pattern, plain or compressed.
 
     Args:
         pattern: regular expression with the group `language`, and `split` unless all files are of one split.
         splits: part of the name -> split of recipes.
         split: the split if the pattern has no such group.
+        are_codes: whether languages are codes of other standards than recipes use, such as `swa` and `cmn_hant`.
     """
     compiled = re.compile(rf"(?:.*/)?{pattern}(?:\.gz|\.zst)?")
-    for name in tree.names:
-        match = compiled.fullmatch(name)
-        if match is not None:
-            groups = match.groupdict()
-            yield TaskFile(name, language_tag(groups["language"]), splits[groups["split"]] if splits else split)
+    matches = {name: match.groupdict() for name in tree.names if (match := compiled.fullmatch(name))}
+    codes = [groups["language"] for groups in matches.values()]
+    tags = recipe_tags(list(dict.fromkeys(codes))) if are_codes else {code: language_tag(code) for code in codes}
+    for name, groups in matches.items():
+        yield TaskFile(name, tags[groups["language"]], splits[groups["split"]] if splits else split)

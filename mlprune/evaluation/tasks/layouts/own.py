@@ -14,15 +14,17 @@ NOT_LANGUAGES = ("val", "dev")
 """First parts of names that look like a language; other layouts begin with a split."""
 
 
-def own_names(language: str, split: str) -> list[str]:
+def own_names(language: str, split: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
     """Return the names of the file of a language and split, in the order in which they are tried."""
-    return [f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
+    return [f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in suffixes]
 
 
-def own_file(tree: layout.FileTree, *, language: str, split: str) -> layout.TaskFile | None:
+def own_file(
+    tree: layout.FileTree, *, language: str, split: str, suffixes: Sequence[str] = SUFFIXES
+) -> layout.TaskFile | None:
     """Return the first of `own_names` that is in a folder itself, if any; a language may have any name."""
     files = {name.rpartition("/")[2]: name for name in tree.names if name.count("/") <= 1}
-    name = next((files[name] for name in own_names(language, split) if name in files), None)
+    name = next((files[name] for name in own_names(language, split, suffixes) if name in files), None)
     return None if name is None else layout.TaskFile(name, language, split)
 
 

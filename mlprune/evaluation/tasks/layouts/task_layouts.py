@@ -1,18 +1,21 @@
 """Registry of the layouts of task data, and the choice of the one file that a task reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.layouts.text_layout import matching_codes
-from mlprune.corpus.text_files import listed_names
+from mlprune.corpus.text_files import listed_names, nearest_layout
+from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts import bmlama, mlama, own, xnli_archive, xnli_per_language
+from mlprune.evaluation.tasks.layouts.described import described_file, described_layout
 from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, TaskLayout, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
+from mlprune.vocabulary import DELIMITED_SUFFIXES
 
 TASK_LAYOUTS: Mapping[str, TaskLayout] = {
     layout.name: layout
@@ -38,16 +41,20 @@ class FoundRows(NamedTuple):
     """Whether row i is line i + 1 of the file."""
 
 
-def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
+def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, language: str, split: str) -> FoundRows:
     """Read the rows of a task in one language and split from a folder, file or archive in a known layout.
 
     Args:
+        description: the task if a recipe describes it; its files come before those of layouts.
         task: a built-in task, which decides between the layouts, or another name, which reads any of them.
         language: a tag; a file of the same language under another code is read if none has the tag.
     Raises:
         TaskFileError: there is no such file, or more than one, or it cannot be read.
     """
     tree, tag = file_tree(path), language_tag(language)
+    if description is not None and (file := described_file(tree, description, language=language, split=split)):
+        is_delimited = file.name.endswith(DELIMITED_SUFFIXES)
+        return FoundRows(*described_layout(description).rows_of(tree, file), has_lines=not is_delimited)
     published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
     file = own.own_file(tree, language=language, split=split)
     found = [] if file is None else [(own.LAYOUT, file)]
@@ -73,7 +80,7 @@ def _fits(layout: TaskLayout, task: str) -> bool:
     return task in layout.tasks or task not in TASKS
 
 
-def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:
+def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, split: str) -> TaskFileError:
     """Return the error for a language and split without a file, with the existing files and the page of the layouts."""
     context = {"folder": str(tree.path), "page": PAGE}
     if len(tree.names) >= MOST_FILES:
@@ -83,9 +90,10 @@ def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, sp
         message = "the data set has no such language or split"
         got = f"{language}, {split}"
         return TaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
-    return TaskFileError(
-        "no task file was found", expected=own.own_names(language, split), got=listed_names(tree.path), **context
-    )
+    examples = {layout.name: layout.summary for layout in layouts}
+    expected = f"{own.own_names(language, split)[0]} (.gz, .zst, .parquet) or a published layout"
+    context |= nearest_layout(tree.path, examples)
+    return TaskFileError("no task file was found", {**context, "expected": expected}, got=listed_names(tree.path))
 
 
 def _summary(layout: TaskLayout, tree: FileTree) -> str:

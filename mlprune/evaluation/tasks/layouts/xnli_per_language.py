@@ -1,4 +1,4 @@
-"""XNLI with a file per language: as XTREME, XNLI-MT, KorNLI and myXNLI publish it.
+"""XNLI with a file per language: as XTREME, XNLI-MT, KorNLI, myXNLI and AfriXNLI publish it.
 
 The rows are in one order in all languages, so an id is the number of a row, from 0. The category is `genre`, if the
 file has it.
@@ -28,13 +28,20 @@ HEADERS = {
 }
 """Key -> names of its column; myXNLI adds the language to those of sentences. XTREME's files have no header."""
 GENRE = "genre"
-LABELS: Mapping[str, str | None] = {**{name: name for name in XNLI_LABELS}, "contradictory": "contradiction", "-": None}
+LABELS: Mapping[str, str | None] = {
+    **{name: name for name in XNLI_LABELS},
+    "contradictory": "contradiction",
+    "-": None,
+}
 """Label in a file -> label of the task, or None for a pair without one, which is skipped."""
+AFRICAN_HEADER = ["premise", "hypothesis", "label"]
+NUMBERS: Mapping[str, str | None] = {str(number): name for number, name in enumerate(XNLI_LABELS)}
+"""Label in a file of AfriXNLI -> label of the task. PAWS-X has numbers too, but another header."""
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     for pattern in NAMES:
-        for file in layout.files_named(tree, pattern, splits=SPLITS):
+        for file in layout.files_named(tree, pattern, splits=SPLITS, are_codes=True):
             rows = layout.first_cells(tree.file(file.name), 2)
             languages = [name for name in _languages(rows[0]) if _has_label(rows[1:], name, rows[0])] if rows else []
             for language in languages or ([file.language] if rows and _is_row(rows[0]) else []):
@@ -49,7 +56,12 @@ def _languages(header: Sequence[str]) -> list[str]:
 
 
 def _has_label(rows: Sequence[Sequence[str]], language: str, header: Sequence[str]) -> bool:
-    """Whether the rows, if there are any, have a label of XNLI; PAWS-X has the same columns."""
+    """Whether the rows, if there are any, have a label of XNLI; PAWS-X has the same columns.
+
+    The first row of AfriXNLI may have a line break.
+    """
+    if header == AFRICAN_HEADER:
+        return True
     place = _places(header, language)["label"]
     return all(len(row) > place and row[place].strip('"') in LABELS for row in rows)
 
@@ -75,19 +87,27 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     places = _places(table[0], "") or _places(table[0], file.language)
     genre = table[0].index(GENRE) if places and GENRE in table[0] else None
     body = table[1:] if places else table
+    labels = {**LABELS, **NUMBERS} if table[0] == AFRICAN_HEADER else LABELS
     places = places or {key: place for place, key in enumerate(HEADERS)}
-    rows = (_row(number, values, places, genre=genre) for number, values in enumerate(body))
+    rows = (_row(number, values, places, labels=labels, genre=genre) for number, values in enumerate(body))
     return layout.marked_skipped(rows, what="no label")
 
 
-def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre: int | None) -> Row | None:
+def _row(
+    number: int,
+    values: Sequence[str],
+    places: Mapping[str, int],
+    *,
+    labels: Mapping[str, str | None],
+    genre: int | None,
+) -> Row | None:
     if len(values) <= max(places.values()):
         expected = f"{max(places.values()) + 1} or more"
         raise TaskFileError("a row has too few cells", example=number, expected=expected, got=len(values))
     row = {key: values[place] for key, place in places.items()}
-    if row["label"] not in LABELS:
-        raise TaskFileError("unknown label", example=number, expected=list(LABELS), got=row["label"])
-    label = LABELS[row["label"]]
+    if row["label"] not in labels:
+        raise TaskFileError("unknown label", example=number, expected=list(labels), got=row["label"])
+    label = labels[row["label"]]
     category = {} if genre is None or genre >= len(values) else {CATEGORY: values[genre]}
     return None if label is None else {"id": number, **row, "label": label, **category}
 
@@ -95,7 +115,8 @@ def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre
 LAYOUT = layout.TaskLayout(
     "xnli_per_language",
     ("xnli",),
-    "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv (myXNLI)",
+    "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv (myXNLI), "
+    "fra/test.tsv (AfriXNLI)",
     _find,
     _read,
 )

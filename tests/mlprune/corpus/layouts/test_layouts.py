@@ -38,6 +38,20 @@ def test_ntrex_lists_documents_in_a_file_of_its_repository(tmp_path: Path, folde
     assert documents == (TextDocument("bbc.1"), TextDocument("bbc.1"), TextDocument("rt.com.2"))
 
 
+@pytest.mark.parametrize("language", ["en", "fr", "zh"])
+def test_wmt_names_documents_and_domains_without_those_of_bad_sources(tmp_path: Path, language: str) -> None:
+    TEXT_WRITERS["WMT24++"](writer(tmp_path))
+    assert list(ParallelCorpus(tmp_path).documents(language)) == [TextDocument(name, "news") for name in "uuv"]
+
+
+def test_a_row_of_wmt_without_a_key_is_an_error(tmp_path: Path) -> None:
+    TEXT_WRITERS["WMT24++"](writer(tmp_path))
+    path = tmp_path / "en-fr_FR.jsonl"
+    path.write_text(path.read_text() + '{"source": "a", "target": "b"}\n')
+    with refused(CorpusError, line=6, missing=["document_id", "is_bad_source", "segment_id"]):
+        ParallelCorpus(tmp_path).lines("fr")
+
+
 @pytest.mark.parametrize("name", ["plain folder", "Moses", "table with a header", "TMX"])
 def test_other_layouts_tell_none(tmp_path: Path, name: str) -> None:
     TEXT_WRITERS[name](writer(tmp_path))

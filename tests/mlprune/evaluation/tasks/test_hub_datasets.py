@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from mlprune.descriptions import CONVERTED, HubSet
+from mlprune.descriptions import CONVERTED, HubSet, TemplateTask
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.registry import HUB_SETS
+from mlprune.evaluation.tasks.task import template_task
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.hub import Hub, json_lines, serving, use_hub
 from tests.refusals import refused
@@ -207,6 +209,66 @@ def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
     assert data.items[0].texts[0] == "P. , right?  Yes , H."  # type: ignore[union-attr]
 
 
+def test_a_table_of_a_data_set_has_quotes_lists_and_positions(hub: Hub) -> None:
+    described = HubSet(
+        name="some/quiz", files=("{config}.tsv",), splits=(("test", "test"),), columns=(("q", 0), ("o", (1, 2, 3)))
+    )
+    hub.push("some/quiz", {"fr.tsv": b'Who?\tAnn\t"Bob ""B"" B."\t\n'})
+    definition = template_task(
+        TemplateTask(name="quiz", template="{q} {candidate}", answer="1", candidates="o", answer_as="text")
+    )
+    source = pinned(hub_source("hub:some/quiz", {"some/quiz": described}), ("fr",), "test")
+    (item,) = read_items(definition, source, language="fr", split="test").items
+    assert isinstance(item, ChoiceItem)
+    assert item.candidates == ("Ann", 'Bob "B" B.')
+
+
+AFRICAN: list[tuple[str, str, str, str]] = [
+    ("xnli", "masakhane/afrixnli", "premise\thypothesis\tlabel\nP.\tH.\t1\n", "P. , right?  Also , H."),
+    (
+        "afrimmlu",
+        "masakhane/afrimmlu",
+        "subject\tquestion\tchoices\tanswer\nanatomy\tQ?\t['x', 'y', 'z', 'u']\tC\n",
+        "Q? z",
+    ),
+    (
+        "masakhanews",
+        "masakhane/masakhanews",
+        'category\theadline\ttext\turl\nhealth\t"A ""b""."\tC.\tu\n',
+        'A "b". C. The topic is health',
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "name", "table", "text"), AFRICAN)
+def test_african_sets_are_tables_under_codes_of_three_letters(
+    hub: Hub, task: str, name: str, table: str, text: str
+) -> None:
+    hub.push(name, {"data/swa/test.tsv": table.encode()})
+    (item,) = items_of(task, f"hub:{name}", language="sw").items
+    assert isinstance(item, ChoiceItem)
+    assert item.texts[item.gold] == text
+    assert item.example_id == ("sw:0" if task == "masakhanews" else "0")
+
+
+def test_mmlu_prox_has_up_to_ten_options_in_columns(hub: Hub) -> None:
+    row = {"question_id": 7, "question": "Q?", "answer": "C", "category": "law"}
+    options = {f"option_{place}": f"o{place}" if place < 3 else None for place in range(10)}
+    for name in ("li-lab/MMLU-ProX", "li-lab/MMLU-ProX-Lite"):
+        hub.push(name, {"sw/test-00000-of-00001.parquet": parquet([{**row, **options}])})
+        (item,) = items_of("mmlu_prox", f"hub:{name}", language="sw").items
+        assert isinstance(item, ChoiceItem)
+        assert (item.example_id, item.texts, item.gold) == ("7", ("Q? o0", "Q? o1", "Q? o2"), 2)
+
+
+def test_global_piqa_has_codes_with_regions(hub: Hub) -> None:
+    table = "prompt\tsolution0\tsolution1\tlabel\texample_id\nP\ta\tb\t1\tx-1\n"
+    hub.push("mrlbenchmarks/global-piqa-nonparallel", {"data/nonparallel_fra_latn_cana.tsv": table.encode()})
+    (item,) = items_of("global_piqa", "hub:mrlbenchmarks/global-piqa-nonparallel", language="fr-CA").items
+    assert isinstance(item, ChoiceItem)
+    assert (item.example_id, item.texts[item.gold]) == ("fr-CA:x-1", "P b")
+
+
 @pytest.mark.parametrize(
     ("path", "language", "split", "words"),
     [
@@ -261,7 +323,11 @@ def test_published_data_sets_fit_their_records(name: str) -> None:
     task |= dict.fromkeys(
         ("amazon_reviews_multi", "amazon_reviews_multi_{config}", "AmazonReviewsClassification"), "marc"
     )
-    task |= {"Global-MMLU": "global_mmlu", "include-base-44": "include"}
+    task |= {"Global-MMLU": "global_mmlu", "include-base-44": "include", "afrixnli": "xnli"}
+    task |= {"MMLU-ProX": "mmlu_prox", "MMLU-ProX-Lite": "mmlu_prox", "global-piqa-nonparallel": "global_piqa"}
+    task |= {"global-piqa-parallel": "global_piqa_parallel"}
+    task |= {name: name for name in ("afrimmlu", "masakhanews", "m_hellaswag")}
     language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
+    language = "fr-FR" if "piqa" in name else language
     data = items_of(task.get(name.partition("/")[2], "xstory_cloze"), f"hub:{name}", language=language)
     assert len(data.items) >= 80

@@ -81,9 +81,15 @@ def test_the_feed_forward_part_is_the_widest_and_has_no_norm_before_its_last_lay
 
 
 def test_names_in_checkpoints_follow_from_the_library():
-    renamed = dict(discovered("exaone").renamed)
+    renamed = dict(discovered("exaone").published_names)
     assert renamed["model.layers.2.mlp.down_proj.weight"] == "transformer.h.2.mlp.c_proj.weight"
-    assert discovered("llama").renamed == ()
+    assert discovered("llama").published_names == ()
+
+
+def test_a_tensor_may_be_stored_in_pieces():
+    (way,) = discovered("olmo_hybrid").block(0).ways_of["linear_attn.conv1d.weight"]
+    prefix = "model.layers.0.linear_attn."
+    assert [part.of_block(0).name for part in way] == [f"{prefix}{part}_conv1d.weight" for part in "qkv"]
 
 
 @pytest.mark.parametrize("name", ["llama", "bloom", "mamba2", "gemma4_text"])
@@ -99,14 +105,17 @@ def test_a_model_without_that_cache_is_known(name):
 @pytest.mark.parametrize(
     ("name", "changes", "context"),
     [
-        ("mixtral", {}, {"expected": "a dense model", "block": 0, "got": "mlp.experts"}),
-        ("bert-generation", {"is_decoder": False}, {"got": {"is_decoder": False}}),
-        ("gemma3_text", {"use_bidirectional_attention": True}, {"got": {"use_bidirectional_attention": True}}),
+        ("llama4_text", {}, {"expected": "stacks of the library", "block": 0, "got": "feed_forward.experts"}),
+        ("bert-generation", {"is_decoder": False}, {"got": {"is_causal of attention": False}}),
+        (
+            "gemma3_text",
+            {"use_bidirectional_attention": True},
+            {"got": {"use_bidirectional_attention": True, "is_causal of attention": False}},
+        ),
         ("zamba2", {}, {"expected": "blocks with weights of their own"}),
         ("gemma4_text, shared keys", {}, {"block": 2}),
         ("hrm_text", {}, {"expected": "0 to 2"}),
         ("trocr", {}, {"got": "model.decoder.layers.0.encoder_attn"}),
-        ("olmo_hybrid", {}, {"got": "model.layers.0.linear_attn.q_conv1d.weight"}),
         ("cpmant", {}, {"model_type": "cpmant"}),
         ("blt", {}, {"reason": "DataDependentOutputException: aten._local_scalar_dense.default"}),
     ],

@@ -20,11 +20,9 @@ from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.steps.job import block_flops
-from tests.expert_models import experts_allowed, save_expert_model
+from tests.expert_models import save_expert_model
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, some_texts
-
-__all__ = ["experts_allowed"]
 
 
 def role_batch(n_tokens: int = 32) -> RoleBatch:

@@ -11,10 +11,10 @@ from mlprune.errors import StatisticsError
 from mlprune.models.inference.routing import RoleBatch, Routing, RoutingVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.numeric.activations.routing import ROLES, SUMS
-from tests.expert_models import EXPERT_TYPES, N_EXPERTS, experts_allowed, save_expert_model
-from tests.expert_reference import routed
+from tests.expert_models import EXPERT_TYPES, N_EXPERTS, save_expert_model
+from tests.expert_routes import routed
+from tests.pretended_gpus import pretended_gpus
 
-__all__ = ["experts_allowed"]
 LENGTHS = (9, 5, 7)
 
 
@@ -80,3 +80,18 @@ def test_an_output_that_is_not_finite_is_refused_and_its_block_named(tmp_path: P
     with pytest.raises(StatisticsError) as raised:
         observed(folder)
     assert raised.value.context["block"] == 1
+
+
+def test_a_pretended_gpu_gives_the_same_sums_and_is_not_waited_for_by_expert(tmp_path: Path) -> None:
+    waits = {}
+    for n_experts in (4, 8):
+        folder = save_expert_model(tmp_path / str(n_experts), n_experts=n_experts)
+        expected = observed(folder)
+        with pretended_gpus() as ledger:
+            chain = local_chain(folder)
+            ledger.clear()
+            found = next(chain.stream(RoutingVisitor, [role_batch()]))
+            waits[n_experts] = ledger.waits
+        for block, sums in expected.sums.items():
+            torch.testing.assert_close(found.sums[block], sums, rtol=1e-5, atol=1e-7)
+    assert waits[8] <= waits[4]

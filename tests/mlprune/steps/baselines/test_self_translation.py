@@ -38,6 +38,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "sib200": {"text": "Il skie", "category": "sports"},
     "multiblimp": {"sen": "Ils voient", "wrong_sen": "Ils voit"},
     "global_mmlu": {"question": "Combien ?", **{f"option_{x}": f"Option {x}" for x in "abcd"}, "answer": "C"},
+    "mmlu_prox": {"question": "Combien ?", "options": ["Un", "Deux", "Trois"], "answer": "C"},
+    "afrimmlu": {"question": "Combien ?", "options": ["Un", "Deux", "Trois", "Cinq"], "answer": 1},
+    "masakhanews": {"headline": "Il court", "text": "mot " * 200, "category": "sports"},
+    "global_piqa": {"prompt": "Il pleut", "solution0": "Courir", "solution1": "Dormir", "label": 1},
+    "global_piqa_parallel": {"prompt": "Il pleut", **{f"solution{n}": f"Choix {n}" for n in range(4)}, "label": "2"},
+    "m_hellaswag": {"activity_label": "Nager", "ctx_a": "Il nage", "ctx_b": "", "label": "1"}
+    | {"endings": ["Il dort", "Il court"]},
     "xquad_spans": {"context": "Anne voit Luc", "question": "Qui ?", "candidates": ["Luc", "Anne"], "answer": "Anne"},
     "facts": {"prompt": "Paris est en <mask>.", "candidates": ["France", "Italie"], "answer": "France"},
 }
@@ -95,6 +102,23 @@ def test_texts_and_candidates_of_a_template_task_are_translated(tmp_path: Path) 
     item = translated(task, data_of(task, row, tmp_path))
     assert item.texts == ("EN IL VOIT EN UN CHAT.", "EN IL VOIT EN UN CHIEN.")
     assert (item.gold, item.candidates) == (1, ("un chat", "un chien"))
+
+
+def test_the_answer_of_candidates_in_several_columns_stays(tmp_path: Path) -> None:
+    record = TemplateTask(
+        name="which", template="{text} {candidate}.", answer="right", candidates=("a", "b"), answer_as="number_from_1"
+    )
+    task = template_task(record)
+    item = translated(task, data_of(task, {"text": "Il voit", "a": "un chat", "b": "un chien", "right": "1"}, tmp_path))
+    assert item.texts == ("EN IL VOIT EN UN CHAT.", "EN IL VOIT EN UN CHIEN.")
+    assert (item.gold, item.candidates) == (0, ("un chat", "un chien"))
+
+
+def test_a_blank_part_of_an_item_is_not_translated(tmp_path: Path) -> None:
+    data = data_of(TASKS["m_hellaswag"], ROWS["m_hellaswag"], tmp_path)
+    texts = source_texts(TASKS["m_hellaswag"], data)
+    assert [text.key for text in texts] == ["activity_label", "ctx_a", "endings", "endings"]
+    assert translated(TASKS["m_hellaswag"], data).texts[1] == "EN NAGER: EN IL NAGE EN IL COURT"
 
 
 def test_labels_of_a_template_task_are_not_translated(tmp_path: Path) -> None:

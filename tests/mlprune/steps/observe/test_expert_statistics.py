@@ -1,5 +1,6 @@
 """Stored statistics of experts: rows, queries, an expert of one script, unused experts, and equal bytes."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
 from mlprune.steps.observe.expert_statistics import ExpertStatisticsJob, blocks_of, read_demonstrations, selected_sums
 from mlprune.steps.rescore.stored_jobs import StoredJobs
+from mlprune.steps.rescore.verify import Recheck
 from mlprune.store.store import Store
 from tests.chains import worker_threads
-from tests.expert_models import experts_allowed, save_expert_model
+from tests.expert_models import save_expert_model
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe, write_texts
 
-__all__ = ["experts_allowed"]
 N_EXPERTS, OF_SCRIPT, DEAD = 8, 0, 2
 SIZES = {"shots": 2, "samples": 3, "max_tokens": 48}
 
@@ -80,15 +81,13 @@ def routing_recipe() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    with pytest.MonkeyPatch.context() as patch:
-        experts_allowed.__wrapped__(patch)
-        folder = tmp_path_factory.mktemp("routing")
-        save_expert_model(folder / "model", n_experts=N_EXPERTS, num_experts_per_tok=1)
-        plant(folder / "model")
-        write_texts(folder)
-        lines = "".join(f"{number} кошек\n" for number in range(40))
-        (folder / "corpus" / "ru.txt").write_text(lines, encoding="utf-8")
-        return finished_run(folder, routing_recipe(), name="routing")
+    folder = tmp_path_factory.mktemp("routing")
+    save_expert_model(folder / "model", n_experts=N_EXPERTS, num_experts_per_tok=1)
+    plant(folder / "model")
+    write_texts(folder)
+    lines = "".join(f"{number} кошек\n" for number in range(40))
+    (folder / "corpus" / "ru.txt").write_text(lines, encoding="utf-8")
+    return finished_run(folder, routing_recipe(), name="routing")
 
 
 def answers(run: FinishedRun, query: str, *pairs: str) -> list[dict[str, Any]]:
@@ -212,6 +211,14 @@ def test_overlaps_are_in_the_catalog_and_made_again_from_their_record(run: Finis
     for record in run.store.records("expert_overlaps"):
         job = StoredJobs(run.store, lambda _: run.folder / "model").job_of(record)
         assert job in [one for one in run.plan.jobs if isinstance(one, ExpertOverlapJob)]
+
+
+def test_results_follow_from_their_inputs_and_a_changed_overlap_is_found(run: FinishedRun) -> None:
+    recheck = Recheck(run.store, lambda _: run.folder / "model")
+    assert {record.path: found for record in run.store.records() if (found := recheck.contradictions(record))} == {}
+    record = next(iter(run.store.records("expert_overlaps")))
+    rows = [{**row, "weighted": 0.5 * float(str(row["weighted"]))} for row in record.rows["expert_overlaps"]]
+    assert recheck.contradictions(replace(record, rows={"expert_overlaps": rows}))
 
 
 def test_tokens_that_a_set_does_not_have_cannot_be_selected(run: FinishedRun) -> None:

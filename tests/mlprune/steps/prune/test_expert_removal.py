@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mlprune.errors import RecipeError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.steps.rescore.verify import verify_variant
-from tests.expert_models import experts_allowed, save_expert_model
-from tests.expert_reference import Routed, routed
-from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
+from tests.expert_models import save_expert_model
+from tests.expert_routes import Routed, routed
+from tests.refusals import refused
+from tests.tiny_recipes import FinishedRun, finished_run, plan_of, small_recipe, write_recipe, write_texts
 
-__all__ = ["experts_allowed"]
 TYPES = ("qwen3_moe", "mixtral", "gpt_oss", "deepseek_v3", "granitemoe")
 USES: Mapping[str, tuple[str, int, int]] = {
     "frequency": ("token", 0, 0),
@@ -71,10 +72,8 @@ def write_model(folder: Path, model_type: str) -> Path:
 
 @pytest.fixture(scope="module", params=TYPES)
 def expert_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    with pytest.MonkeyPatch.context() as patch:
-        experts_allowed.__wrapped__(patch)
-        folder = write_model(tmp_path_factory.mktemp(request.param), request.param)
-        return finished_run(folder, expert_recipe(), name="experts")
+    folder = write_model(tmp_path_factory.mktemp(request.param), request.param)
+    return finished_run(folder, expert_recipe(), name="experts")
 
 
 def texts_of(run: FinishedRun) -> Texts:
@@ -215,3 +214,45 @@ def test_masks_are_rebuilt_from_the_store(expert_run: FinishedRun) -> None:
     for variant in (*expert_run.named("uses")[:2], *expert_run.named("contrast"), *expert_run.named("random")[-1:]):
         record = expert_run.store.require("variants", variant.id)
         assert verify_variant(expert_run.store, record, expert_run.folder / "model").is_equal
+
+
+of_qwen3_moe = pytest.mark.parametrize("expert_run", ["qwen3_moe"], indirect=True)
+REAP = {"score": "reap", "demonstrations": "fr", "propagation": "dense", "sparsity": 0.5}
+
+
+@of_qwen3_moe
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {**REAP, "sparsity": 0.9},
+        {**REAP, "structure": "all_experts", "sparsity": 0.9},
+        {**REAP, "tokens": "last_shot"},
+        {**REAP, "propagation": "sequential"},
+        {**REAP, "removes": "highest"},
+        {**REAP, "schedule": "owl"},
+        {**REAP, "structure": "row"},
+        {**REAP, "per": "token"},
+        {**REAP, "score": "expert_use", "norm": 3},
+        {**REAP, "score": "contrast", "contrast": "sw", "gate": True},
+        {**REAP, "refine": "dsnot"},
+    ],
+    ids=lambda entry: " ".join(map(str, entry.values())),
+)
+def test_recipes_that_do_not_fit_experts_are_refused(expert_run: FinishedRun, entry: dict[str, Any]) -> None:
+    recipe = {**expert_recipe(), "variants": [entry]}
+    with pytest.raises(RecipeError):
+        plan_of(write_recipe(expert_run.folder, recipe, name="refused.yaml"))
+
+
+@pytest.mark.parametrize("expert_run", ["deepseek_v3"], indirect=True)
+def test_groups_keep_what_a_token_needs_and_other_sparsities_are_refused(expert_run: FinishedRun) -> None:
+    recipe = {**expert_recipe(), "variants": [{**REAP, "sparsity": 0.75}]}
+    with refused(RecipeError, key="sparsity", got=0.75):
+        plan_of(write_recipe(expert_run.folder, recipe, name="most.yaml"))
+
+
+def test_a_dense_model_has_no_experts(tiny_inputs: Path) -> None:
+    recipe = small_recipe()
+    recipe["variants"] = [{**REAP, "demonstrations": "mt"}]
+    with refused(RecipeError, key="structure", got="experts"):
+        plan_of(write_recipe(tiny_inputs, recipe, name="no-experts.yaml"))

@@ -1,6 +1,9 @@
 """`mlprune check model`: the text fits a terminal, and JSON has everything."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +15,9 @@ from mlprune.models.model_report import report_model
 from ray_jobs.cli.application import app
 from ray_jobs.cli.commands.check_model import block_numbers, describe_model, verdict
 from tests.forked_runs import mlprune
-from tests.tiny_models import POSITIONS, save_tiny_model, tiny_config
+from tests.tiny_models import POSITIONS, WINDOW, save_tiny_model, tiny_config
 
-MOST_LINES, WIDTH = 30, 80
+MOST_LINES, LINE = 30, 80
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,9 @@ def test_the_text_begins_with_the_verdict_and_fits_a_terminal(folder: Path) -> N
     lines = result.stdout.splitlines()
     assert lines[0] == "can be pruned: 3 blocks, 9,216 of 13,584 weights"
     assert len(lines) <= MOST_LINES
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= LINE
     assert any("lm_head.weight" in line for line in lines)
+    assert f"1 block with sliding attention ({WINDOW} tokens): 1" in lines
 
 
 def test_json_has_the_verdict_and_all_that_was_found(folder: Path) -> None:
@@ -52,9 +56,9 @@ def test_the_verdict_of_a_config_says_that_there_are_no_weights_yet(tmp_path: Pa
 def test_what_stays_dense_is_named_and_many_names_are_shortened(folder: Path) -> None:
     report = report_model(folder)
     groups = tuple(DenseGroup(f"layer{number}.weight", (0, 2), 10, "no linear layer") for number in range(9))
-    text = describe_model(replace(report, dense=groups[:1]), width=WIDTH)
-    assert "layer0.weight, 10 weights in 2 blocks: no linear layer" in " ".join(text.split())
-    assert "3 more" in describe_model(replace(report, dense=groups), width=WIDTH)
+    text = " ".join(describe_model(replace(report, dense=groups[:2]), width=LINE).split())
+    assert "layer0.weight, layer1.weight, 20 weights in 2 blocks: no linear layer" in text
+    assert "layer4.weight and 4 more, 90 weights" in describe_model(replace(report, dense=groups), width=10_000)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,30 @@ def test_what_stays_dense_is_named_and_many_names_are_shortened(folder: Path) ->
 )
 def test_block_numbers_are_ranges_and_long_lists_are_shortened(blocks: tuple[int, ...], text: str) -> None:
     assert block_numbers(blocks) == text
+
+
+MEASURED = """
+import sys, time
+from pathlib import Path
+from mlprune.models.model_report import report_model
+assert report_model(Path(sys.argv[1])).n_blocks == 80
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("VmHWM")), time.process_time())
+"""
+"""Program that reports on a model and prints its largest resident memory [KiB] and its CPU time [s]."""
+
+
+@pytest.mark.slow
+def test_a_config_of_70_billion_weights_needs_less_than_1_gib_and_30_s_of_a_processor(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "vocab_size": 128256}
+    heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **sizes, **heads}))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", MEASURED, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    peak_kib, cpu_s = map(float, done.stdout.split())
+    assert peak_kib < 1 << 20
+    assert cpu_s < 30
 
 
 @pytest.mark.parametrize("words", [("nothing-there",), (__file__,), ("{folder}", "--format", "yaml")])

@@ -318,6 +318,23 @@ def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path
         describe_data(tmp_path, tasks=["perplexity", "xnly"])
 
 
+@pytest.mark.parametrize(
+    ("file", "nearest"),
+    [
+        ("data/hau/tests.tsv", "masakhanews"),
+        ("data/parallel_fra.tsv", "global_piqa_parallel"),
+        ("en-de.jsonl", "WMT24++"),
+        ("newstest2020-ref.fra.txt", "NTREX-128"),
+    ],
+)
+def test_nothing_recognised_names_the_nearest_layout_not_all(tmp_path: Path, file: str, nearest: str) -> None:
+    writer(tmp_path)(file, b"x\n")
+    with refused(CorpusError, expected="a published layout") as caught:
+        describe_data(tmp_path)
+    assert f"{nearest}: " in str(caught.value.context["nearest"])
+    assert len(str(caught.value)) < 500
+
+
 def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("data/notes.md", "notes")

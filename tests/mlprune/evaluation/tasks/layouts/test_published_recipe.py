@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoTokenizer
 
 import mlprune.demo
-from tests.published_data import PUBLISHED, csv_tabs
+from tests.published_data import PIQA_CODES, PUBLISHED, N, csv_tabs, global_piqa_parallel
 from tests.tiny_recipes import FinishedRun, finished_run, reference_model
 
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
@@ -34,7 +35,11 @@ def write_facts(folder: Path) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("published")
     write_facts(folder / "facts")
-    evaluations: list[dict[str, Any]] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]
+    global_piqa_parallel(folder / "piqa")
+    evaluations: list[dict[str, Any]] = [
+        {"task": "facts", "path": "facts", "languages": ["en", "fr"]},
+        {"task": "global_piqa_parallel", "path": "piqa", "languages": list(PIQA_CODES)},
+    ]
     for name, published in PUBLISHED.items():
         published.write(folder / name)
         language, splits = next(iter(published.splits.items()))
@@ -57,21 +62,39 @@ def test_every_layout_is_evaluated(run: FinishedRun) -> None:
     assert all(0 <= row["value"] <= 1 for row in rows)
 
 
-def plain_scores(language: str, folder: Path) -> list[list[float]]:
-    """Mean log-probability per token of each candidate's sentence, candidates in the order of the table."""
+def mean_log_probs(texts: Sequence[str]) -> list[float]:
+    """Mean log-probability per token of each text."""
     model, tokenizer = reference_model(MODEL), AutoTokenizer.from_pretrained(MODEL)
-    scores = []
+    means = []
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            log_probs = model(input_ids=ids).logits[0].log_softmax(dim=-1)
+        chosen = [float(log_probs[place, token]) for place, token in enumerate(ids[0, 1:].tolist())]
+        means.append(sum(chosen) / len(chosen))
+    return means
+
+
+def plain_scores(language: str, folder: Path) -> list[list[float]]:
+    """Score of each candidate's sentence, candidates in the order of the table."""
     with (folder / f"{language}.tsv").open(encoding="utf-8", newline="") as file:
-        for prompt, _, listed, _ in list(csv.reader(file, delimiter="\t"))[1:]:
-            of_row = []
-            for candidate in listed.split(", "):
-                ids = tokenizer(prompt.replace("<mask>", candidate), return_tensors="pt")["input_ids"]
-                with torch.no_grad():
-                    log_probs = model(input_ids=ids).logits[0].log_softmax(dim=-1)
-                chosen = [float(log_probs[place, token]) for place, token in enumerate(ids[0, 1:].tolist())]
-                of_row.append(sum(chosen) / len(chosen))
-            scores.append(of_row)
-    return scores
+        rows = list(csv.reader(file, delimiter="\t"))[1:]
+    return [
+        mean_log_probs([prompt.replace("<mask>", candidate) for candidate in listed.split(", ")])
+        for prompt, _, listed, _ in rows
+    ]
+
+
+def plain_piqa_scores(language: str, folder: Path) -> dict[str, list[float]]:
+    """Id of a situation without its language -> score of it with each of four solutions."""
+    code = PIQA_CODES[language]
+    with (folder / f"data/parallel_{code}.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    texts = {
+        row["example_id"].removeprefix(f"{code}_"): [f"{row['prompt']} {row[f'solution{n}']}" for n in range(4)]
+        for row in rows
+    }
+    return {name: mean_log_probs(of_row) for name, of_row in texts.items()}
 
 
 def plain_rank_consistency(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> float:
@@ -93,3 +116,16 @@ def test_rank_consistency_equals_a_script_that_reads_the_published_table(run: Fi
     assert (row["reference_language"], row["n_items"], row["n_skipped"]) == ("en", N_FACTS, 0)
     assert row["value"] == pytest.approx(expected, abs=1e-9)
     assert 0.3 < expected < 0.999
+
+
+def test_rank_consistency_on_parallel_situations_is_a_table_by_language(run: FinishedRun) -> None:
+    rows = [row for row in run.rows("rank_consistency") if row["task"] == "global_piqa_parallel"]
+    pairs = {frozenset((row["reference_language"], row["language"])) for row in rows}
+    assert pairs == set(map(frozenset, combinations(PIQA_CODES, 2)))
+    scores = {language: plain_piqa_scores(language, run.folder / "piqa") for language in PIQA_CODES}
+    for row in rows:
+        first, second = scores[row["reference_language"]], scores[row["language"]]
+        expected = plain_rank_consistency(list(first.values()), [second[name] for name in first])
+        assert (row["n_items"], row["n_skipped"]) == (N, 0)
+        assert row["value"] == pytest.approx(expected, abs=1e-9)
+        assert 0 < row["value"] < 1
