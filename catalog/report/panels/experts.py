@@ -63,7 +63,6 @@ def _use_grid(rows: Sequence[Row], blocks: Sequence[int], experts: Sequence[int]
         scale=scale,
         row_name="block",
         column_name="expert",
-        facets=facets_of(most, only=("language",)),
     )
 
 
@@ -74,7 +73,7 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `expert_overlap.sql`.
     """
     named = [{**row, "pair": _pair(row)} for row in rows]
-    for (_, share), members in grouped(named, "base_model_id", "share"):
+    for (model, _, share), members in grouped(named, "base_model", "base_model_id", "share"):
         scale = Scale(0.0, 1.0)
         pairs, blocks = distinct(members, "pair"), sorted(distinct(members, "block"))
         shown, across = evenly_spaced(pairs, MAX_PAIRS), evenly_spaced(blocks, MAX_BLOCKS)
@@ -95,7 +94,7 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
             column_name="block",
         )
         yield Group(
-            title=f"the {members[0]['n_top']} most frequent experts of a block ({share:g}){notes}",
+            title=f"{model}: the {members[0]['n_top']} most frequent experts of a block ({share:g}){notes}",
             panels=(grid,),
             rows=members,
             legend=(LegendEntry(label="0: no expert in common|1: the same experts", scale=scale),),
