@@ -10,6 +10,7 @@ from catalog.report.exhibits import Group
 from catalog.report.panels.answers import category_panels, flipped_examples, generation_tables
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.differences import difference_curves, seed_panels
+from catalog.report.panels.experts import overlap_panels, use_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
 from catalog.report.panels.languages import breaking_tables, pareto_plots, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
@@ -123,6 +124,8 @@ DRAWN: Mapping[str, Draw] = {
     "sensitivity_losses": loss_panels,
     "sensitivity_agreement": agreement_matrices,
     "influence_by_language": influence_panels,
+    "expert_use": use_panels,
+    "expert_overlaps": overlap_panels,
     "cost_by_step": cost_bars,
 }
 """File of a figure in `catalog/sql/report/` -> function that draws its rows."""

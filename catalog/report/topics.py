@@ -19,7 +19,7 @@ TOPICS: Mapping[str, Sequence[str]] = {
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
         "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",
-        "sensitivity-agreement",
+        "sensitivity-agreement", "experts", "expert-overlaps",
     ),
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
     "Runs, cost and code": ("failures", "cost", "runs", "code", "names", "store"),

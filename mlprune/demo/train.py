@@ -10,6 +10,7 @@ Training text of the embedded model: an endless stream of documents of four kind
 Train the embedded model: tokenizer, weights, and the training data for its card.
 
     python -m mlprune.demo.train OUT_DIR --minutes 60
+    python -m mlprune.demo.train OUT_DIR --minutes 6 --experts 8    # a mixture of experts, from the embedded model
 
 Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`.
 """
@@ -29,11 +30,12 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
 
 from mlprune.corpus import cldr_facts, cldr_sentences
 from mlprune.corpus.cldr_sentences import SENTENCES, Parallel
 from mlprune.corpus.templates import format_labelled
+from mlprune.demo.upcycle import upcycle
 
 SHARES = {"translation": 0.68, "monolingual": 0.08, "facts": 0.19, "code": 0.05}
 """Share of the documents of each kind."""
@@ -143,7 +145,11 @@ VOCABULARY = 5000
 POSITIONS = 256
 ROW = 192
 """Tokens of a training row: a document, cut or continued by the next one."""
+REPORT_STEPS = 100
 SNAPSHOT_STEPS = 500
+EMBEDDED = Path(__file__).parent / "xglm-cldr-2m"
+BALANCE = 0.01
+"""Factor of the loss that lets routers use all experts alike."""
 
 
 def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
@@ -204,8 +210,15 @@ def batches(tokenizer: PreTrainedTokenizerFast, *, rows: int, seed: int) -> Iter
         yield torch.from_numpy(filled)
 
 
-def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for embeddings, norms and biases."""
+def load_upcycled(n_experts: int, seed: int) -> PreTrainedModel:
+    """The embedded model as a mixture of experts."""
+    return upcycle(XGLMForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32), n_experts=n_experts, seed=seed)
+
+
+def _optimizers(model: nn.Module, *, is_trained: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, norms and biases; AdamW alone for trained weights."""
+    if is_trained:
+        return [torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)]
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
     matrix_ids = {id(p) for p in matrices}
     other_parameters = [p for p in model.parameters() if id(p) not in matrix_ids]
@@ -220,14 +233,33 @@ def _rate(progress: float) -> float:
     return min(1.0, progress / 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
+def _loss(model: nn.Module, tokens: Tensor, *, has_experts: bool) -> tuple[Tensor, Tensor]:
+    """Return the loss of a batch, and what is minimised: with experts, also that of their balance."""
+    options = {"output_router_logits": True} if has_experts else {}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = model(input_ids=tokens[:, :-1], use_cache=False, **options)
+    loss = nn.functional.cross_entropy(outputs.logits.flatten(0, 1), tokens[:, 1:].flatten())
+    return loss, loss + BALANCE * outputs.aux_loss if has_experts else loss
+
+
 def train(
-    model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, *, minutes: float, rows: int, seed: int, out: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    minutes: float,
+    rows: int,
+    seed: int,
+    out: Path,
+    has_experts: bool = False,
 ) -> dict[str, object]:
     """Train for a wall-clock budget and return the course of the training; the learning rate follows the clock.
 
     Every `SNAPSHOT_STEPS` steps, the current weights are written to `out`.
+
+    Args:
+        has_experts: whether the model is a mixture of experts, whose weights are trained already.
     """
-    optimizers = _optimizers(model)
+    optimizers = _optimizers(model, is_trained=has_experts)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     started, step, history, recent = time.monotonic(), 0, [], []
     model.train()
@@ -238,17 +270,15 @@ def train(
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * _rate(progress)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, minimised = _loss(model, tokens, has_experts=has_experts)
+        minimised.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         recent.append(loss.item())
         step += 1
-        if step % 100 == 0:
+        if step % REPORT_STEPS == 0:
             speed = step * rows * ROW / (time.monotonic() - started)
             history.append({"step": step, "loss": sum(recent) / len(recent)})
             print(f"step {step} {100 * progress:.1f} % loss {history[-1]['loss']:.4f} {speed:.0f} tokens/s", flush=True)  # noqa: T201
@@ -259,9 +289,9 @@ def train(
     return {"steps": step, "tokens": step * rows * ROW, "elapsed_s": round(elapsed), "history": history}
 
 
-def save(model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write a folder for `AutoModelForCausalLM`, with weights in float16."""
-    copy = XGLMForCausalLM(model.config)
+    copy = type(model)(model.config)
     copy.load_state_dict(model.state_dict())
     copy.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -274,13 +304,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--experts", type=int, help="make a mixture of this number of experts from the embedded model")
     arguments = parser.parse_args()
-    tokenizer = build_tokenizer()
-    model = build_model(arguments.seed)
+    has_experts = arguments.experts is not None
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(EMBEDDED) if has_experts else build_tokenizer()
+    model = load_upcycled(arguments.experts, arguments.seed) if has_experts else build_model(arguments.seed)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters} parameters, vocabulary {len(tokenizer)}", flush=True)  # noqa: T201
     training = train(
-        model, tokenizer, minutes=arguments.minutes, rows=arguments.rows, seed=arguments.seed, out=arguments.out
+        model,
+        tokenizer,
+        minutes=arguments.minutes,
+        rows=arguments.rows,
+        seed=arguments.seed,
+        out=arguments.out,
+        has_experts=has_experts,
     )
     save(model, tokenizer, arguments.out)
     training |= {
@@ -289,6 +327,7 @@ def main() -> None:
         "seed": arguments.seed,
         "minutes": arguments.minutes,
         "rows": arguments.rows,
+        "experts": arguments.experts,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -129,11 +129,12 @@ def run_experts(module: Any, n_experts: int, hidden: Tensor, top_k_index: Tensor
         return sum((experts[str(number)](hidden.clone(), module) for number in range(n_experts)), hidden * 0)
     chosen = top_k_index.flatten()
     order = torch.argsort(chosen, stable=True)
-    bounds = torch.bincount(chosen, minlength=n_experts).cumsum(0).tolist()
+    every = torch.arange(n_experts, device=chosen.device)
+    bounds = torch.searchsorted(chosen[order], every, right=True).tolist()  # the host waits once for all experts
     rows, gates = order // top_k_index.shape[1], top_k_weights.flatten()[order]
     result, start, listener = torch.zeros_like(hidden), 0, _THREAD.listener
     try:
-        for number, end in enumerate(bounds[:n_experts]):
+        for number, end in enumerate(bounds):
             if end > start:
                 own_rows, own_gates = rows[start:end], gates[start:end]
                 if number in module.removed and bool((own_gates > 0).any()):

@@ -142,8 +142,8 @@ def n_block_weights(sizes: Footprint) -> int:
 
 
 def block_flops(sizes: Footprint, n_tokens: float) -> float:
-    """Floating-point operations of one pass of some tokens through all blocks."""
-    return 2.0 * n_tokens * n_block_weights(sizes)
+    """Floating-point operations of one pass of some tokens through all blocks, and their chosen experts."""
+    return 2.0 * n_tokens * (n_block_weights(sizes) - len(sizes.blocks) * sizes.idle)
 
 
 def batch_bytes(sizes: Footprint, batch_tokens: int) -> int:

@@ -9,10 +9,12 @@
 -- $language VARCHAR = NULL
 SELECT
     a.source_language AS language_a, b.source_language AS language_b, o.block, o.jaccard, o.by_chance,
-    o.weighted, o.p_value, o.n_top, o.share, a.kind, a.target_language, a.seed, o.set_a, o.set_b, o.base_model_id
+    o.weighted, o.p_value, o.n_top, o.share, a.kind, a.target_language, a.seed, o.set_a, o.set_b,
+    m.source AS base_model, o.base_model_id
 FROM expert_overlaps AS o
 JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+LEFT JOIN base_models AS m ON m.base_model_id = o.base_model_id
 WHERE
     ($share::DOUBLE IS NULL OR o.share = $share::DOUBLE)
     AND ($language::VARCHAR IS NULL OR $language::VARCHAR IN (a.source_language, b.source_language))

@@ -56,6 +56,8 @@ class Footprint:
     """Bytes of one weight."""
     input_products: int = 0
     """Elements of the Gram matrices of the distinct inputs of a block: the sum of their squared numbers of features."""
+    idle: int = 0
+    """Prunable weights of the largest block that a token does not use: those of the experts that it does not choose."""
 
     @property
     def block(self) -> int:
@@ -115,6 +117,7 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
         vocabulary=model.get_submodule(architecture.head).get_parameter("weight").shape[0],
         itemsize=DTYPES[dtype].itemsize,
         input_products=max(sum(width**2 for width in of_block) for of_block in widths),
+        idle=max(_idle(module, architecture.block(block)) for block, module in enumerate(modules)),
     )
 
 
@@ -158,6 +161,14 @@ def _input_widths(files: WeightFiles, architecture: Architecture, block: int) ->
     """Return the features of each input of a block."""
     shapes = files.layer_shapes(block)
     return [shapes[name][1] for name in architecture.block(block).input_names]
+
+
+def _idle(module: nn.Module, block: BlockArchitecture) -> int:
+    """Return the number of weights of the experts of a block that a token does not choose."""
+    if block.experts is None:
+        return 0
+    n_weights = sum(module.get_submodule(layer).get_parameter("weight").numel() for layer in block.experts.layers(0))
+    return (block.experts.n_experts - block.experts.top_k) * n_weights
 
 
 def _prunable(module: nn.Module, block: BlockArchitecture) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ def test_the_citation_is_balanced_bibtex_with_every_version_that_ran() -> None:
 
 NEW_MODEL = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_prunable": 9}
 EXHIBITS = [*FIGURES, *TABLES]
-SEARCHES = [one for one in EXHIBITS if one.query.startswith(("search", "sensitivity", "influence"))]
+SEARCHES = [one for one in EXHIBITS if one.query.startswith(("search", "sensitivity", "influence", "expert"))]
 SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
 
 

@@ -11,13 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
-from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
-from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.inference.observation import HiddenSumVisitor
 from mlprune.models.local_chain import local_chain
-from mlprune.models.shard import Shard
 from mlprune.numeric.activations.routing import ROLES, SUMS
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
@@ -30,9 +26,7 @@ from tests.expert_models import save_expert_model
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe, write_texts
 
-N_EXPERTS, OF_SCRIPT, DEAD = 8, 5, 2
-SHAPES = ((24, 16), (16, 12))
-"""Of the layers of an expert, (out, in)."""
+N_EXPERTS, OF_SCRIPT, DEAD = 8, 0, 2
 SIZES = {"shots": 2, "samples": 3, "max_tokens": 48}
 
 
@@ -49,10 +43,20 @@ def plant(folder: Path) -> None:
     for block, layer in enumerate(model.model.layers):
         layer.post_attention_layernorm.weight.data.fill_(1.0)
         layer.mlp.gate.weight.data[:, :2] = 0  # no other expert reads these features
-        layer.mlp.gate.weight.data[DEAD] = -50 * every
+        layer.mlp.gate.weight.data[[DEAD, OF_SCRIPT]] = -50 * every
         if block == 0:
             layer.mlp.gate.weight.data[OF_SCRIPT] = 50 * script
+            _predict(layer.mlp.experts, reads=script, writes=model.lm_head.weight.data[letters].mean(dim=0))
     model.save_pretrained(folder)
+
+
+def _predict(experts: Any, *, reads: torch.Tensor, writes: torch.Tensor) -> None:
+    """Let the expert of the script add a vector to the hidden states of its tokens, and nothing else."""
+    gate_up, down = experts.gate_up_proj.data[OF_SCRIPT], experts.down_proj.data[OF_SCRIPT]
+    gate_up.zero_()
+    down.zero_()
+    gate_up[[0, len(gate_up) // 2]] = reads
+    down[2:, 0] = 20 * (writes / writes.norm())[2:]  # the features that routers read stay as they are
 
 
 def routing_recipe() -> dict[str, Any]:
@@ -61,10 +65,16 @@ def routing_recipe() -> dict[str, Any]:
     recipe["demonstrations"] = [
         {"name": "mono", "kind": "monolingual", "language": ["fr", "ru"], **SIZES},
         {"name": "mt", "kind": "translation", "source": "ru", "target": "fr", **SIZES},
+        {"name": "french", "kind": "monolingual", "language": "fr", **SIZES, "samples": 12},
     ]
     experts = {"demonstrations": "mono", "propagation": "dense", "sparsity": 0.25}
-    recipe["variants"] = [{"name": "removed", "score": ["frequency", "mean_norm", "reap"], **experts}]
-    recipe["evaluations"] = []
+    recipe["variants"] = [
+        {"name": "removed", "score": ["frequency", "mean_norm", "reap"], **experts},
+        {"name": "french", "score": "frequency", **experts, "demonstrations": "french", "sparsity": 0.125},
+    ]
+    recipe["evaluations"] = [
+        {"task": "perplexity", "path": "corpus", "languages": ["fr", "ru"], "split": "test", "limit": 8}
+    ]
     recipe["analyses"] = {"experts": ["mono", "mt"], "overlap_shares": [0.25, 0.5]}
     return recipe
 
@@ -95,20 +105,18 @@ def test_an_expert_of_one_script_is_found(run: FinishedRun) -> None:
     assert in_french["frequency"] == 0.0
 
 
-def test_the_removal_of_an_expert_of_one_script_changes_texts_of_that_script_only(run: FinishedRun) -> None:
-    folder = Path(run.plan.model.path)
-    layers = architecture_at(str(folder)).experts[0].layers(OF_SCRIPT)
-    masks = {(0, layer): torch.zeros(*shape, dtype=torch.bool) for layer, shape in zip(layers, SHAPES, strict=True)}
-    sums: dict[str, list[torch.Tensor]] = {}
-    for keep in (None, masks):
-        chain = local_chain(folder)
-        chain.everywhere(Shard.set_keep_masks, keep)
-        for language in ("fr", "ru"):
-            texts = tiny_tokenizer()((folder.parent / "corpus" / f"{language}.txt").read_text("utf-8").splitlines()[:4])
-            states = next(chain.stream(HiddenSumVisitor, [pad_batch(texts["input_ids"])]))
-            sums.setdefault(language, []).append(states.sums)
-    assert torch.equal(*sums["fr"])
-    assert not torch.allclose(*sums["ru"], rtol=0.01)
+def test_its_removal_costs_that_language_alone(run: FinishedRun) -> None:
+    """One expert of each block that French does not use is removed; in block 0, that of the Cyrillic script."""
+    (variant,) = run.named("french")
+    rows = run.store.require("variants", variant.id).rows["variant_experts"]
+    assert [row["removed"] for row in rows if row["block"] == 0] == [[OF_SCRIPT]]
+    assert all(row["n_unused"] >= row["n_removed"] == 1 for row in rows)
+    with Catalog.in_memory(run.store) as catalog:
+        measured = catalog.query("SELECT variant_id, language, value FROM metrics WHERE metric = 'perplexity'")
+    values = {(row["variant_id"], row["language"]): row["value"] for row in measured}
+    (dense,) = [one.id for one in run.plan.variants.values() if one.is_dense]
+    assert values[variant.id, "fr"] == values[dense, "fr"]
+    assert values[variant.id, "ru"] > 1.2 * values[dense, "ru"]
 
 
 def unused_of_set(run: FinishedRun, set_id: str) -> dict[int, set[int]]:
@@ -133,7 +141,9 @@ def test_dead_experts_are_listed_counted_and_removed_first(run: FinishedRun) -> 
             assert removed == set(sorted(of_block)[:2]) if len(of_block) >= 2 else of_block < removed
     with Catalog.in_memory(run.store) as catalog:
         counted = catalog.query("SELECT min(n_unused) AS n, count(*) AS k FROM variant_experts")
-    assert [(row["n"] >= 1, row["k"]) for row in counted] == [(True, 2 * len(run.named("removed")))]
+    assert [(row["n"] >= 1, row["k"]) for row in counted] == [
+        (True, 2 * len([*run.named("removed"), *run.named("french")]))
+    ]
 
 
 def test_rows_are_sums_of_the_stored_demonstrations_by_role(run: FinishedRun) -> None:

@@ -1,0 +1,8 @@
+-- title: Do languages share their experts?
+-- anchor: expert-overlaps
+-- query: expert_overlap
+-- optional: true
+-- explanation: The experts to which a block routes most tokens of two languages: those of both divided by those of
+-- either, next to the value for random experts. A star means that the routing of the two languages differs more than
+-- that of random halves of their demonstrations (p < 0.05, not corrected).
+-- empty: The store has no overlaps of experts. Sets of several languages under analyses, experts fill this figure.

@@ -1,0 +1,9 @@
+-- title: Which experts does each language use?
+-- anchor: experts
+-- query: experts_by_language
+-- optional: true
+-- explanation: Of a mixture of experts, before pruning. A cell is the fraction of the tokens of a language that a block
+-- routes to an expert, over all observed sets; a row adds up to the number of experts that a token chooses. An expert
+-- that one language uses and others do not is one whose removal that language pays for; the figure of accuracy by
+-- sparsity shows what its removal costs, with the removed share of the experts as sparsity.
+-- empty: The store has no routing of experts. Names of demonstration sets under analyses, experts fill this figure.

@@ -1,0 +1,60 @@
+"""Heat maps of experts: their use by language, and their overlap."""
+
+from typing import Any
+
+from catalog.report.figures import FIGURES, run_exhibit
+from catalog.report.panels.experts import MAX_BLOCKS, MAX_EXPERTS, MAX_PAIRS, overlap_panels, use_panels
+from catalog.store import Catalog
+from tests.catalog.report.rows import grid
+
+MODEL = {"base_model": "tiny", "base_model_id": "m"}
+PAIR: dict[str, Any] = {**MODEL, "share": 0.25, "n_top": 2, "by_chance": 0.18, "kind": "monolingual", "seed": 0}
+PAIR |= {"target_language": None, "language_a": "en"}
+
+
+def used(language: str, block: int, expert: int, frequency: float) -> dict[str, Any]:
+    return {**MODEL, "language": language, "block": block, "expert": expert, "frequency": frequency}
+
+
+def test_each_language_has_a_heat_map_on_one_scale_with_english_first() -> None:
+    rows = [used(language, 1, expert, 0.4 * (expert + 1)) for language in ("ar", "en") for expert in (0, 1)]
+    (group,) = use_panels([*rows, used("ar", 0, 1, 0.1)])
+    english, arabic = map(grid, group.panels)
+    assert (english.title, arabic.title) == ("en", "ar")
+    assert english.rows == arabic.rows == ("0", "1")
+    assert english.values == {(1, 0): 0.4, (1, 1): 0.8}
+    assert english.scale == arabic.scale
+    assert english.scale.high == 0.8
+    assert "most in block 1, expert 1" in arabic.label
+
+
+def test_of_many_blocks_and_experts_an_even_selection_is_drawn() -> None:
+    rows = [used("en", block, expert, 0.1) for block in range(48) for expert in range(128)]
+    (group,) = use_panels(rows)
+    assert len(grid(group.panels[0]).rows) == MAX_BLOCKS
+    assert len(grid(group.panels[0]).columns) == MAX_EXPERTS
+    assert "24 of 48 blocks drawn" in group.title
+    assert "32 of 128 experts drawn" in group.title
+
+
+def test_pairs_of_languages_are_rows_and_significant_differences_have_a_star() -> None:
+    rows = [{**PAIR, "language_b": "sw", "block": block, "jaccard": 1 / 3, "p_value": 0.01 * block} for block in (1, 9)]
+    (group,) = overlap_panels([*rows, {**rows[0], "kind": "translation", "language_b": "fr", "target_language": "de"}])
+    overlaps = grid(group.panels[0])
+    assert overlaps.rows == ("en, sw", "en, fr · translation to de")
+    assert overlaps.columns == ("1", "9")
+    assert overlaps.texts == {(0, 0): "0.33*", (0, 1): "0.33", (1, 0): "0.33*"}
+    assert "by chance 0.18" in overlaps.title
+    many = [{**rows[0], "language_b": f"l{number}"} for number in range(60)]
+    (group,) = overlap_panels(many)
+    assert len(grid(group.panels[0]).rows) == MAX_PAIRS
+
+
+def test_queries_give_what_the_panels_draw(catalog: Catalog) -> None:
+    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlap")]
+    for exhibit in exhibits:
+        rows = [row for source in run_exhibit(catalog, exhibit) for row in source.rows]
+        assert rows
+        assert exhibit.draw is not None
+        assert all(group.panels for group in exhibit.draw(rows))
+    assert len(exhibits) == 2
