@@ -9,6 +9,7 @@ Every text whose tokens, and the tokens they are merged from, are kept has the s
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ class TokenizerJson:
         symbols = [symbol for character in token for symbol in self._symbols(character)]
         seen = dict.fromkeys([*symbols, token])
         while len(symbols) > 1:
-            ranks = [self.merges.get(pair, len(self.merges)) for pair in zip(symbols, symbols[1:], strict=False)]
+            ranks = [self.merges.get(pair, len(self.merges)) for pair in itertools.pairwise(symbols)]
             best = min(range(len(ranks)), key=ranks.__getitem__)
             if ranks[best] == len(self.merges):
                 return None
@@ -185,11 +186,7 @@ class TokenizerJson:
             return data
         ids = {token: number_of[number] for token, number in self.ids.items() if number in is_kept}
         data["model"]["vocab"] = ids
-        data["model"]["merges"] = [
-            merge
-            for merge in self.model["merges"]
-            if all(part in ids for part in (*_pair(merge), "".join(_pair(merge))))
-        ]
+        data["model"]["merges"] = [merge for merge in self.model["merges"] if _needed(merge) <= ids.keys()]
         return data
 
 
@@ -206,6 +203,11 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
     """Return the pair of a merge, which files write as one string or as a list."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
+
+
+def _needed(merge: str | list[str]) -> set[str]:
+    """Return the pair of a merge, and the token that it makes."""
+    return {*_pair(merge), "".join(_pair(merge))}
 
 
 def _nodes(value: object) -> Iterator[dict[str, Any]]:
