@@ -148,7 +148,7 @@ def vocabulary_tensors(folder: Path) -> dict[str, int]:
     return {part.name: rows for name in names if files.has(name) for part in files.parts(name)}
 
 
-def trim_folder(folder: Path, kept: Sequence[int], *, source: TokenizerJson, multiple: int = 1) -> int:
+def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     """Keep only the rows of some tokens in a model folder with all weights, which is changed in place.
 
     A weight file is in memory at a time. The tokenizer of the folder has to be written afterwards.

@@ -82,6 +82,17 @@ class TokenizerJson:
         return frozenset(number for token, number in self.ids.items() if token in alphabet or BYTE.fullmatch(token))
 
     @cached_property
+    def partial_ids(self) -> frozenset[int]:
+        """Tokens of parts of characters: bytes, or byte-level tokens that are not UTF-8 by themselves."""
+        alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
+        is_byte_level = _has_type(self.data, "ByteLevel")
+        return frozenset(
+            number
+            for token, number in self.ids.items()
+            if BYTE.fullmatch(token) or (is_byte_level and number not in self.added and not _is_text(token, alphabet))
+        )
+
+    @cached_property
     def unknown_id(self) -> int | None:
         """The token of text without other tokens; None if there is none."""
         if self.model.get("type") == "Unigram":
@@ -197,6 +208,15 @@ def byte_alphabet() -> list[str]:
     of_byte = {byte: chr(byte) for byte in printable}
     of_byte |= {byte: chr(256 + number) for number, byte in enumerate(others)}
     return [of_byte[byte] for byte in range(256)]
+
+
+def _is_text(token: str, alphabet: Mapping[str, int]) -> bool:
+    """Whether the bytes of a byte-level token are whole characters."""
+    try:
+        bytes(alphabet[character] for character in token).decode()
+    except (KeyError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _pair(merge: str | list[str]) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def test_the_smaller_folder_equals_masked_logits(base: tuple, tmp_path: Path, mu
     new_ids = {old: new for new, old in enumerate(kept)}
     small_folder = tmp_path / "small"
     shutil.copytree(folder, small_folder)
-    n_rows = trim_folder(small_folder, kept, source=source, multiple=multiple)
+    n_rows = trim_folder(small_folder, kept, multiple=multiple)
     write_tokenizer(folder, small_folder, kept, source=source, new_ids=new_ids)
     assert n_rows % multiple == 0
     small = AutoModelForCausalLM.from_pretrained(small_folder).float().eval()
