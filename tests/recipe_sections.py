@@ -20,7 +20,7 @@ from mlprune.recipe import (
     Recipe,
     VariantConfig,
 )
-from mlprune.recipe.analyses import ALLOWED, NEEDED, AnalysesConfig, LayerErrorsConfig, NeuronsConfig
+from mlprune.recipe.analyses import ALLOWED, NEEDED, AnalysesConfig, KeepConfig, LayerErrorsConfig, NeuronsConfig
 from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig
 from mlprune.recipe.evaluations import KEYS_OF_TASKS
@@ -94,6 +94,7 @@ VALUES: Mapping[str, Any] = {
     "combine": "union",
     "of": ["a", "b"],
     "neurons": {"of": "fr", "sets": "mono"},
+    "keep": {"languages": ["fr"]},
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}
@@ -185,12 +186,13 @@ SECTIONS: Mapping[str, Section] = {
         {key: [kind for kind, keys in OF_WHOLE_ENTRIES.items() if key in keys] for key in VariantConfig.model_fields},
         {
             "neurons": {"neurons": VALUES["neurons"]},
+            "vocabulary": {"structure": "vocabulary", "keep": VALUES["keep"]},
             "combination": {"combine": "union", "of": ["a", "b"]},
             "dense": {"sparsity": 0},
         },
         common=(),
         values={"shares": [1, 2], "sparsity": 0.25},
-        choosing=("score", "neurons", "combine", "of"),
+        choosing=("score", "neurons", "keep", "combine", "of"),
     ),
     "search methods": Section(
         SearchMethodConfig, "kind", of_registry(SEARCH_METHODS), {name: {} for name in SEARCH_METHODS}, common=("kind",)
@@ -243,6 +245,13 @@ SECTIONS: Mapping[str, Section] = {
             "chat",
         ),
         values={"languages": ["fr"], "pairs": ["fr-en"], "shots_split": "train"},
+    ),
+    "kept tokens": Section(
+        KeepConfig,
+        "score",
+        {"seed": ["random"]},
+        {score: {"languages": "fr"} for score in ("frequency", "translation_sets", "random")},
+        common=("languages", "corpus", "score", "at_least", "share", "size"),
     ),
     "neurons": Section(
         NeuronsConfig,

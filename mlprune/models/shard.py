@@ -262,3 +262,8 @@ class Shard:
             shifts: block -> [d], any float dtype; blocks of other shards are ignored.
         """
         self.runner.set_shifts(shifts or {})
+
+    def set_removed_tokens(self, removed: Tensor | None) -> None:
+        """Set the tokens that get no probability in every later pass, bool [vocab]; None for the whole vocabulary."""
+        if self.runner.is_last:
+            self.runner.set_removed_tokens(removed)

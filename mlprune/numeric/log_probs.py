@@ -68,6 +68,8 @@ class OutputHead:
     """> 0."""
     max_logits: int
     """Most logits in memory at once, >= 1."""
+    removed: Tensor | None = None
+    """[vocab] bool: tokens whose logits are minus infinity; None if there are none."""
 
     @property
     def n_tokens(self) -> int:
@@ -88,6 +90,18 @@ class OutputHead:
         """Scale and cap outputs of the head, which are overwritten."""
         logits = logits if self.scale == 1 else logits.mul_(self.scale)
         return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
+
+    def logits_in_place(self, outputs: Tensor, first: int) -> Tensor:
+        """Turn outputs of the head for a piece of the vocabulary into logits: minus infinity for removed tokens.
+
+        Args:
+            outputs: [m, tokens of the piece], overwritten.
+            first: first token of the piece.
+        """
+        logits = self.cap_in_place(outputs)
+        if self.removed is None:
+            return logits
+        return logits.masked_fill_(self.removed[first : first + logits.shape[1]], -torch.inf)
 
 
 def part_bounds(n_states: int, *, most: int) -> list[int]:
@@ -142,7 +156,7 @@ def _pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
     Logits are [m, tokens of the piece], float32 or wider.
     """
     for first, weight, bias in head.pieces(head.n_columns(rows.shape[0])):
-        yield first, head.cap_in_place(_logits(rows, weight, bias))
+        yield first, head.logits_in_place(_logits(rows, weight, bias), first)
 
 
 def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> Tensor:
@@ -231,6 +245,7 @@ def target_scores(
     scale: float = 1.0,
     softcap: float | None = None,
     max_logits: int | None = None,
+    removed: Tensor | None = None,
 ) -> TargetScores:
     """Return the log-probability of each target token after its state, and whether it is the most likely token.
 
@@ -249,6 +264,7 @@ def target_scores(
         scale: factor of the logits (Cohere, Granite).
         softcap: cap of the logits, > 0; None: no cap.
         max_logits: most logits in memory at once, >= 1; None: the default of the device.
+        removed: [vocab] bool: tokens that have no probability; the others share it. None: there are none.
     Raises:
         ShapeError: the shapes do not match, or a state or target does not exist.
         BadInputError: `max_logits` is below 1, or `softcap` is not above 0.
@@ -258,7 +274,7 @@ def target_scores(
     if max_logits < 1 or (softcap is not None and not softcap > 0):
         got = (max_logits, softcap)
         raise BadInputError("a bound is out of range", expected="max_logits >= 1, softcap > 0", got=got)
-    head = OutputHead(head_weight, head_bias, scale, softcap, max_logits)
+    head = OutputHead(head_weight, head_bias, scale, softcap, max_logits, removed)
     if hidden.device.type == "cpu":
         return TargetScores(*_score_on_cpu(hidden, head, states=states, targets=targets))
     return TargetScores(*score_on_accelerator(hidden, head, states=states, targets=targets))
@@ -287,7 +303,7 @@ def _score_part_on_cpu(rows: Tensor, head: OutputHead, *, states: Tensor, target
     n_columns = head.n_columns(rows.shape[0])
     for first, weight, bias in head.pieces(n_columns):
         logits = quick_linear(rows, weight, bias)
-        logits = head.cap_in_place(logits if logits.dtype == torch.float64 else logits.float())
+        logits = head.logits_in_place(logits if logits.dtype == torch.float64 else logits.float(), first)
         masses.append(torch.logsumexp(logits, dim=1).double())
         top = logits.amax(dim=1)
         is_higher = top.double() > highest

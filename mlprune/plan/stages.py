@@ -36,6 +36,7 @@ from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import item_jobs
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.vocabulary.variant import add_vocabularies
 
 
 class Name(NamedTuple):
@@ -124,6 +125,7 @@ def plan_named_variants(plan: Planning) -> Iterable[Job]:
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants)
     variants = add_quantised(add_combinations(recipe, inputs, variants))
+    variants = add_vocabularies(recipe, inputs, variants)
     plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
     plan.name_variants(plan.variants.values())
     return ()

@@ -13,7 +13,7 @@ from mlprune.descriptions import NeuronSelection
 from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, AgainstConfig, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values
-from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName, full_dtype
+from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName, TokenScoreName, full_dtype
 
 Value = TypeVar("Value")
 
@@ -59,6 +59,36 @@ class AnalysesConfig(Model):
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
         return distinct_values(value)
+
+
+class KeepConfig(Model):
+    """Tokens that a smaller vocabulary keeps. Special and byte tokens are always kept, and the parts of kept tokens."""
+
+    languages: Annotated[tuple[Language, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    """Languages whose tokens are counted."""
+    corpus: str | None = None
+    """Parallel text in which tokens are counted (the recipe's corpus, without evaluated lines, and without every fifth
+    line, in which costs are measured)."""
+    score: TokenScoreName = "frequency"
+    """Which tokens are kept first: by their occurrences; by the number of aligned lines in which the sentence of any
+    language has them (`translation_sets`); or as many random ones as by frequency, a control."""
+    at_least: Annotated[int, Field(ge=1)] | None = None
+    """Least score of a kept token. Without a limit, every counted token is kept."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of all counts that the kept tokens reach, such as 0.999999."""
+    size: Annotated[int, Field(ge=1)] | None = None
+    """Number of kept tokens, with those that are always kept."""
+    seed: Seed = 0
+    """random: seed of the order."""
+
+    @model_validator(mode="after")
+    def _has_one_limit(self) -> "KeepConfig":
+        limits = [key for key in ("at_least", "share", "size") if getattr(self, key) is not None]
+        if len(limits) > 1:
+            raise ValueError(f"one of at_least, share and size, got {' and '.join(limits)}")
+        if self.seed and self.score != "random":
+            raise ValueError(f"seed belongs to score random, got score {self.score}")
+        return self
 
 
 CountedLanguage = Annotated[Literal["code"] | Language, Field(title="language, or `code`")]

@@ -22,7 +22,7 @@ from mlprune.methods import (
 )
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
-from mlprune.recipe.analyses import NeuronsConfig
+from mlprune.recipe.analyses import KeepConfig, NeuronsConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
@@ -32,8 +32,11 @@ STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
 WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group"))
 """Keys that also entries without a score may have."""
+VOCABULARY = "vocabulary"
+"""Structure of variants with fewer tokens."""
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "neurons": frozenset(("neurons",)),
+    "vocabulary": frozenset(("structure", "keep")),
     "combination": frozenset(("combine", "of")),
     "dense": frozenset(("sparsity",)),
     "adopted": frozenset(("adopt",)),
@@ -53,6 +56,8 @@ def check_kind(entry: "VariantFields") -> None:
         refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
         if kind == "combination" and not (entry.combine and entry.of):
             raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
+        if kind == "vocabulary" and (entry.keep is None or entry.structure != VOCABULARY or entry.bits):
+            raise ValueError("structure: vocabulary and keep go together, without bits")
         if refused:
             keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
             raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
@@ -66,9 +71,14 @@ def check_kind(entry: "VariantFields") -> None:
 
 def _kind_without_score(entry: "VariantFields") -> str | None:
     """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
-    given = (entry.neurons, entry.adopt, entry.combine or entry.of, entry.score is None and entry.sparsity == 0)
-    kinds = ("neurons", "adopted", "combination", "dense")
-    return next((kind for kind, value in zip(kinds, given, strict=True) if value), None)
+    given = {
+        "neurons": entry.neurons is not None,
+        "adopted": entry.adopt is not None,
+        "combination": bool(entry.combine or entry.of),
+        "vocabulary": entry.keep is not None or entry.structure == VOCABULARY,
+        "dense": entry.score is None and entry.sparsity == 0,
+    }
+    return next((kind for kind, is_given in given.items() if is_given), None)
 
 
 def check_structure(entry: "VariantFields", score: Score) -> None:
@@ -228,7 +238,11 @@ ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
 AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
 RefinerName = Annotated[str, AfterValidator(_REFINER), Field(title=_REFINER.title)]
 _STRUCTURE = options.StructureNames(STRUCTURE_METHODS)
-StructureName = Annotated[str, AfterValidator(_STRUCTURE), Field(title=_STRUCTURE.title)]
+StructureName = Annotated[
+    str,
+    AfterValidator(lambda name: name if name == VOCABULARY else _STRUCTURE(name)),
+    Field(title=f"`{VOCABULARY}`, {_STRUCTURE.title}"),
+]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 """Keys about statistics. Methods without statistics ignore them, so that lists of scores can multiply out."""
 
@@ -270,7 +284,8 @@ class VariantFields(Model):
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
     removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and
-    `all_experts`, those of all blocks that score lowest. Every block keeps as many experts as a token chooses."""
+    `all_experts`, those of all blocks that score lowest. Every block keeps as many experts as a token chooses.
+    `vocabulary` removes the tokens that `keep` does not name, and has no score."""
     permute: bool = False
     """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
     mask is N:M in the permuted order only."""
@@ -295,6 +310,8 @@ class VariantFields(Model):
     `bits` and `quantisation_group` only."""
     adopt: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
+    keep: KeepConfig | None = None
+    """structure vocabulary: the tokens that stay; allowed with `structure`, `name` and `against` only."""
     combine: CombinationName | None = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
     `quantisation_group` only."""
@@ -328,6 +345,8 @@ class VariantFields(Model):
     @property
     def group(self) -> str:
         """The structure, or the default of the score."""
+        if self.structure == VOCABULARY:
+            return "row"
         return self.structure or (options.score_named(self.score).structures[0] if self.score else "row")
 
     @property

@@ -134,6 +134,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "variants": RecordKind(
         3,
         "variant, the dense one included",
+        folders=("vocabulary",),
         tables={
             "variants": "variant_id",
             "variant_demonstrations": "variant_id",
@@ -142,6 +143,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_neurons": "variant_id",
             "variant_experts": "variant_id",
             "variant_parents": "variant_id",
+            "vocabularies": "variant_id",
         },
     ),
     "neuron_removals": RecordKind(
@@ -167,6 +169,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "task and language whose examples the model translated into English",
         folders=("translations",),
         tables={"self_translations": "translations_id"},
+    ),
+    "tokenizations": RecordKind(
+        1,
+        "variant with a smaller vocabulary and choice of lines in which its cost is measured, by language",
+        tables={"tokenizations": "tokenizations_id"},
     ),
     "task_items": RecordKind(
         1, "task, language and split whose items were evaluated", folders=("items",), tables={"tasks": "items_id"}

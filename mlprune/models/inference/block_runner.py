@@ -273,6 +273,8 @@ class BlockRunner:
         self.hooks = LayerHooks([(module, architecture.block(block)) for block, module in self.modules.items()])
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
+        self.removed_tokens: Tensor | None = None
+        """[vocab] bool, on the head's device; see `set_removed_tokens`."""
         self._forward_parameters = inspect.signature(model.get_submodule(architecture.base).forward).parameters
 
     @property
@@ -332,6 +334,14 @@ class BlockRunner:
             shifts: block -> [d], any float dtype; blocks of other shards are ignored.
         """
         self._shifts = {block: shift for block, shift in shifts.items() if block in self.blocks}
+
+    def set_removed_tokens(self, removed: Tensor | None) -> None:
+        """Set the tokens that get no probability, bool [vocab]; None for a model with its whole vocabulary."""
+        self.removed_tokens = None if removed is None else removed.to(self.head.weight.device)
+
+    def without_removed(self, logits: Tensor) -> Tensor:
+        """Return logits [..., vocab] in which removed tokens have minus infinity."""
+        return logits if self.removed_tokens is None else logits.masked_fill(self.removed_tokens, -torch.inf)
 
     def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block and add its shift, if it has one."""

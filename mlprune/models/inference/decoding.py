@@ -101,8 +101,8 @@ class DecodingVisitor:
         logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))
         draw = self.step.draw
         if draw is None:
-            return logits.float().argmax(dim=1).cpu()
-        logits = runner.logits_of(logits.float())
+            return runner.without_removed(logits.float()).argmax(dim=1).cpu()
+        logits = runner.without_removed(runner.logits_of(logits.float()))
         return draw_tokens(logits, draw.uniforms, temperature=draw.temperature, banned=draw.banned)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:

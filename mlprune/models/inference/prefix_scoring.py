@@ -100,6 +100,7 @@ class ScoringVisitor:
             head_bias=runner.head.bias,
             scale=runner.architecture.logit_scale,
             softcap=runner.architecture.softcap,
+            removed=runner.removed_tokens,
         )
 
     def waiting_bytes(self, limit: GroupLimit) -> int:

@@ -38,6 +38,7 @@ from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_has
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
 from mlprune.models.fewer_experts import RemovedExperts, cut_experts
+from mlprune.models.loading import load_tokenizer
 from mlprune.models.meta_model import blocks_of, build_skeleton, skeleton_of
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
@@ -51,8 +52,10 @@ from mlprune.steps.export.tensor_changes import (
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.variants.variant_rows import removed_blocks
 from mlprune.steps.variants.variant_text import block_ranges
+from mlprune.steps.vocabulary.stored import n_rows_of, stored_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from mlprune.trimming.folder import read_tokenizer, trim_folder, write_tokenizer
 
 LOADER, CHANGES = "load_smaller.py", "smaller.json"
 """Files of a folder that no config can express: the loader, and what it sets."""
@@ -253,7 +256,9 @@ COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", 
 """Files of the base model that are copied, if they exist, in addition to weights and licences."""
 
 
-def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *, smaller: bool = False) -> None:
+def export_variant(
+    store: Store, variant_id: str, model_path: Path, out: Path, *, smaller: bool = False, vocabulary_multiple: int = 1
+) -> None:
     """Write a variant as a folder that `AutoModelForCausalLM.from_pretrained` loads.
 
     The folder appears completely or not at all.
@@ -264,6 +269,7 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
         out: folder to make; it may exist if it is empty.
         smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`. Whole blocks
             that the variant lacks, and experts of which it keeps no weight, are always left out.
+        vocabulary_multiple: the rows of a smaller vocabulary are padded to a multiple of it.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
@@ -274,12 +280,22 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
         PermanentError: the written weights differ from the variant's record.
     """
     variant = variant_record(store, variant_id)
-    require_exportable(variant)
+    has_vocabulary = "vocabularies" in variant.rows
+    if not has_vocabulary:
+        require_exportable(variant)
+    if vocabulary_multiple != 1 and not (has_vocabulary and vocabulary_multiple > 1):
+        message = "a multiple of the vocabulary is at least 1, and belongs to a variant with a smaller vocabulary"
+        raise BadInputError(message, variant_id=variant.id, got=vocabulary_multiple)
+    if has_vocabulary and smaller:
+        raise BadInputError("a variant with a smaller vocabulary has no heads or neurons to cut out", got="--smaller")
     try:
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        _write_folder(store, variant, model_path, target, smaller=smaller)
+        if has_vocabulary:
+            _write_smaller_vocabulary(store, variant, model_path, target, multiple=vocabulary_multiple)
+        else:
+            _write_folder(store, variant, model_path, target, smaller=smaller)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -339,6 +355,27 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         write_hashes(temporary, hashes)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_smaller_vocabulary(store: Store, variant: Record, model_path: Path, target: Path, *, multiple: int) -> None:
+    """Write a folder with the rows and the tokenizer of the kept tokens."""
+    remove_left_over(target)
+    kept = stored_tokens(store, variant)
+    source = read_tokenizer(load_tokenizer(model_path))
+    card = model_card(store, variant, form="smaller")
+    with replacing(target) as temporary:
+        temporary.mkdir()
+        copy_files(model_path, temporary)
+        n_rows = trim_folder(temporary, kept, multiple=multiple)
+        write_tokenizer(model_path, temporary, kept, source=source, new_ids={old: new for new, old in enumerate(kept)})
+        padding = f" `vocab_size` is {n_rows}: rows after the kept tokens are padding." if n_rows > len(kept) else ""
+        text = (
+            f"{len(kept)} of {n_rows_of(variant)} tokens remain, with new ids. Their logits are those of the base "
+            f"model; probabilities are renormalised over them.{padding}\n"
+        )
+        write_hashes(temporary, tensor_hashes(temporary))
+        card = "\n".join((card, *section("Smaller vocabulary", text)))
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -19,6 +19,9 @@ def export(
     smaller: Annotated[
         bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
     ] = False,
+    vocabulary_multiple: Annotated[
+        int, typer.Option(min=1, help="Pad the rows of a smaller vocabulary to a multiple of this number.")
+    ] = 1,
     into: Annotated[
         Path | None,
         typer.Option(help="Multimodal checkpoint from which the base model was imported; its text part is replaced."),
@@ -48,7 +51,9 @@ def export(
     base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
         if into is None:
-            export_variant(opened, variant_id, base_model, out, smaller=smaller)
+            export_variant(
+                opened, variant_id, base_model, out, smaller=smaller, vocabulary_multiple=vocabulary_multiple
+            )
         else:
             export_into_multimodal(opened, variant_id, base_model, into, out)
     echo(str(out))

@@ -352,3 +352,23 @@ def test_numbers_are_hashes_of_seed_text_and_position() -> None:
     numbers = {uniform_number(seed, text, place) for seed in range(3) for text in range(3) for place in range(3)}
     assert len(numbers) == 27
     assert all(0 <= number < 1 for number in numbers)
+
+
+@pytest.mark.parametrize("max_logits", [7, 100_000])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_removed_tokens_have_no_probability_and_the_others_share_it(max_logits: int, cap: float | None) -> None:
+    hidden, weight = drawn(4, 8), drawn(30, 8, seed=1)
+    removed = torch.arange(30) % 3 == 0
+    kept = torch.nonzero(~removed).flatten()
+    states = torch.arange(4).repeat_interleave(len(kept))
+    targets = kept.repeat(4)
+    settings = {"softcap": cap, "max_logits": max_logits}
+    smaller = target_scores(hidden, weight[kept], states=states, targets=torch.arange(len(kept)).repeat(4), **settings)
+    masked = target_scores(hidden, weight, states=states, targets=targets, removed=removed, **settings)
+    torch.testing.assert_close(masked.log_probs, smaller.log_probs, atol=1e-5, rtol=1e-5)
+    assert torch.equal(masked.is_greedy, smaller.is_greedy)
+    lost = target_scores(hidden, weight, states=torch.tensor([0]), targets=torch.tensor([3]), removed=removed)
+    assert lost.log_probs.item() == -torch.inf
+    head = OutputHead(weight, None, 1.0, cap, max_logits, removed)
+    other = score_on_accelerator(hidden, head, states=states, targets=targets)
+    torch.testing.assert_close(other[0], masked.log_probs, atol=1e-5, rtol=1e-5)

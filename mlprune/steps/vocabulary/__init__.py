@@ -1,0 +1,1 @@
+"""Variants with a smaller vocabulary, and what it costs each language."""

@@ -1,0 +1,185 @@
+"""Cost of a smaller vocabulary by language: tokens per word, unknown and partial characters, and log-probabilities.
+
+Each line is scored four ways. Renormalising over fewer tokens raises every probability by itself, so the cost of a
+trimmed model is measured under the normaliser of the dense model:
+
+- dense: tokens of the base model, all logits.
+- masked: tokens of the base model, removed tokens at minus infinity; only lines without removed tokens.
+- trimmed: tokens of the variant, removed tokens at minus infinity. This is the exported model.
+- cost: tokens of the variant, all logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
+from mlprune.evaluation.scoring.candidates import score_texts
+from mlprune.json_values import JsonValue
+from mlprune.models.chain import Chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
+from mlprune.recipe import CorpusConfig
+from mlprune.steps.inputs import open_corpus
+from mlprune.steps.job import ChainLoader, JobCost, ModelJob, ModelRef, RecordJob, RecordKey, SetSizes
+from mlprune.steps.vocabulary.stored import removed_mask, stored_tokens, tokenizer_folder, without_tokens
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from mlprune.trimming.folder import read_tokenizer
+from mlprune.trimming.kept_tokens import encoded
+from mlprune.trimming.tokenizer_json import TokenizerJson
+
+Z = 1.959963984540054
+"""Quantile of the normal distribution for an interval of 95 %."""
+TOKENS_PER_LINE = 200
+"""Estimate for the plan."""
+
+Row = dict[str, JsonValue]
+Floats = NDArray[np.float64]
+Tokens = tuple[int, ...]
+
+
+def log_ratio(differences: Floats, sizes: Floats) -> tuple[float, float, float]:
+    """Return sum(differences) / sum(sizes), and its interval of 95 % from the spread of the lines (delta method).
+
+    With n lines, r the ratio: se = sqrt(n / (n - 1) * sum (d - r s)^2) / sum(s). One line has no interval: NaN.
+    """
+    ratio = float(differences.sum() / sizes.sum())
+    n = len(differences)
+    if n < 2:
+        return ratio, float("nan"), float("nan")
+    error = float(np.sqrt(n / (n - 1) * ((differences - ratio * sizes) ** 2).sum()) / sizes.sum())
+    return ratio, ratio - Z * error, ratio + Z * error
+
+
+@dataclass(frozen=True)
+class VocabularyCostJob(RecordJob, ModelJob):
+    """Tokenise and score the measured lines of some languages with a variant's vocabulary."""
+
+    step: ClassVar[str] = "evaluate"
+    model: ModelRef
+    corpus: CorpusConfig
+    lines: tuple[int, ...]
+    languages: tuple[str, ...]
+    """Kept languages, then dropped ones that the recipe evaluates."""
+    n_kept: int
+    """Number of kept languages."""
+
+    @property
+    def chain_model(self) -> ModelRef:
+        """The base model."""
+        return self.model
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant."""
+        return (("variants", str(self.identity.parents["variant"])),)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Four passes over all lines."""
+        n_tokens = 4.0 * len(self.lines) * len(self.languages) * TOKENS_PER_LINE
+        return JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=0.0)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write a row per language."""
+        variant = store.require("variants", str(self.identity.parents["variant"]))
+        model = chain()
+        model.everywhere(Shard.set_keep_masks, None)
+        rows = [{"tokenizations_id": self.identity.id, **row} for row in self._rows(store, variant, model)]
+        store.write_record(self.identity.record(rows={"tokenizations": rows}))
+
+    def _rows(self, store: Store, variant: Record, model: Chain) -> list[Row]:
+        corpus = open_corpus(self.corpus)
+        kept = frozenset(stored_tokens(store, variant))
+        tokenizer = load_tokenizer(Path(self.model.path))
+        trimmed = load_tokenizer(tokenizer_folder(store, variant, self.model))
+        source = read_tokenizer(tokenizer)
+        start = next((number for number in (tokenizer.bos_token_id, tokenizer.eos_token_id) if number is not None), 0)
+        rows: list[Row] = []
+        for index, language in enumerate(self.languages):
+            lines = [corpus.lines(language)[number] for number in self.lines]
+            dense, small = ([self._cut(ids) for ids in encoded(one, lines)] for one in (tokenizer, trimmed))
+            scores = self._scores(model, store, variant, dense, small, start=int(start), kept=kept)
+            row: Row = {"variant_id": variant.id, "language": language, "is_kept": index < self.n_kept}
+            rows.append({**row, **_counts(source, lines, dense, small), **_losses(lines, *scores)})
+        return rows
+
+    def _cut(self, ids: Sequence[int]) -> Tokens:
+        """Return the tokens of a line that fit the model."""
+        return tuple(ids if self.model.max_positions is None else ids[: self.model.max_positions - 1])
+
+    def _scores(
+        self,
+        model: Chain,
+        store: Store,
+        variant: Record,
+        dense: Sequence[Tokens],
+        small: Sequence[Tokens],
+        *,
+        start: int,
+        kept: frozenset[int],
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return the log-probabilities of the lines: dense, masked (NaN with removed tokens), trimmed, and cost."""
+        full_dense, full_small = (self._log_probs(model, texts, start) for texts in (dense, small))
+        has_all = np.array([kept.issuperset(ids) for ids in dense])
+        masked = np.full(len(dense), np.nan)
+        with without_tokens(model, removed_mask(store, variant)):
+            trimmed = self._log_probs(model, small, start)
+            if has_all.any():
+                texts = [ids for ids, has in zip(dense, has_all, strict=True) if has]
+                masked[has_all] = self._log_probs(model, texts, start)
+        return full_dense, masked, trimmed, full_small
+
+    def _log_probs(self, model: Chain, texts: Sequence[Tokens], start: int) -> Floats:
+        """Return the log-probability of each text after the first token, or after a start token."""
+        scored = [ScoredText(ids if ids[:1] == (start,) else (start, *ids), 1) for ids in texts]
+        batches = plan_texts(
+            scored,
+            batch_tokens=self.batch_tokens,
+            device=self.model.device,
+            whole_texts=self.model.runs_whole_texts,
+        )
+        result = np.full(len(texts), np.nan)
+        for scores in score_texts(model, batches):
+            result[list(scores.texts)] = scores.log_likelihoods
+        return result
+
+
+def _counts(source: TokenizerJson, lines: Sequence[str], dense: Sequence[Tokens], small: Sequence[Tokens]) -> Row:
+    """Return the numbers of words, characters, and tokens by kind, before and after."""
+    partial = source.partial_ids
+    row: Row = {
+        "n_lines": len(lines),
+        "n_words": sum(len(line.split()) for line in lines),
+        "n_characters": sum(map(len, lines)),
+        "n_changed_lines": sum(before != after for before, after in zip(dense, small, strict=True)),
+    }
+    for suffix, texts in (("_dense", dense), ("", small)):
+        row[f"n_tokens{suffix}"] = sum(map(len, texts))
+        row[f"n_unknown{suffix}"] = sum(number == source.unknown_id for ids in texts for number in ids)
+        row[f"n_partial{suffix}"] = sum(number in partial for ids in texts for number in ids)
+    return row
+
+
+def _losses(lines: Sequence[str], dense: Floats, masked: Floats, trimmed: Floats, cost: Floats) -> Row:
+    """Return the log-probabilities of all lines, and the log of the ratio of the perplexities per character."""
+    sizes = np.array([len(line) for line in lines], dtype=np.float64)
+    ratio, low, high = log_ratio(dense - cost, sizes)
+    is_masked = ~np.isnan(masked)
+    return {
+        "log_prob_dense": float(dense.sum()),
+        "log_prob_trimmed": float(trimmed.sum()),
+        "log_prob_cost": float(cost.sum()),
+        "n_masked_lines": int(is_masked.sum()),
+        "n_masked_characters": int(sizes[is_masked].sum()),
+        "log_prob_masked": float(masked[is_masked].sum()) if is_masked.any() else None,
+        "log_prob_dense_of_masked": float(dense[is_masked].sum()) if is_masked.any() else None,
+        "log_cost": ratio,
+        "log_cost_low": low if np.isfinite(low) else None,
+        "log_cost_high": high if np.isfinite(high) else None,
+    }

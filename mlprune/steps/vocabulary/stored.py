@@ -1,0 +1,67 @@
+"""Kept tokens of a variant in the store, its tokenizer in place, and a chain without its removed tokens."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfile
+
+import torch
+from torch import Tensor
+
+from mlprune.atomic import replacing
+from mlprune.cache_folders import user_cache_folder
+from mlprune.json_values import as_int
+from mlprune.models.chain import Chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.models.shard import Shard
+from mlprune.steps.job import ModelRef
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from mlprune.trimming.folder import read_tokenizer, write_tokenizer
+
+
+def stored_tokens(store: Store, variant: Record) -> list[int]:
+    """Return the kept tokens of a variant, ascending.
+
+    Raises:
+        DamagedArtefactError: their file is missing or damaged.
+    """
+    return [int(number) for number in store.read_table(variant.artefacts[0])["token_id"]]
+
+
+def n_rows_of(variant: Record) -> int:
+    """Return the tokens of the embedding of the base model."""
+    return as_int(variant.rows["vocabularies"][0]["n_tokens"])
+
+
+def removed_mask(store: Store, variant: Record) -> Tensor:
+    """Return the tokens of the base model that a variant lacks, bool [vocab]."""
+    removed = torch.ones(n_rows_of(variant), dtype=torch.bool)
+    removed[stored_tokens(store, variant)] = False
+    return removed
+
+
+def tokenizer_folder(store: Store, variant: Record, model: ModelRef) -> Path:
+    """Return a folder of this machine's cache with the config of a model and a variant's tokenizer, in place."""
+    folder = user_cache_folder() / "tokenizers" / f"{variant.id}-{variant.artefacts[0].sha256[:12]}"
+    if not folder.exists():
+        write_in_place(Path(model.path), folder, stored_tokens(store, variant))
+    return folder
+
+
+def write_in_place(base: Path, folder: Path, kept: Sequence[int]) -> None:
+    """Write the config of a model and a tokenizer with some tokens, which keep their ids, to a new folder."""
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        copyfile(base / "config.json", temporary / "config.json")
+        write_tokenizer(base, temporary, kept, source=read_tokenizer(load_tokenizer(base)))
+
+
+@contextmanager
+def without_tokens(chain: Chain, removed: Tensor | None) -> Iterator[None]:
+    """Give removed tokens no probability until the context ends."""
+    chain.everywhere(Shard.set_removed_tokens, removed)
+    try:
+        yield
+    finally:
+        chain.everywhere(Shard.set_removed_tokens, None)

@@ -1,0 +1,213 @@
+"""Folders with a smaller vocabulary: the tokenizer in place, with the ids of the base model, or a smaller model."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mlprune.errors import BadInputError, ModelError
+from mlprune.json_values import JsonValue
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON
+from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
+from mlprune.models.loading import SENTENCE, load_tokenizer
+from mlprune.models.meta_model import build_skeleton
+from mlprune.trimming.tokenizer_json import TokenizerJson
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+TEMPLATE = "chat_template.jinja"
+COPIED = (TOKENIZER_CONFIG, "special_tokens_map.json", TEMPLATE)
+"""Files of a tokenizer next to its vocabulary."""
+TOKEN_LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids")
+"""Keys of configs with tokens whose names do not end in `_token_id`."""
+
+
+def read_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> TokenizerJson:
+    """Return the file of a loaded tokenizer, as it runs.
+
+    Raises:
+        BadInputError: it has none, or its vocabulary cannot be trimmed.
+    """
+    if not tokenizer.is_fast:
+        message = "the tokenizer cannot be trimmed: it has no tokenizer.json"
+        raise BadInputError(message, expected=TOKENIZER_JSON, got="a slow tokenizer")
+    source = TokenizerJson(json.loads(tokenizer.backend_tokenizer.to_str()))
+    source.require_trimmable()
+    return source
+
+
+def required_tokens(source: TokenizerJson, folder: Path, *, n_rows: int) -> frozenset[int]:
+    """Return the tokens of a model folder that every smaller vocabulary keeps; see `TokenizerJson.required`.
+
+    Args:
+        n_rows: rows of the embedding; tokens beyond it have no weights and are dropped.
+    """
+    ids: list[int] = []
+    for name in (CONFIG, GENERATION_CONFIG):
+        if (folder / name).exists():
+            ids += [number for values in _token_values(read_json_object(folder / name)).values() for number in values]
+    template = folder / TEMPLATE
+    text = template.read_text(encoding="utf-8") if template.exists() else ""
+    if (folder / TOKENIZER_CONFIG).exists():
+        text += str(read_json_object(folder / TOKENIZER_CONFIG).get("chat_template") or "")
+    return frozenset(number for number in source.required(ids=ids, chat_template=text) if number < n_rows)
+
+
+def _token_values(config: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return key -> the tokens that a config names there."""
+    named = {key: value for key, value in config.items() if key.endswith(("_token_id", "_token_ids"))}
+    named |= {key: config[key] for key in TOKEN_LISTS if key in config}
+    return {key: _numbers(value) for key, value in named.items()}
+
+
+def _numbers(value: object) -> list[int]:
+    if isinstance(value, list):
+        return [number for inner in value for number in _numbers(inner)]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
+def write_tokenizer(
+    base: Path, target: Path, kept: Sequence[int], *, source: TokenizerJson, new_ids: Mapping[int, int] | None = None
+) -> None:
+    """Write the files of a tokenizer with some tokens to a folder that exists.
+
+    Args:
+        base: folder of the base model.
+        source: its tokenizer.
+        new_ids: kept token -> new id; None: tokens keep their ids.
+    """
+    for name in COPIED:
+        if (base / name).exists():
+            shutil.copyfile(base / name, target / name)
+    for name in set(TOKENIZER_FILES) - set(COPIED):
+        (target / name).unlink(missing_ok=True)
+    _write_json(target / TOKENIZER_JSON, source.trimmed(kept, new_ids=new_ids))
+    original = load_tokenizer(base)
+    config = dict(read_json_object(base / TOKENIZER_CONFIG)) if (base / TOKENIZER_CONFIG).exists() else {}
+    config |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": list(original.model_input_names),
+        "eos_token": original.eos_token,
+    }
+    for key in ("auto_map", "add_bos_token", "add_eos_token", "vocab_file"):  # the post-processor has these tokens
+        config.pop(key, None)
+    decoder = config.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        is_kept, number_of = set(kept), new_ids or {}
+        config["added_tokens_decoder"] = {
+            str(number_of.get(int(number), int(number))): token
+            for number, token in decoder.items()
+            if int(number) in is_kept
+        }
+    _write_json(target / TOKENIZER_CONFIG, config)
+    _check_written(target, original, kept, new_ids=new_ids)
+
+
+def _check_written(
+    target: Path, original: "PreTrainedTokenizerBase", kept: Sequence[int], *, new_ids: Mapping[int, int] | None
+) -> None:
+    """Check that the written tokenizer gives a sentence the tokens of the original one, if all of them are kept.
+
+    Raises:
+        ModelError: it does not.
+    """
+    expected = original(SENTENCE)["input_ids"]
+    if not set(kept).issuperset(expected):
+        return
+    expected = [new_ids[number] for number in expected] if new_ids else expected
+    got = load_tokenizer(target)(SENTENCE)["input_ids"]
+    if got != expected:
+        message = "the trimmed tokenizer differs from that of the base model on kept tokens"
+        raise ModelError(message, sentence=SENTENCE, expected=expected, got=got)
+
+
+def vocabulary_tensors(folder: Path) -> dict[str, int]:
+    """Return the stored tensors with a row per token: the embedding, and the head and its bias if they are stored.
+
+    Raises:
+        BadInputError: the embedding and the head have other sizes, so the config does not describe them.
+    """
+    model = build_skeleton(folder, torch.float32)
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    of_tokens = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    of_tokens |= set() if bias is None else {id(bias)}
+    names = {name: int(tensor.shape[0]) for name, tensor in parameters.items() if id(tensor) in of_tokens}
+    files = WeightFiles(folder, architecture_at(folder))
+    if set(names.values()) != {rows}:
+        raise BadInputError("the embedding and the head have different numbers of tokens", got=names)
+    return {part.name: rows for name in names if files.has(name) for part in files.parts(name)}
+
+
+def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
+    """Keep only the rows of some tokens in a model folder with all weights, which is changed in place.
+
+    A weight file is in memory at a time. The tokenizer of the folder has to be written afterwards.
+
+    Args:
+        kept: tokens in ascending order.
+        multiple: `vocab_size` is rounded up to a multiple of it by rows of zeros, and a bias of the lowest value.
+    Returns: the rows of the new embedding.
+    Raises:
+        BadInputError: the config has no `vocab_size`, or the embedding and the head have different numbers of tokens.
+    """
+    config = dict(read_json_object(folder / CONFIG))
+    names = vocabulary_tensors(folder)
+    n_rows = next(iter(names.values()))
+    if config.get("vocab_size") != n_rows:
+        message = "the vocabulary cannot be made smaller: the config does not state its size"
+        raise BadInputError(message, key="vocab_size", expected=n_rows, got=config.get("vocab_size"))
+    n_new = -(-len(kept) // multiple) * multiple
+    files = WeightFiles(folder, architecture_at(folder))
+    n_bytes = 0
+    for name in (file for file in files.file_names if file != INDEX_FILE):
+        tensors: dict[str, Tensor] = {}
+        with safe_open(str(folder / name), framework="pt") as opened:
+            for stored in sorted(opened.keys()):
+                tensor = opened.get_tensor(stored)
+                tensors[stored] = _rows(tensor, kept, n_new) if stored in names else tensor.clone()
+        (folder / name).unlink()
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+        n_bytes += sum(tensor.nbytes for tensor in tensors.values())
+    if (folder / INDEX_FILE).exists():
+        index = dict(read_json_object(folder / INDEX_FILE))
+        _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
+    number_of = {old: new for new, old in enumerate(kept)}
+    _write_json(folder / CONFIG, {**_renumbered(config, number_of), "vocab_size": n_new})
+    if (folder / GENERATION_CONFIG).exists():
+        generation = read_json_object(folder / GENERATION_CONFIG)
+        _write_json(folder / GENERATION_CONFIG, _renumbered(generation, number_of))
+    return n_new
+
+
+def _rows(tensor: Tensor, kept: Sequence[int], n_new: int) -> Tensor:
+    """Return the rows of kept tokens, followed by padding."""
+    rows = tensor[torch.tensor(kept)]
+    padding = rows.new_zeros((n_new - len(kept), *rows.shape[1:]))
+    if rows.ndim == 1 and len(padding):
+        padding.fill_(torch.finfo(rows.dtype).min)
+    return torch.cat([rows, padding]).contiguous()
+
+
+def _renumbered(config: Mapping[str, Any], number_of: Mapping[int, int]) -> dict[str, Any]:
+    """Return a config with the new ids of the tokens that it names; those without weights become null."""
+    return {**config, **{key: _new_value(config[key], number_of) for key in _token_values(config)}}
+
+
+def _new_value(value: JsonValue, number_of: Mapping[int, int]) -> JsonValue:
+    if isinstance(value, list):
+        return [_new_value(inner, number_of) for inner in value]
+    return number_of.get(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,166 @@
+"""A variant with a smaller vocabulary: in place, exported, and what it costs each language."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mlprune import demo
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.steps.export.export import export_variant
+from mlprune.steps.inputs import open_corpus
+from mlprune.steps.vocabulary.cost import log_ratio
+from mlprune.steps.vocabulary.stored import stored_tokens
+from mlprune.steps.vocabulary.variant import measured_lines
+from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe
+
+EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
+
+
+def recipe(*keep: dict[str, Any]) -> dict[str, Any]:
+    """Perplexity and facts of kept and dropped languages."""
+    return {
+        "name": "vocabulary",
+        "model": {"path": "model"},
+        "corpus": {"kind": "cldr", "lines": 100},
+        "variants": [{"name": f"v{number}", "structure": "vocabulary", "keep": one} for number, one in enumerate(keep)],
+        "evaluations": [
+            {"task": "perplexity", "path": "corpus", "languages": ["en", "ru"], "limit": 10},
+            {"task": "translation", "path": "corpus", "pairs": ["sw-en"], "limit": 2, "shots": 1, "max_new_tokens": 4},
+        ],
+        "compute": {"batch_tokens": 512},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    shutil.copytree(EMBEDDED, folder / "model")
+    keep = [{"languages": ["en", "sw"]}, {"languages": "en", "size": 700, "score": "random", "seed": 1}]
+    return finished_run(folder, recipe(*keep), name="vocabulary")
+
+
+@pytest.fixture(scope="module")
+def exported(run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export_variant(run.store, variant_id(run), run.folder / "model", out, vocabulary_multiple=64)
+    return out
+
+
+def variant_id(run: FinishedRun, number: int = 0) -> str:
+    return run.named(f"v{number}")[0].id
+
+
+def log_prob(model: Any, ids: Sequence[int], kept: Sequence[int] | None = None) -> float:
+    """Return the log-probability of tokens after the first, over all tokens or some, as a plain loop."""
+    with torch.no_grad():
+        logits = model(torch.tensor([list(ids)])).logits[0].double()
+    allowed = list(range(logits.shape[1])) if kept is None else list(kept)
+    return sum(
+        float(logits[position, token] - torch.logsumexp(logits[position, allowed], 0))
+        for position, token in enumerate(ids[1:])
+    )
+
+
+def loaded(folder: Path) -> tuple[Any, Any]:
+    return AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).float().eval()
+
+
+def test_costs_are_those_of_plain_loops_over_the_base_model_and_the_export(run: FinishedRun, exported: Path) -> None:
+    tokenizer, model = loaded(EMBEDDED)
+    small_tokenizer, small = loaded(exported)
+    kept = stored_tokens(run.store, run.store.require("variants", variant_id(run)))
+    ref = run.plan.variants[variant_id(run)].baseline.measured.corpus
+    rows = {row["language"]: row for row in run.rows("tokenizations") if row["variant_id"] == variant_id(run)}
+    assert [rows[name]["is_kept"] for name in ("en", "sw", "ru")] == [True, True, False]
+    for language in ("en", "ru"):
+        lines = [open_corpus(ref).lines(language)[number] for number in measured_lines(ref, "en")]
+        dense = [tokenizer(line)["input_ids"] for line in lines]
+        new = [small_tokenizer(line)["input_ids"] for line in lines]
+        old = [[kept[number] for number in ids] for ids in new]
+        row = rows[language]
+        assert row["n_tokens_dense"] == sum(map(len, dense))
+        assert row["n_tokens"] == sum(map(len, new))
+        assert row["n_changed_lines"] == sum(a != b for a, b in zip(dense, old, strict=True))
+        assert row["log_prob_dense"] == pytest.approx(sum(log_prob(model, ids) for ids in dense), rel=1e-4)
+        assert row["log_prob_cost"] == pytest.approx(sum(log_prob(model, ids) for ids in old), rel=1e-4)
+        trimmed = sum(log_prob(small, ids, range(len(kept))) for ids in new)
+        assert row["log_prob_trimmed"] == pytest.approx(trimmed, rel=1e-4)
+        assert row["log_prob_trimmed"] == pytest.approx(sum(log_prob(model, ids, kept) for ids in old), rel=1e-4)
+        whole = [ids for ids in dense if set(ids) <= set(kept)]
+        assert row["n_masked_lines"] == len(whole)
+        if whole:
+            assert row["log_prob_masked"] == pytest.approx(sum(log_prob(model, ids, kept) for ids in whole), rel=1e-4)
+        assert row["log_cost"] == pytest.approx((row["log_prob_dense"] - row["log_prob_cost"]) / row["n_characters"])
+        assert row["log_cost_low"] <= row["log_cost"] <= row["log_cost_high"]
+    assert rows["en"]["n_partial"] == 0 < rows["ru"]["n_partial"]
+
+
+def test_the_export_gives_the_predictions_of_the_variant(run: FinishedRun, exported: Path) -> None:
+    tokenizer, model = loaded(exported)
+    assert model.get_input_embeddings().weight.shape[0] == model.config.vocab_size
+    assert model.config.vocab_size % 64 == 0
+    size = run.row("vocabularies", variant_id(run))
+    assert len(tokenizer) == size["n_kept"]
+    assert size["n_removed_weights"] == (size["n_tokens"] - size["n_kept"]) * model.config.d_model
+    counted = run.plan.variants[variant_id(run)].baseline.texts.lines
+    original = AutoTokenizer.from_pretrained(EMBEDDED)
+    for line in [line for lines in counted.values() for line in lines]:
+        ids = tokenizer(line)["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids) == original.tokenize(line, add_special_tokens=True)
+        assert tokenizer.decode(ids) == original.decode(original(line)["input_ids"])
+    evaluations = {row["variant_id"]: row for row in run.rows("evaluations") if row["language"] == "en"}
+    assert len(evaluations) == 3, "dense and both variants are evaluated"
+
+
+def test_a_random_control_has_its_size(run: FinishedRun) -> None:
+    assert run.row("vocabularies", variant_id(run, 1))["n_kept"] <= 700
+
+
+@pytest.mark.parametrize("options", [{"vocabulary_multiple": 0}, {"smaller": True}])
+def test_other_exports_of_a_smaller_vocabulary_are_refused(
+    run: FinishedRun, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInputError):
+        export_variant(run.store, variant_id(run), run.folder / "model", tmp_path / "out", **options)
+
+
+def test_a_multiple_belongs_to_a_smaller_vocabulary(run: FinishedRun, tmp_path: Path) -> None:
+    dense = next(one.id for one in run.plan.variants.values() if one.is_dense)
+    with pytest.raises(BadInputError):
+        export_variant(run.store, dense, run.folder / "model", tmp_path / "out", vocabulary_multiple=64)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"structure": "vocabulary"},
+        {"keep": {"languages": "en"}},
+        {"structure": "vocabulary", "keep": {"languages": "en"}, "sparsity": 0.5},
+        {"structure": "vocabulary", "keep": {"languages": "en"}, "bits": 4},
+        {"structure": "vocabulary", "keep": {"languages": "en", "size": 9, "share": 0.5}},
+        {"structure": "vocabulary", "keep": {"languages": "en", "seed": 1}},
+    ],
+)
+def test_entries_that_do_not_fit_are_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    with pytest.raises(RecipeError):
+        plan_of(write_recipe(tmp_path, {**recipe(), "variants": [entry]}))
+
+
+def test_the_interval_of_a_ratio_is_that_of_a_plain_loop_and_covers_it() -> None:
+    generator = np.random.default_rng(0)
+    sizes, covered = generator.uniform(20, 60, 50), 0
+    for _ in range(400):
+        differences = 0.3 * sizes + generator.normal(0, 3, 50)
+        ratio, low, high = log_ratio(differences, sizes)
+        assert ratio == pytest.approx(math.fsum(differences) / math.fsum(sizes))
+        covered += low <= 0.3 <= high
+    assert 0.90 <= covered / 400 <= 0.98
+    assert math.isnan(log_ratio(np.array([1.0]), np.array([2.0]))[1])
