@@ -95,6 +95,7 @@ VALUES: Mapping[str, Any] = {
     "of": ["a", "b"],
     "neurons": {"of": "fr", "sets": "mono"},
     "keep": {"languages": ["fr"]},
+    "adopt": "models/pruned",
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}
@@ -187,12 +188,13 @@ SECTIONS: Mapping[str, Section] = {
         {
             "neurons": {"neurons": VALUES["neurons"]},
             "vocabulary": {"structure": "vocabulary", "keep": VALUES["keep"]},
+            "adopted": {"adopt": VALUES["adopt"]},
             "combination": {"combine": "union", "of": ["a", "b"]},
             "dense": {"sparsity": 0},
         },
         common=(),
         values={"shares": [1, 2], "sparsity": 0.25},
-        choosing=("score", "neurons", "keep", "combine", "of"),
+        choosing=("score", "neurons", "adopt", "keep", "combine", "of"),
     ),
     "search methods": Section(
         SearchMethodConfig, "kind", of_registry(SEARCH_METHODS), {name: {} for name in SEARCH_METHODS}, common=("kind",)
