@@ -14,7 +14,7 @@ from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.errors import CorpusError, unknown
 from mlprune.evaluation.tasks.layouts.layout import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
-from mlprune.evaluation.tasks.task_files import task_reports
+from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.vocabulary import TASK_TRAITS
 from ray_jobs.cli.options import echo, screen_width
 

@@ -17,7 +17,8 @@ from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, groups_sha256, published_examples, runs
 from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import BLANK, TaskData, corpus_items, read_items, skipped_lines, task_reports
+from mlprune.evaluation.tasks.task_files import BLANK, TaskData, corpus_items, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.hashing import split_of
 from tests.published_data import NEWS_TOPICS, PUBLISHED, SIB_TOPICS, N, csv_tabs
 from tests.refusals import refused
