@@ -4,6 +4,7 @@ Recipes are checked by these models, and built-in tasks describe their published
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import language_file_stems
 from mlprune.strict_model import Language, Model, as_pairs, as_tuple, with_context
-from mlprune.vocabulary import READABLE_SUFFIXES, NeuronActionName
+from mlprune.vocabulary import READABLE_SUFFIXES, ExtractName, NeuronActionName
 
 CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
@@ -102,15 +103,43 @@ NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id"})
 """Keys of a task that say where a file has the values."""
 
 
+class AnswerRule(Model):
+    """How the model writes an answer, and how the answer is read from the generated text."""
+
+    extract: ExtractName = "first_line"
+    """The answer: the `first_line` or `last_line` with a character, `all` of the text, its last `number`, the content
+    of its last `boxed` of LaTeX, the `letter` that it chooses, or the group of a regular expression (`regex`)."""
+    pattern: Annotated[str, Field(min_length=1)] | None = None
+    """regex: expression in RE2's syntax, whose time is linear; `(?P<answer>...)` in its first match is the answer."""
+    letters: Annotated[str, Field(min_length=2)] = "ABCDEFGHIJ"
+    """letter: the letters of the choices."""
+    stop: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ("\n",)
+    """Texts before which the generated text ends; it always ends at the end-of-sequence token. `[]` for none."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    """Most tokens generated; an evaluation may name another number."""
+
+    @model_validator(mode="after")
+    def _keys_fit_rule(self) -> "AnswerRule":
+        if (self.extract == "regex") != (self.pattern is not None):
+            raise ValueError(f"pattern belongs to extract: regex, got extract: {self.extract}, pattern: {self.pattern}")
+        if "letters" in self.model_fields_set and self.extract != "letter":
+            raise ValueError(f"letters belongs to extract: letter, got extract: {self.extract}")
+        if not all(self.stop):
+            raise ValueError("a stop is an empty text")
+        return self
+
+
 class TemplateTask(Model):
-    """A task that the recipe describes: a choice between candidates."""
+    """A task that the recipe describes: a choice between candidates, or a question that the model answers in words."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
     """Name used by evaluations; it must differ from the built-in tasks."""
     template: Annotated[str, Field(min_length=1)]
-    """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace."""
+    """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace.
+    With `generate`, the text before the answer, without `{candidate}`."""
     answer: Annotated[str, Field(min_length=1)]
-    """Key of the right candidate: its index from 0, its letter, or its text among the labels or candidates."""
+    """Key of the right candidate: its index from 0, its letter, or its text among the labels or candidates. With
+    `generate`, key of the accepted answer, a text, a number or a list of them."""
     answer_as: AnswerKind | None = None
     """How `answer` names it, where a value can mean two candidates (`number`, `letter`, `text`), or numbers begin with
     1 (`number_from_1`)."""
@@ -120,6 +149,9 @@ class TemplateTask(Model):
     """Word for each label in the template; empty for the labels themselves."""
     candidates: str | tuple[str, ...] | None = None
     """Instead of labels: the key of the list of candidates in a row, or a list of keys of one candidate each."""
+    generate: AnswerRule | None = None
+    """Instead of labels or candidates: the model continues the template, and its answer is compared with the accepted
+    ones (`exact_match`, `token_f1`)."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
     cluster: Annotated[str, Field(min_length=1)] | None = None
@@ -138,16 +170,10 @@ class TemplateTask(Model):
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "TemplateTask":
-        fields = self._fields()
-        if fields.count(CANDIDATE) != 1 or not all(name.isidentifier() for name in fields):
-            expected = "{candidate} once, and other {keys} of a row"
-            raise self._wrong("a template is wrong", expected=expected, got=self.template)
-        if bool(self.labels) == (self.candidates is not None):
-            raise self._wrong("a task has labels or candidates", expected="one of the two")
-        if self.labels and (len(set(self.labels)) < 2 or len(self.labels) != len(set(self.labels))):
-            raise self._wrong("wrong labels", expected="two or more, all different", got=self.labels)
-        if isinstance(self.candidates, tuple) and len(set(self.candidates)) < max(2, len(self.candidates)):
-            raise self._wrong("wrong candidates", expected="two or more keys, all different", got=self.candidates)
+        if self.generate is None:
+            self._check_choice(self._fields())
+        else:
+            self._check_question(self._fields())
         for pattern in self.files:
             unknown = set(re.findall(r"{(.*?)}", pattern)) - {"language", "split"}
             if unknown or "{language}" not in pattern or not pattern.endswith(READABLE_SUFFIXES):
@@ -157,9 +183,30 @@ class TemplateTask(Model):
         kinds = {type(part) for column in columns for part in (column if isinstance(column, tuple) else (column,))}
         if len(kinds) > 1:
             raise self._wrong("columns are mixed", expected="all by name or all by position", got=dict(self.columns))
+        return self
+
+    def _check_choice(self, fields: Sequence[str]) -> None:
+        """Check the keys of a choice between candidates."""
+        if fields.count(CANDIDATE) != 1 or not all(name.isidentifier() for name in fields):
+            expected = "{candidate} once, and other {keys} of a row"
+            raise self._wrong("a template is wrong", expected=expected, got=self.template)
+        if bool(self.labels) == (self.candidates is not None):
+            raise self._wrong("a task has labels or candidates", expected="one of the two")
+        if self.labels and (len(set(self.labels)) < 2 or len(self.labels) != len(set(self.labels))):
+            raise self._wrong("wrong labels", expected="two or more, all different", got=self.labels)
+        if isinstance(self.candidates, tuple) and len(set(self.candidates)) < max(2, len(self.candidates)):
+            raise self._wrong("wrong candidates", expected="two or more keys, all different", got=self.candidates)
         if self.words and len(self.words) != len(self.labels):
             raise self._wrong("wrong words", expected=f"one for each of {self.labels}", got=self.words)
-        return self
+
+    def _check_question(self, fields: Sequence[str]) -> None:
+        """Check the keys of a question whose answer is generated."""
+        if CANDIDATE in fields or not all(name.isidentifier() for name in fields):
+            expected = "{keys} of a row, without {candidate}"
+            raise self._wrong("the template of a task with generate is wrong", expected=expected, got=self.template)
+        others = sorted({"answer_as", "labels", "words", "candidates", "ties"} & self.model_fields_set)
+        if others:
+            raise self._wrong("keys of a choice do not apply to generate", expected="none of them", got=others)
 
     def _wrong(self, message: str, **context: object) -> PydanticCustomError:
         return with_context(RecipeError(message, task=self.name, **context))

@@ -57,7 +57,9 @@ LOG_RATIO = "log_ratio"
 HUB = "hub:"
 """Prefix of paths to data sets of a hub: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
 
-TaskReads = Literal["candidates", "sentences", "pairs"]
+TaskReads = Literal["candidates", "sentences", "pairs", "questions"]
+ExtractName = Literal["first_line", "last_line", "all", "number", "boxed", "letter", "regex"]
+"""Rules by which an answer is read from a generated text."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,15 @@ class TaskTraits:
     module: str
     """Name of its module in `mlprune/evaluation/tasks/builtin/`, which recipes and plans do not import."""
     reads: TaskReads = "candidates"
-    """Candidates of which one is right, sentences whose likelihood is measured, or pairs to be translated."""
+    """Candidates of which one is right, sentences whose likelihood is measured, pairs to be translated, or questions
+    whose answers are generated."""
     has_native_prompts: bool = False
     """Whether the words around the examples exist in the language of the examples."""
 
     @property
     def reads_parallel_text(self) -> bool:
         """Whether the items are lines of parallel text instead of rows of task files."""
-        return self.reads != "candidates"
+        return self.reads in ("sentences", "pairs")
 
 
 TASK_TRAITS: Mapping[str, TaskTraits] = {
@@ -99,6 +102,10 @@ TASK_TRAITS: Mapping[str, TaskTraits] = {
     "xquad_spans": TaskTraits("xquad_spans"),
     "mbbq": TaskTraits("mbbq"),
     "facts": TaskTraits("facts"),
+    "mgsm": TaskTraits("mgsm", reads="questions", has_native_prompts=True),
+    "polymath": TaskTraits("polymath", reads="questions"),
+    "multiloko": TaskTraits("multiloko", reads="questions"),
+    "xquad": TaskTraits("xquad_spans", reads="questions"),
     "translation": TaskTraits("parallel_text", reads="pairs"),
     "perplexity": TaskTraits("parallel_text", reads="sentences"),
 }
@@ -112,8 +119,8 @@ OF_A_RECIPE = TaskTraits("")
 class MetricTraits:
     """Traits of a metric on which choices and comparisons depend."""
 
-    reads: TaskReads = "candidates"
-    """Kind of the items on which it is computed."""
+    reads: tuple[TaskReads, ...] = ("candidates",)
+    """Kinds of the items on which it is computed."""
     higher_is_better: bool = True
     tasks: tuple[str, ...] = ()
     """The only tasks that have it; empty for all whose items are of this kind."""
@@ -133,13 +140,14 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "accuracy_disambiguated": MetricTraits(tasks=("mbbq",)),
     "bias_ambiguous": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
     "bias_disambiguated": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
-    "perplexity": MetricTraits("sentences", higher_is_better=False),
-    "exact_match": MetricTraits("pairs"),
-    "bleu": MetricTraits("pairs"),
-    "chrf": MetricTraits("pairs"),
-    "line_pass_rate": MetricTraits("pairs"),
-    "word_pass_rate": MetricTraits("pairs"),
-    "judged_share": MetricTraits("pairs"),
+    "perplexity": MetricTraits(("sentences",), higher_is_better=False),
+    "exact_match": MetricTraits(("pairs", "questions")),
+    "token_f1": MetricTraits(("questions",)),
+    "bleu": MetricTraits(("pairs",)),
+    "chrf": MetricTraits(("pairs",)),
+    "line_pass_rate": MetricTraits(("pairs",)),
+    "word_pass_rate": MetricTraits(("pairs",)),
+    "judged_share": MetricTraits(("pairs",)),
 }
 """Traits of the metrics."""
 
@@ -154,8 +162,12 @@ def is_higher_better(metric: str) -> bool:
     return METRIC_TRAITS.get(metric, MetricTraits()).higher_is_better
 
 
-def computable_metrics(task: str) -> tuple[str, ...]:
-    """Return the metrics that can be computed for a task, built-in or of a recipe."""
-    reads = TASK_TRAITS.get(task, OF_A_RECIPE).reads
-    of_kind = ((name, traits.tasks) for name, traits in METRIC_TRAITS.items() if traits.reads == reads)
+def computable_metrics(task: str, reads: TaskReads | None = None) -> tuple[str, ...]:
+    """Return the metrics that can be computed for a task.
+
+    Args:
+        reads: kind of its items; None for that of the built-in task, or for both kinds that a recipe can describe.
+    """
+    kinds = {reads} if reads else {TASK_TRAITS[task].reads} if task in TASK_TRAITS else {"candidates", "questions"}
+    of_kind = ((name, traits.tasks) for name, traits in METRIC_TRAITS.items() if kinds & set(traits.reads))
     return tuple(name for name, tasks in of_kind if not tasks or task in tasks)

@@ -452,6 +452,44 @@ def xquad_hub(folder: Path) -> None:
         parquet(folder / f"xquad.{language}/validation-00000-of-00001.parquet", xquad_questions(language))
 
 
+MGSM_WORDS = {"en": ("Question: ", "Step-by-Step Answer: "), "fr": ("Question : ", "Réponse étape par étape : ")}
+
+
+def mgsm(folder: Path) -> None:
+    solved = {
+        language: {
+            str(n + 1): {"q": f"{question}{n} {WORDS[language]}?", "a": f"{answer}{n} + 1 = {n + 1}. ({n + 1})."}
+            for n in range(N)
+        }
+        for language, (question, answer) in MGSM_WORDS.items()
+    }
+    write_text(folder / "mgsm/exemplars.py", f'"""Prompts."""\n\nNUMBERS = [1]\n\nMGSM_EXEMPLARS = {solved!r}\n')
+    for language in MGSM_WORDS:
+        rows = [(f"{n} {WORDS[language]}?", f"{n + 1},000" if n else 1) for n in range(N)]
+        tabs(folder / f"mgsm/mgsm_{language}.tsv", rows)
+
+
+def polymath(folder: Path) -> None:
+    for language in ("en", "zh"):
+        for level in ("low", "top"):
+            rows = [
+                {"id": f"{level}-{language}-{n}", "question": f"{n} {WORDS[language]}?", "answer": f"${n}^2$"}
+                for n in range(N)
+            ]
+            parquet(folder / f"{language}/{level}.parquet", rows)
+
+
+def multiloko(folder: Path) -> None:
+    for language, name in (("en", "english"), ("zh", "simplified_mandarin")):
+        rows = [
+            {"text": WORDS[language], "question": f"{n} {WORDS[language]}?", "targets": [f"t{n}", f"T {n}"]}
+            | {"target": f"It is t{n}.", "id": f"page{n}-1", "output_type": "word" if n else "number"}
+            for n in range(N)
+        ]
+        json_lines(folder / f"benchmark_data/{name}/dev.jsonl", rows)
+        json_lines(folder / f"benchmark_data/{name}/dev_translated_human_english.jsonl", rows)
+
+
 MBBQ_WORDS = {
     "en": ("the old man", "the girl", "Unknown", "Who ", "old", "nonOld"),
     "tr": ("yaşlı adam", "kız", "Bilinmiyor", "Kim ", "old", "nonOld"),
@@ -644,6 +682,29 @@ PUBLISHED: Mapping[str, Published] = {
         tuple(f"5{n}" for n in range(N)),
         lambda language, n: f"{n}? a{n % 3 if n else 2}",
         is_text=False,
+    ),
+    "mgsm": Published(
+        "mgsm",
+        ("mgsm",),
+        mgsm,
+        dict.fromkeys(MGSM_WORDS, ("test", "train")),
+        right=lambda language, n: f"{n} {WORDS[language]}?\nStep-by-Step Answer: ",
+    ),
+    "polymath": Published(
+        "polymath",
+        ("polymath",),
+        polymath,
+        dict.fromkeys(("en", "zh"), ("low", "top")),
+        right=lambda language, n: f"boxed{{}}$. ${n}^2$",
+        is_text=False,
+    ),
+    "multiloko": Published(
+        "multiloko",
+        ("multiloko",),
+        multiloko,
+        dict.fromkeys(("en", "zh"), ("dev",)),
+        tuple(f"{{language}}:page{n}-1" for n in range(N)),
+        right=lambda language, n: f" Produce only a {'word' if n else 'number'}.\nA: t{n}\nT {n}",
     ),
     "mbbq": Published(
         "mbbq",

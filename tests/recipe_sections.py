@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mlprune.descriptions import HubSet, TemplateTask
+from mlprune.descriptions import AnswerRule, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe import (
     AgainstConfig,
@@ -242,7 +242,7 @@ SECTIONS: Mapping[str, Section] = {
             "variants",
             "chat",
         ),
-        values={"languages": ["fr"], "pairs": ["fr-en"]},
+        values={"languages": ["fr"], "pairs": ["fr-en"], "shots_split": "train"},
     ),
     "neurons": Section(
         NeuronsConfig,
@@ -270,6 +270,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     ActivationsConfig: {"quota_gib": 1},
     ScopeConfig: {},
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},
+    AnswerRule: {},
     HubSet: {"name": "some/nli", "files": "{config}/{split}-*.parquet"},
     QuestionConfig: {"name": "q", "variants": "wanda", "task": "facts", "languages": "all"},
     AgainstConfig: {"name": "x"},

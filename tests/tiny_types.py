@@ -84,6 +84,7 @@ TOKENS = (
 """Keys with a token of the text."""
 
 SPECIAL: dict[str, dict[str, Any]] = {
+    "bert-generation": {"is_decoder": True},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "moe_intermediate_size": 8},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
@@ -170,8 +171,6 @@ def _tiny_values(cls: type[PretrainedConfig]) -> dict[str, Any]:
             values[key] = END
         elif key == "pad_token_id" and value is not None:
             values[key] = min(value, VOCABULARY - 1)
-        elif key == "is_decoder" and cls.model_type == "bert-generation":
-            values[key] = True
         elif "dropout" in key and isinstance(value, float):
             values[key] = 0.0
         elif (

@@ -127,7 +127,7 @@ def _value(expression: Mapping[str, Any], parameters: Mapping[str, Value]) -> st
     raise QueryError(f"an argument of {MACRO} has to be a text, NULL or a parameter", got=kind.lower())
 
 
-TEXTS = ("evaluation_id", "example_id", "cluster", "category", "chosen", "gold", "question")
+TEXTS = ("evaluation_id", "example_id", "cluster", "category", "chosen", "gold", "question", "output")
 SCHEMA = pa.schema([*((name, pa.string()) for name in TEXTS), ("is_right", pa.bool_()), ("margin", pa.float64())])
 Columns = Mapping[str, Sequence[Any]]
 
@@ -155,13 +155,18 @@ def loaded_answers(store: Store, evaluations: Iterable[Row], *, items: Mapping[s
         if answers:
             texts = [questions[items_id].get(example) for example in answers["example_id"]]
             n_items = len(texts)
-            filled = {**answers, "evaluation_id": [row["evaluation_id"]] * n_items, "question": texts}
+            filled = {
+                "output": [None] * n_items,
+                **answers,
+                "evaluation_id": [row["evaluation_id"]] * n_items,
+                "question": texts,
+            }
             pieces.append(pa.Table.from_pydict({name: filled[name] for name in SCHEMA.names}, schema=SCHEMA))
     return pa.concat_tables(pieces)
 
 
 def _questions(columns: Columns) -> dict[str, str]:
-    """Return example id -> its text with the right candidate, or the source of a translation."""
+    """Return example id -> its text with the right candidate, the source of a translation, or the question."""
     if "source" in columns:
         return dict(zip(columns["example_id"], columns["source"], strict=True))
     rows = zip(columns["example_id"], columns["text"], columns["is_gold"], strict=True)
@@ -175,13 +180,15 @@ def _answers(columns: Columns, row: Row) -> dict[str, Sequence[Any]]:
     if "output" not in columns:
         return {}
     outputs, references = ([str(text).strip() for text in columns[name]] for name in ("output", "reference"))
+    are_equal = [output == reference for output, reference in zip(outputs, references, strict=True)]
     return {
         "example_id": columns["example_id"],
         "cluster": columns.get("cluster", columns["example_id"]),
         "category": columns.get("category", [""] * len(outputs)),
-        "chosen": outputs,
+        "chosen": columns.get("answer", outputs),
         "gold": references,
-        "is_right": [output == reference for output, reference in zip(outputs, references, strict=True)],
+        "is_right": columns.get("is_right", are_equal),
+        "output": outputs,
         "margin": [None] * len(outputs),
     }
 

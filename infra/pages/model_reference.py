@@ -25,6 +25,9 @@ without the first ones, of one block and of all, equal the model with zeros. Sin
 pruned in every type. `stays dense`: parameters of two or more dimensions that are
 not pruned.
 """
+EXPERTS = """
+Their blocks and experts are found; the tests of experts compare some of them with transformers:
+"""
 REFUSED = """
 mlprune prints the reason with what it found. transformers itself cannot build a model from the default config of the
 types whose "config cannot be used".
@@ -37,7 +40,8 @@ def model_reference() -> str:
     """Return the page."""
     stored = json.loads(OUTCOMES.read_text(encoding="utf-8"))
     outcomes: Mapping[str, Outcome] = stored["outcomes"]
-    works = {name: outcome for name, outcome in outcomes.items() if "refused" not in outcome}
+    experts = [name for name, outcome in outcomes.items() if "experts" in outcome]
+    works = {name: outcome for name, outcome in outcomes.items() if not {"refused", "experts"} & set(outcome)}
     refused: dict[str, list[str]] = defaultdict(list)
     for name, outcome in outcomes.items():
         if "refused" in outcome:
@@ -49,7 +53,9 @@ def model_reference() -> str:
         f"## Works ({len(works)})",
         WORKS.strip(),
         table(columns, _rows(works)).strip(),
-        f"## Refused ({len(outcomes) - len(works)})",
+        f"## Mixtures of experts ({len(experts)})",
+        f"{EXPERTS.strip()} {_code(experts)}.",
+        f"## Refused ({len(outcomes) - len(works) - len(experts)})",
         REFUSED.strip(),
         table(("reason", "types"), [(reason, _code(names)) for reason, names in reasons]).strip(),
     ]

@@ -15,6 +15,7 @@ from mlprune.errors import BadInputError
 from mlprune.evaluation import languages
 from mlprune.evaluation.languages import installed_detector
 from mlprune.evaluation.scoring import choice_statistics as choices
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS
@@ -64,14 +65,15 @@ class Metric:
         return 0.0 if self.inference == "calibration" else 1.0
 
 
-# Translations
+# Generated texts
 
 
 def _exact_matches(predictions: Translations) -> Array:
-    pairs = zip(predictions.outputs, predictions.references, strict=True)
-    return choices.with_ones(
-        np.array([output.strip() == reference.strip() for output, reference in pairs], dtype=np.float64)
-    )
+    return choices.with_ones(np.array(predictions.matches, dtype=np.float64))
+
+
+def _token_f1(predictions: Answers) -> Array:
+    return choices.with_ones(np.array(predictions.token_f1, dtype=np.float64))
 
 
 def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | CHRF]) -> Array:
@@ -164,6 +166,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "perplexity": Metric("perplexity", choices.likelihood_statistics, choices.perplexity, "log_likelihood"),
     "exact_match": Metric("exact_match", _exact_matches, choices.mean, "credit"),
+    "token_f1": Metric("token_f1", _token_f1, choices.mean, "credit"),
     "bleu": bleu_metric("en"),
     "chrf": _overlap_metric("chrf", CHRF, target="en"),
     **{name: _passes(name, value, target="en", detector="") for name, value in PASS_RATES.items()},
@@ -196,7 +199,7 @@ def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()
         BadInputError: a metric does not exist, or cannot be computed for this task.
     """
     definition = TASKS[task] if isinstance(task, str) else task
-    computable = computable_metrics(definition.name)
+    computable = computable_metrics(definition.name, definition.reads)
     for name in map(plain_name, names):
         if name not in computable:
             raise BadInputError("no such metric of this task", task=definition.name, expected=computable, got=name)

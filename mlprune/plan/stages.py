@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe import Recipe
+from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.baselines.baselines import add_baselines, baseline_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
@@ -21,7 +22,7 @@ from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
 from mlprune.steps.observe.hidden_states import neuron_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
-from mlprune.steps.prune.combine import add_combinations
+from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.quantise import add_quantised, quantise_jobs
@@ -117,10 +118,11 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, without neurons, combined, quantised, and baselines."""
+    """Plan the variants: by scores, without neurons, adopted, combined, quantised, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants = plan_variants(recipe, inputs, plan.sets.by_profile)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
+    variants = add_adopted(recipe, inputs, variants)
     variants = add_quantised(add_combinations(recipe, inputs, variants))
     plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
     plan.name_variants(plan.variants.values())
@@ -158,10 +160,11 @@ def measure_sensitivity(plan: Planning) -> Iterable[Job]:
 
 
 def make_variants(plan: Planning) -> Iterable[Job]:
-    """Make the variants that are not probes."""
+    """Make the variants that are not probes; combinations come after all variants that they combine."""
     probes, variants = plan.sensitivity.variants, plan.variants.values()
     others = {key: variant for key, variant in plan.variants.items() if key not in probes}
-    return [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *quantise_jobs(variants)]
+    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *adopt_jobs(variants)]
+    return [*sorted(jobs, key=lambda job: isinstance(job, CombineJob)), *quantise_jobs(variants)]
 
 
 def evaluate(plan: Planning) -> Iterable[Job]:

@@ -191,6 +191,8 @@ class DemonstrationConfig(Model):
             raise ValueError(f"source and target are both {self.source}")
         if self.task is not None and TASK_TRAITS[self.task].reads_parallel_text:
             raise ValueError(f"task {self.task} reads parallel text: use kind translation or monolingual")
+        if self.task is not None and TASK_TRAITS[self.task].reads == "questions":
+            raise ValueError(f"task {self.task} has generated answers: use a task with candidates")
         return self
 
     @model_validator(mode="after")

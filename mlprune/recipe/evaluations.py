@@ -19,14 +19,18 @@ KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
 WITH_CANDIDATES = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "candidates")
 WITH_NATIVE_PROMPTS = tuple(name for name, traits in TASK_TRAITS.items() if traits.has_native_prompts)
+READ_QUESTIONS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "questions")
 READ_PAIRS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "pairs")
 KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "rule": WITH_CANDIDATES,
     "prompt_language": WITH_NATIVE_PROMPTS,
-    **dict.fromkeys(("shots", "shots_from", "shot_seed", "max_new_tokens"), READ_PAIRS),
+    "shots_from": READ_PAIRS,
+    "shots_split": READ_QUESTIONS,
+    **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
 """Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
-have the key `rule` too."""
+have the key `rule`, or those of generated answers, too."""
+KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens")
 
 Value = TypeVar("Value")
 
@@ -79,16 +83,19 @@ class EvaluationConfig(Model):
     rule: Annotated[tuple[RuleName, ...], BeforeValidator(as_tuple)] = ("mean",)
     """Scoring rule of candidates; a list gives one evaluation per rule, from one run of the model."""
     prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(as_tuple)] = ("en",)
-    """xnli, xcopa: English or native words around the examples; a list gives one evaluation each."""
+    """xnli, xcopa, mgsm: English or native words around the examples; a list gives one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
-    """translation: sentence pairs in the prompt."""
+    """translation: sentence pairs in the prompt. Tasks with generated answers: questions with their answers, of
+    `shots_split`; none by default."""
     shots_from: Annotated[str, Field(min_length=1)] | None = None
     """translation: parallel text of the sentence pairs in the prompt, `corpus` for the recipe's corpus; `path` if left
     out."""
+    shots_split: Annotated[str, Field(min_length=1)] | None = None
+    """Tasks with generated answers: split of the shots, which are never evaluated questions."""
     shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
-    """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
+    """Seed of the shots in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """translation: most tokens generated."""
+    """translation, tasks with generated answers: most tokens generated; by default those of the task."""
     profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
     """`paper` evaluates as the published code does, on 1,000 examples unless `limit` is given; needs `rule: mean`. A
     list gives one evaluation each, from one run of the model if both have the same examples."""
@@ -141,8 +148,19 @@ class EvaluationConfig(Model):
 
     @model_validator(mode="after")
     def _keys_fit_task(self) -> "EvaluationConfig":
-        owners = {**KEYS_OF_TASKS} if self.task in KNOWN_TASKS else {**KEYS_OF_TASKS, "rule": (self.task,)}
+        owners = (
+            {**KEYS_OF_TASKS}
+            if self.task in KNOWN_TASKS
+            else {**KEYS_OF_TASKS, **dict.fromkeys(KEYS_OF_A_RECIPE, (self.task,))}
+        )
         refuse_keys_of_others(self, "task", owners, self.task)
+        return self
+
+    @model_validator(mode="after")
+    def _shots_have_a_split(self) -> "EvaluationConfig":
+        has_shots = "shots" in self.model_fields_set and self.shots > 0
+        if self.task not in READ_PAIRS and has_shots != (self.shots_split is not None):
+            raise ValueError("shots of generated answers need shots_split, their split, and the number of shots")
         return self
 
     @model_validator(mode="after")
@@ -157,7 +175,7 @@ class EvaluationConfig(Model):
             return self
         if self.chat is not None:
             raise ValueError("profile paper does not apply to chat: the published code does not have it")
-        if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads == "sentences":
+        if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads in ("sentences", "questions"):
             raise ValueError(f"profile paper does not apply to task {self.task}: the published code does not have it")
         if self.rule != ("mean",):
             raise ValueError(f"profile paper needs rule mean, the only one of the published code, got {self.rule}")

@@ -36,12 +36,13 @@ KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "neurons": frozenset(("neurons",)),
     "combination": frozenset(("combine", "of")),
     "dense": frozenset(("sparsity",)),
+    "adopted": frozenset(("adopt",)),
 }
 """Kind of an entry without a score -> its keys, in addition to those of any kind."""
 
 
 def check_kind(entry: "VariantFields") -> None:
-    """Check that an entry is a combination, has neurons or a score, or is the dense model.
+    """Check that an entry is a combination, has neurons, a checkpoint or a score, or is the dense model.
 
     Raises:
         ValueError: it is nothing of that, or has keys of several.
@@ -65,11 +66,9 @@ def check_kind(entry: "VariantFields") -> None:
 
 def _kind_without_score(entry: "VariantFields") -> str | None:
     """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
-    if entry.neurons is not None:
-        return "neurons"
-    if entry.combine or entry.of:
-        return "combination"
-    return "dense" if entry.score is None and entry.sparsity == 0 else None
+    given = (entry.neurons, entry.adopt, entry.combine or entry.of, entry.score is None and entry.sparsity == 0)
+    kinds = ("neurons", "adopted", "combination", "dense")
+    return next((kind for kind, value in zip(kinds, given, strict=True) if value), None)
 
 
 def check_structure(entry: "VariantFields", score: Score) -> None:
@@ -288,13 +287,14 @@ class VariantFields(Model):
     """`paper` follows the published code; needs `tokens: all`."""
     bits: Literal[8, 4] | None = None
     """Bits of a weight after the masks: all weights of the layers that can be pruned are rounded to the nearest level.
-    The variant without it is planned too, for comparison. Also for combinations, and for the dense model
-    (`sparsity: 0`)."""
+    The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
     quantisation_group: Annotated[int, Field(ge=1)] = 128
     """bits: consecutive inputs of a row that share a scale."""
     neurons: NeuronsConfig | None = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
     `bits` and `quantisation_group` only."""
+    adopt: Annotated[str, Field(min_length=1)] | None = None
+    """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
     combine: CombinationName | None = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
     `quantisation_group` only."""

@@ -3,8 +3,8 @@
 every_eval_ever: one JSON line per item of an evaluation, next to the log of its results.
 
 Schema 0.3.0: `every_eval_ever/schemas/instance_level_eval.schema.json`, see `every_eval_ever`. A line belongs to one
-number of the log: accuracy of tasks with candidates, exact_match of translations. A line has to say whether an answer
-is right, so the texts of perplexity are left out.
+number of the log: accuracy of tasks with candidates, exact_match of generated texts. A line has to say whether an
+answer is right, so the texts of perplexity are left out.
 """
 
 import json
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import DamagedArtefactError
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS as TASK_METRICS_METRICS
@@ -33,10 +34,10 @@ class AnsweredItem:
 
     example_id: str
     question: str
-    """With candidates: their texts, one a line, as the model reads them. Otherwise the text to translate."""
+    """With candidates: their texts, one a line, as the model reads them. Otherwise the source or the question."""
     reference: str
     candidates: tuple[str, ...]
-    """Empty for translations."""
+    """Empty for generated texts."""
     chosen: tuple[str, ...]
     """Several candidates if their scores are equal."""
     credit: float
@@ -79,7 +80,7 @@ def _sample(item: AnsweredItem, keys: SampleKeys) -> dict[str, JsonValue]:
         "interaction_type": "single_turn",
         "input": {
             "raw": item.question,
-            "reference": [item.reference],
+            "reference": [item.reference] if item.candidates else item.reference.split("\n"),
             "choices": list(item.candidates) or None,
         },
         "output": {"raw": list(item.chosen)},
@@ -140,16 +141,17 @@ def answered_choices(
 
 
 def answered_translations(predictions: Columns, items: Columns) -> list[AnsweredItem]:
-    """Return the sentences of a translation task; right means equal to the reference.
+    """Return the items of a task with generated texts; right means equal to the reference, or to an accepted answer.
 
     Args:
-        predictions: columns of `TRANSLATION_SCHEMA`.
+        predictions: columns of `TRANSLATION_SCHEMA` or `ANSWER_SCHEMA`.
         items: columns of the task's items.
     """
-    read = Translations.from_columns(predictions)
+    read = (Answers if "answer" in predictions else Translations).from_columns(predictions)
+    answers = read.answers if isinstance(read, Answers) else read.outputs
     sources = dict(zip(items.get("example_id", ()), items.get("source", ()), strict=True))
     credit = TASK_METRICS_METRICS["exact_match"].statistics(read)[:, 0]
-    rows = zip(read.example_ids, read.outputs, read.references, read.clusters, read.categories, credit, strict=True)
+    rows = zip(read.example_ids, answers, read.references, read.clusters, read.categories, credit, strict=True)
     return [
         AnsweredItem(
             example_id=example,

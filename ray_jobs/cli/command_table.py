@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         {
             "--as folder": Form("export_variant:export"),
             "--as masks": Form("publish:publish"),
+            "--as patches": Form("export_variant:patches"),
             "--as every_eval_ever": Form("share:export", {"format_": "every_eval_ever"}),
             "--as hub": Form("share:export", {"format_": "hub"}),
             "--as mlflow": Form("catalog:mlflow"),

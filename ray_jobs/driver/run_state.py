@@ -278,7 +278,7 @@ def summarise(result: RunResult, commands: tuple[str, ...]) -> RunSummary:
 
 def next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
     """Return the commands to try after a run: a query that has rows for this recipe, and the report."""
-    without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads_parallel_text}
+    without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads != "candidates"}
     splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
     query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
     if recipe.searches:

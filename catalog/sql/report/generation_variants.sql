@@ -1,7 +1,7 @@
--- generation_variants: one row per base model and task whose outputs are texts (with the metric chrf): the split and the
--- two variants whose outputs the page shows next to those of the dense model. The first one is the best pruned variant on
--- dev (on test, if nothing else was evaluated), the second one that of the same method with the largest sparsity, or the
--- first one again. The columns are parameters of the query generations.
+-- generation_variants: one row per base model and task whose outputs are texts: the split and the two variants whose
+-- outputs the page shows next to those of the dense model. The first one is the best pruned variant on dev (on test, if
+-- nothing else was evaluated) by chrf of translations and exact_match of answers, the second one that of the same method
+-- with the largest sparsity, or the first one again. The columns are parameters of the query generations.
 WITH means AS (
     SELECT
         v.base_model_id, m.task, m.variant_id, v.method_id, v.sparsity, m.split,
@@ -11,7 +11,7 @@ WITH means AS (
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    WHERE m.metric = 'chrf' AND m.profile = 'corrected' AND v.intervention IS NULL AND v.sparsity > 0
+    WHERE m.metric = CASE m.task WHEN 'translation' THEN 'chrf' ELSE 'exact_match' END AND m.profile = 'corrected' AND v.intervention IS NULL AND v.sparsity > 0
         AND m.value IS NOT NULL
     GROUP BY v.base_model_id, m.task, m.variant_id, v.method_id, v.sparsity, m.split, m.scoring_rule, m.protocol_id
 ),

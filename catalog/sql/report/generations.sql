@@ -11,13 +11,13 @@
 -- anchor: generations
 -- runs: generation_variants
 -- optional: true
--- explanation: Source, reference and the outputs of the dense model and of two variants side by side: the pruned
--- variant that is best on dev, and the one of the same method with the largest sparsity. Each list has at most 8 items
+-- explanation: Source or question, reference or accepted answers, and the texts of the dense model and of two variants
+-- side by side: the pruned variant that is best on dev, and the one of the same method with the largest sparsity. Each list has at most 8 items
 -- of a language pair, drawn at random by a hash of their ids, and the 4 others whose first output moved furthest from
 -- the reference, in edits per character. The drawn items show what outputs are like; the others show the worst that
 -- happened. They are illustrations, not tests.
--- empty: No translation was evaluated, or the store has no predictions. An entry under evaluations with task:
--- translation and pairs fills this list.
+-- empty: No text was generated, or the store has no predictions. An entry under evaluations with task: translation and
+-- pairs, or with a task whose answers are generated, fills this list.
 WITH outputs AS (
     SELECT *, 0 AS place FROM item_answers($task, of_split := $split, of_variant := 'dense')
     UNION ALL
@@ -29,9 +29,9 @@ items AS (
     SELECT
         base_model_id, task, split, language, scoring_rule, protocol_id, example_id,
         any_value(category) AS category, any_value(question) AS source, any_value(gold) AS reference,
-        any_value(chosen) FILTER (place = 0) AS dense_output,
-        any_value(chosen) FILTER (place = 1) AS first_output,
-        any_value(chosen) FILTER (place = 2) AS second_output
+        any_value(output) FILTER (place = 0) AS dense_output,
+        any_value(output) FILTER (place = 1) AS first_output,
+        any_value(output) FILTER (place = 2) AS second_output
     FROM outputs
     GROUP BY base_model_id, task, split, language, scoring_rule, protocol_id, example_id
     HAVING count(*) FILTER (place = 0) > 0 AND count(*) FILTER (place = 1) > 0

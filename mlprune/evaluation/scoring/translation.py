@@ -1,9 +1,9 @@
-"""Few-shot translation: prompts, greedy decoding in batches, and outputs with their references."""
+"""Few-shot translation, and what it shares with generated answers: greedy decoding in batches, and outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.templates import format_labelled, language_label
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MAX_NEW_TOKENS = 64
+MORE_TOKENS = 8
+"""Last tokens that are searched for a stop, in addition to one for each of its bytes: the first may decode to parts of
+a character."""
 
 TRANSLATION_SCHEMA = dict.fromkeys(("example_id", "prompt", "output", "reference", "cluster", "category"), "string")
 """Columns of a predictions file of translations; the last two as in `CHOICE_SCHEMA`."""
@@ -53,12 +56,16 @@ class PreparedTranslation:
     """Ids of the items whose prompts are too long, which are left out or cut."""
     stop_id: int | None = None
     """Token that ends an output, in addition to the end-of-sequence token; None for no other one."""
+    stops: tuple[str, ...] = ()
+    """Texts before which an output ends."""
 
 
 @dataclass(frozen=True)
 class Translations:
     """Outputs with their references: the input of metrics."""
 
+    schema: ClassVar[Mapping[str, str]] = TRANSLATION_SCHEMA
+    """Columns of a predictions file."""
     example_ids: tuple[str, ...]
     outputs: tuple[str, ...]
     references: tuple[str, ...]
@@ -95,6 +102,12 @@ class Translations:
         """The rows to store; see `TRANSLATION_SCHEMA`."""
         values = (self.example_ids, self.prompts, self.outputs, self.references, self.clusters, self.categories)
         return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
+
+    @property
+    def matches(self) -> tuple[bool, ...]:
+        """Whether each output equals its reference."""
+        pairs = zip(self.outputs, self.references, strict=True)
+        return tuple(output.strip() == reference.strip() for output, reference in pairs)
 
     @property
     def item_keys(self) -> tuple[tuple[str, int], ...]:
@@ -157,12 +170,53 @@ def prepare_translation(
         ModelError: the tokenizer has no end-of-sequence token.
         TaskFileError: a prompt leaves no room for the new tokens, if that is refused; or no prompt is left.
     """
-    if tokenizer.eos_token is None:
-        raise ModelError("the tokenizer has no end-of-sequence token", expected="an eos_token", got=None)
     if chat is None:
-        prompts = translation_prompts(items, shots, source=source, target=target, end=tokenizer.eos_token)
+        end = end_of_sequence(tokenizer)
+        prompts = translation_prompts(items, shots, source=source, target=target, end=end)
     else:
         prompts = chat_prompts(items, shots, source=source, target=target, chat=chat)
+    return prepare_prompts(
+        tokenizer,
+        items,
+        prompts,
+        batch_tokens=batch_tokens,
+        max_positions=max_positions,
+        max_new_tokens=max_new_tokens,
+        longer=longer,
+        chat=chat,
+    )
+
+
+def end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the end-of-sequence token.
+
+    Raises:
+        ModelError: the tokenizer has none.
+    """
+    if tokenizer.eos_token is None:
+        raise ModelError("the tokenizer has no end-of-sequence token", expected="an eos_token", got=None)
+    return str(tokenizer.eos_token)
+
+
+def prepare_prompts(
+    tokenizer: "PreTrainedTokenizerBase",
+    items: Sequence[TranslationItem],
+    prompts: Sequence[str],
+    *,
+    batch_tokens: int,
+    max_positions: int | None,
+    max_new_tokens: int,
+    longer: LongerName,
+    chat: ChatTemplate | None,
+    stops: tuple[str, ...] = (),
+) -> PreparedTranslation:
+    """Tokenise the prompt of each item, and divide the prompts into batches of similar length; see above.
+
+    Args:
+        chat: the template in which the prompts are written; it has the special tokens.
+        stops: texts before which an output ends.
+    """
+    end_of_sequence(tokenizer)
     encode = partial(tokenizer, truncation=False, verbose=False, add_special_tokens=chat is None)
     token_ids = tuple(tuple(encode(prompt)["input_ids"]) for prompt in prompts)
     room = None if max_positions is None else max_positions - max_new_tokens
@@ -173,7 +227,8 @@ def prepare_translation(
         if longer == "refuse" or room < 2:
             n = next(len(ids) for ids in token_ids if len(ids) > room)
             expected = f"at most {room} tokens"
-            raise TaskFileError("a prompt is too long", example=longer_ids[0], expected=expected, got=n)
+            context = {"example": longer_ids[0], "expected": expected, "got": n, "max_new_tokens": max_new_tokens}
+            raise TaskFileError("a prompt is too long", context)
         if longer == "skip":
             items, prompts, token_ids = _that_fit(items, prompts, token_ids, room=room)
         else:
@@ -181,7 +236,9 @@ def prepare_translation(
             token_ids = tuple(_cut_left(ids, special, room) for ids in token_ids)
     batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
     stop_id = None if chat is None else chat.stop_id
-    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids, stop_id)
+    return PreparedTranslation(
+        tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids, stop_id, stops
+    )
 
 
 def _that_fit(
@@ -211,10 +268,20 @@ def run_translation(
 ) -> tuple[TranslationOutput, ...]:
     """Decode greedily up to the end-of-sequence token with the current model of the chain, and strip the outputs.
 
-    An output also ends before the `stop_id` of the prompts.
+    An output also ends before the `stop_id` of the prompts, and before the first of their `stops`.
     """
     end_id = int(tokenizer.eos_token_id)
     stop_id = end_id if prepared.stop_id is None else prepared.stop_id
+    n_last = max((len(stop.encode()) for stop in prepared.stops), default=0) + MORE_TOKENS
+
+    def cut(text: str) -> str:
+        places = [place for stop in prepared.stops if (place := text.lstrip().find(stop)) >= 0]
+        return text.lstrip()[: min(places)] if places else text
+
+    def has_stop(tokens: Sequence[int]) -> bool:
+        text = tokenizer.decode(tokens[-n_last:], skip_special_tokens=True)
+        return any(stop in (text if len(tokens) > n_last else text.lstrip()) for stop in prepared.stops)
+
     pad_id = end_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     decoded = greedy_decode(
         chain,
@@ -222,10 +289,10 @@ def run_translation(
         max_new_tokens=prepared.max_new_tokens,
         stop_id=stop_id,
         pad_id=pad_id,
-        ends=lambda tokens: tokens[-1] == end_id,
+        ends=lambda tokens: tokens[-1] == end_id or (bool(prepared.stops) and has_stop(tokens)),
         batches=prepared.batches,
     )
-    texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in decoded]
+    texts = [cut(tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in decoded]
     return tuple(
         TranslationOutput(item.example_id, prompt, text, item.reference, item.cluster, item.category)
         for item, prompt, text in zip(prepared.items, prepared.prompts, texts, strict=True)

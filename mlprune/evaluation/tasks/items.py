@@ -48,11 +48,13 @@ class ChoiceItem:
 
 @dataclass(frozen=True)
 class TranslationItem:
-    """A sentence and its reference translation."""
+    """A text that the model answers in words: a sentence and its reference translation, or a question."""
 
     example_id: str
     source: str
+    """The sentence; of a question the whole text before the answer."""
     reference: str
+    """The translation; of a question the accepted answers, one per line."""
     cluster: str = ""
     """As in `ChoiceItem`."""
     category: str = ""
@@ -72,6 +74,35 @@ def choice_item(
     """
     texts = tuple(f"{context}{part}{after}" for part in parts)
     return ChoiceItem(example_id, tuple(candidates), texts, gold, (len(context),) * len(texts))
+
+
+def generated_item(example_id: str, prompt: str, answers: Sequence[str]) -> TranslationItem:
+    """Build an item whose answer is generated.
+
+    Args:
+        prompt: text before the answer, without white space at its end.
+        answers: accepted answers; white space in them becomes one space.
+    Raises:
+        BlankTextError: there is no answer, or one is blank.
+    """
+    lines = [" ".join(answer.split()) for answer in answers]
+    if not all(lines) or not lines:
+        raise BlankTextError("an empty answer", example=example_id, expected="a text", got=list(answers))
+    return TranslationItem(example_id, prompt.rstrip(), "\n".join(dict.fromkeys(lines)))
+
+
+def answers_of(row: Row, key: str) -> list[str]:
+    """Return the accepted answers of a row, which are a text, a number or a list of them.
+
+    Raises:
+        BlankTextError: an answer is missing or only white space.
+        TaskFileError: the value is something else.
+    """
+    value = row[key]
+    values = value if isinstance(value, list) and value else [value]
+    if any(isinstance(each, bool) or not isinstance(each, str | int | float | None) for each in values):
+        raise TaskFileError(f"wrong {key}", key=key, expected="a text, a number or a list of them", got=value)
+    return [text_of({key: each if isinstance(each, str | None) else str(each)}, key) for each in values]
 
 
 def sentence_item(example_id: str, sentence: str) -> ChoiceItem:

@@ -6,7 +6,7 @@ from functools import partial
 from string import Formatter
 from typing import Literal
 
-from mlprune.descriptions import CANDIDATE, HubSet, TemplateTask
+from mlprune.descriptions import CANDIDATE, AnswerRule, HubSet, TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import (
@@ -15,7 +15,10 @@ from mlprune.evaluation.tasks.items import (
     ChoiceItem,
     Row,
     RowGroups,
+    TranslationItem,
+    answers_of,
     choice_item,
+    generated_item,
     no_groups,
     number_of,
     text_of,
@@ -31,6 +34,8 @@ LABEL_METRICS = (
 """Metrics of tasks whose labels are the same for all items."""
 CHOICE_METRICS = ("accuracy", "ece")
 """Metrics of tasks whose candidates are texts of the item."""
+ANSWER_METRICS = ("exact_match", "token_f1")
+"""Metrics of tasks whose answers are generated."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Task:
     metrics: tuple[str, ...]
     keys: tuple[str, ...] = ()
     """Keys that a row must have in addition to its id; empty for tasks that read parallel text."""
-    to_item: Callable[..., ChoiceItem | None] | None = None
+    to_item: Callable[..., ChoiceItem | TranslationItem | None] | None = None
     """Function that makes an item of (example id, row); it returns None for a row that the task drops."""
     prompt_language: Literal["en"] | None = None
     """Language of the words around the example; None if there are no such words."""
@@ -67,6 +72,8 @@ class Task:
     """Published data set with the rows of the task."""
     copies: tuple[HubSet, ...] = field(default=(), compare=False)
     """Other published data sets with its rows."""
+    generates: AnswerRule | None = None
+    """How an answer is generated and read; None if candidates or sentences are scored."""
     description: TemplateTask | None = field(default=None, compare=False)
     """The description of a task of a recipe, which also says how its files are read."""
     layouts: tuple[TaskLayout, ...] = field(default=(), compare=False)
@@ -84,8 +91,8 @@ class Task:
 
     @property
     def reads(self) -> TaskReads:
-        """Kind of the items: candidates, sentences or pairs."""
-        return self.traits.reads
+        """Kind of the items: candidates, sentences, pairs or questions."""
+        return "questions" if self.generates is not None else self.traits.reads
 
 
 def with_prompts(task: Task, *, language: str, prompts: PromptName) -> Task:
@@ -111,6 +118,17 @@ def prompt_language(task: Task, language: str, prompts: PromptName = "en") -> st
 
 def template_task(record: TemplateTask) -> Task:
     """Build the task that a record describes."""
+    if record.generate is not None:
+        return Task(
+            record.name,
+            ANSWER_METRICS,
+            record.keys,
+            partial(_question, record=record),
+            cluster_key=record.cluster or CLUSTER,
+            category_key=record.category or CATEGORY,
+            generates=record.generate,
+            description=record,
+        )
     return Task(
         record.name,
         LABEL_METRICS if record.labels else CHOICE_METRICS,
@@ -123,6 +141,13 @@ def template_task(record: TemplateTask) -> Task:
         answer=RIGHT if record.candidates else None,
         description=record,
     )
+
+
+def _question(example_id: str, row: Row, *, record: TemplateTask) -> TranslationItem:
+    """Fill a row into the template before an answer."""
+    parts = Formatter().parse(record.template)
+    prompt = "".join(literal + (text_of(row, name) if name else "") for literal, name, _, _ in parts)
+    return generated_item(example_id, prompt, answers_of(row, record.answer))
 
 
 RIGHT = "index of the right candidate"

@@ -185,7 +185,7 @@ def _checked(
     return lines, ids, blank
 
 
-def _item_of(definition: Task, example_id: str, row: Row, blank: list[str]) -> ChoiceItem | None:
+def _item_of(definition: Task, example_id: str, row: Row, blank: list[str]) -> Item | None:
     """Return the item of a row; None, with its id in `blank`, if a text is blank."""
     assert definition.to_item is not None, "the task reads rows"
     try:
@@ -258,7 +258,7 @@ def _corpus_content(
         rows = _held_out_facts(languages[0])
         return {str(row["id"]): facts_item(str(row["id"]), row) for row in rows}, digest(rows)
     reads = TASKS[task].reads if task in TASKS else "candidates"
-    if reads == "candidates":
+    if reads in ("candidates", "questions"):
         expected = ["facts", *(name for name, known in TASKS.items() if known.traits.reads_parallel_text)]
         raise TaskFileError("a corpus has no items of this task", task=task, expected=expected, got=CORPUS)
     n_sides = 2 if reads == "pairs" else 1
@@ -354,10 +354,8 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
             problems.append(str(err))
             continue
         read[f"{language} {name}"] = data
-        items = [item for item in data.items if isinstance(item, ChoiceItem)]
-        first = " ".join(items[0].texts[items[0].gold].split())
-        rows.append(DataRow(language, "", name, len(items), first, _answers(items), _chance(items)))
-        n_repeated = len(items) - len({item.texts for item in items})
+        rows.append(_data_row(language, name, data.items))
+        n_repeated = len(data.items) - len({_texts(item) for item in data.items})
         if n_repeated:
             notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
     notes += skipped_lines(read)
@@ -365,6 +363,19 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
     recipe = _recipe(tasks[0], path, rows, aligned=aligned)
     notes += others
     return DataReport(layout.name, layout.summary, recipe, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _texts(item: Item) -> tuple[str, ...]:
+    return item.texts if isinstance(item, ChoiceItem) else (item.source,)
+
+
+def _data_row(language: str, split: str, items: Sequence[Item]) -> DataRow:
+    choices = [item for item in items if isinstance(item, ChoiceItem)]
+    if not choices:
+        (text,), answer = _texts(items[0]), getattr(items[0], "reference", "").partition("\n")[0]
+        return DataRow(language, "", split, len(items), " ".join(f"{text} {answer}".split()))
+    first = " ".join(choices[0].texts[choices[0].gold].split())
+    return DataRow(language, "", split, len(choices), first, _answers(choices), _chance(choices))
 
 
 Answers: TypeAlias = Mapping[str, tuple[int, int]]

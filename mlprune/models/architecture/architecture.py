@@ -178,8 +178,6 @@ class Architecture:
     """Cap of the logits: cap * tanh(logits / cap); None: no cap."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
-    joined: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(name of a tensor in the model, names of the pieces in published checkpoints that it joins along dimension 0)."""
     head_width_key: str | None = None
     """Key of the config for the features of one head; None if they follow from the number of heads."""
     neurons_key: str | None = None

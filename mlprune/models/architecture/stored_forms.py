@@ -1,4 +1,4 @@
-"""In which form checkpoints store the parameters of a model: under other names, or one tensor per expert.
+"""In which form checkpoints store the parameters of a model: under other names, in pieces, or one tensor per expert.
 
 The model library knows how it converts the tensors of a published checkpoint on loading. The reverse of this
 conversion, applied to each parameter without values, gives the names of the tensors.
@@ -87,17 +87,15 @@ def _stacks(model: nn.Module) -> list[tuple[str, tuple[int, bool]]]:
 
 def with_stored_forms(architecture: Architecture, forms: StoredForms) -> Architecture:
     """Return an architecture with the forms in which checkpoints store its parameters."""
-    first_of_kind = map(architecture.kind_of_block.index, range(len(architecture.kinds)))
-    kinds = tuple(
-        _with_forms(kind, f"{architecture.blocks}.{block}.", forms, block=block)
-        for kind, block in zip(architecture.kinds, first_of_kind, strict=True)
-    )
+    kinds = list(architecture.kinds)
+    for block, kind in enumerate(architecture.kind_of_block):  # blocks of a kind can differ in vectors, such as sinks
+        kinds[kind] = _with_forms(kinds[kind], f"{architecture.blocks}.{block}.", forms, block=block)
     outside = tuple(
         (name, stored[0])
         for name, stored in forms.names.items()
         if not architecture.is_in_blocks(name) and len(stored) == 1
     )
-    return replace(architecture, kinds=kinds, renamed=(*outside, *architecture.renamed))
+    return replace(architecture, kinds=tuple(kinds), renamed=(*outside, *architecture.renamed))
 
 
 def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms, *, block: int) -> BlockArchitecture:
@@ -116,7 +114,7 @@ def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms, *, blo
         if name.startswith(prefix) and name not in forms.stacks:
             way = tuple(StoredPart(tensor.replace(number, BLOCK, 1)) for tensor in tensors_of)
             stored.append((name.removeprefix(prefix), (way,)))
-    return replace(kind, stored=tuple(stored))
+    return replace(kind, stored=tuple(dict.fromkeys((*kind.stored, *stored))))
 
 
 def _parts_of_expert(tensors: list[str], expert: int, *, n_experts: int, transposed: bool) -> tuple[StoredPart, ...]:

@@ -14,7 +14,12 @@ from mlprune.search.objective import RANK_CONSISTENCY, Group, Measure
 from mlprune.strict_model import unknown_name
 from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics, is_higher_better
 
-DEFAULT_METRICS: Mapping[TaskReads, str] = {"candidates": "accuracy", "sentences": "perplexity", "pairs": "chrf"}
+DEFAULT_METRICS: Mapping[TaskReads, str] = {
+    "candidates": "accuracy",
+    "sentences": "perplexity",
+    "pairs": "chrf",
+    "questions": "exact_match",
+}
 """Metric of a measure that names none, by what its task reads."""
 Evaluations = Sequence[EvaluationConfig]
 

@@ -155,7 +155,7 @@ class TrialJob(TasksJob):
                 groups.setdefault((as_run(trial.task), trial.intervention), []).append(trial)
         for (task, intervention), trials in groups.items():
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
-            assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"
+            assert isinstance(prepared, PreparedTask), "tasks with generated texts are not projected"
             with intervention.active(model, store):
                 scores = run_with_rules(model, prepared, [trial.task.rule for trial in trials])
             for trial in trials:
@@ -265,10 +265,12 @@ class Projection:
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
         """Move the states of the task's language to English between the chosen blocks; English texts stay as they are.
 
+        Tasks whose texts are generated are not evaluated: None.
+
         Raises:
             RecipeError: the language has no mean states.
         """
-        if task.sides:
+        if task.is_generated:
             return None
         if task.language == ENGLISH:
             return NoIntervention()

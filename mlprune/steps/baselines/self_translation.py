@@ -108,7 +108,7 @@ def _in_english(
         row[task.answer] = item.gold  # by index: the text of the answer differs in English
     assert task.to_item is not None, "only tasks with candidates are translated"
     english = task.to_item(item.example_id, row)
-    assert english is not None, "the task kept this example in its own language"
+    assert isinstance(english, ChoiceItem), "the task kept this example in its own language"
     return replace(english, candidates=item.candidates, gold=item.gold, cluster=item.cluster, category=item.category)
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from mlprune.errors import RecipeError, work_context
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
@@ -34,6 +35,7 @@ from mlprune.steps.tasks.evaluation import (
     as_run,
     item_contents,
     prepared_task,
+    question_shots,
     shot_contents,
     shot_lines,
     task_data,
@@ -172,10 +174,13 @@ class EvaluateJob(TasksJob):
     def _translate(
         self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
-        """Translate once, and write the evaluations."""
+        """Generate the texts once, and write the evaluations."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
-            predictions, n_longer = Translations.from_outputs(outputs), _n_longer(evaluation, prepared)
+            rule, n_longer = evaluation.task.definition.generates, _n_longer(evaluation, prepared)
+            predictions = Translations.from_outputs(outputs)
+            if rule is not None:
+                predictions = Answers.read(outputs, rule, language=evaluation.task.target_language)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
 
@@ -203,10 +208,11 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if entry.pairs:
         shots = _shot_corpus(recipe, inputs, entry)
         return tuple(task for of_profile in specs for task in _translations(of_profile, entry, shots=shots))
-    choices = product(specs, entry.rule, entry.prompt_language, entry.languages)
+    seeds = (entry.shot_seed or (entry.seed,)) if entry.shots_split else (0,)
+    choices = product(specs, entry.rule, entry.prompt_language, seeds, entry.languages)
     return tuple(
-        replace(of_profile, rule=rule, prompts=prompts, language=language)
-        for of_profile, rule, prompts, language in choices
+        replace(of_profile, rule=rule, prompts=prompts, shot_seed=shot_seed, language=language)
+        for of_profile, rule, prompts, shot_seed, language in choices
     )
 
 
@@ -256,8 +262,15 @@ def plan_evaluations(
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
             contents = {**item_contents(task), **shot_contents(task)}
-            if task.sides and len(shot_lines(task)) < task.shots:
-                raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
+            shots = shot_lines(task) if task.sides else question_shots(task)
+            if len(shots) < task.shots:
+                raise RecipeError(
+                    "too few texts for the shots of a prompt",
+                    task=task.task,
+                    language=task.language,
+                    expected=task.shots,
+                    got=len(shots),
+                )
             for variant in _evaluated_variants(entry, variants):
                 _check_chat(entry, task, variant)
                 intervention = variant.intervention(task)

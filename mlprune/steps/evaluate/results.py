@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, estimate_columns, limit_reached
 from mlprune.evaluation.inference.methods import measure
+from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
-from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
+from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.evaluation.tasks.items import ItemGroup
 from mlprune.json_values import JsonValue
@@ -70,8 +71,8 @@ def predictions_by_language(store: Store, evaluations: Iterable[EvaluationSpec])
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
     """Read stored predictions."""
     columns = store.read_table(artefact)
-    if spec.definition.reads == "pairs":
-        return Translations.from_columns(columns)
+    if spec.is_generated:
+        return (Answers if spec.definition.generates else Translations).from_columns(columns)
     return Predictions.from_columns(columns, rule=spec.rule, profile=spec.profile)
 
 
@@ -111,7 +112,7 @@ def write_evaluation(
     Args:
         n_longer: number of items that are longer than the model and were left out or cut; None if that is refused.
     """
-    schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
+    schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else predictions.schema
     artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
     rows = evaluation_rows(evaluation, variant_id, predictions=predictions, n_longer=n_longer)
     record = evaluation.identity.record(artefacts=(artefact,), rows=rows)

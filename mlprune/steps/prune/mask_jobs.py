@@ -4,7 +4,7 @@ A variant without whole blocks has no masks. Its job chooses the blocks and writ
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -31,7 +31,15 @@ from mlprune.steps.prune.units import UnitsJob
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
-from mlprune.steps.variants.variant import BlocksVariant, CombinedVariant, DenseVariant, Row, of_kind, variant_row
+from mlprune.steps.variants.variant import (
+    BlocksVariant,
+    CombinedVariant,
+    DenseVariant,
+    Row,
+    VariantSpec,
+    of_kind,
+    variant_row,
+)
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
 
@@ -221,7 +229,7 @@ def _block_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVarian
     """
     for variant in variants:
         for entry in variant.entries:
-            _require_no_masks_of(recipe, entry)
+            require_no_masks_of(recipe, entry)
         sets = {"": variant.sets}
         passes = pass_jobs(BlockInfluenceJob, "block_influence", recipe, inputs, sets, names=sets)
         yield from passes
@@ -229,7 +237,7 @@ def _block_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVarian
             yield RemoveBlocksJob(spec.identity, spec, *(job.identity.id for job in passes))
 
 
-def _require_no_masks_of(recipe: Recipe, entry: VariantConfig | BaselineConfig) -> None:
+def require_no_masks_of(recipe: Recipe, entry: VariantConfig | BaselineConfig) -> None:
     """Refuse an entry whose masks are combined or analysed."""
     errors = recipe.analyses.layer_errors
     uses = {
@@ -264,19 +272,7 @@ class RemoveBlocksJob(SmallJob):
             rows = store.require("block_influence", self.influence_id).rows["block_influence"]
             influence = {as_int(row["block"]): as_float(row["influence"]) for row in rows}
         removed = chosen_blocks(self.variant, influence)
-        layers = list(_layers_without(self.variant, removed))
-        weights = sum(as_int(row["n_removed"]) for row in layers) / sum(as_int(row["n_weights"]) for row in layers)
-        columns: Row = {"n_removed_blocks": len(removed), "removed_blocks": list[JsonValue](removed)}
-        links: list[Row] = [
-            {"variant_id": self.variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
-            for set_id, role, weight in self.variant.set_links()
-        ]
-        tables: dict[str, list[Row]] = {
-            "variants": [variant_row(self.variant, achieved=weights) | columns],
-            "variant_layers": layers,
-            "variant_demonstrations": links,
-        }
-        store.write_record(self.identity.record(rows={name: rows for name, rows in tables.items() if rows}))
+        store.write_record(self.identity.record(rows=rows_without_blocks(self.variant, removed)))
 
 
 def chosen_blocks(variant: BlocksVariant, influence: Mapping[int, float]) -> list[int]:
@@ -296,7 +292,24 @@ def chosen_blocks(variant: BlocksVariant, influence: Mapping[int, float]) -> lis
     return sorted(ordered[: variant.n_removed])
 
 
-def _layers_without(variant: BlocksVariant, removed: Collection[int]) -> Iterator[Row]:
+def rows_without_blocks(variant: VariantSpec, removed: Sequence[int]) -> dict[str, list[Row]]:
+    """Return table -> rows of a variant that lacks whole blocks."""
+    layers = list(_layers_without(variant, removed))
+    weights = sum(as_int(row["n_removed"]) for row in layers) / sum(as_int(row["n_weights"]) for row in layers)
+    columns: Row = {"n_removed_blocks": len(removed), "removed_blocks": list[JsonValue](removed)}
+    links: list[Row] = [
+        {"variant_id": variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
+        for set_id, role, weight in variant.set_links()
+    ]
+    tables: dict[str, list[Row]] = {
+        "variants": [variant_row(variant, achieved=weights) | columns],
+        "variant_layers": layers,
+        "variant_demonstrations": links,
+    }
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+def _layers_without(variant: VariantSpec, removed: Collection[int]) -> Iterator[Row]:
     """Yield the number of removed weights in each layer: all weights of a removed block."""
     files = WeightFiles(Path(variant.model.path), architecture_at(variant.model.path))
     for block in range(variant.model.n_blocks):

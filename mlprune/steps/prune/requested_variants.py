@@ -346,7 +346,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
     dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
-        if entry.combine is None and entry.neurons is None:
+        if entry.combine is None and entry.neurons is None and entry.adopt is None:
             planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
 

@@ -48,6 +48,7 @@ from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import STORED_JOBS, FindModel, StoredJobs, evaluation_spec
+from mlprune.steps.variants.adopted_variant import ADOPTED
 from mlprune.steps.variants.neuron_variant import neuron_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
 from mlprune.steps.variants.variant import UNQUANTISED, CombinedVariant
@@ -94,6 +95,9 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         without_masks = "removed blocks" if row.get("removed_blocks") else "the dense model"
         got = "changed weights" if row["mask_sha256"] is not None else without_masks
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
+    if ADOPTED in record.parameters:
+        message = "the masks of an adopted variant are those of its checkpoint, which is not in the store"
+        raise BadInputError(message, variant_id=record.id, next="mlprune import CHECKPOINT --base BASE compares them")
     if reads_unstored_statistics(record):
         expected = "a variant of dense propagation, or of a method that reads sums of squares"
         raise BadInputError("the statistics of the masks are not stored", variant_id=record.id, expected=expected)
@@ -382,6 +386,8 @@ def has_masks_to_rebuild(record: Record) -> bool:
     rows = record.rows.get("variants", ())
     is_current = record.kind == "variants" and record.step_version == RECORD_KINDS["variants"].version
     if not is_current or len(rows) != 1 or rows[0].get("mask_sha256") is None or rows[0]["weights_changed"]:
+        return False
+    if ADOPTED in record.parameters:
         return False
     return not reads_unstored_statistics(record)
 

@@ -19,6 +19,7 @@ from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
+from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
@@ -132,8 +133,25 @@ def shot_text(spec: TaskSpec) -> ParallelCorpus:
     return open_corpus(corpus)
 
 
+def question_shots(spec: TaskSpec) -> tuple[TranslationItem, ...]:
+    """Return the questions that a prompt shows with answers: the first in seeded order that are not evaluated.
+
+    Raises:
+        TaskFileError: the split of the shots is missing or wrong.
+    """
+    if not spec.shots:
+        return ()
+    source = replace(as_run(spec), split=spec.shot_split, limit=None, seed=0, shots=0, shot_seed=0, shot_split="")
+    evaluated = {item.source for item in cast("tuple[TranslationItem, ...]", task_data(spec).items)}
+    items = cast("tuple[TranslationItem, ...]", task_data(source).items)
+    unused = {item.example_id: item for item in items if item.source not in evaluated}
+    return tuple(unused[name] for name in ordered_by_hash(spec.shot_seed, unused)[: spec.shots])
+
+
 def shot_contents(spec: TaskSpec) -> dict[str, str]:
     """Return the hash of another text that shots are taken from, for an id; nothing if there is none."""
+    if spec.shot_split:
+        return {"shots": digest([[shot.source, shot.reference] for shot in question_shots(spec)])}
     if spec.shot_corpus is None:
         return {}
     text = shot_text(spec)
@@ -164,6 +182,19 @@ def _tokenised(
 ) -> PreparedTask | PreparedTranslation:
     tokenizer = load_tokenizer(Path(model.path))
     chat = None if spec.chat is None else ChatTemplate(tokenizer, spec.chat)
+    rule = spec.definition.generates
+    if rule is not None:
+        return prepare_questions(
+            tokenizer,
+            cast("tuple[TranslationItem, ...]", items),
+            rule,
+            shots=question_shots(spec),
+            batch_tokens=batch_tokens,
+            max_positions=model.max_positions,
+            max_new_tokens=spec.max_new_tokens,
+            longer=spec.longer,
+            chat=chat,
+        )
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         if chat is not None and spec.definition.reads == "sentences":

@@ -35,6 +35,7 @@ def items_identity(task: TaskSpec, contents: Mapping[str, str]) -> Identity:
         subset=None,
         shots=0,
         shot_seed=0,
+        shot_split="",
         max_new_tokens=0,
         other_shots=False,
         longer="refuse",
@@ -105,7 +106,7 @@ CHOICE_SCHEMA = {
 }
 """Columns of the items of a task with candidates, one row per candidate; a sentence is its own only candidate."""
 PAIR_SCHEMA = dict.fromkeys(("example_id", "source", "reference", "cluster", "category"), "string")
-"""Columns of the items of translation, one row per sentence."""
+"""Columns of the items with generated texts, one row per sentence or question; as in `TranslationItem`."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,10 @@ class ItemsJob(SmallJob):
 def write_items(store: Store, identity: Identity, task: TaskSpec) -> None:
     """Store the items of a task."""
     items = task_data(task).items
-    columns = _pair_columns(items) if task.sides else _choice_columns(items)
-    artefact = store.write_table(f"items/{identity.id}.parquet", columns, PAIR_SCHEMA if task.sides else CHOICE_SCHEMA)
+    columns, schema = (
+        (_pair_columns(items), PAIR_SCHEMA) if task.is_generated else (_choice_columns(items), CHOICE_SCHEMA)
+    )
+    artefact = store.write_table(f"items/{identity.id}.parquet", columns, schema)
     row = task_row(identity.id, task, items)
     store.write_record(identity.record(artefacts=(artefact,), rows={"tasks": [row]}))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from mlprune.corpus.chat import Chat, chat_columns
+from mlprune.corpus.linear_regex import check_pattern
 from mlprune.descriptions import TemplateTask
+from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.items import N_PUBLISHED
 from mlprune.evaluation.tasks.registry import HUB_SETS, TASKS
@@ -101,6 +103,8 @@ class Choices:
     """What happens to an item that is longer than the model."""
     chat: Chat | None = None
     """The chat in which items are asked; None if their texts are plain."""
+    shot_split: str = ""
+    """Generated answers: split of the questions that the prompt shows with their answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +118,11 @@ class EvaluationProtocol(Choices):
     limit_seed: int = 0
     """Seed of the items that a limit keeps; 0 without a limit, so that limited and full evaluations agree."""
     n_shots: int | None = None
-    """Translation: sentence pairs in the prompt."""
+    """Generated texts: sentence pairs, or questions with their answers, in the prompt."""
     shot_seed: int | None = None
     """Translation: seed of the choice of these pairs."""
     max_new_tokens: int | None = None
-    """Translation: most tokens generated."""
+    """Generated texts: most tokens generated."""
     metric_names: tuple[str, ...] = ()
     """Metrics computed instead of those of the task."""
 
@@ -181,11 +185,11 @@ class TaskSpec(Choices):
     rule: RuleName = "mean"
     """Scoring rule of the candidates; tasks without candidates ignore it."""
     shots: int = 0
-    """Translation: sentence pairs in the prompt."""
+    """Generated texts: sentence pairs, or questions with their answers, in the prompt."""
     shot_seed: int = 0
     """Translation: seed of the choice of these pairs."""
     max_new_tokens: int = 0
-    """Translation: most tokens generated."""
+    """Generated texts: most tokens generated."""
     hub: HubSource | None = None
     """Data set of a hub to read."""
     metrics: tuple[str, ...] = ()
@@ -222,12 +226,18 @@ class TaskSpec(Choices):
     @property
     def scoring_rule(self) -> str:
         """How texts are scored, as the catalog names it."""
-        return {"candidates": self.rule, "sentences": "sum", "pairs": "greedy"}[self.definition.reads]
+        reads = self.definition.reads
+        return {"candidates": self.rule, "sentences": "sum", "pairs": "greedy", "questions": "greedy"}[reads]
 
     @property
     def prompt_language(self) -> str:
         """Language of the words around the examples."""
         return prompt_language(self.definition, self.language, self.prompts)
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the model writes texts."""
+        return self.definition.reads in ("pairs", "questions")
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -246,9 +256,9 @@ class TaskSpec(Choices):
         return EvaluationProtocol(
             **{field.name: getattr(self, field.name) for field in fields(Choices)},
             limit_seed=0 if self.limit is None else self.seed,
-            n_shots=self.shots if is_translation else None,
-            shot_seed=self.shot_seed if is_translation else None,
-            max_new_tokens=self.max_new_tokens if is_translation else None,
+            n_shots=self.shots if self.is_generated else None,
+            shot_seed=self.shot_seed if is_translation or self.shot_split else None,
+            max_new_tokens=self.max_new_tokens if self.is_generated else None,
             metric_names=self.metrics,
         )
 
@@ -275,8 +285,15 @@ def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConf
     Args:
         corpus: parallel text that is read instead of task files.
     Raises:
-        RecipeError, TaskFileError: see `locate_items`.
+        RecipeError, TaskFileError: see `locate_items`; or a key does not apply to a task of the recipe.
+        BadInputError: the regular expression of a task cannot be used.
     """
+    template = recipe.template_task(entry.task)
+    rule = (template_task(template) if template else TASKS[entry.task]).generates
+    if template is not None:
+        _check_keys(entry, is_generated=rule is not None)
+    if rule is not None and rule.pattern is not None:
+        check_pattern(rule.pattern)
     location = TaskLocation()
     if corpus is None:
         location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
@@ -291,10 +308,31 @@ def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConf
         split_by=entry.split_by,
         longer=entry.longer,
         aligned=entry.aligned,
-        template=recipe.template_task(entry.task),
+        template=template,
+        max_new_tokens=0 if rule is None else _given(entry, "max_new_tokens", rule.max_new_tokens),
+        shots=0 if rule is None else _given(entry, "shots", 0),
+        shot_split=(rule is not None and entry.shots_split) or "",
         folder=location.folder,
         hub=location.hub,
     )
+
+
+def _given(entry: EvaluationConfig, key: str, default: int) -> int:
+    """Return the value of a key that the entry has, or a default of the task."""
+    return int(getattr(entry, key)) if key in entry.model_fields_set else default
+
+
+def _check_keys(entry: EvaluationConfig, *, is_generated: bool) -> None:
+    """Check the keys that belong to one kind of the tasks that a recipe describes.
+
+    Raises:
+        RecipeError: the entry has a key of the other kind.
+    """
+    others = ("rule", "profile") if is_generated else ("max_new_tokens", "shots", "shots_split", "shot_seed")
+    for key in others:
+        if key in entry.model_fields_set:
+            kind = "a choice between candidates" if is_generated else "a task with generate"
+            raise RecipeError("a key does not apply to the task", task=entry.task, key=key, expected=kind)
 
 
 def task_spec(parameters: JsonObject) -> TaskSpec:

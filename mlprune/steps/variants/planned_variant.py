@@ -9,6 +9,7 @@ from mlprune.steps.job import Job
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
 from mlprune.steps.variants.variant import VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
@@ -96,9 +97,9 @@ class PlannedVariant:
 
         They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
         language and seed of the sets. A combination has the values that its parents share, and agrees with everything
-        in which they differ. Baselines are comparable with every other variant. Quantised variants also have to agree
-        in their quantisation, unless they have the same masks; and the quantised dense model is comparable with every
-        variant of its quantisation.
+        in which they differ. The structure of an adopted variant is unknown. Baselines are comparable with every other
+        variant. Quantised variants also have to agree in their quantisation, unless they have the same masks; and the
+        quantised dense model is comparable with every variant of its quantisation.
         """
         a, b = self.spec, other.spec
         has_same_masks = a.unquantised.id == b.unquantised.id
@@ -112,6 +113,8 @@ class PlannedVariant:
             "sparsity": (a.sparsity, b.sparsity),
             "structure": (a.structure, b.structure),
         }
+        if isinstance(a, AdoptedVariant) or isinstance(b, AdoptedVariant):
+            del pairs["structure"]
         if a.rounding:
             inner = self.unquantised.differing_aspects(other.unquantised)
             return inner | {name for name, (first, second) in pairs.items() if first != second}

@@ -11,6 +11,7 @@ from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
+from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_text import quantisation_words
@@ -229,7 +230,7 @@ class QuantisedVariant(BaseVariant):
         return self.quantisation, *parents
 
 
-MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant
+MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
 VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant
 
 

@@ -52,3 +52,31 @@ def export(
         else:
             export_into_multimodal(opened, variant_id, base_model, into, out)
     echo(str(out))
+
+
+def patches(
+    *,
+    from_: Annotated[str, typer.Option("--from", help="Variant that is changed; dense is the base model.")],
+    to: Annotated[str, typer.Option("--to", help="Variant that results.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    store: StoreOption,
+    model: ModelOption = None,
+) -> None:
+    """Write the values in which two variants differ, for an engine that changes weights in place.
+
+    \b
+    Examples:
+      mlprune export --as patches --from dense --to fr-en --out patches/ --store runs/
+      mlprune export --as patches --from fr-en --to sw-en --out patches/ --store runs/
+    """
+    from catalog.stored_names import find_variants  # noqa: PLC0415
+    from mlprune.steps.export.patches import export_patches  # noqa: PLC0415 - these load torch
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+
+    opened = existing_store(store, quarantine=True)
+    variant_ids = [find_variants(opened, [name])[0] for name in (from_, to)]
+    base_model = model or find_base_model(opened, opened.require("variants", variant_ids[0]).parent("base_model"))
+    with quarantine_on_damage(opened):
+        n_values = export_patches(opened, variant_ids, base_model, out)
+    echo(f"{n_values:,} values change", err=True)
+    echo(str(out))

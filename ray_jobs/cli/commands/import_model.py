@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mlprune.errors import BadInputError
 from mlprune.hub import format_size, require_hub_or_cache
-from ray_jobs.cli.options import echo, is_path, parse_dtype
+from ray_jobs.cli.options import STORE_VARIABLE, echo, is_path, parse_dtype
 
 if TYPE_CHECKING:
     from mlprune.importing import ImportedModel, Origin
@@ -28,13 +28,26 @@ def import_(
         str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
     ],
     *,
-    out: Annotated[str, typer.Option(help="Folder to create.")],
+    out: Annotated[str | None, typer.Option(help="Folder to create.")] = None,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
         str | None,
         typer.Option(
             help="Convert weights to float32, bfloat16 or float16 (fp32, bf16, fp16). [default: as published]"
         ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Model that a pruned checkpoint was made from, a folder or a hub id with an optional @REVISION: the "
+            "checkpoint becomes a variant in --store.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(envvar=STORE_VARIABLE, help="With --base: store that gets the variant.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="With --base: name of the variant. [default: that of SOURCE]")
     ] = None,
 ) -> None:
     """Import a published checkpoint, or results from elsewhere.
@@ -43,13 +56,52 @@ def import_(
     GGUF files. PyTorch files are pickles; a process without network reads them and accepts nothing but tensors. After
     an interruption, rerun the same command.
 
-    Example: mlprune import facebook/xglm-564M --out models/xglm-564M
+    \b
+    Examples:
+      mlprune import facebook/xglm-564M --out models/xglm-564M
+      mlprune import pruned/ --base models/xglm-564M --store runs/
     """
-    if not source.strip() or not out.strip():
+    if base is not None:
+        if out is not None or dtype is not None or not store:
+            message, expected = "a pruned checkpoint is imported into a store", "--base with --store, without --out"
+            raise BadInputError(message, expected=expected, next="without --base, --out imports a whole model")
+        adopt(source, base, store=store, name=name, revision=revision)
+        return
+    if name is not None:
+        raise BadInputError("--name belongs to --base", got=name)
+    if out is None or not source.strip() or not out.strip():
         raise BadInputError("an argument is empty", expected="SOURCE and --out", got=f"{source!r} and {out!r}")
     if not is_path(source) and not Path(out).exists():
         require_hub_or_cache(source, kind="model", revision=revision)  # before libraries are imported for seconds
     run_import(source, Path(out), revision=revision, dtype=dtype)
+
+
+def adopt(source: str, base: str, *, store: str, name: str | None, revision: str) -> None:
+    """Make a variant of a pruned checkpoint, by a recipe without evaluations that runs in this process.
+
+    Raises:
+        BadInputError: the checkpoint cannot be read, or is not a pruned form of the base model.
+        Exit: the work failed.
+    """
+    if not source.strip() or not base.strip():
+        raise BadInputError("an argument is empty", expected="SOURCE and --base", got=f"{source!r} and {base!r}")
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - loads torch
+
+    name = name or Path(source).name
+    base_name, _, base_revision = (base, "", "") if is_path(base) else base.partition("@")
+    checkpoint = source if is_path(source) or "@" in source or revision == "main" else f"{source}@{revision}"
+    recipe = {
+        "name": f"import {name}",
+        "model": {"path": base_name, "revision": base_revision or "main"},
+        "corpus": {"kind": "cldr"},
+        "variants": [{"name": name, "adopt": checkpoint}],
+    }
+    summary = run_recipe(recipe, store, address="none")
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+    echo(f"imported {source} as variant {name}: {summary.variants[-1]}")
+    echo("next, evaluate it in a recipe with the same model:")
+    echo(f"  variants: [{{name: {name}, adopt: {checkpoint}}}]")
 
 
 def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import re
 import sys
 from pathlib import Path
 
@@ -192,37 +191,21 @@ def read(name):
         return list(csv.DictReader(file))
 
 
-def test_every_comparison_is_on_the_page_with_its_numbers():
-    written = [
-        (corpus, metric.split()[-1], opponent, role, mean, interval, below, p, holm)
-        for corpus, metric, opponent, role, mean, interval, below, p, holm in page_rows(CORPORA)
-    ]
+def test_every_comparison_of_perplexity_is_on_the_page_with_its_numbers():
     measured = [
-        (
-            *(corpus, row["metric"].split()[-1], row["opponent"], row["role"], f"{float(row['mean']):+.3f}"),
+        [
+            *(corpus, row["opponent"], row["role"], f"{float(row['mean']):+.3f}"),
             f"{float(row['ci_low']):+.3f} to {float(row['ci_high']):+.3f}",
-            f"{row['n_below']} of {row['n_cells']}",
             *(f"{float(row[name]):.3f}" for name in ("p_value", "p_holm")),
-        )
+        ]
         for corpus, name in CORPORA.items()
         for row in read(f"{name}-comparisons")
+        if row["metric"] == "log perplexity"
     ]
-    assert written == measured
+    assert page_rows(CORPORA) == measured
 
 
-@pytest.mark.parametrize("task", ["perplexity", "facts"])
-def test_every_value_of_the_built_in_corpus_is_on_the_page(task):
-    rows = [row for row in read("subset-values") if row["task"] == task]
-    languages = list(dict.fromkeys(row["language"] for row in rows))
-    measured = {
-        arm: [row["value"] for row in rows if row["arm"] == arm] for arm in dict.fromkeys(r["arm"] for r in rows)
-    }
-    header = re.search(rf"\| {task} \|(.*)\|", PAGE.read_text(encoding="utf-8"))
-    assert header
-    assert [cell.strip() for cell in header.group(1).split("|")] == languages
-    shown = "{:.3g}" if task == "perplexity" else "{:.2f}"
-    written = [row for row in page_rows(measured) if len(row) == len(languages) + 1]
-    table = written[: len(measured)] if task == "perplexity" else written[len(measured) :]
-    assert {row[0]: row[1:] for row in table} == {
-        arm: [shown.format(float(value)) for value in values] for arm, values in measured.items()
-    }
+def test_no_comparison_of_accuracy_shows_a_difference_as_the_page_says():
+    rows = [row for row in read("subset-comparisons") if row["metric"] != "log perplexity"]
+    assert len(rows) == 6
+    assert all(float(row["p_holm"]) > 0.05 for row in rows)

@@ -216,4 +216,4 @@ def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:
 
 def test_the_metrics_of_a_task_can_be_computed_on_its_items() -> None:
     for task in TASKS.values():
-        assert {METRIC_TRAITS[name].reads for name in task.metrics} == {task.reads}
+        assert all(task.reads in METRIC_TRAITS[name].reads for name in task.metrics)

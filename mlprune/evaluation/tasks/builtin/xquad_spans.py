@@ -1,15 +1,27 @@
-"""Choice of a span of XQuAD: which answer of a paragraph answers a question (Artetxe et al. 2019, arXiv:1910.11856).
+"""XQuAD: questions about a paragraph whose answers are spans of it (Artetxe et al. 2019, arXiv:1910.11856).
 
-XQuAD asks several questions about a paragraph, and the answer of each is a span of it. The candidates of a question are
-the different answers of its paragraph. The paper extracts the span instead.
+`xquad` lets the model write the answer. `xquad_spans` is a choice: the candidates of a question are the different
+answers of its paragraph. The paper extracts the span instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlprune.corpus.text_files import read_parquet, read_text
+from mlprune.descriptions import AnswerRule
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks.items import CLUSTER, ChoiceItem, Row, choice_item, index_of, text_of, texts_of
+from mlprune.evaluation.tasks.items import (
+    CLUSTER,
+    ChoiceItem,
+    Row,
+    TranslationItem,
+    answers_of,
+    choice_item,
+    generated_item,
+    index_of,
+    text_of,
+    texts_of,
+)
 from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
@@ -35,6 +47,13 @@ def xquad_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, candidates, context=f"{context} {question} ", parts=candidates, gold=gold)
 
 
+def xquad_question(example_id: str, row: Row) -> TranslationItem:
+    """The paragraph after `Context:`, the question after `Question:`, and `Answer:`, with empty lines between them."""
+    context, question = (text_of(row, key).strip() for key in ("context", "question"))
+    prompt = f"Context: {context}\n\nQuestion: {question}\n\nAnswer:"
+    return generated_item(example_id, prompt, answers_of(row, "answer"))
+
+
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     yield from layout.files_named(tree, rf"xquad\.{layout.LANGUAGE}\.json", splits={})
     for file in layout.files_named(tree, rf"xquad\.{layout.LANGUAGE}/validation-00000-of-00001\.parquet", splits={}):
@@ -43,6 +62,13 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 
 
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    rows = _questions(tree, file)
+    choices = (row if len(texts_of(row, "candidates")) > 1 else None for row in rows)
+    return layout.marked_skipped(choices, what="a paragraph with one answer")
+
+
+def _questions(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Return the row of each question."""
     path = tree.file(file.name)
     try:
         if path.suffix == ".parquet":
@@ -51,7 +77,7 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
             questions = list(_of_squad(parse_json(read_text(path))))
     except (KeyError, IndexError, TypeError, ValueError) as err:
         raise CorpusError("a file is not in the format of SQuAD", file=str(path), reason=repr(err)) from err
-    return layout.marked_skipped(_rows(questions), what="a paragraph with one answer")
+    return list(_rows(questions))
 
 
 def _of_row(row: Mapping[str, JsonValue]) -> Question:
@@ -73,8 +99,8 @@ def _of_squad(document: JsonValue) -> Iterator[Question]:
                 )
 
 
-def _rows(questions: Sequence[Question]) -> Iterator[Row | None]:
-    """Yield the row of each question, or None if its paragraph has one answer.
+def _rows(questions: Sequence[Question]) -> Iterator[Row]:
+    """Yield the row of each question.
 
     Candidates are in the order of their first questions, which is that of all languages. A paragraph is a cluster,
     named by its first question.
@@ -89,7 +115,7 @@ def _rows(questions: Sequence[Question]) -> Iterator[Row | None]:
     for example_id, context, text, answer in questions:
         candidates = list(answers[context])
         row = {"id": example_id, "context": context, "question": text, "candidates": candidates}
-        yield {**row, "answer": answer.strip(), CLUSTER: names[context]} if len(candidates) > 1 else None
+        yield {**row, "answer": answer.strip(), CLUSTER: names[context]}
 
 
 TASK = Task(
@@ -108,6 +134,20 @@ TASK = Task(
             "xquad.es.json, or xquad.es/validation-00000-of-00001.parquet",
             _find,
             _read,
+        ),
+    ),
+)
+GENERATED = Task(
+    "xquad",
+    ("exact_match", "token_f1"),
+    ("context", "question", "answer"),
+    xquad_question,
+    prompt_language="en",
+    citation="Artetxe et al. 2019, arXiv:1910.11856",
+    generates=AnswerRule(max_new_tokens=32),
+    layouts=(
+        layout.TaskLayout(
+            "xquad_questions", ("xquad",), "xquad.es.json, as xquad", _find, _questions, is_other_reading=True
         ),
     ),
 )

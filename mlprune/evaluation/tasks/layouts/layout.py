@@ -329,6 +329,8 @@ class TaskLayout:
 
     has_lines: bool = False
     """Whether row i is line i + 1 of the file."""
+    is_other_reading: bool = False
+    """Whether another layout has the same files; tasks of a recipe read that one."""
 
     def recognises(self, path: Path) -> bool:
         """Whether a path has a file of this layout."""

@@ -77,7 +77,7 @@ def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, l
 
 
 def _fits(layout: TaskLayout, task: str) -> bool:
-    return task in layout.tasks or task not in TASKS
+    return task in layout.tasks or (task not in TASKS and not layout.is_other_reading)
 
 
 def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, split: str) -> TaskFileError:

@@ -322,6 +322,9 @@ GROUPS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "m-hellaswag": ([f"wikihow~{number // 2}" for number in range(N)], ["wikihow"] * N),
     "xquad": (["50"] * 3 + ["53"] * 3, NONE),
     "xquad-hub": (["50"] * 3 + ["53"] * 3, NONE),
+    "mgsm": ([""] * 6, [""] * 6),
+    "polymath": ([""] * 6, [""] * 6),
+    "multiloko": ([""] * 6, ["number"] + ["word"] * 5),
     "mbbq": (["Age:1"] * 4 + ["Disability_status:1"] * 2, ["Age"] * 4 + ["Disability_status"] * 2),
 }
 """Published layout -> clusters and categories of its items in its first split, in every language."""

@@ -137,6 +137,13 @@ def test_quotes_of_a_csv_writer_enclose_values(tmp_path: Path, quoting: int) -> 
     assert tab_separated(tmp_path / "a.tsv") == ROWS
 
 
+def test_a_cell_in_quotes_may_have_line_breaks_that_make_rows_unequal(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('id\ttext\n1\t"one\n\ntwo three"\n2\tplain\n')
+    assert tab_separated(tmp_path / "a.tsv") == [["id", "text"], ["1", "one\n\ntwo three"], ["2", "plain"]]
+    (tmp_path / "b.tsv").write_text('id\ttext\n1\t"one\n2\t"two" or three\textra\n')
+    assert tab_separated(tmp_path / "b.tsv")[1:] == [["1", '"one'], ["2", '"two" or three', "extra"]]
+
+
 @pytest.mark.parametrize("cell", ['"no"', '"no" and "yes"', 'a "no', '"', '""', 'a ""no"" b'])
 def test_other_quotes_are_characters(tmp_path: Path, cell: str) -> None:
     for others in ([], ["4\t" + '"a ""b"" c"']):

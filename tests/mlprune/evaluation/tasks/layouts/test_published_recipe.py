@@ -12,13 +12,25 @@ import torch
 from transformers import AutoTokenizer
 
 import mlprune.demo
-from tests.published_data import PIQA_CODES, PUBLISHED, N, csv_tabs, global_piqa_parallel
+from mlprune.evaluation.tasks.registry import TASKS
+from tests.published_data import PIQA_CODES, PUBLISHED, N, csv_tabs, global_piqa_parallel, write_text
 from tests.tiny_recipes import FinishedRun, finished_run, reference_model
 
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 DAYS = {"en": ["Monday", "Tuesday", "Friday", "Sunday"], "fr": ["lundi", "mardi", "vendredi", "dimanche"]}
 PROMPTS = {"en": "{}, the answer is <mask>.", "fr": "{}, la réponse est <mask>."}
 N_FACTS = 12
+QUIZ = {
+    "name": "quiz",
+    "template": "{day} {candidate}",
+    "answer": "right",
+    "answer_as": "number_from_1",
+    "candidates": ["day", "other"],
+    "files": "{language}/{split}.csv",
+    "columns": {"day": 1, "other": 2, "right": 3},
+    "id": 0,
+}
+"""A task that reads tables without a header."""
 
 
 def write_facts(folder: Path) -> None:
@@ -44,9 +56,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         published.write(folder / name)
         language, splits = next(iter(published.splits.items()))
         entry = {"task": published.tasks[0], "path": name, "languages": [language], "split": splits[0], "limit": 2}
-        evaluations.append(entry)
+        is_generated = TASKS[published.tasks[0]].generates is not None
+        evaluations.append({**entry, "max_new_tokens": 8} if is_generated else entry)
+    for language, days in DAYS.items():
+        write_text(
+            folder / f"quiz/{language}/week.csv", "".join(f'{n},"{day}, 1",no,2\r\n' for n, day in enumerate(days))
+        )
+    evaluations.append({"task": "quiz", "path": "quiz", "languages": list(DAYS), "split": "week"})
     recipe = {
         "name": "published",
+        "tasks": [QUIZ],
         "model": {"path": str(MODEL)},
         "corpus": {"kind": "cldr", "lines": 20},
         "evaluations": evaluations,
@@ -60,6 +79,13 @@ def test_every_layout_is_evaluated(run: FinishedRun) -> None:
     expected = [(published.tasks[0], next(iter(published.splits))) for published in PUBLISHED.values()]
     assert set(evaluated) == set(expected)
     assert all(0 <= row["value"] <= 1 for row in rows)
+
+
+def test_a_task_of_the_recipe_reads_tables_by_position(run: FinishedRun) -> None:
+    rows = [row for row in run.rows("metrics") if (row["task"], row["metric"]) == ("quiz", "accuracy")]
+    assert {(row["language"], row["n"]) for row in rows} == {(language, 4) for language in DAYS}
+    (consistency,) = (row for row in run.rows("rank_consistency") if row["task"] == "quiz")
+    assert consistency["n_items"] == 4
 
 
 def mean_log_probs(texts: Sequence[str]) -> list[float]:

@@ -1,0 +1,288 @@
+"""Compare a pruned checkpoint that was made elsewhere with its base model.
+
+A checkpoint can differ from its base model in the prunable layers of its blocks, or lack whole blocks. A weight counts
+as removed if it is exactly 0 in a layer that differs from the base model. Everything else has to be equal: with another
+embedding or norm, the checkpoint belongs to another model or to another revision of it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig
+
+from mlprune.errors import BadInputError
+from mlprune.hashing import digest
+from mlprune.models.architecture.architecture import oriented
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name, weight_name
+from mlprune.models.loading import MAX_LISTED, inspect_model, load_tokenizer
+from mlprune.models.meta_model import build_skeleton, source_of
+from mlprune.models.metadata_cache import cached_metadata
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_IGNORED_SETTINGS = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict")
+"""Keys of a config that do not change what a model computes from tokens. Private keys and ids of tokens do not either:
+tokenizers are compared themselves."""
+
+
+@dataclass(frozen=True)
+class CheckpointDifference:
+    """How a checkpoint differs from its base model."""
+
+    n_weights: int
+    """Prunable weights of the base model."""
+    n_removed: int
+    weights_changed: bool = False
+    """Whether weights that are not removed have new values."""
+    biases_changed: bool = False
+    removed_blocks: tuple[int, ...] = ()
+    """Blocks of the base model that the checkpoint lacks, ascending; the others are then equal."""
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the prunable weights that is removed."""
+        return self.n_removed / self.n_weights
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """How a prunable layer of a checkpoint differs from that of its base model."""
+
+    removed: Tensor
+    """bool [out, in]: weights that are 0, if the weights of the layer differ at all."""
+    weight: Tensor
+    """[out, in], in the stored dtype; removed ones are +0."""
+    is_changed: bool
+    """Whether weights that are not removed have new values."""
+    bias: Tensor | None
+    """[out], in the stored dtype, if it has new values."""
+
+
+def compare_checkpoint(base: Path, adopted: Path) -> CheckpointDifference:
+    """Compare the folder of a pruned checkpoint with that of its base model.
+
+    All weights are read; the result is cached while the files do not change.
+
+    Raises:
+        BadInputError: the model type, settings, shapes or tokenizers differ, or more than the prunable layers does.
+        ModelError: the checkpoint is not a model that can be read.
+    """
+    inspect_model(adopted)
+    name = f"difference to {digest(dict(inspect_model(base).content))}"
+    stored = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted)))
+    return CheckpointDifference(**{**stored, "removed_blocks": tuple(stored["removed_blocks"])})
+
+
+def layer_differences(base: WeightFiles, adopted: WeightFiles, block: int) -> Iterator[tuple[str, LayerDifference]]:
+    """Yield each prunable layer of a block and how it differs."""
+    architecture = base.architecture
+    kind = architecture.block(block)
+    for layer in kind.layers:
+        name, bias = weight_name(architecture, block, layer), bias_name(architecture, block, layer)
+        expected, weight = (oriented(_stored(files, name), kind) for files in (base, adopted))
+        is_equal = _are_equal(expected, weight)
+        removed = torch.zeros(weight.shape, dtype=torch.bool) if is_equal else weight == 0
+        weight = weight.masked_fill(removed, 0)
+        is_changed = not is_equal and not _are_equal(expected.masked_fill(removed, 0), weight)
+        has_new_bias = base.has(bias) and not _are_equal(_stored(base, bias), _stored(adopted, bias))
+        yield layer, LayerDifference(removed, weight, is_changed, _stored(adopted, bias) if has_new_bias else None)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The weights of a checkpoint and of its base model."""
+
+    base: Path
+    adopted: Path
+    files: WeightFiles
+    own: WeightFiles
+    names: tuple[str, ...]
+    """The stored parameters and buffers of the base model."""
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks of the base model."""
+        return self.files.architecture.n_blocks
+
+    def in_block(self, block: int) -> list[str]:
+        """Return the parameters of a block of the base model, relative to the block."""
+        prefix = f"{self.files.architecture.blocks}.{block}."
+        return [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
+
+    def is_equal(self, name: str, own_name: str) -> bool:
+        """Whether both have a tensor with equal values."""
+        return self.own.has(own_name) and _are_equal(_stored(self.files, name), _stored(self.own, own_name))
+
+
+def _compare(base: Path, adopted: Path) -> CheckpointDifference:
+    architecture, other = architecture_at(base), architecture_at(adopted)
+    if architecture.name != other.name:
+        message = "the checkpoint is of another model type than its base model"
+        raise BadInputError(message, path=str(adopted), expected=architecture.name, got=other.name)
+    _require_equal_tokenizers(base, adopted)
+    files = WeightFiles(base, architecture)
+    model = build_skeleton(base, torch.float32)
+    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers())
+    names = dict.fromkeys(source_of(name, model, files) for name, _ in named)
+    stored = tuple(name for name in names if files.has(name))
+    pair = _Pair(base, adopted, files, WeightFiles(adopted, other), stored)
+    has_all_blocks = other.n_blocks >= architecture.n_blocks
+    kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
+    _require_equal_settings(pair, kept)
+    _require_equal_others(pair)
+    return _changes(pair) if has_all_blocks else _without_blocks(pair, kept)
+
+
+def _changes(pair: _Pair) -> CheckpointDifference:
+    """Count the removed weights of all layers."""
+    n_weights = n_removed = 0
+    is_changed = has_new_bias = False
+    for block in range(pair.n_blocks):
+        for _, layer in layer_differences(pair.files, pair.own, block):
+            n_weights += layer.removed.numel()
+            n_removed += int(layer.removed.sum())
+            is_changed |= layer.is_changed
+            has_new_bias |= layer.bias is not None
+    if not (n_removed or is_changed or has_new_bias):
+        message = "the checkpoint has the weights of its base model: nothing is pruned"
+        raise BadInputError(message, path=str(pair.adopted), base=str(pair.base))
+    return CheckpointDifference(n_weights, n_removed, is_changed, has_new_bias)
+
+
+def _without_blocks(pair: _Pair, kept: Sequence[int]) -> CheckpointDifference:
+    """Count the weights of removed blocks."""
+    shapes = [pair.files.layer_shapes(block).values() for block in range(pair.n_blocks)]
+    sizes = [sum(n_out * n_in for n_out, n_in in of_block) for of_block in shapes]
+    removed = tuple(block for block in range(pair.n_blocks) if block not in kept)
+    return CheckpointDifference(sum(sizes), sum(sizes[block] for block in removed), removed_blocks=removed)
+
+
+def _kept_blocks(pair: _Pair) -> list[int]:
+    """Return the blocks of the base model that a checkpoint with fewer blocks has, ascending.
+
+    Raises:
+        BadInputError: its blocks are not blocks of the base model, in their order.
+    """
+    prefix, n_blocks = pair.files.architecture.blocks, pair.own.architecture.n_blocks
+    kept: list[int] = []
+    for block in range(pair.n_blocks):
+        of_base, of_own = f"{prefix}.{block}.", f"{prefix}.{len(kept)}."
+        if len(kept) < n_blocks and all(pair.is_equal(of_base + name, of_own + name) for name in pair.in_block(block)):
+            kept.append(block)
+    if len(kept) < n_blocks:
+        message = (
+            "a checkpoint with fewer blocks can be adopted only if its blocks are unchanged blocks of its base model"
+        )
+        got = f"a block {len(kept)} with other weights"
+        raise BadInputError(message, path=str(pair.adopted), base=str(pair.base), got=got)
+    return kept
+
+
+def _require_equal_settings(pair: _Pair, kept: Sequence[int]) -> None:
+    """Compare the configs; lists with a value per block are compared for the blocks that remain.
+
+    Raises:
+        BadInputError: a setting that changes shapes or results differs.
+    """
+    expected, got = (_settings(folder) for folder in (pair.base, pair.adopted))
+    for key, value in expected.items():
+        if "layer" in key and isinstance(value, list) and len(value) == pair.n_blocks:
+            expected[key] = [value[block] for block in kept]
+    n_blocks_key = _config(pair.base).attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    keys = sorted({*expected, *got} - {n_blocks_key} if len(kept) < pair.n_blocks else {*expected, *got})
+    different = [key for key in keys if expected.get(key) != got.get(key)]
+    if not different:
+        return
+    context: dict[str, object] = {"path": str(pair.adopted), "base": str(pair.base)}
+    context |= {"expected": {key: expected.get(key) for key in different[:MAX_LISTED]}}
+    context |= {"got": {key: got.get(key) for key in different[:MAX_LISTED]}}
+    if any("expert" in key for key in different):
+        raise BadInputError("a checkpoint with another number of experts cannot be adopted yet", context)
+    raise BadInputError("the shapes or settings of a checkpoint differ from those of its base model", context)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    values = _config(folder).to_dict()
+    return {
+        key: value
+        for key, value in values.items()
+        if not key.startswith("_") and key not in _IGNORED_SETTINGS and not key.endswith("_token_id")
+    }
+
+
+def _config(folder: Path) -> Any:
+    return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+
+
+def _require_equal_others(pair: _Pair) -> None:
+    """Compare all tensors but the weights and biases of prunable layers.
+
+    Raises:
+        BadInputError: some differ, or the checkpoint lacks one.
+    """
+    architecture = pair.files.architecture
+    if pair.own.architecture.n_blocks < architecture.n_blocks:
+        names = [name for name in pair.names if not architecture.is_in_blocks(name)]
+    else:
+        prunable = {
+            name(architecture, block, layer)
+            for block in range(architecture.n_blocks)
+            for layer in architecture.block(block).layers
+            for name in (weight_name, bias_name)
+        }
+        names = [name for name in pair.names if name not in prunable]
+    different = [name for name in names if not pair.is_equal(name, name)]
+    if different:
+        raise BadInputError(
+            "a checkpoint differs from its base model in more than the prunable layers",
+            path=str(pair.adopted),
+            base=str(pair.base),
+            n_tensors=len(different),
+            got=different[:MAX_LISTED],
+            next="name the revision of the base model that it was made from",
+        )
+
+
+def _require_equal_tokenizers(base: Path, adopted: Path) -> None:
+    """Compare the tokenizers: their files or, if these differ, their vocabularies and rules.
+
+    A checkpoint without a tokenizer is used with that of its base model.
+
+    Raises:
+        BadInputError: they differ.
+    """
+    present = [name for name in TOKENIZER_FILES if (adopted / name).exists()]
+    if all((base / name).exists() and file_sha256(base / name) == file_sha256(adopted / name) for name in present):
+        return
+    expected, got = (_rules(load_tokenizer(folder)) for folder in (base, adopted))
+    different = sorted(key for key in {*expected, *got} if expected.get(key) != got.get(key))
+    if different:
+        message = "the tokenizer of a checkpoint differs from that of its base model"
+        raise BadInputError(message, path=str(adopted), base=str(base), got=different)
+
+
+def _rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Return what determines the tokens of a text, without the truncation and padding of the last call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
+    rules |= {"vocabulary": tokenizer.get_vocab(), "special tokens": tokenizer.all_special_tokens}
+    return {key: value for key, value in rules.items() if key not in ("truncation", "padding", "version")}
+
+
+def _stored(files: WeightFiles, name: str) -> Tensor:
+    """Read a tensor in its stored dtype."""
+    return files.read(name, files.dtype(name))
+
+
+def _are_equal(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors have equal values; those of another dtype are compared as float32."""
+    if first.shape != second.shape:
+        return False
+    return torch.equal(first, second) if first.dtype == second.dtype else torch.equal(first.float(), second.float())

@@ -1,0 +1,162 @@
+"""Adopted variants: plan them, and store the masks and new values of checkpoints that were made elsewhere."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.hub import snapshot_origin
+from mlprune.importing import read_import_record
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.adopted_checkpoint import compare_checkpoint, layer_differences
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
+from mlprune.models.loading import inspect_model, resolve_model
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import (
+    biases_path,
+    mask_path,
+    weights_path,
+    write_block_masks,
+    write_block_weights,
+)
+from mlprune.pruning.scoring import described_levels
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes, make_identity
+from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks
+from mlprune.steps.prune.requested_variants import with_entry
+from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import of_kind
+from mlprune.steps.variants.variant_rows import write_variants
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+BYTES_PER_WEIGHT = 16
+"""Memory per weight of a block: both weights and the new one, in float32 at most, and masks."""
+
+
+@dataclass(frozen=True)
+class AdoptJob(Job):
+    """Compare a checkpoint with its base model, and write its masks and new values block by block."""
+
+    step: ClassVar[str] = "prune"
+    ordering: Identity
+    variant: AdoptedVariant
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant; without whole blocks there are no masks."""
+        variant = self.variant.identity.key
+        return (variant,) if self.variant.difference.removed_blocks else (self.ordering.key, variant)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The base model."""
+        return (("base_models", self.variant.model.base_model_id),)
+
+    @property
+    def artefact_record(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return None if self.variant.difference.removed_blocks else self.ordering.key
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return JobCost.per_block(self.step, sizes, BYTES_PER_WEIGHT, writes_masks=True)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the masks and new values of all blocks, then the records.
+
+        Raises:
+            BadInputError: the checkpoint has changed since it was planned.
+        """
+        folder, variant = Path(self.variant.folder), self.variant
+        if dict(inspect_model(folder).content) != dict(variant.identity.contents):
+            raise BadInputError("the adopted checkpoint has changed", path=str(folder), next="run the command again")
+        if variant.difference.removed_blocks:
+            rows = rows_without_blocks(variant, variant.difference.removed_blocks)
+            store.write_record(variant.identity.record(rows=rows))
+            return
+        blocks = list(parallel_map(lambda block: self._write_block(store, block), range(variant.model.n_blocks)))
+        columns: JsonObject = {"biases_changed": True} if variant.difference.biases_changed else {}
+        write_variants(store, self.ordering, blocks, (variant,), columns=columns)
+
+    def _write_block(self, store: Store, block: int) -> Record:
+        """Write the files of a block. If any weight of the model has a new value, pruned layers are stored whole."""
+        base, own = (Path(folder) for folder in (self.variant.model.path, self.variant.folder))
+        files, adopted = (WeightFiles(folder, architecture_at(folder)) for folder in (base, own))
+        layers = dict(layer_differences(files, adopted, block))
+        owner, difference = self.ordering.id, self.variant.difference
+        levels = {
+            name: described_levels((~layer.removed).byte().contiguous(), (self.variant.sparsity,))
+            for name, layer in layers.items()
+        }
+        artefacts = [write_block_masks(store, mask_path(owner, block), levels)]
+        if difference.weights_changed:
+            weights = {
+                name: layer.weight for name, layer in layers.items() if layer.is_changed or bool(layer.removed.any())
+            }
+            artefacts.append(write_block_weights(store, weights_path(owner, block), weights))
+        if difference.biases_changed:
+            biases = {name: layer.bias for name, layer in layers.items() if layer.bias is not None}
+            artefacts.append(write_block_weights(store, biases_path(owner, block), biases))
+        return block_identity(owner, block, parents={"variant": self.variant.id}).record(artefacts=tuple(artefacts))
+
+
+def add_adopted(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+    """Return the planned variants and those of checkpoints that were made elsewhere.
+
+    Raises:
+        BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
+        ModelError: a checkpoint cannot be read.
+        RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks.
+    """
+    together = dict(planned)
+    for entry in recipe.variants:
+        if entry.adopt is not None:
+            variant = adopted_variant(recipe, inputs, entry.adopt)
+            if variant.difference.removed_blocks:
+                require_no_masks_of(recipe, entry)
+                if entry.bits:
+                    message = "the weights of a variant without whole blocks cannot be rounded"
+                    raise RecipeError(message, variant=entry.name, key="bits", expected="no bits", got=entry.bits)
+            together = with_entry(together, entry, [PlannedVariant(variant)])
+    return together
+
+
+def adopted_variant(recipe: Recipe, inputs: Inputs, name: str) -> AdoptedVariant:
+    """Return the variant of a checkpoint.
+
+    Args:
+        name: folder, or id on the hub with an optional `@REVISION`.
+    """
+    local = recipe.resolve(name)
+    hub_id, _, revision = name.partition("@")
+    folder = (resolve_model(str(local)) if local.exists() else resolve_model(hub_id, revision or "main")).absolute()
+    difference = compare_checkpoint(Path(inputs.model.path), folder)
+    contents = inspect_model(folder).content
+    parents = {"base_model": inputs.base.id}
+    identity = make_identity("variants", {ADOPTED: True}, parents=parents, contents=contents)
+    return AdoptedVariant(identity, inputs.model, str(folder), tuple(_origin(folder)), difference)
+
+
+def adopt_jobs(variants: Iterable[PlannedVariant]) -> Iterator[AdoptJob]:
+    """Yield the job of each adopted variant."""
+    for spec in of_kind(AdoptedVariant, (variant.spec for variant in variants)):
+        yield AdoptJob(make_identity("masks", {ADOPTED: True}, parents={"variant": spec.id}), spec)
+
+
+def _origin(folder: Path) -> Iterator[tuple[str, JsonValue]]:
+    """Yield the name of a checkpoint and, for one of the hub, its commit."""
+    snapshot, record = snapshot_origin(folder), read_import_record(folder)
+    if snapshot is not None:
+        yield from zip(("source", "commit"), snapshot, strict=True)
+    elif record is not None:
+        yield "source", record.source
+        if record.origin is not None:
+            yield "commit", record.origin.commit
+    else:
+        yield "source", folder.name
