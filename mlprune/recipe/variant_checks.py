@@ -1,0 +1,171 @@
+"""Checks of the options of one variant against its score, refiner and structure."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from mlprune.methods import (
+    OF_EXPERTS,
+    REFINERS,
+    ExpertUseParameters,
+    Score,
+    StatisticsName,
+)
+from mlprune.methods.plugins import STRUCTURE_METHODS
+from mlprune.recipe import options
+
+if TYPE_CHECKING:
+    from mlprune.recipe.variants import VariantFields
+
+STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
+"""Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
+
+
+def check_structure(entry: "VariantFields", score: Score) -> None:
+    """Check that a score takes the structure. Scores that take `matrix` take structures of plug-ins.
+
+    Raises:
+        ValueError: it does not.
+    """
+    is_plugin = entry.structure_source is not None
+    if is_plugin and not score.changes_weights and {"matrix", entry.group} & set(score.structures):
+        _require_lowest(entry, f"structure {entry.group} is a plug-in and")
+    else:
+        _require_structure(entry, f"score {entry.score}", score.structures)
+
+
+def check_refiner(entry: "VariantFields") -> None:
+    """Check that a refiner takes the structure and the mask of the score.
+
+    Raises:
+        ValueError: it does not, or the entry has parameters of another refiner.
+    """
+    options.check_owners(entry, "refine", REFINERS, entry.refine)
+    if entry.refine is None or entry.score is None or not entry.sparsity:
+        return
+    _require_structure(entry, f"refine {entry.refine}", options.refiner_named(entry.refine).structures)
+    if options.score_named(entry.score).changes_weights:
+        raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
+    if entry.permute:
+        raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
+    _require_lowest(entry, f"refine {entry.refine}")
+
+
+def check_units(entry: "VariantFields") -> None:
+    """Check the options of a variant whose units of all blocks are chosen at once.
+
+    Raises:
+        ValueError: one does not apply.
+    """
+    if entry.score is None or not entry.sparsity or ":" in entry.group or entry.group == "blocks":
+        return
+    structure = STRUCTURE_METHODS.find(entry.group)[0]
+    if not structure.of_model:
+        return
+    required: dict[str, tuple[object, object]] = {
+        "propagation": (entry.propagation, "dense"),
+        "removes": (entry.removes, "lowest"),
+        "profile": (entry.profile, "corrected"),
+        "schedule": (entry.schedule.kind, "uniform"),
+        "scope": (bool(entry.scope.model_fields_set), False),
+        "aggregate": (entry.aggregate, "pooled" if entry.over else None),
+    }
+    if structure.of_experts:
+        del required["aggregate"]
+        if not entry.reads_statistics:
+            del required["propagation"]
+        if entry.tokens == "last_shot":
+            raise ValueError(f"structure {entry.group} needs tokens: all, source or target, got last_shot")
+    for key, (got, expected) in required.items():
+        if got != expected:
+            wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
+            raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
+
+
+def check_contrast(entry: "VariantFields") -> None:
+    """Check that a contrast of features has no parameters of a contrast of experts.
+
+    Raises:
+        ValueError: it has some.
+    """
+    given = sorted(entry.model_fields_set & {field.name for field in fields(ExpertUseParameters)})
+    if entry.score == "contrast" and entry.group not in OF_EXPERTS and given:
+        raise ValueError(f"{', '.join(given)} of score contrast needs structure {' or '.join(OF_EXPERTS)}")
+
+
+OF_BLOCKS = frozenset(
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope")
+)
+"""Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
+
+
+def check_blocks(entry: "VariantFields", score: Score) -> None:
+    """Check the options of a variant that lacks whole blocks.
+
+    Raises:
+        ValueError: one does not apply, or the score needs another one.
+    """
+    if "blocks" not in (entry.group, score.structures[0]):
+        return
+    _require_structure(entry, f"score {entry.score}", score.structures)
+    defaults = {key: type(entry).model_fields[key].default for key in entry.model_fields_set - OF_BLOCKS}
+    refused = sorted(key for key, default in defaults.items() if getattr(entry, key) != default)
+    if refused:
+        raise ValueError(f"structure blocks takes {', '.join(sorted(OF_BLOCKS))}, and not {', '.join(refused)}")
+    if entry.scope.layers or entry.scope.without_layers:
+        raise ValueError("structure blocks removes whole blocks: leave layers out of the scope")
+    if entry.score == "given" and (entry.sparsity is not None or not entry.scope.blocks):
+        raise ValueError("score given removes all blocks of the scope: it needs scope: {blocks: ...} and no sparsity")
+
+
+def check_choice_of_demonstrations(entry: "VariantFields") -> None:
+    """Check that statistics which are stored per set are read for whole sets.
+
+    Raises:
+        ValueError: they are not.
+    """
+    per_set = [name for name in entry.needs if name in STORED_PER_SET and entry.reads_statistics]
+    chosen = [key for key in ("samples", "resample") if getattr(entry, key) is not None]
+    if per_set and chosen:
+        read = " and ".join(per_set)
+        raise ValueError(f"{named_methods(entry)} reads {read} of whole sets: leave {' and '.join(chosen)} out")
+
+
+def check_permuted(entry: "VariantFields", score: Score) -> None:
+    """Check the options of a variant whose inputs are permuted.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if ":" not in entry.group:
+        raise ValueError(f"permute needs structure N:M, as in 2:4, got {entry.group}")
+    if score.changes_weights:
+        raise ValueError(f"permute needs a score that keeps weights as they are, got {entry.score}")
+    _require_lowest(entry, "permute")
+
+
+def check_changed_weights(entry: "VariantFields") -> None:
+    """Check the options of a score that changes weights.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    _require_lowest(entry, f"score {entry.score}")
+    if entry.over and entry.aggregate != "mean":
+        expected = "aggregate: mean, which adds their Gram matrices"
+        raise ValueError(f"score {entry.score} over several sets needs {expected}, got {entry.aggregate}")
+
+
+def named_methods(entry: "VariantFields") -> str:
+    """Return the score and the refiner of an entry, for messages."""
+    return f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
+
+
+def _require_lowest(entry: "VariantFields", what: str) -> None:
+    if entry.removes != "lowest":
+        raise ValueError(f"{what} needs removes: lowest, got {entry.removes}")
+
+
+def _require_structure(entry: "VariantFields", what: str, structures: Sequence[str]) -> None:
+    if ("N:M" if ":" in entry.group else entry.group) not in structures:
+        raise ValueError(f"{what} takes structure {' or '.join(structures)}, got {entry.group}")
