@@ -86,7 +86,7 @@ def test_a_field_without_parameter_is_refused() -> None:
         with_options("Entry", Entry, method={"bare": Method("bare", parameters=Bare)})
 
 
-OF_WHOLE_ENTRIES = ("neurons", "keep", "structure", "sparsity", "base", "layers")
+OF_WHOLE_ENTRIES = ("neurons", "adopt", "keep", "structure", "sparsity", "base", "layers")
 """Keys whose values are checked as a part of the whole entry."""
 
 
