@@ -10,7 +10,7 @@ Training text of the embedded model: an endless stream of documents of four kind
 Train the embedded model: tokenizer, weights, and the training data for its card.
 
     python -m mlprune.demo.train OUT_DIR --minutes 60
-    python -m mlprune.demo.train OUT_DIR --minutes 6 --experts 8    # a mixture of experts, from the embedded model
+    python -m mlprune.demo.train OUT_DIR --minutes 8 --experts 8    # a mixture of experts, from the embedded model
 
 Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`.
 """

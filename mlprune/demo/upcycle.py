@@ -8,8 +8,10 @@ read them. Two things are lost and have to be learnt again: positions, which rot
 of the last norm.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GptOssConfig, GptOssForCausalLM, XGLMForCausalLM
 
 TOP_K = 2
@@ -48,7 +50,7 @@ def upcycle(dense: XGLMForCausalLM, *, n_experts: int, seed: int) -> GptOssForCa
     return model
 
 
-def _carry_over(dense: XGLMForCausalLM, model: GptOssForCausalLM) -> None:
+def _carry_over(dense: Any, model: Any) -> None:
     """Set the weights of the mixture from those of the dense model."""
     scale = dense.config.d_model**0.5
     embeddings = dense.model.embed_tokens.weight
@@ -66,15 +68,15 @@ def _carry_over(dense: XGLMForCausalLM, model: GptOssForCausalLM) -> None:
         _copy_feed_forward(old, new.mlp)
 
 
-def _read(layer: torch.nn.Linear, norm: torch.nn.LayerNorm, *, into: torch.nn.Linear) -> None:
+def _read(layer: nn.Linear, norm: nn.LayerNorm, *, into: nn.Linear) -> None:
     """Copy a layer that reads normalised hidden states, with the weight and bias of the norm in it."""
     into.weight.copy_(layer.weight * norm.weight)
     into.bias.copy_(layer.bias + layer.weight @ norm.bias)
 
 
-def _copy_feed_forward(old: torch.nn.Module, mixture: torch.nn.Module) -> None:
+def _copy_feed_forward(old: Any, mixture: Any) -> None:
     experts, norm = mixture.experts, old.final_layer_norm
-    first = torch.nn.Linear(old.fc1.in_features, old.fc1.out_features)
+    first = nn.Linear(old.fc1.in_features, old.fc1.out_features)
     _read(old.fc1, norm, into=first)
     experts.gate_up_proj.zero_()
     experts.gate_up_proj_bias.zero_()
