@@ -24,9 +24,11 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
+from mlprune.numeric.log_probs import max_logits_of
 from mlprune.recipe import CorpusConfig
+from mlprune.steps.evaluate.model_evaluation import LOGIT_BYTES
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.job import ChainLoader, JobCost, ModelJob, ModelRef, RecordJob, RecordKey, SetSizes
+from mlprune.steps.job import ChainLoader, JobCost, ModelJob, ModelRef, RecordJob, RecordKey, SetSizes, batch_bytes
 from mlprune.steps.vocabulary.stored import removed_mask, stored_tokens, tokenizer_folder, without_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -83,7 +85,9 @@ class VocabularyCostJob(RecordJob, ModelJob):
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Four passes over all lines."""
         n_tokens = 4.0 * len(self.lines) * len(self.languages) * TOKENS_PER_LINE
-        return JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=0.0)
+        n_logits = min(max_logits_of(self.model.device), self.batch_tokens * sizes.vocabulary)
+        thread_bytes = batch_bytes(sizes, self.batch_tokens) + n_logits * LOGIT_BYTES
+        return JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=thread_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row per language."""

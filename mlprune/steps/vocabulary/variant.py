@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 
@@ -47,7 +47,7 @@ from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_tensors
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
-VOCABULARY = "vocabulary"
+VOCABULARY: Final = "vocabulary"
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
 MEASURED_SHARE, MOST_MEASURED = 5, 400
