@@ -187,10 +187,11 @@ SECTIONS: Mapping[str, Section] = {
             "neurons": {"neurons": VALUES["neurons"]},
             "combination": {"combine": "union", "of": ["a", "b"]},
             "dense": {"sparsity": 0},
+            "adopted": {"adopt": "pruned"},
         },
         common=(),
         values={"shares": [1, 2], "sparsity": 0.25},
-        choosing=("score", "neurons", "combine", "of"),
+        choosing=("score", "neurons", "combine", "of", "adopt"),
     ),
     "search methods": Section(
         SearchMethodConfig, "kind", of_registry(SEARCH_METHODS), {name: {} for name in SEARCH_METHODS}, common=("kind",)
