@@ -239,6 +239,18 @@ def test_checkpoints_that_are_no_pruned_form_of_the_base_model_are_refused(base:
         compare_checkpoint(base, tmp_path / "fewer")
 
 
+def test_copies_that_only_one_of_the_two_stores_are_no_difference(base: Path, tmp_path: Path) -> None:
+    def with_copies(tensors: dict[str, Tensor]) -> None:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+        tensors["model.embed_positions.weights"] = torch.zeros(2, 2)
+
+    published = changed_copy(base, tmp_path / "published", with_copies)
+    theirs = changed_copy(base, tmp_path / "theirs", zero_all("fc1.weight"))
+    assert compare_checkpoint(published, theirs).n_removed > 0
+    theirs = changed_copy(theirs, tmp_path / "with-copies", with_copies)
+    assert compare_checkpoint(base, theirs).n_removed > 0
+
+
 def test_another_tokenizer_is_refused_and_another_layout_of_its_file_is_not(base: Path, tmp_path: Path) -> None:
     theirs = changed_copy(base, tmp_path / "theirs", zero_all("fc1"))
     tokenizer = json.loads((theirs / "tokenizer.json").read_text())
