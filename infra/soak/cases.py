@@ -255,6 +255,14 @@ CASES: Mapping[str, Case] = {
         weight=2,
         writes_once=True,
     ),
+    "export --as patches": Case(
+        lambda scene, work: (
+            *_to_folder("export", "--as", "patches", "--from", "dense", "--to", scene.variant)(scene, work),
+            *("--base-model", str(scene.model)),
+        ),
+        compare=_compare_folders,
+        writes_once=True,
+    ),
     "apply": Case(
         lambda scene, work: ("apply", str(scene.model), str(scene.published), "--out", str(work / "out")),
         prepare=_empty,

@@ -19,13 +19,19 @@ from mlprune.errors import BadInputError
 from mlprune.hashing import digest
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name, weight_name
+from mlprune.models.checkpoint.weight_files import (
+    WeightFiles,
+    architecture_at,
+    bias_name,
+    is_obsolete_buffer,
+    weight_name,
+)
 from mlprune.models.loading import MAX_LISTED, inspect_model, load_tokenizer
 from mlprune.models.meta_model import build_skeleton, source_of
 from mlprune.models.metadata_cache import cached_metadata
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _IGNORED_SETTINGS = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict")
 """Keys of a config that do not change what a model computes from tokens. Private keys and ids of tokens do not either:
@@ -99,6 +105,8 @@ def layer_differences(base: WeightFiles, adopted: WeightFiles, block: int) -> It
 class _Pair:
     """The weights of a checkpoint and of its base model."""
 
+    model: "PreTrainedModel"
+    """The base model without weights."""
     base: Path
     adopted: Path
     files: WeightFiles
@@ -117,8 +125,9 @@ class _Pair:
         return [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
 
     def is_equal(self, name: str, own_name: str) -> bool:
-        """Whether both have a tensor with equal values."""
-        return self.own.has(own_name) and _are_equal(_stored(self.files, name), _stored(self.own, own_name))
+        """Whether both have a tensor with equal values; of two tied ones, each may store only one."""
+        source = source_of(own_name, self.model, self.own)
+        return self.own.has(source) and _are_equal(_stored(self.files, name), _stored(self.own, source))
 
 
 def _compare(base: Path, adopted: Path) -> CheckpointDifference:
@@ -131,8 +140,8 @@ def _compare(base: Path, adopted: Path) -> CheckpointDifference:
     model = build_skeleton(base, torch.float32)
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers())
     names = dict.fromkeys(source_of(name, model, files) for name, _ in named)
-    stored = tuple(name for name in names if files.has(name))
-    pair = _Pair(base, adopted, files, WeightFiles(adopted, other), stored)
+    stored = tuple(name for name in names if files.has(name) and not is_obsolete_buffer(name))
+    pair = _Pair(model, base, adopted, files, WeightFiles(adopted, other), stored)
     has_all_blocks = other.n_blocks >= architecture.n_blocks
     kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
     _require_equal_settings(pair, kept)

@@ -69,7 +69,7 @@ def check_kind(entry: "VariantFields") -> None:
         if len(set(entry.of)) < len(entry.of):
             raise ValueError(f"of names an entry twice, got {list(entry.of)}")
     elif entry.score is None:
-        raise ValueError("a variant needs a score, or combine and of")
+        raise ValueError("a variant needs a score, adopt, or combine and of")
     elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
         raise ValueError("a variant needs a sparsity")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
@@ -137,7 +137,7 @@ def _write(folder: Path, patches: Iterator[TensorPatch], variants: Sequence[Reco
 
     def flush() -> None:
         name = f"patches-{len(files) + 1:05d}.safetensors"
-        save_file(waiting, folder / name, metadata={"format": FORMAT})
+        (folder / name).write_bytes(save(waiting, metadata={"format": FORMAT}))
         files[name] = file_sha256(folder / name)
         waiting.clear()
 

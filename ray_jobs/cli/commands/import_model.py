@@ -44,7 +44,7 @@ def import_(
         ),
     ] = None,
     store: Annotated[
-        str | None, typer.Option(envvar=STORE_VARIABLE, help="With --base: store that gets the variant.")
+        str | None, typer.Option(envvar=STORE_VARIABLE, help="Store that gets the variant of --base, or the results.")
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="With --base: name of the variant. [default: that of SOURCE]")

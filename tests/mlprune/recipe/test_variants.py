@@ -59,7 +59,7 @@ def test_entries_with_mappings_and_lists_hash() -> None:
 
 BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.1.sparsitty", 0.5, ["unknown key", "variants.1.sparsitty", "nearest='sparsity'"]),
-    ("variants.0.score", DELETED, ["key='variants.0'", "needs a score, or combine and of"]),
+    ("variants.0.score", DELETED, ["key='variants.0'", "needs a score"]),
     ("variants.0.sparsity", DELETED, ["key='variants.0'", "needs a sparsity"]),
     ("variants.0.sparsity", [0.1, 50], ["key='variants.1.sparsity'", "got=50"]),
     ("variants.0.structure", "4:2", ["0 < N < M", "4:2"]),

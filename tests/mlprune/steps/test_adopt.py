@@ -16,13 +16,15 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.store.store import Store
+from tests.expert_models import save_expert_model
 from tests.refusals import refused
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_inputs, write_recipe
 
 OWN: dict[str, dict[str, Any]] = {
@@ -193,6 +195,25 @@ def test_equal_values_in_another_dtype_are_equal(tmp_path: Path) -> None:
     assert difference.n_removed > 0
 
 
+def test_zeros_are_counted_in_the_layers_of_every_architecture(tmp_path: Path) -> None:
+    saved = dict.fromkeys(ALL_FAMILY_NAMES, save_tiny_model) | {"qwen3_moe": save_expert_model}
+    for family, save in saved.items():
+        base = save(tmp_path / family / "base", family, blocks=2)
+        architecture, n_zeros = architecture_at(base), 0
+        files = WeightFiles(base, architecture)
+        shutil.copytree(base, tmp_path / family / "theirs")
+        tensors = load_file(base / "model.safetensors")
+        for block in range(architecture.n_blocks):
+            layer = architecture.block(block).layers[0]
+            (part,) = files.parts(weight_name(architecture, block, layer))
+            rows = part.view_of(tensors[part.name])
+            rows[:3] = 0
+            n_zeros += rows[:3].numel()
+        save_file(tensors, tmp_path / family / "theirs" / "model.safetensors", metadata={"format": "pt"})
+        difference = compare_checkpoint(base, tmp_path / family / "theirs")
+        assert (difference.n_removed, difference.weights_changed) == (n_zeros, False), family
+
+
 def test_checkpoints_that_are_no_pruned_form_of_the_base_model_are_refused(base: Path, tmp_path: Path) -> None:
     def other_embedding(tensors: dict[str, Tensor]) -> None:
         tensors["model.embed_tokens.weight"][5] += 1
@@ -216,6 +237,18 @@ def test_checkpoints_that_are_no_pruned_form_of_the_base_model_are_refused(base:
     save_tiny_model(tmp_path / "fewer", "xglm", blocks=2, seed=7)
     with refused(BadInputError, path=str(tmp_path / "fewer")):
         compare_checkpoint(base, tmp_path / "fewer")
+
+
+def test_copies_that_only_one_of_the_two_stores_are_no_difference(base: Path, tmp_path: Path) -> None:
+    def with_copies(tensors: dict[str, Tensor]) -> None:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+        tensors["model.embed_positions.weights"] = torch.zeros(2, 2)
+
+    published = changed_copy(base, tmp_path / "published", with_copies)
+    theirs = changed_copy(base, tmp_path / "theirs", zero_all("fc1.weight"))
+    assert compare_checkpoint(published, theirs).n_removed > 0
+    theirs = changed_copy(theirs, tmp_path / "with-copies", with_copies)
+    assert compare_checkpoint(base, theirs).n_removed > 0
 
 
 def test_another_tokenizer_is_refused_and_another_layout_of_its_file_is_not(base: Path, tmp_path: Path) -> None:
