@@ -1,6 +1,7 @@
 """A variant with a smaller vocabulary: in place, exported, and what it costs each language."""
 
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from mlprune import demo
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.models.loading import SENTENCE
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.vocabulary.cost import log_ratio
@@ -164,3 +167,34 @@ def test_the_interval_of_a_ratio_is_that_of_a_plain_loop_and_covers_it() -> None
         covered += low <= 0.3 <= high
     assert 0.90 <= covered / 400 <= 0.98
     assert math.isnan(log_ratio(np.array([1.0]), np.array([2.0]))[1])
+
+
+def test_a_tokenizer_that_cannot_be_trimmed_is_refused_when_the_recipe_is_planned(tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    names = dict.fromkeys(["<unk>", "</s>", "<pad>", *re.findall(r"\w+|[^\w\s]", SENTENCE), *map(str, range(4000))])
+    vocabulary = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>").save_pretrained(
+        tmp_path / "model"
+    )
+    with pytest.raises(RecipeError) as caught:
+        plan_of(write_recipe(tmp_path, recipe({"languages": "en"})))
+    assert caught.value.context["got"] == "WordLevel"
+
+
+def test_a_size_below_the_required_tokens_fails_with_the_least_size(tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    with pytest.raises(BadInputError) as caught:
+        finished_run(tmp_path, recipe({"languages": "en", "size": 10}), name="small")
+    assert caught.value.context["key"] == "size"
+
+
+def test_tokens_can_be_counted_in_another_corpus(tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "en.txt").write_text("one line\nanother line\n", "utf-8")
+    plan = plan_of(write_recipe(tmp_path, recipe({"languages": "en", "corpus": "texts"})))
+    (planned,) = (one for one in plan.variants.values() if one.entries)
+    assert planned.baseline.texts.lines == {"en": ["one line", "another line"]}
+    assert planned.label == "vocabulary keeps en"
