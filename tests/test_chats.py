@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from mlprune.models.families.records import FAMILIES
 
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError, RecipeError, TaskFileError
@@ -26,6 +25,7 @@ from mlprune.steps.rescore.rescore import Change, Selection, rescore
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, END_OF_TURN, WITH_SYSTEM, chat_tokenizer, save_chat_model
 from tests.refusals import refused
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import N_LINES, FinishedRun, copy_of, finished_run, layer_inputs, reference_model, write_texts
 
 SIZES = {"samples": 3, "max_tokens": 140}
@@ -135,7 +135,7 @@ def test_statistics_of_content_are_those_of_a_plain_loop_over_the_tokens_of_turn
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         flags = content_of(text)
         counted.append(torch.tensor([flags[start] for start, _ in encoded["offset_mapping"]]))
-        inputs.append(layer_inputs(model, encoded["input_ids"], layers=FAMILIES["xglm"].input_names))
+        inputs.append(layer_inputs(model, encoded["input_ids"], layers=ARCHITECTURES["xglm"].input_names))
     assert record.rows["statistics"][0]["n_tokens"] == sum(int(flags.sum()) for flags in counted)
     for block in range(3):
         for name, rows in read_block_statistics(run.store, record.artefacts, block).items():
