@@ -77,7 +77,7 @@ class KeepConfig(Model):
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of all counts that the kept tokens reach, such as 0.999999."""
     size: Annotated[int, Field(ge=1)] | None = None
-    """Number of kept tokens, with those that are always kept."""
+    """Number of kept tokens, with those that are always kept. If fewer are counted, tokens of the lowest ids follow."""
     seed: Seed = 0
     """random: seed of the order."""
 

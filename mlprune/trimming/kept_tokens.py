@@ -28,7 +28,8 @@ class TokenChoice:
     share: float | None = None
     """Share of the sum of all scores that the kept tokens reach, in (0, 1]."""
     size: int | None = None
-    """Tokens of the vocabulary, with those that are always kept and those that others are built from."""
+    """Tokens of the vocabulary, with those that are always kept and those that others are built from. Tokens that no
+    text has come last, the lowest id first: BPE gives frequent tokens low ids."""
     seed: int = 0
     """Of score random."""
 
@@ -85,6 +86,8 @@ def chosen_tokens(
     ranked = sorted(scores, key=lambda number: (-scores[number], number))
     if choice.size is None:
         ranked = ranked[: _n_ranked([scores[number] for number in ranked], choice)]
+    else:
+        ranked += sorted(source.tokens.keys() - scores.keys())
     if choice.score == "random":
         target = len(_filled(source, base, ranked, size=choice.size))
         others = ordered_by_hash(choice.seed, sorted(set(source.tokens) - base))

@@ -49,6 +49,11 @@ def test_a_random_control_has_as_many_tokens_and_depends_on_its_seed() -> None:
     assert kept[0] == names(TokenChoice(score="random", at_least=10))
 
 
+def test_a_size_is_filled_up_with_uncounted_tokens_of_the_lowest_ids() -> None:
+    kept = chosen_tokens(SOURCE, {VOCABULARY["d"]: 1}, TokenChoice(size=3), required=())
+    assert {SOURCE.tokens[number] for number in kept} == {"d", "a", "b"}
+
+
 def test_a_size_below_the_required_tokens_is_refused() -> None:
     with pytest.raises(BadInputError) as caught:
         names(TokenChoice(size=2), required=(0, 1, 2))
