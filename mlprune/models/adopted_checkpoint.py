@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig
 
 from mlprune.errors import BadInputError
 from mlprune.hashing import digest
@@ -27,7 +26,6 @@ from mlprune.models.checkpoint.weight_files import (
     weight_name,
 )
 from mlprune.models.loading import MAX_LISTED, inspect_model, load_tokenizer
-from mlprune.models.meta_model import build_skeleton, source_of
 from mlprune.models.metadata_cache import cached_metadata
 
 if TYPE_CHECKING:
@@ -126,11 +124,15 @@ class _Pair:
 
     def is_equal(self, name: str, own_name: str) -> bool:
         """Whether both have a tensor with equal values; of two tied ones, each may store only one."""
+        from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
+
         source = source_of(own_name, self.model, self.own)
         return self.own.has(source) and _are_equal(_stored(self.files, name), _stored(self.own, source))
 
 
 def _compare(base: Path, adopted: Path) -> CheckpointDifference:
+    from mlprune.models.meta_model import build_skeleton, source_of  # noqa: PLC0415 - imports transformers
+
     architecture, other = architecture_at(base), architecture_at(adopted)
     if architecture.name != other.name:
         message = "the checkpoint is of another model type than its base model"
@@ -227,6 +229,8 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _config(folder: Path) -> Any:
+    from transformers import AutoConfig  # noqa: PLC0415 - takes a second
+
     return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
 

@@ -50,7 +50,7 @@ def add_methods(store: Store) -> Methods:
     _add_quantised(store, made)
     _add_without_neurons(store, made)
     _add_external(store, made)
-    add_vocabulary(store, made.ids["plain"])
+    add_vocabulary(store, made.base_id)
     names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
     write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
@@ -296,10 +296,19 @@ def _add_external(store: Store, made: Methods) -> None:
     write_rows(store, "external_results", parameters={}, parents={"variant": made.ids["plain"]}, rows=rows)
 
 
-def add_vocabulary(store: Store, variant_id: str) -> list[dict[str, Any]]:
-    """Sizes of a smaller vocabulary, and its cost for a kept language and a dropped one; returns the latter."""
-    sizes = {"variant_id": variant_id, "n_tokens": 100, "n_kept": 40, "n_required": 5, "n_counted": 38}
+def add_vocabulary(store: Store, base_model_id: str) -> list[dict[str, Any]]:
+    """A variant with a smaller vocabulary, and its cost for a kept language and a dropped one; returns the latter."""
+    sizes = {"variant_id": "@id", "n_tokens": 100, "n_kept": 40, "n_required": 5, "n_counted": 38}
     sizes |= {"n_weights": 1000, "n_removed_weights": 480}
+    variant = {"variant_id": "@id", "base_model_id": base_model_id, "sparsity": 0.0, "achieved_sparsity": 0.0}
+    variant |= {"intervention": "vocabulary", "weights_changed": False}
+    variant_id = write_rows(
+        store,
+        "variants",
+        parameters={"intervention": "vocabulary"},
+        parents={"base_model": base_model_id},
+        rows={"variants": [variant], "vocabularies": [sizes]},
+    )
     row = {"tokenizations_id": "@id", "variant_id": variant_id, "n_lines": 4, "n_words": 20, "n_characters": 100}
     row |= {"n_tokens_dense": 25, "n_unknown_dense": 0, "n_partial_dense": 1, "n_unknown": 0, "log_prob_dense": -50.0}
     kept = {"language": "fr", "is_kept": True, "n_changed_lines": 0, "n_tokens": 25, "n_partial": 1}
@@ -310,9 +319,9 @@ def add_vocabulary(store: Store, variant_id: str) -> list[dict[str, Any]]:
     lost |= {"log_prob_trimmed": -190.0, "log_prob_cost": -200.0, "n_masked_lines": 0, "n_masked_characters": 0}
     lost |= {"log_prob_masked": None, "log_prob_dense_of_masked": None}
     lost |= {"log_cost": 1.5, "log_cost_low": 1.2, "log_cost_high": 1.8}
-    rows = {"vocabularies": [sizes], "tokenizations": [{**row, **kept}, {**row, **lost}]}
-    write_rows(store, "tokenizations", parameters={}, parents={"variant": variant_id}, rows=rows)
-    return rows["tokenizations"]
+    rows = [{**row, **kept}, {**row, **lost}]
+    write_rows(store, "tokenizations", parameters={}, parents={"variant": variant_id}, rows={"tokenizations": rows})
+    return rows
 
 
 def _add_without_neurons(store: Store, made: Methods) -> None:

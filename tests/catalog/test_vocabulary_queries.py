@@ -18,9 +18,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_costs_and_shares_are_those_of_their_definitions(store: Store) -> None:
     base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
-    row = {"variant_id": "@id", "base_model_id": base, "sparsity": 0.0, "intervention": "vocabulary"}
-    variant = write_rows(store, "variants", parameters={}, parents={"base_model": base}, rows={"variants": [row]})
-    expected = add_vocabulary(store, variant)
+    expected = add_vocabulary(store, base)
     with Catalog.in_memory(store) as catalog:
         catalog.fold()
         rows = answers(catalog, "vocabulary_cost")
