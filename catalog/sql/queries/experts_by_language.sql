@@ -26,12 +26,18 @@ WITH used AS (
         AND ($seed::INTEGER IS NULL OR s.seed = $seed::INTEGER)
     GROUP BY e.base_model_id, e.language, e.block, e.expert
 ),
+totals AS (
+    SELECT base_model_id, block, expert, sum(frequency ORDER BY language) AS frequency
+    FROM used
+    GROUP BY base_model_id, block, expert
+),
 compared AS (
     SELECT
-        *,
-        frequency / nullif(sum(frequency) OVER (PARTITION BY base_model_id, block, expert), 0) AS share_of_languages,
-        rank() OVER (PARTITION BY base_model_id, language, block ORDER BY n_routed DESC) AS rank
-    FROM used
+        u.*,
+        u.frequency / nullif(t.frequency, 0) AS share_of_languages,
+        rank() OVER (PARTITION BY u.base_model_id, u.language, u.block ORDER BY u.n_routed DESC) AS rank
+    FROM used AS u
+    JOIN totals AS t USING (base_model_id, block, expert)
 )
 SELECT
     c.language, c.block, c.expert, c.frequency, c.share_of_languages, c.rank, c.gate_mass, c.contribution,
