@@ -16,7 +16,6 @@ from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
 from mlprune.models.loading import SENTENCE, load_tokenizer
-from mlprune.models.meta_model import build_skeleton
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ def vocabulary_tensors(folder: Path) -> dict[str, int]:
     Raises:
         BadInputError: the embedding and the head have other sizes, so the config does not describe them.
     """
+    from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
+
     model = build_skeleton(folder, torch.float32)
     rows = int(model.get_input_embeddings().weight.shape[0])
     parameters = dict(model.named_parameters(remove_duplicate=False))
