@@ -15,12 +15,13 @@ from mlprune.steps.export.export import CHANGES, make_smaller
 from tests.type_checks import LayerKey, load, padded_texts, write_masked
 
 
-def check_smaller(folder: Path, work: Path, architecture: Architecture) -> None:
+def check_smaller(folder: Path, work: Path, architecture: Architecture, *, atol: float = 1e-5) -> None:
     """Check the models without the first head and the first neuron of the first block, and of all blocks.
 
     Args:
         folder: a model in one weight file.
         work: an empty folder.
+        atol: tolerance of logits.
     Raises:
         AssertionError: the logits of a smaller model differ from those of the model with zeros.
     """
@@ -32,7 +33,7 @@ def check_smaller(folder: Path, work: Path, architecture: Architecture) -> None:
             smaller = Path(shutil.copytree(work / name, work / f"{name}-smaller"))
             make_smaller(smaller, architecture, ((key, ~mask) for key, mask in masks.items()))
             model = load_smaller(smaller) if (smaller / CHANGES).exists() else load(smaller)
-            torch.testing.assert_close(_logits(model), expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(_logits(model), expected, rtol=1e-5, atol=atol)
 
 
 def _without_first_units(folder: Path, architecture: Architecture, blocks: range) -> dict[LayerKey, Tensor]:

@@ -22,6 +22,8 @@ USED = frozenset(
     )
 )
 """Types in the default run."""
+MARGIN = 10.0
+"""Factor of the tolerances with which the table was made: another processor rounds differently."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,4 +43,4 @@ def test_the_table_has_every_type():
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in USED else pytest.mark.slow) for name in NAMES])
 def test_a_type_has_the_outcome_of_the_table(name, tmp_path):
-    assert outcome_of(name, tmp_path) == STORED["outcomes"].get(name)
+    assert outcome_of(name, tmp_path, margin=MARGIN) == STORED["outcomes"].get(name)

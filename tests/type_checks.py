@@ -36,7 +36,7 @@ def check_model(folder: Path, copy: Path, *, atol: float = 1e-5) -> Architecture
     Args:
         folder: the model in one weight file.
         copy: new folder for the model with a mask.
-        atol: tolerance of logits.
+        atol: tolerance of logits; that of sums is twice it.
     Raises:
         ModelError: the model is refused.
         AssertionError: the results differ.
@@ -46,7 +46,7 @@ def check_model(folder: Path, copy: Path, *, atol: float = 1e-5) -> Architecture
     model = load(folder)
     check_causal(model)
     check_logits(chain, model, atol=atol)
-    check_sums(chain, model, architecture)
+    check_sums(chain, model, architecture, rtol=2 * atol)
     masks = random_masks(chain, architecture)
     for shard in chain.shards:
         shard.masks.set_all({key: mask for key, mask in masks.items() if key[0] in shard.runner.blocks})
@@ -65,7 +65,7 @@ def check_causal(model: Any) -> None:
     tokens, _ = padded_texts()
     with torch.inference_mode():
         whole, start = (model(tokens[:1, :length], use_cache=False).logits for length in (LENGTHS[0], LENGTHS[1]))
-    torch.testing.assert_close(whole[:, : LENGTHS[1]], start, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(whole[:, : LENGTHS[1]], start, rtol=1e-3, atol=1e-3)
 
 
 def check_logits(chain: LocalChain, model: Any, *, atol: float) -> None:
@@ -84,14 +84,14 @@ def check_logits(chain: LocalChain, model: Any, *, atol: float) -> None:
             torch.testing.assert_close(logits[row, :length], alone, rtol=1e-5, atol=atol)
 
 
-def check_sums(chain: LocalChain, model: Any, architecture: Architecture) -> None:
+def check_sums(chain: LocalChain, model: Any, architecture: Architecture, *, rtol: float = 2e-5) -> None:
     """Check the sums of squares of the inputs of all layers against hooks on the model."""
     tokens, mask = padded_texts()
     observed = next(chain.stream(StatisticsVisitor, [TokenBatch(tokens, mask, mask)]))
     for row, length in enumerate(LENGTHS):
         for (block, layer), read in inputs_of_layers(model, architecture, tokens[row : row + 1, :length]).items():
             sums = observed.sums[block, architecture.block(block).input_of(layer)][row]
-            torch.testing.assert_close(sums, read.square().sum(0), rtol=2e-5, atol=1e-5)
+            torch.testing.assert_close(sums, read.square().sum(0), rtol=rtol, atol=rtol / 2)
 
 
 def inputs_of_layers(model: Any, architecture: Architecture, tokens: Tensor) -> dict[LayerKey, Tensor]:
