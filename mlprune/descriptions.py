@@ -130,7 +130,7 @@ class AnswerRule(Model):
 
 
 class TemplateTask(Model):
-    """A task that the recipe describes: a choice between candidates, or a question that the model answers in words."""
+    """A task that the recipe describes: a choice between candidates, or a question with a generated answer."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
     """Name used by evaluations; it must differ from the built-in tasks."""

@@ -28,7 +28,7 @@ from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, CorpusConfig
 from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig, ScopeConfig
 from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SearchMethodConfig, SensitivityConfig
 from mlprune.recipe.searches.trials import LevelsConfig
-from mlprune.recipe.variants import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
+from mlprune.recipe.variant_checks import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.strict_model import Model
 from mlprune.vocabulary import TASK_TRAITS

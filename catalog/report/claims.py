@@ -160,7 +160,7 @@ def _noise(rows: Sequence[Row]) -> str:
 
 
 def _not_asked(rows: Sequence[Row]) -> Answer:
-    """Return why a question has no answer: there is no room for what it asks about."""
+    """Return why a question has no answer: nothing is left of what it asks about."""
     first, reasons = rows[0], sorted({str(row["verdict_reason"]) for row in rows})
     sentence = f"{' and '.join(reasons)} {group_text(first)}: {_NO_ROOM[str(first['claim'])]}."
     return CANNOT_BE_ASKED, sentence[0].upper() + sentence[1:], "soft"

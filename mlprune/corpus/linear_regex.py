@@ -25,7 +25,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def first_groups(pattern: str, texts: Sequence[str]) -> list[str]:
-    """Return the group `answer` of the first match in each text; empty where there is no match.
+    """Return the group `answer` of the first match in each text; empty without a match.
 
     Args:
         pattern: in RE2's syntax, with the group `(?P<answer>...)`; all other groups are `(?:...)`.

@@ -81,7 +81,7 @@ def _text_part(outer: Any, folder: Path, *, needs_part: bool) -> _Part | None:
     """Return the only part that is a causal language model.
 
     Args:
-        needs_part: False accepts a model that is one language model, whose parts are no models; None is returned.
+        needs_part: False accepts a model that is one language model, whose parts are not models; None is returned.
     Raises:
         ModelError: there are several, or none.
     """

@@ -67,7 +67,7 @@ class ModelReport:
     window: int | None
     """Tokens in the window of blocks with sliding attention."""
     max_positions: int | None
-    """Longest text, in tokens; None if there is no limit."""
+    """Longest text, in tokens; None if unlimited."""
     has_chat_template: bool
     dtypes: tuple[str, ...]
     """Dtypes of the weights, the most frequent one first."""

@@ -45,7 +45,7 @@ def expert_scores(sums: ExpertSums, use: ExpertUseParameters) -> Tensor:
     Returns: [experts] float64, >= 0; 0 for an unused expert.
     Raises:
         ShapeError: the sums are not [experts, 6].
-        StatisticsError: a sum is negative or not finite, or there are no tokens.
+        StatisticsError: a sum is negative or not finite, or no token counts.
     """
     values = sums.sums
     if values.ndim != 2 or values.shape[1] != len(SUMS):
@@ -139,7 +139,7 @@ def removed_experts(
     """Choose the experts that are removed: unused ones first, then the lowest scores; ties: lower block, lower expert.
 
     floor(sparsity * experts) are removed, of each block or of all blocks together. An expert whose group would keep
-    too few is passed over.
+    too few is skipped.
 
     Args:
         scores: block -> [experts].
@@ -148,7 +148,7 @@ def removed_experts(
         together: whether the experts of all blocks are compared with each other.
     Returns: block -> [experts] bool.
     Raises:
-        StatisticsError: so many experts cannot be removed, or a score is not a number.
+        StatisticsError: this number of experts cannot be removed, or a score is not a number.
     """
     if together:
         return _removed(scores, unused, sparsity, groups)

@@ -1,8 +1,7 @@
 """Checks of the options of one variant against its score, refiner and structure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 from mlprune.methods import (
     OF_EXPERTS,
@@ -13,15 +12,62 @@ from mlprune.methods import (
 )
 from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe import options
-
-if TYPE_CHECKING:
-    from mlprune.recipe.variants import VariantFields
+from mlprune.recipe.variant_fields import VOCABULARY, VariantFields
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
 
 
-def check_structure(entry: "VariantFields", score: Score) -> None:
+WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group"))
+"""Keys that also entries without a score may have."""
+KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
+    "neurons": frozenset(("neurons",)),
+    "vocabulary": frozenset(("structure", "keep")),
+    "combination": frozenset(("combine", "of")),
+    "dense": frozenset(("sparsity",)),
+    "adopted": frozenset(("adopt",)),
+}
+"""Kind of an entry without a score -> its keys, in addition to those of any kind."""
+
+
+def check_kind(entry: VariantFields) -> None:
+    """Check that an entry is a combination, has neurons, a checkpoint or a score, or is the dense model.
+
+    Raises:
+        ValueError: it is nothing of that, or has keys of several.
+    """
+    kind = _kind_without_score(entry)
+    if kind is not None:
+        given = {key for key in entry.model_fields_set if getattr(entry, key) is not None}
+        refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
+        if kind == "combination" and not (entry.combine and entry.of):
+            raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
+        if kind == "vocabulary" and (entry.keep is None or entry.structure != VOCABULARY or entry.bits):
+            raise ValueError("structure: vocabulary and keep go together, without bits")
+        if refused:
+            keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
+            raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
+        if len(set(entry.of)) < len(entry.of):
+            raise ValueError(f"of names an entry twice, got {list(entry.of)}")
+    elif entry.score is None:
+        raise ValueError("a variant needs a score, adopt, or combine and of")
+    elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
+        raise ValueError("a variant needs a sparsity")
+
+
+def _kind_without_score(entry: VariantFields) -> str | None:
+    """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
+    given = {
+        "neurons": entry.neurons is not None,
+        "adopted": entry.adopt is not None,
+        "combination": bool(entry.combine or entry.of),
+        "vocabulary": entry.keep is not None or entry.structure == VOCABULARY,
+        "dense": entry.score is None and entry.sparsity == 0,
+    }
+    return next((kind for kind, is_given in given.items() if is_given), None)
+
+
+def check_structure(entry: VariantFields, score: Score) -> None:
     """Check that a score takes the structure. Scores that take `matrix` take structures of plug-ins.
 
     Raises:
@@ -34,7 +80,7 @@ def check_structure(entry: "VariantFields", score: Score) -> None:
         _require_structure(entry, f"score {entry.score}", score.structures)
 
 
-def check_refiner(entry: "VariantFields") -> None:
+def check_refiner(entry: VariantFields) -> None:
     """Check that a refiner takes the structure and the mask of the score.
 
     Raises:
@@ -51,7 +97,7 @@ def check_refiner(entry: "VariantFields") -> None:
     _require_lowest(entry, f"refine {entry.refine}")
 
 
-def check_units(entry: "VariantFields") -> None:
+def check_units(entry: VariantFields) -> None:
     """Check the options of a variant whose units of all blocks are chosen at once.
 
     Raises:
@@ -82,7 +128,7 @@ def check_units(entry: "VariantFields") -> None:
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
 
 
-def check_contrast(entry: "VariantFields") -> None:
+def check_contrast(entry: VariantFields) -> None:
     """Check that a contrast of features has no parameters of a contrast of experts.
 
     Raises:
@@ -99,7 +145,7 @@ OF_BLOCKS = frozenset(
 """Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 
 
-def check_blocks(entry: "VariantFields", score: Score) -> None:
+def check_blocks(entry: VariantFields, score: Score) -> None:
     """Check the options of a variant that lacks whole blocks.
 
     Raises:
@@ -118,7 +164,7 @@ def check_blocks(entry: "VariantFields", score: Score) -> None:
         raise ValueError("score given removes all blocks of the scope: it needs scope: {blocks: ...} and no sparsity")
 
 
-def check_choice_of_demonstrations(entry: "VariantFields") -> None:
+def check_choice_of_demonstrations(entry: VariantFields) -> None:
     """Check that statistics which are stored per set are read for whole sets.
 
     Raises:
@@ -131,7 +177,7 @@ def check_choice_of_demonstrations(entry: "VariantFields") -> None:
         raise ValueError(f"{named_methods(entry)} reads {read} of whole sets: leave {' and '.join(chosen)} out")
 
 
-def check_permuted(entry: "VariantFields", score: Score) -> None:
+def check_permuted(entry: VariantFields, score: Score) -> None:
     """Check the options of a variant whose inputs are permuted.
 
     Raises:
@@ -144,7 +190,7 @@ def check_permuted(entry: "VariantFields", score: Score) -> None:
     _require_lowest(entry, "permute")
 
 
-def check_changed_weights(entry: "VariantFields") -> None:
+def check_changed_weights(entry: VariantFields) -> None:
     """Check the options of a score that changes weights.
 
     Raises:
@@ -156,16 +202,16 @@ def check_changed_weights(entry: "VariantFields") -> None:
         raise ValueError(f"score {entry.score} over several sets needs {expected}, got {entry.aggregate}")
 
 
-def named_methods(entry: "VariantFields") -> str:
+def named_methods(entry: VariantFields) -> str:
     """Return the score and the refiner of an entry, for messages."""
     return f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
 
 
-def _require_lowest(entry: "VariantFields", what: str) -> None:
+def _require_lowest(entry: VariantFields, what: str) -> None:
     if entry.removes != "lowest":
         raise ValueError(f"{what} needs removes: lowest, got {entry.removes}")
 
 
-def _require_structure(entry: "VariantFields", what: str, structures: Sequence[str]) -> None:
+def _require_structure(entry: VariantFields, what: str, structures: Sequence[str]) -> None:
     if ("N:M" if ":" in entry.group else entry.group) not in structures:
         raise ValueError(f"{what} takes structure {' or '.join(structures)}, got {entry.group}")

@@ -49,7 +49,7 @@ class AdoptJob(Job):
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
-        """The ordering, which has one level, and the variant; without whole blocks there are no masks."""
+        """The ordering, which has one level, and the variant; without whole blocks it has no masks."""
         variant = self.variant.identity.key
         return (variant,) if self.variant.difference.removed_blocks else (self.ordering.key, variant)
 

@@ -1,4 +1,4 @@
-"""Questions that the model answers in words: prompts, and generated texts with their answers and credits."""
+"""Questions with generated answers: prompts, and generated texts with their answers and credits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

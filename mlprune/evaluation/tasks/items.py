@@ -48,7 +48,7 @@ class ChoiceItem:
 
 @dataclass(frozen=True)
 class TranslationItem:
-    """A text that the model answers in words: a sentence and its reference translation, or a question."""
+    """A text with a generated answer: a sentence and its reference translation, or a question."""
 
     example_id: str
     source: str
@@ -83,7 +83,7 @@ def generated_item(example_id: str, prompt: str, answers: Sequence[str]) -> Tran
         prompt: text before the answer, without white space at its end.
         answers: accepted answers; white space in them becomes one space.
     Raises:
-        BlankTextError: there is no answer, or one is blank.
+        BlankTextError: an answer is missing or blank.
     """
     lines = [" ".join(answer.split()) for answer in answers]
     if not all(lines) or not lines:

@@ -77,7 +77,7 @@ class StoredPart:
     name: str
     """With `BLOCK` in place of the number of the block."""
     index: int | None = None
-    """Which matrix of the stack; None: the tensor is no stack."""
+    """Which matrix of the stack; None: the tensor is not a stack."""
     transposed: bool = False
     """Whether the parameter's rows are the columns of the matrix."""
 

@@ -97,7 +97,7 @@ class TensorPart:
     name: str
     """Of the tensor in the file."""
     index: int | None = None
-    """Which matrix of the stack; None: the tensor is no stack."""
+    """Which matrix of the stack; None: the tensor is not a stack."""
     transposed: bool = False
     """Whether the parameter's rows are the columns of the matrix."""
 

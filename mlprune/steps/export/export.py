@@ -85,7 +85,8 @@ def make_smaller(
         removed: (block, layer) and bool [out, in], True for removed weights; none leaves all heads and neurons.
         experts: block -> its removed experts.
     Raises:
-        BadInputError: no head, neuron or expert is removed as a whole, or no plain folder can have so many experts.
+        BadInputError: no head, neuron or expert is removed as a whole, or no plain folder can have as many experts as
+            remain.
         ModelError: too few experts remain for the choice of a router.
     """
     n_experts = cut_experts(folder, experts) if experts else None

@@ -51,7 +51,7 @@ VOCABULARY: Final = "vocabulary"
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
 MEASURED_SHARE, MOST_MEASURED = 5, 400
-"""One line of so many is measured and not counted, and at most so many."""
+"""One line in five is measured and not counted, and at most 400 lines are."""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def block_numbers(blocks: "Sequence[int]") -> str:
 
 
 def _large_numbers(n: int, total: int) -> tuple[str, str]:
-    """Return two numbers with three digits, in millions or billions if the larger one has so many."""
+    """Return two numbers with three digits, in millions or billions if the larger one is that large."""
     for unit, name in ((10**9, "billion"), (10**6, "million")):
         if total >= unit:
             return _three_digits(n / unit), f"{_three_digits(total / unit)} {name}"

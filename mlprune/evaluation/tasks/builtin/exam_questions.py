@@ -194,6 +194,12 @@ INCLUDE = Task(
         layout.TaskLayout("include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include),
     ),
 )
+PROX = HubSet(
+    name="li-lab/MMLU-ProX",
+    files=("{config}/{split}-*.parquet",),
+    columns=(("options", PROX_OPTIONS),),
+    id=("question_id",),
+)
 MMLU_PROX = Task(
     "mmlu_prox",
     CHOICE_METRICS,
@@ -204,20 +210,8 @@ MMLU_PROX = Task(
     answer="answer",
     groups=prox_groups,
     citation="Xuan et al. 2025, arXiv:2503.10497",
-    dataset=HubSet(
-        name="li-lab/MMLU-ProX",
-        files=("{config}/{split}-*.parquet",),
-        columns=(("options", PROX_OPTIONS),),
-        id=("question_id",),
-    ),
-    copies=(
-        HubSet(
-            name="li-lab/MMLU-ProX-Lite",
-            files=("{config}/{split}-*.parquet",),
-            columns=(("options", PROX_OPTIONS),),
-            id=("question_id",),
-        ),
-    ),
+    dataset=PROX,
+    copies=(PROX.model_copy(update={"name": "li-lab/MMLU-ProX-Lite"}),),
     layouts=(layout.TaskLayout("mmlu_prox", ("mmlu_prox",), "fr/test-00000-of-00001.parquet", _find_prox, _read_prox),),
 )
 AFRIMMLU = Task(

@@ -249,7 +249,7 @@ def test_skipped_rows_are_one_note_with_their_names_and_wrong_languages_are_not_
 
 
 def test_ids_that_name_other_items_are_a_note_and_keys_of_the_recipe(tmp_path: Path) -> None:
-    """A file whose first rows are left out numbers the others anew; one corrected label is no such file."""
+    """A file whose first rows are left out numbers the others again; one corrected label is no such file."""
     labels = [n * n % 3 for n in range(40)]
     corrected = [1 - labels[0], *labels[1:]]
     for language, of_language in (("en", labels), ("fr", corrected), ("nah", labels[2:])):
