@@ -44,6 +44,16 @@ def _no_plugin_files() -> Iterator[None]:
     withdraw_files()
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Take back the worker threads that a test or a command of it has started in this process."""
+    from mlprune.processes.parallel import n_threads, set_worker_threads  # noqa: PLC0415 - see above
+
+    yield
+    if n_threads() > 1:
+        set_worker_threads(1)
+
+
 WriteComments = Callable[["duckdb.DuckDBPyConnection"], None]
 
 
