@@ -37,6 +37,9 @@ class NodeLabels(dict[str, str]):
 
 AUTO_BATCH_TOKENS: Mapping[DeviceName, int] = {"cpu": 512, "cuda": 8192}
 """Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
+SMALL_MODEL, SMALL_MODEL_BATCH_TOKENS = 1_500_000_000, 32_768
+"""Prunable weights below which a model is small, and tokens of its batches on accelerators: with fewer, the time of its
+small products is less than the time in which the host starts them."""
 
 
 class ComputeConfig(Model):
@@ -55,7 +58,8 @@ class ComputeConfig(Model):
     gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = "auto"
     """Accelerators of one actor; a fraction if actors share one, 0 to use none."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
-    """Tokens of one batch, including padding; `auto`: 512 on CPUs, 8192 on accelerators."""
+    """Tokens of one batch, including padding; `auto`: 512 on CPUs; on accelerators 8192, and 32768 for models
+    with fewer than 1.5 billion prunable weights."""
     node_labels: Annotated[dict[LabelName, LabelSelector], AfterValidator(NodeLabels)] = NodeLabels()
     """Nodes of a cluster that may be used, by their labels in Ray, such as `{ray.io/accelerator-type: H100}`. A value
     is `VALUE`, `!VALUE`, `in(A, B)` or `!in(A, B)`."""
@@ -82,9 +86,16 @@ class ComputeConfig(Model):
             raise ValueError(f"device {self.device} needs gpus_per_actor {expected} or auto, got {gpus:g}")
         return self
 
-    def planned_batch_tokens(self, device: DeviceName) -> int:
-        """Return the batch size that the plan uses on a kind of device."""
-        return AUTO_BATCH_TOKENS[device] if self.batch_tokens == "auto" else self.batch_tokens
+    def planned_batch_tokens(self, device: DeviceName, n_prunable: int | None) -> int:
+        """Return the batch size that the plan uses on a kind of device.
+
+        Args:
+            n_prunable: prunable weights of the model; None if they are not known, as if it were large.
+        """
+        if self.batch_tokens != "auto":
+            return self.batch_tokens
+        is_small = device == "cuda" and n_prunable is not None and n_prunable < SMALL_MODEL
+        return SMALL_MODEL_BATCH_TOKENS if is_small else AUTO_BATCH_TOKENS[device]
 
 
 class BaseModelFields(Model):

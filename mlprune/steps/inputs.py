@@ -261,6 +261,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, de
         dtype=dtype,
         device=device,
         tf32=recipe.compute.tf32 and device == "cuda",
+        n_prunable=info.n_prunable,
     )
     return OpenedModel(ref, base, row, info.layers, info.content)
 

@@ -18,6 +18,7 @@ from mlprune.json_values import JsonObject, JsonValue, as_list, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
+from mlprune.recipe.models import ComputeConfig
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Parents, Record, identity
 from mlprune.store.store import Store
@@ -177,6 +178,12 @@ class ModelRef:
     """Kind of device that computes."""
     tf32: bool = False
     """Whether float32 products on accelerators may round their factors to TF32."""
+    n_prunable: int | None = None
+    """Prunable weights of all blocks; None if a stored id says the size of batches."""
+
+    def batch_tokens(self, compute: ComputeConfig) -> int:
+        """Return the tokens of a batch on the model's device."""
+        return compute.planned_batch_tokens(self.device, self.n_prunable)
 
     @property
     def runs_whole_texts(self) -> bool:

@@ -1,6 +1,4 @@
-"""GPUs and the NVIDIA driver of this machine, read through NVML, which creates no CUDA context.
-
-GPUs of this machine: names and free memory, read through NVML, which creates no CUDA context. Does not use Ray.
+"""GPUs and the NVIDIA driver of this machine, read through NVML, which creates no CUDA context. Does not use Ray.
 
 A CUDA context takes about half a GiB of its GPU for as long as the process lives, and the driver of a run computes
 nothing on GPUs.
@@ -21,6 +19,8 @@ Answer = TypeVar("Answer")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Variable with the indices or UUIDs of the GPUs that a process may use."""
+ORDER = "CUDA_DEVICE_ORDER"
+"""Variable that says how CUDA counts; NVML counts as with `PCI_BUS_ID`, which `ray_jobs` sets by default."""
 
 
 def visible_gpus() -> tuple[Gpu, ...]:
@@ -52,7 +52,7 @@ def assigned_gpus(n_gpus: int) -> tuple[Gpu, ...]:
 
 
 def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
-    """Measure GPUs through NVML; None if it does not measure them.
+    """Measure GPUs through NVML; None if it does not measure them, or if CUDA counts different GPUs in another order.
 
     Args:
         visible: value of `CUDA_VISIBLE_DEVICES`; None for all GPUs.
@@ -60,9 +60,17 @@ def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
 
     def measured(handles: Sequence[object]) -> tuple[Gpu, ...] | None:
         numbers = visible_numbers(visible, [pynvml.nvmlDeviceGetUUID(handle) for handle in handles])
-        return None if numbers is None else tuple(_measure(handles[number]) for number in numbers)
+        gpus = tuple(map(_measure, handles))
+        is_ambiguous = os.environ.get(ORDER) != "PCI_BUS_ID" and len({gpu.name for gpu in gpus}) > 1
+        if numbers is None or (is_ambiguous and not _are_uuids(visible)):
+            return None
+        return tuple(gpus[number] for number in numbers)
 
     return ask_nvml(measured)
+
+
+def _are_uuids(visible: str | None) -> bool:
+    return bool(visible) and not any(name.strip().isdecimal() for name in visible.split(","))
 
 
 def ask_nvml(question: Callable[[Sequence[object]], Answer]) -> Answer | None:

@@ -56,9 +56,14 @@ def load_shard(model: ModelRef, span: range, pool: Pool, *, offload_level: int =
 
 
 def set_product_precision(model: ModelRef) -> None:
-    """Let float32 products on accelerators use TF32 in this process, or not."""
-    if (torch.backends.cuda.matmul.fp32_precision == "tf32") != model.tf32:
-        torch.backends.cuda.matmul.fp32_precision = "tf32" if model.tf32 else "ieee"
+    """Let float32 products on accelerators use TF32 in this process, or not; sums of half precision stay float32.
+
+    By default, a product in half precision that is divided into parts may add the parts in half precision.
+    """
+    products = torch.backends.cuda.matmul
+    products.allow_bf16_reduced_precision_reduction = products.allow_fp16_reduced_precision_reduction = False
+    if (products.fp32_precision == "tf32") != model.tf32:
+        products.fp32_precision = "tf32" if model.tf32 else "ieee"
 
 
 def warm_up(model: ModelRef) -> None:

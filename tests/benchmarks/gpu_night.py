@@ -81,7 +81,9 @@ class Night:
         return N_VARIANTS * N_LANGUAGES * self.operations / PEAK / N_GPUS / 3600
 
 
-def xnli_texts(n_examples: int, *, examples_per_premise: int = 1, seed: int = 0) -> list[ScoredText]:
+def xnli_texts(
+    n_examples: int, *, examples_per_premise: int = 1, seed: int = 0, vocabulary: int = VOCABULARY
+) -> list[ScoredText]:
     """Three texts per example, which differ in the word between premise and hypothesis.
 
     Args:
@@ -90,7 +92,7 @@ def xnli_texts(n_examples: int, *, examples_per_premise: int = 1, seed: int = 0)
     draw = random.Random(seed)
 
     def words(median: float, spread: float) -> list[int]:
-        return [draw.randrange(10, VOCABULARY) for _ in range(max(3, round(median * draw.lognormvariate(0, spread))))]
+        return [draw.randrange(10, vocabulary) for _ in range(max(3, round(median * draw.lognormvariate(0, spread))))]
 
     texts = []
     for example in range(n_examples):

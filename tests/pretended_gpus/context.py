@@ -82,6 +82,7 @@ def _cuda_functions(memory: DeviceMemory) -> dict[str, Callable[..., Any]]:
         "mem_get_info": free_and_total,
         "memory_allocated": lambda device=0: memory.allocated(_index(device)),
         "max_memory_allocated": lambda device=0: memory.peak(_index(device)),
+        "max_memory_reserved": lambda device=0: memory.peak(_index(device)),
         "reset_peak_memory_stats": lambda device=0: memory.reset_peak(_index(device)),
         "get_device_name": lambda device=0: f"pretended {_index(device)}",
         "get_device_properties": properties,

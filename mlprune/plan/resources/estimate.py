@@ -240,7 +240,7 @@ class Needs:
     @property
     def batch_tokens(self) -> int:
         """Tokens of a batch, as planned."""
-        return self.compute.planned_batch_tokens(self.model.device)
+        return self.model.batch_tokens(self.compute)
 
     def pool(self, nodes: Sequence[Node]) -> Pool:
         """The pool for the jobs on some nodes; see `plan_pool` for the error."""

@@ -213,7 +213,7 @@ def sensitivity_costs(plan: Plan, sizes: Footprint) -> tuple[SensitivityCost, ..
 
 def _probes_cost(plan: Plan, job: SensitivityJob, *, sizes: Footprint, sets: SetSizes) -> RungCost:
     """Return the cost of the evaluations of all probes of a job, which read the same items."""
-    probe, batch_tokens = job.probes[0], plan.recipe.compute.planned_batch_tokens(plan.model.device)
+    probe, batch_tokens = job.probes[0], plan.model.batch_tokens(plan.recipe.compute)
     evaluation = EvaluateJob(plan.model, probe.evaluations, probe.variant_id, batch_tokens=batch_tokens)
     n_items = sum(len(task_data(one.task).items) for one in probe.evaluations)
     return RungCost(None, (len(job.probes),), n_items, evaluation.cost(sizes, sets))

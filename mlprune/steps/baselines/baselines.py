@@ -86,7 +86,7 @@ def _planned(
     """Plan the variants of one entry."""
     if entry.kind == "model":
         return [_other_model(recipe, inputs, entry)]
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     if entry.kind == "self_translate":
         translation = self_translation(inputs, entry)
         return [PlannedVariant(translation.spec(inputs, batch_tokens=batch_tokens), baseline=translation)]

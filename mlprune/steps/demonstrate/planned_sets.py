@@ -213,7 +213,7 @@ def generated_jobs(
         max_tokens=spec.max_tokens,
         chat=spec.chat,
     )
-    batch_tokens = recipe.compute.planned_batch_tokens(model.device)
+    batch_tokens = model.batch_tokens(recipe.compute)
     parameters = {**generation.parameters, **computed_parameters(model, batch_tokens=batch_tokens)}
     contents = {"tokenizer": inputs.tokenizer_content}
     base = {"base_model": model.base_model_id}

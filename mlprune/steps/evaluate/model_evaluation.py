@@ -257,7 +257,7 @@ def plan_evaluations(
     Raises:
         TaskFileError, CorpusError: the items of a task are missing or wrong.
     """
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
@@ -344,7 +344,7 @@ def evaluation_jobs(
             models[variant],
             of_variant,
             variant,
-            batch_tokens=recipe.compute.planned_batch_tokens(models[variant].device),
+            batch_tokens=models[variant].batch_tokens(recipe.compute),
         )
         for variant, of_variant in evaluations.items()
         if of_variant

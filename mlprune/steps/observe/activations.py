@@ -223,7 +223,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
             got=config.quota_gib,
         )
     parts = tuple(split_demonstrations(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     parameters: dict[str, JsonValue] = {
         "blocks": list(blocks),
         "inputs": list(names),

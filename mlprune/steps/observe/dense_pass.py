@@ -212,7 +212,7 @@ def pass_jobs(
 ) -> list[PassJob]:
     """Return one job per distinct set with one of the names."""
     set_ids = dict.fromkeys(planned.id for name in names for planned in sets[name])
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     return [
         job_type(

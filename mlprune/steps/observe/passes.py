@@ -64,7 +64,7 @@ def plan_observation(
         max_tokens=planned.spec.max_tokens,
         n_bytes=4 * inputs.model.n_blocks * sum(input_widths(inputs.model).values()),
     )
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     parameters = {
         "propagation": "dense",
         "token_scope": token_scope,

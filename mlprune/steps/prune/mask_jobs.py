@@ -154,9 +154,7 @@ def _parent_of(values: RecordKey | None) -> JsonObject:
 def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, values: RecordKey | None) -> SweepJob:
     parents: JsonObject = {"variant": spec.id, **_parent_of(values), "losses": spec.schedule.losses}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
-    return SweepJob(
-        ordering, spec, calibration, values, batch_tokens=recipe.compute.planned_batch_tokens(spec.model.device)
-    )
+    return SweepJob(ordering, spec, calibration, values, batch_tokens=spec.model.batch_tokens(recipe.compute))
 
 
 def _combination(spec: CombinedVariant) -> CombineJob:

@@ -382,7 +382,7 @@ def _spec(
     """Return the variant itself; settings that its score does not read are not part of it."""
     score, schedule, planned_scope = score_spec(entry), schedule_spec(entry, inputs), scope(entry, inputs)
     set_ids = tuple(planned.id for planned in group)
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
+    batch_tokens = inputs.model.batch_tokens(recipe.compute) if group else None
     computed = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     if entry.group == "blocks":
         return blocks_variant(inputs.base, inputs.model, (score, planned_scope, entry.sparsity), set_ids, computed)

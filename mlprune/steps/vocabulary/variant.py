@@ -259,7 +259,7 @@ def planned_vocabulary(recipe: Recipe, inputs: Inputs, keep: KeepConfig) -> Voca
     evaluated = [language for entry in recipe.evaluations for language in entry.languages]
     others = [language for language in dict.fromkeys(evaluated) if language not in languages]
     of_cost = CountedTexts(inputs.corpus_ref, (*languages, *filter(_is_in(inputs.corpus_ref), others)), measured)
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
     return VocabularyBaseline(texts, choice, of_cost, batch_tokens)
 
 

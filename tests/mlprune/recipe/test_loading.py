@@ -288,7 +288,7 @@ def test_the_recipe_of_the_documentation_is_read(tmp_path: Path) -> None:
     ]
     assert recipe.resolve("flores/") == tmp_path / "flores"
     assert recipe.resolve("/data/x") == Path("/data/x")
-    assert (recipe.compute.replicas, recipe.compute.planned_batch_tokens("cpu")) == (1, 4096)
+    assert (recipe.compute.replicas, recipe.compute.planned_batch_tokens("cpu", None)) == (1, 4096)
     assert recipe.evaluations[0].languages == ("en", "fr", "es")
 
 

@@ -20,7 +20,7 @@ def test_optional_keys_have_defaults() -> None:
     assert (recipe.demonstrations, recipe.variants, recipe.evaluations) == ((), (), ())
     assert (recipe.model.revision, recipe.model.dtype) == ("main", "auto")
     assert recipe.compute.replicas == "auto"
-    assert recipe.compute.planned_batch_tokens("cpu") == AUTO_BATCH_TOKENS["cpu"]
+    assert recipe.compute.planned_batch_tokens("cpu", None) == AUTO_BATCH_TOKENS["cpu"]
     entry = parse(GOOD).demonstrations[0]
     assert (entry.shots, entry.samples, entry.max_tokens, entry.seed) == (4, 100, 512, 0)
     assert (parse(GOOD).variants[0].group, parse(GOOD).variants[0].propagation) == ("row", "sequential")
@@ -255,8 +255,11 @@ def test_batches_are_larger_on_accelerators_unless_the_recipe_sets_their_size() 
     assert AUTO_BATCH_TOKENS["cpu"] == 512
     assert AUTO_BATCH_TOKENS["cuda"] >= 8192
     for device, expected in AUTO_BATCH_TOKENS.items():
-        assert ComputeConfig().planned_batch_tokens(device) == expected
-        assert ComputeConfig(batch_tokens=64).planned_batch_tokens(device) == 64
+        for n_prunable in (None, 2 * 10**9):
+            assert ComputeConfig().planned_batch_tokens(device, n_prunable) == expected
+        assert ComputeConfig(batch_tokens=64).planned_batch_tokens(device, 10**6) == 64
+    assert ComputeConfig().planned_batch_tokens("cpu", 10**6) == AUTO_BATCH_TOKENS["cpu"]
+    assert ComputeConfig().planned_batch_tokens("cuda", 10**6) > AUTO_BATCH_TOKENS["cuda"]
 
 
 @pytest.mark.parametrize("gpus", [0, 0.25, 1, 2, "auto"])

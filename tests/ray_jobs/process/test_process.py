@@ -24,7 +24,7 @@ from ray_jobs.driver import model_imports
 from ray_jobs.driver.model_imports import run_import_command
 from ray_jobs.process import gpus
 from ray_jobs.process.environment import PACKAGES, code_sha256, environment_file, this_environment, this_processor
-from ray_jobs.process.gpus import VISIBLE, assigned_gpus, nvml_gpus, visible_gpus, visible_numbers
+from ray_jobs.process.gpus import ORDER, VISIBLE, assigned_gpus, nvml_gpus, visible_gpus, visible_numbers
 from ray_jobs.process.signals import GracefulShutdown, ignore_signals, preserve_signal_handlers
 
 
@@ -281,6 +281,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> PretendedNvml:
     pretended = PretendedNvml()
     monkeypatch.setattr(gpus, "pynvml", pretended)
     monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setenv(ORDER, "PCI_BUS_ID")
     return pretended
 
 
@@ -327,6 +328,42 @@ def test_only_the_visible_gpus_are_measured(nvml: PretendedNvml, monkeypatch: py
 )
 def test_visible_gpus_are_selected_as_cuda_does(visible: str | None, numbers: list[int] | None) -> None:
     assert visible_numbers(visible, UUIDS) == numbers
+
+
+def test_torch_measures_different_gpus_that_cuda_counts_in_another_order(
+    nvml: PretendedNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_cuda(monkeypatch, 2)
+    monkeypatch.setenv(ORDER, "FASTEST_FIRST")
+    monkeypatch.setenv(VISIBLE, "0,1")
+    assert [gpu.name for gpu in visible_gpus()] == ["torch 0", "torch 1"]
+    monkeypatch.setenv(VISIBLE, "GPU-cc,GPU-aa11")
+    assert visible_gpus() == (GPUS[2], GPUS[0])
+    monkeypatch.setattr(nvml, "nvmlDeviceGetName", lambda _: "large")
+    monkeypatch.setenv(VISIBLE, "2,0")
+    assert [gpu.memory_bytes for gpu in visible_gpus()] == [200, 300]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"PYTORCH_ALLOC_CONF": "expandable_segments:True", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        (
+            {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64", "CUDA_DEVICE_ORDER": "FASTEST_FIRST"},
+            {"PYTORCH_ALLOC_CONF": None, "CUDA_DEVICE_ORDER": "FASTEST_FIRST"},
+        ),
+    ],
+)
+def test_processes_count_gpus_by_slot_and_allocate_growing_segments_unless_told_otherwise(
+    given: dict[str, str], expected: dict[str, str | None]
+) -> None:
+    settings = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "CUDA_DEVICE_ORDER")
+    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    code = f"import json, os, ray_jobs; print(json.dumps({{name: os.environ.get(name) for name in {list(expected)}}}))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, **given}, capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(printed) == expected
 
 
 @pytest.mark.parametrize("error", ["init", "memory"])

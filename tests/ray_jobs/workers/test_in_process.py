@@ -103,6 +103,13 @@ def test_tf32_is_used_only_on_request(plan: Plan, pool: Pool) -> None:
     assert precisions == [False, True, False]
 
 
+def test_parts_of_products_in_half_precision_are_added_in_float32(plan: Plan, pool: Pool) -> None:
+    load_shard(plan.model, range(1), pool)
+    products = torch.backends.cuda.matmul
+    assert not products.allow_bf16_reduced_precision_reduction
+    assert not products.allow_fp16_reduced_precision_reduction
+
+
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:
     warm_up(plan.model)
     warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))

@@ -121,7 +121,7 @@ def night(case: Case) -> tuple[Needs, list[Node]]:
         vocabulary=vocabulary,
         itemsize=itemsize,
     )
-    batch_tokens, demonstrations = compute.planned_batch_tokens(device), SetSize(100 * 512, 100)
+    batch_tokens, demonstrations = compute.planned_batch_tokens(device, None), SetSize(100 * 512, 100)
     score = tasks_cost("evaluate", sizes, [], batch_tokens=batch_tokens, device=device, disk_bytes=1e6)
     n_tokens = 15 * 377_465
     score = replace(score, flops=block_flops(sizes, n_tokens) + 2.0 * n_tokens * width * vocabulary, n_tokens=n_tokens)

@@ -9,6 +9,7 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.plan import build_plan
 from mlprune.recipe import AUTO_BATCH_TOKENS, parse_recipe
+from mlprune.recipe.models import SMALL_MODEL_BATCH_TOKENS
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from tests.refusals import refused
@@ -321,7 +322,7 @@ def test_an_accelerator_is_part_of_the_ids_of_what_it_computes_and_a_cpu_is_not(
         devices = {one.spec.identity.parameters.get("device") for one in plan.variants.values() if one.sets}
         assert devices == {"cuda" if gpus else None}
         sizes = {one.spec.identity.parameters["batch_tokens"] for one in plan.variants.values() if one.sets}
-        assert sizes == {AUTO_BATCH_TOKENS["cuda" if gpus else "cpu"]}
+        assert sizes == {SMALL_MODEL_BATCH_TOKENS if gpus else AUTO_BATCH_TOKENS["cpu"]}
         assert {batch_tokens_of(job) for job in plan.jobs} <= {*sizes, None}
     cpu, cuda = (dict(plan.variants) for plan in by_device)
     assert [one.label for key, one in cpu.items() if key in cuda] == ["dense", "magnitude 0.5 row"]
