@@ -32,7 +32,7 @@ from mlprune.models.placement.budget import GroupLimit
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
     from mlprune.models.masks.masking import MaskedBlocks
-    from mlprune.models.placement.placed_modules import OffloadedParts
+    from mlprune.models.placement.offloaded_parts import OffloadedParts
     from mlprune.models.sweep_states import ResidentStates
 
 Extra = TypeVar("Extra")

@@ -13,7 +13,7 @@ finished variants are in the store.
 
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -254,11 +254,12 @@ class ChangedBiases:
         if biases:
             self._new[block] = dict(biases)
         if is_loaded:
-            self.restore(block)
+            self.restore(block, biases)
 
-    def restore(self, block: int) -> None:
-        """Apply the new biases of a block to its dense biases, which were just loaded."""
-        for layer, bias in self._new.get(block, {}).items():
+    def restore(self, block: int, layers: Collection[str]) -> None:
+        """Apply the new biases of layers of a block to its dense biases, which were just loaded."""
+        new = {layer: bias for layer, bias in self._new.get(block, {}).items() if layer in layers}
+        for layer, bias in new.items():
             module = self._layer(block, layer)
             if (block, layer) in self._added or module._parameters.get("bias") is None:
                 self._added.add((block, layer))

@@ -110,13 +110,16 @@ class MaskedBlocks:
             return LayersOnDisk(shapes, partial(self._read_layer, block))
         return {layer: self._oriented(block, layer) for layer in self._architectures[block].layers}
 
-    def restore(self, block: int) -> None:
+    def restore(self, block: int, layers: Collection[str] | None = None) -> None:
         """Apply the changes of a block to its dense weights, which were just loaded.
 
+        Args:
+            layers: those that were loaded; None for all.
         Raises:
             ModelError: the stored changes are gone.
         """
-        for layer in self._architectures[block].layers:
+        loaded = self._architectures[block].layers if layers is None else layers
+        for layer in loaded:
             if (block, layer) in self._changed:
                 weight, mask = self._spill.weight_of(block, layer), self._spill.mask_of(block, layer)
                 target = self._oriented(block, layer)
@@ -124,7 +127,7 @@ class MaskedBlocks:
                     target.copy_(weight)
                 write_masked(target, target, mask)
                 self._quantise(block, target)
-        self._biases.restore(block)
+        self._biases.restore(block, loaded)
 
     def set_all(self, masks: Mapping[LayerKey, Tensor]) -> None:
         """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
