@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mlprune.errors import ModelError, statistics_context
 from mlprune.models.architecture.architecture import BlockArchitecture
-from mlprune.models.experts import routed_rows
+from mlprune.models.experts import one_by_one, routed_rows
 from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums, submit_routed_sums
 from mlprune.numeric.activations.statistics import CountedTokens
 
@@ -65,7 +65,8 @@ class LayerHooks:
         """
         self._thread.listener, self._thread.neurons, self._thread.outputs = listener, neurons, outputs
         try:
-            yield
+            with one_by_one():
+                yield
         except BlockStop:
             pass
         finally:

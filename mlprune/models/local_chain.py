@@ -26,7 +26,8 @@ from mlprune.models.placement.budget import (
     group_limit,
 )
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.models.placement.placed_modules import OffloadedParts, PlacedModules
+from mlprune.models.placement.offloaded_parts import OffloadedParts
+from mlprune.models.placement.placed_modules import PlacedModules
 from mlprune.models.shard import Shard
 from mlprune.models.sweep_states import ResidentStates
 from mlprune.numeric.log_probs import MIN_WEIGHTS, has_quick_products, quick_linear
@@ -82,7 +83,7 @@ def load_shard(
     runner = BlockRunner(meta_model.model, architecture, blocks, device=placed.first_device)
 
     def restore(block: int) -> None:
-        masks.restore(block)
+        masks.restore(block, placed.resident_layers(block))
 
     offloaded = OffloadedParts(placed, blocks, restore=restore)
     masks = MaskedBlocks(
@@ -93,6 +94,7 @@ def load_shard(
         in_memory=offloaded.has,
         spare_bytes=_spare_bytes(accelerators),
     )
+    placed.stream_experts(masks.restore)
     limit = group_limit(footprint(path, dtype)) if offloaded else None
     return Shard(runner, masks, offloaded=offloaded, sweep_states=ResidentStates(runner), limit=limit)
 

@@ -25,7 +25,7 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
-from mlprune.models.experts import split_experts
+from mlprune.models.experts import split_experts, stacked_weight
 from mlprune.vocabulary import DtypeName
 
 
@@ -118,7 +118,10 @@ class MetaModel:
             if source not in loaded:
                 value = files.copy(source, dtype) if copies else files.read(source, dtype)
                 check_shape(tuple(value.shape), tuple(self._placeholders[name].shape), source)
-                loaded[source] = nn.Parameter(value if device is None else value.to(device), requires_grad=False)
+                if device is not None:
+                    slice_of_stack = stacked_weight(self.model, name, value, device)
+                    value = value.to(device) if slice_of_stack is None else slice_of_stack
+                loaded[source] = nn.Parameter(value, requires_grad=False)
             _set_parameter(self.model, name, loaded[source])
 
     def keep_embedding_on_disk(self, module: str) -> list[str]:

@@ -25,23 +25,23 @@ from mlprune.errors import statistics_context
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
-from mlprune.models.masks.block_changes import ReadChanges
+from mlprune.models.masks.block_changes import BlockMasks, ReadChanges
 from mlprune.models.messages import ONLY_SQUARES, SweepObservation, SweepStates, TokenBatch, WantedStatistics
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
     from mlprune.models.masks.masking import MaskedBlocks
-    from mlprune.models.placement.placed_modules import OffloadedParts
+    from mlprune.models.placement.offloaded_parts import OffloadedParts
     from mlprune.models.sweep_states import ResidentStates
 
 Extra = TypeVar("Extra")
 LayerTensors = Mapping[str, Tensor]
 """Layer (or input of layers) -> tensor."""
-SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[LayerTensors, LayerTensors, Extra]]
+SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[BlockMasks, LayerTensors, Extra]]
 """Called with {layer: dense weight [out, in]} and the observation of the last `sweep_observe`.
 
-Returns ({layer: keep mask}, {layer: new weight [out, in]}, anything).
+Returns ({layer: keep mask, packed or not}, {layer: new weight [out, in]}, anything).
 """
 
 

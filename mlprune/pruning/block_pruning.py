@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from mlprune.errors import PermanentError
 from mlprune.methods.plugins import PluginParameters, RefinerPlugin
 from mlprune.models.architecture.architecture import BlockArchitecture
+from mlprune.models.checkpoint.weight_files import shapes_of
 from mlprune.numeric.refinement.refined_layer import RefinedLayer, kept_counts
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
@@ -46,15 +48,17 @@ def refined_block(
         of_layer = levels[layer]
         if not any(of_layer.n_removed):
             return of_layer, None
-        keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
-        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, architecture=architecture)
+        weight = weights[layer]
+        keep = of_layer.packed.kept(0).unpack().to(weight.device)
+        layer_inputs = inputs.of_layer(layer, weight, block=block, architecture=architecture)
         result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
         n_silent = of_layer.n_silent_features
         packed = scoring.described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
         return packed, result
 
+    shapes = shapes_of(weights)
     pruned = [layer for layer in weights if any(levels[layer].n_removed)]
-    smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)
+    smallest = min(pruned, key=lambda layer: prod(shapes[layer]), default=None)
     made = dict(zip(weights, parallel_map(refined, weights), strict=True))
     layers = {layer: result for layer, (_, result) in made.items() if result is not None}
     changed = {
@@ -192,6 +196,5 @@ def pruned_block(
         block=block,
         architecture=architecture,
     )
-    keeps = {layer: levels[layer].packed.kept(0).unpack() for layer in pruned.refined}
-    effects = scoring.layer_refinements(weights, keeps, pruned.refined, inputs=inputs, architecture=architecture)
+    effects = scoring.layer_refinements(weights, levels, pruned.refined, inputs=inputs, architecture=architecture)
     return replace(pruned, refinements=effects)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from mlprune.json_values import JsonValue
 from mlprune.methods.plugins import PluginParameters, ScorePlugin, StructurePlugin
 from mlprune.models.architecture.architecture import BlockArchitecture
+from mlprune.models.checkpoint.weight_files import shapes_of
 from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.selection.levels import levels_of, permuted_levels, selects_within_rows
@@ -44,7 +46,7 @@ class RefinedVariant:
 
 def layer_refinements(
     weights: Mapping[str, Tensor],
-    keeps: Mapping[str, Tensor],
+    levels: "BlockLevels",
     refined: Mapping[str, RefinedLayer],
     *,
     inputs: BlockInputs,
@@ -54,7 +56,7 @@ def layer_refinements(
 
     Args:
         weights: layer -> [out, in], of the base model.
-        keeps: layer -> [out, in] bool, the mask of the score.
+        levels: of the score; its mask is that of the first sparsity.
         refined: layer -> result of the refiner.
         inputs: has the Gram matrices of each set, if the refiner or the score reads them.
         architecture: of the block; maps layers to their inputs.
@@ -62,7 +64,7 @@ def layer_refinements(
     return {
         layer: _of_layer(
             weights[layer],
-            keeps[layer],
+            levels[layer].packed.kept(0).unpack(),
             result,
             [products[architecture.input_of(layer)] for products in inputs.products_of_sets],
         )
@@ -168,7 +170,7 @@ def block_levels(
     """Score and order every layer of a block, for all sparsities at once. The largest layers start first.
 
     Args:
-        weights: layer -> [out, in], any float dtype.
+        weights: layer -> [out, in], any float dtype; of layers on disk, only those at work are in memory.
         score: the score, its parameters, and the comparison group.
         sparsities: layer -> its sparsities; all zero for a layer that is not pruned.
         block: index of the block; random scores depend on it.
@@ -181,14 +183,15 @@ def block_levels(
 
     def ordered(layer: str) -> LayerLevels:
         if not any(sparsities[layer]):
-            return unpruned_levels(weights[layer].shape, sparsities[layer])
+            return unpruned_levels(shapes[layer], sparsities[layer])
         layer_inputs = inputs.of_layer(layer, weights[layer], block=block, architecture=architecture)
         packed = _ordered_levels(layer_inputs, score, sparsities=sparsities[layer], repeats=layer == smallest)
         return _described(packed, sparsities[layer], n_silent_features=inputs.n_silent(architecture.input_of(layer)))
 
+    shapes = shapes_of(weights)
     pruned = [layer for layer in weights if any(sparsities[layer])]
-    smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)
-    largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
+    smallest = min(pruned, key=lambda layer: prod(shapes[layer]), default=None)
+    largest_first = sorted(weights, key=lambda layer: -prod(shapes[layer]))
     ordered_layers = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
     return {layer: ordered_layers[layer] for layer in weights}
 
@@ -287,8 +290,3 @@ def mask_sha256(keep: PackedMask) -> str:
 def unpruned_levels(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
     """Return the levels of a layer of which nothing is removed at any sparsity."""
     return described_levels(torch.full(tuple(shape), len(sparsities), dtype=torch.uint8), sparsities)
-
-
-def keep_masks(levels: BlockLevels, *, level: int) -> dict[str, Tensor]:
-    """Return layer -> bool [out, in], True where the weight stays at the sparsity of index `level`."""
-    return {layer: of_layer.packed.kept(level).unpack() for layer, of_layer in levels.items()}

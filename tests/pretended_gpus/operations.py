@@ -25,9 +25,9 @@ from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.block_inputs import BlockInputs, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.mask_files import StoredChanges
-from mlprune.pruning.scoring import keep_masks
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from tests.chains import text_batch
+from tests.level_masks import keep_masks
 from tests.scored_texts import one_batch, some_texts
 from tests.tiny_models import HIDDEN, PAD
 

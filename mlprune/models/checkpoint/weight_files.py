@@ -10,7 +10,7 @@ another process rewrites the file in place, the values change. Tensors that are 
 instead, so that the file does not stay mapped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -337,6 +337,52 @@ def weight_name(architecture: Architecture, block: int, layer: str) -> str:
 def bias_name(architecture: Architecture, block: int, layer: str) -> str:
     """Return the name of the bias of a prunable layer in the model, which not every model has."""
     return f"{architecture.blocks}.{block}.{layer}.bias"
+
+
+class LayersOnDisk(Mapping[str, Tensor]):
+    """Weights of a block that stay on disk: layer -> [out, in], read on every access.
+
+    Args:
+        shapes: layer -> (out, in), in the order of the block.
+        read: returns the weight of a layer.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int]], read: Callable[[str], Tensor]) -> None:
+        self.shapes = shapes
+        self._read = read
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self.shapes:
+            raise KeyError(layer)
+        return self._read(layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> Mapping[str, tuple[int, int]]:
+    """Return layer -> (out, in); weights on disk are not read."""
+    if isinstance(weights, LayersOnDisk):
+        return weights.shapes
+    return {layer: (weight.shape[0], weight.shape[1]) for layer, weight in weights.items()}
+
+
+def block_on_disk(path: Path, block: int, *, dtype: DtypeName) -> LayersOnDisk:
+    """Return the weights that `read_block` returns, each read into new memory when it is needed.
+
+    Raises:
+        ModelError: as `read_block`; a layer that cannot be read raises it on access.
+    """
+    architecture = architecture_at(path)
+    kind, files = architecture.block(block), WeightFiles(path, architecture)
+
+    def read(layer: str) -> Tensor:
+        return oriented(files.copy(weight_name(architecture, block, layer), DTYPES[dtype]), kind)
+
+    return LayersOnDisk(files.layer_shapes(block), read)
 
 
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ finished variants are in the store.
 
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,11 +26,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.architecture.architecture import BlockArchitecture, oriented
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantise
 from mlprune.processes.parallel import n_threads, parallel_map
 from mlprune.store.scratch import scratch_folder
+
+BlockMasks = Mapping[str, Tensor] | Mapping[str, PackedMask]
+"""Layer -> the weights to keep, bool [out, in] or packed."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,12 @@ class BlockChanges:
     """Layer -> new bias [out], any float dtype."""
 
     @classmethod
-    def of(cls, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> "BlockChanges":
-        """Pack boolean masks, [out, in], on their devices."""
-        return cls({layer: PackedMask.pack(mask) for layer, mask in masks.items()}, weights or {})
+    def of(cls, masks: BlockMasks, weights: Mapping[str, Tensor] | None = None) -> "BlockChanges":
+        """Pack boolean masks, [out, in], on their devices; masks that are packed stay as they are."""
+        packed = {
+            layer: mask if isinstance(mask, PackedMask) else PackedMask.pack(mask) for layer, mask in masks.items()
+        }
+        return cls(packed, weights or {})
 
 
 ReadChanges = Callable[[int], BlockChanges]
@@ -198,29 +204,6 @@ def check_stored(block: int, stored: Mapping[str, Tensor], weights: Mapping[str,
             raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
 
 
-class LayersOnDisk(Mapping[str, Tensor]):
-    """Dense weights of a block on disk: layer -> [out, in] in the dtype of the model, read on every access."""
-
-    def __init__(
-        self, block: int, architecture: BlockArchitecture, read_layers: ReadLayers, *, dtype: torch.dtype
-    ) -> None:
-        self._dtype = dtype
-        self._block = block
-        self._architecture = architecture
-        self._read_layers = read_layers
-
-    def __getitem__(self, layer: str) -> Tensor:
-        if layer not in self._architecture.layers:
-            raise KeyError(layer)
-        return oriented(self._read_layers(self._block, [layer])[layer], self._architecture).to(self._dtype)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._architecture.layers)
-
-    def __len__(self) -> int:
-        return len(self._architecture.layers)
-
-
 class ChangedBiases:
     """The biases of some blocks, each dense or changed.
 
@@ -271,11 +254,12 @@ class ChangedBiases:
         if biases:
             self._new[block] = dict(biases)
         if is_loaded:
-            self.restore(block)
+            self.restore(block, biases)
 
-    def restore(self, block: int) -> None:
-        """Apply the new biases of a block to its dense biases, which were just loaded."""
-        for layer, bias in self._new.get(block, {}).items():
+    def restore(self, block: int, layers: Collection[str]) -> None:
+        """Apply the new biases of layers of a block to its dense biases, which were just loaded."""
+        new = {layer: bias for layer, bias in self._new.get(block, {}).items() if layer in layers}
+        for layer, bias in new.items():
             module = self._layer(block, layer)
             if (block, layer) in self._added or module._parameters.get("bias") is None:
                 self._added.add((block, layer))

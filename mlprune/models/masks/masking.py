@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, as_returned, oriented
+from mlprune.models.checkpoint.weight_files import LayersOnDisk, shapes_of
 from mlprune.models.masks.block_changes import (
     BlockChanges,
+    BlockMasks,
     ChangedBiases,
     DenseCopies,
     LayerKey,
-    LayersOnDisk,
     MaskSpill,
     ReadChanges,
     ReadLayers,
@@ -105,18 +106,20 @@ class MaskedBlocks:
         self._require(block)
         self._change_block(block, BlockChanges({}))
         if self._is_on_disk(block):
-            architecture = self._architectures[block]
-            dtype = self._weight(block, architecture.layers[0]).dtype
-            return LayersOnDisk(block, architecture, self._read_layers, dtype=dtype)
+            shapes = shapes_of({layer: self._oriented(block, layer) for layer in self._architectures[block].layers})
+            return LayersOnDisk(shapes, partial(self._read_layer, block))
         return {layer: self._oriented(block, layer) for layer in self._architectures[block].layers}
 
-    def restore(self, block: int) -> None:
+    def restore(self, block: int, layers: Collection[str] | None = None) -> None:
         """Apply the changes of a block to its dense weights, which were just loaded.
 
+        Args:
+            layers: those that were loaded; None for all.
         Raises:
             ModelError: the stored changes are gone.
         """
-        for layer in self._architectures[block].layers:
+        loaded = self._architectures[block].layers if layers is None else layers
+        for layer in loaded:
             if (block, layer) in self._changed:
                 weight, mask = self._spill.weight_of(block, layer), self._spill.mask_of(block, layer)
                 target = self._oriented(block, layer)
@@ -124,7 +127,7 @@ class MaskedBlocks:
                     target.copy_(weight)
                 write_masked(target, target, mask)
                 self._quantise(block, target)
-        self._biases.restore(block)
+        self._biases.restore(block, loaded)
 
     def set_all(self, masks: Mapping[LayerKey, Tensor]) -> None:
         """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
@@ -146,12 +149,12 @@ class MaskedBlocks:
         for block, of_block in changes.items():
             self._change_block(block, of_block)
 
-    def set_block(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> None:
+    def set_block(self, block: int, masks: BlockMasks, weights: Mapping[str, Tensor] | None = None) -> None:
         """Replace weights of one block and apply masks to it; other blocks stay as they are.
 
         Args:
             block: a block of the shard.
-            masks: layer -> bool [out, in], True for weights to keep.
+            masks: layer -> the weights to keep.
             weights: layer -> [out, in], any float dtype; all other layers get their dense weight.
         Raises:
             ModelError: the block is not in this shard, has no such layer, or the checkpoint no longer has its weights.
@@ -276,6 +279,11 @@ class MaskedBlocks:
         quantisation = self._quantisations.get(block)
         if quantisation is not None:
             quantise(weight, quantisation)
+
+    def _read_layer(self, block: int, layer: str) -> Tensor:
+        """Read the dense weight of a layer, [out, in] in the dtype of the model."""
+        stored = self._read_layers(block, [layer])[layer]
+        return oriented(stored, self._architectures[block]).to(self._weight(block, layer).dtype)
 
     def _checked_stored(self, block: int, layers: list[str]) -> Mapping[str, Tensor]:
         stored = self._read_layers(block, layers) if layers else {}

@@ -163,12 +163,19 @@ class Residency:
     n_resident: int
     window: int
     """0 if all blocks, the embeddings and the head stay in memory."""
+    n_experts: int | None = None
+    """Experts of the running block in memory at a time, if a block with all of them does not fit; None: all."""
+
+
+_ONE_EXPERT = Residency(0, 1, 1)
+"""The least in memory: a block with one of its experts, or a whole block without experts."""
 
 
 def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Residency:
     """Choose the blocks that stay in memory within a budget.
 
     In an offloaded shard, embeddings and head are in memory only while it embeds or scores; the window is empty then.
+    If not even one block fits, it is in memory without most of its experts, which are read when they run.
 
     Args:
         span: the shard's blocks.
@@ -185,6 +192,10 @@ def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Re
         plan = Residency(n - window, window)
         if _needed_bytes(sizes, span, plan, working=working) <= budget.process_bytes:
             return plan
+    plan = _ONE_EXPERT
+    if _needed_bytes(sizes, span, plan, working=working) <= budget.process_bytes:
+        spare = budget.process_bytes - _needed_bytes(sizes, span, plan, working=working)
+        return replace(plan, n_experts=1 + spare // max(1, sizes.expert))
     raise ModelError(
         "a memory budget has no room for one block of the model and the working memory",
         blocks=f"{span[0]} to {span[-1]}",
@@ -196,23 +207,27 @@ def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Re
 def resident_blocks(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> int:
     """Return the number of blocks in memory at once within a budget; fewer than all if the shard is offloaded.
 
-    The result is 1 for a shard of one block, even if its embeddings or head are offloaded. Args and Raises: as for
-    `residency`.
+    The result is 1 for a shard of one block, even if its embeddings or head are offloaded, and 0 if some experts of a
+    block are read when they run. Args and Raises: as for `residency`.
     """
     plan = residency(sizes, span, budget)
+    if plan.n_experts is not None:
+        return 0
     n = plan.n_resident + plan.window
     return n if plan.window == 0 else min(n, max(1, len(span) - 1))
 
 
 def smallest_budget(sizes: Footprint, span: Sequence[int], *, working_bytes: int | None = None) -> int:
-    """Return the least memory with which a process can run a shard, one block at a time; see `residency`."""
+    """Return the least memory with which a process can run a shard: one block, or one expert; see `residency`."""
     working = estimate_working_bytes(sizes) if working_bytes is None else working_bytes
-    return _needed_bytes(sizes, span, Residency(0, 1), working=working)
+    plans = (Residency(0, 1), _ONE_EXPERT)
+    return min(_needed_bytes(sizes, span, plan, working=working) for plan in plans)
 
 
 def _needed_bytes(sizes: Footprint, span: Sequence[int], plan: Residency, *, working: int) -> int:
     """Return the memory that an offloaded shard needs to run blocks, or to embed or score, whichever is more."""
-    largest = max(sizes.blocks[block] for block in span)
+    parts = sizes.blocks if plan.n_experts is None else sizes.without_experts or sizes.blocks
+    largest = max(parts[block] for block in span) + (plan.n_experts or 0) * sizes.expert
     is_first, is_last = span[0] == 0, span[-1] == len(sizes.blocks) - 1
     embedding = sizes.before - sizes.on_demand if is_first else 0
     head = sizes.tail if is_last else 0

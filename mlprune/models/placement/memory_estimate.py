@@ -3,13 +3,13 @@
 They determine how many blocks a shard keeps in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, Experts
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.vocabulary import DtypeName
@@ -22,8 +22,8 @@ GROUP_BYTES = 2**28
 
 _SCORING_BYTES = 4 + 1 + 1
 """Bytes per weight while its layer is ordered: float32 score, level, and one byte of scratch."""
-_MASK_BYTES = 1 + 1
-"""Bytes per weight of the whole block until its masks are written: level and keep mask."""
+_LEVEL_COPIES = 3
+"""Copies of the packed levels of a block: until they are written, as columns, and as the bytes of a file."""
 STATE_BYTES = 16
 """Bytes per token and feature of the widest input, while a batch runs through a block."""
 
@@ -58,6 +58,12 @@ class Footprint:
     """Elements of the Gram matrices of the distinct inputs of a block: the sum of their squared numbers of features."""
     idle: int = 0
     """Prunable weights of the largest block that a token does not use: those of the experts that it does not choose."""
+    idle_products: int = 0
+    """Part of `input_products` that a token does not change: Gram matrices of experts that it does not choose."""
+    expert: int = 0
+    """Size of the largest expert."""
+    without_experts: tuple[int, ...] = ()
+    """Size of each block without its experts; empty if no block has any."""
 
     @property
     def block(self) -> int:
@@ -78,7 +84,7 @@ def footprint(path: Path, dtype: DtypeName) -> Footprint:
         ModelError: the folder is not a model that can be read, or its weights lack a tensor.
     """
     stored = cached_metadata(path, f"footprint {dtype}", lambda: asdict(_measure(path, dtype)))
-    return Footprint(**{**stored, "blocks": tuple(stored["blocks"]), "prunable": tuple(stored["prunable"])})
+    return Footprint(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
 
 def _measure(path: Path, dtype: DtypeName) -> Footprint:
@@ -98,11 +104,14 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
     at_start = [name for name in sizes if name not in at_end and not name.startswith(in_blocks)]
     buffers = (buffer for name, buffer in model.named_buffers() if not name.startswith(in_blocks))
     widths = [_input_widths(files, architecture, block) for block in all_blocks]
+    experts = architecture.experts
+    of_experts = {block: _expert_sizes(sizes, f"{in_blocks}{block}.", one) for block, one in experts.items()}
+    block_sizes = [
+        sum(size for name, size in sizes.items() if name.startswith(f"{in_blocks}{block}.")) for block in all_blocks
+    ]
     return Footprint(
         before=sum(sizes[name] for name in at_start) + sum(map(_bytes_of, buffers)),
-        blocks=tuple(
-            sum(size for name, size in sizes.items() if name.startswith(f"{in_blocks}{block}.")) for block in all_blocks
-        ),
+        blocks=tuple(block_sizes),
         tail=sum(sizes[name] for name in at_end),
         tied=sum(sizes[name] for name in at_end if sources[name] in {sources[first] for first in at_start}),
         on_demand=_bytes_of(model.get_input_embeddings().weight),
@@ -118,6 +127,11 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
         itemsize=DTYPES[dtype].itemsize,
         input_products=max(sum(width**2 for width in of_block) for of_block in widths),
         idle=max(_idle(module, architecture.block(block)) for block, module in enumerate(modules)),
+        idle_products=max((_idle_products(files, block, one) for block, one in experts.items()), default=0),
+        expert=max((max(sizes_of) for sizes_of in of_experts.values()), default=0),
+        without_experts=tuple(block_sizes[block] - sum(of_experts.get(block, ())) for block in all_blocks)
+        if experts
+        else (),
     )
 
 
@@ -132,14 +146,15 @@ def shard_bytes(sizes: Footprint, span: Sequence[int]) -> int:
     return in_blocks + ends - (is_first and is_last) * sizes.tied
 
 
-def pruning_bytes(sizes: Footprint, *, n_threads: int = 1) -> int:
-    """Estimate the memory to prune a block: its weights, scores of the largest layers, levels and masks.
+def pruning_bytes(sizes: Footprint, *, n_sparsities: int = 1, n_threads: int = 1) -> int:
+    """Estimate the memory to prune a block: packed levels of all layers; weights and scores of a layer per thread.
 
     Args:
-        n_threads: number of layers that are ordered in parallel.
+        n_sparsities: number of sparsities of the ordering.
+        n_threads: number of layers that are read and ordered in parallel.
     """
-    n_weights = sum(sizes.prunable)
-    return n_weights * (sizes.itemsize + _MASK_BYTES) + sum(sizes.prunable[:n_threads]) * _SCORING_BYTES
+    level_bytes = _LEVEL_COPIES * sum(sizes.prunable) * n_sparsities.bit_length() // 8
+    return level_bytes + sum(sizes.prunable[:n_threads]) * (sizes.itemsize + _SCORING_BYTES)
 
 
 def estimate_working_bytes(sizes: Footprint, *, batch_tokens: int = 512, n_threads: int = 1) -> int:
@@ -169,6 +184,28 @@ def _idle(module: nn.Module, block: BlockArchitecture) -> int:
         return 0
     n_weights = sum(module.get_submodule(layer).get_parameter("weight").numel() for layer in block.experts.layers(0))
     return (block.experts.n_experts - block.experts.top_k) * n_weights
+
+
+def _idle_products(files: WeightFiles, block: int, experts: Experts) -> int:
+    """Return the elements of Gram matrices of the experts of a block that a token does not choose."""
+    shapes = files.layer_shapes(block)
+    return (experts.n_experts - experts.top_k) * sum(shapes[layer][1] ** 2 for layer in experts.layers(0))
+
+
+def _expert_sizes(sizes: Mapping[str, int], block: str, experts: Experts) -> list[int]:
+    """Return the size of each expert of a block.
+
+    Args:
+        sizes: parameter -> bytes.
+        block: name of the block, with a dot at the end.
+    """
+    start = f"{block}{experts.path}."
+    totals = [0] * experts.n_experts
+    for name, size in sizes.items():
+        number = name.removeprefix(start).partition(".")[0] if name.startswith(start) else ""
+        if number.isdigit():
+            totals[int(number)] += size
+    return totals
 
 
 def _prunable(module: nn.Module, block: BlockArchitecture) -> tuple[int, ...]:

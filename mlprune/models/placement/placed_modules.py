@@ -13,17 +13,15 @@ the final norm with the head (the number of blocks).
 """
 
 import sys
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property, partial
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from accelerate import infer_auto_device_map
 from accelerate.utils import send_to_device
 from torch import nn
 
-from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, Experts
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.models.placement.budget import (
@@ -33,8 +31,10 @@ from mlprune.models.placement.budget import (
     DeviceMemory,
     DevicePlacement,
     MemoryBudget,
+    Residency,
     residency,
 )
+from mlprune.models.placement.expert_stream import ExpertStream
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.processes.parallel import n_threads
 
@@ -133,143 +133,6 @@ def _device_of(device_map: Mapping[str, int | str], key: str) -> torch.device | 
     return torch.device(f"cuda:{device}" if isinstance(device, int) else device)
 
 
-class BlockCache:
-    """Cache of offloaded parts. Not thread-safe; computing on a part may use any number of threads.
-
-    Args:
-        read: reads a part from disk and puts it in place; also called in the background, for the next part.
-        drop: frees a part.
-        window: maximum number of parts in memory, at least 1; with 2, the next part is read ahead.
-    """
-
-    def __init__(self, read: Callable[[int], None], drop: Callable[[int], None], *, window: int) -> None:
-        assert window >= 1, "the window must have room for at least one part"
-        self._read_part = read
-        self._drop = drop
-        self._window = window
-        self._loaded: set[int] = set()
-        self._pending: tuple[int, Future[None]] | None = None
-
-    def has(self, part: int) -> bool:
-        """Whether a part is in memory, or is being read."""
-        return part in self._loaded or (self._pending is not None and self._pending[0] == part)
-
-    def load(self, part: int | None, *, next_part: int | None = None) -> None:
-        """Load a part and drop all others except the next one.
-
-        Args:
-            part: part to load; None if the part that runs next always stays in memory.
-            next_part: part to read in the background, if the window has room for it.
-        """
-        prefetched = next_part if self._window > (part is not None) else None
-        self.wait()
-        for stale in self._loaded - {part, prefetched}:
-            self._loaded.discard(stale)
-            self._drop(stale)
-        if part is not None and part not in self._loaded:
-            self._read(part)
-            self._loaded.add(part)
-        if prefetched is not None and prefetched not in self._loaded:
-            self._pending = prefetched, self._background.submit(self._read, prefetched)
-
-    def wait(self) -> None:
-        """Wait until no part is being read.
-
-        Raises: any error of `read`; the part is then not in memory.
-        """
-        if self._pending is not None:
-            (part, future), self._pending = self._pending, None
-            future.result()
-            self._loaded.add(part)
-
-    def clear(self) -> None:
-        """Drop all parts."""
-        self.load(None)
-
-    def _read(self, part: int) -> None:
-        try:
-            self._read_part(part)
-        except BaseException:
-            self._drop(part)
-            raise
-
-    @cached_property
-    def _background(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, 1), thread_name_prefix="reads-ahead")
-
-
-class Placed(Protocol):
-    """Modules of a shard, some of them on disk."""
-
-    window: int
-
-    @property
-    def offloaded(self) -> Collection[int]:
-        """The parts on disk."""
-
-    def read(self, part: int) -> None:
-        """Load a part from disk."""
-
-    def drop(self, part: int) -> None:
-        """Free the memory of a part."""
-
-
-class OffloadedParts:
-    """The parts of a shard that are on disk; none if the shard fits in memory.
-
-    Args:
-        placed: reads and drops the parts.
-        blocks: blocks of the shard.
-        restore: applies the changes of a block to its dense weights, which were just read.
-    """
-
-    def __init__(self, placed: Placed, blocks: range, *, restore: Callable[[int], None]) -> None:
-        self._placed = placed
-        self._blocks = blocks
-        self._restore = restore
-        self._cache = BlockCache(self._read, placed.drop, window=placed.window) if placed.offloaded else None
-
-    def __bool__(self) -> bool:
-        """Whether any part is on disk."""
-        return self._cache is not None
-
-    @property
-    def blocks(self) -> list[int]:
-        """The blocks on disk."""
-        return [block for block in self._blocks if block in self._placed.offloaded]
-
-    def has(self, block: int) -> bool:
-        """Whether a block is in memory, or is being read."""
-        return self._cache is None or block not in self._placed.offloaded or self._cache.has(block)
-
-    def load(self, part: int) -> None:
-        """Load a part before it runs, and begin to read the block after it."""
-        if self._cache is None:
-            return
-        offloaded = self._placed.offloaded
-        if part in self._blocks:
-            later = (block for block in self.blocks if block > part)
-            self._cache.load(part if part in offloaded else None, next_part=min(later, default=None))
-        elif part in offloaded:
-            self._cache.load(part)
-
-    def wait(self) -> None:
-        """Wait until nothing is being read, before masks change."""
-        if self._cache is not None:
-            self._cache.wait()
-
-    def clear(self) -> None:
-        """Free the memory of all parts; they are read again when needed."""
-        if self._cache is not None:
-            self._cache.clear()
-
-    def _read(self, part: int) -> None:
-        self._placed.read(part)
-        if part in self._blocks:
-            with torch.inference_mode(False):
-                self._restore(part)
-
-
 class PlacedModules:
     """The modules that a shard runs. Creating this object loads the modules that stay in memory.
 
@@ -296,9 +159,14 @@ class PlacedModules:
         self._blocks = blocks
         self._n_blocks = n_blocks
         modules = _shard_modules(meta_model.model, meta_model.architecture, blocks, n_blocks=n_blocks)
-        devices, self.window = self._choose_devices(modules, budget, accelerators=accelerators)
+        devices, plan = self._choose_devices(modules, budget, accelerators=accelerators)
+        self.window = plan.window
         self.offloaded = self._load_resident(modules, devices)
         """Part -> names of its parameters, for the parts on disk."""
+        self._slots = min(n_threads(), plan.n_experts or 0)
+        self._first_streamed = (plan.n_experts or 0) - self._slots
+        self._streamed = self._split_experts() if plan.n_experts is not None else {}
+        """Block -> expert -> names of its parameters, for the experts that are read when they run."""
         self.first_device = next((devices[name] for name in modules if meta_model.names_in(name)), None) or CPU
         """Device of the shard's first module."""
 
@@ -315,15 +183,63 @@ class PlacedModules:
         """Free a part that was loaded from disk."""
         self._meta_model.drop(self.offloaded[part])
 
+    @property
+    def streams_experts(self) -> bool:
+        """Whether a block is in memory without some of its experts."""
+        return bool(self._streamed)
+
+    def resident_layers(self, block: int) -> tuple[str, ...]:
+        """Return the layers of a block that are in memory while it runs."""
+        kind = self._meta_model.architecture.block(block)
+        streamed = {layer for expert in self._streamed.get(block, ()) for layer in _experts_of(kind).layers(expert)}
+        return tuple(layer for layer in kind.layers if layer not in streamed)
+
+    def stream_experts(self, restore: Callable[[int, tuple[str, ...]], None]) -> None:
+        """Let the experts that do not stay in memory be read when they run.
+
+        Args:
+            restore: applies the changes of layers of a block to their dense weights, which were just loaded.
+        """
+
+        def load(block: int, expert: int) -> None:
+            with torch.inference_mode(False):
+                self._meta_model.load(self._streamed[block][expert], copies=True)
+                restore(block, _experts_of(self._meta_model.architecture.block(block)).layers(expert))
+
+        def drop(block: int, expert: int) -> None:
+            self._meta_model.drop(self._streamed[block][expert])
+
+        for block in self._streamed:
+            stream = ExpertStream(
+                partial(load, block), partial(drop, block), first=self._first_streamed, n_together=self._slots
+            )
+            vars(self._meta_model.model.get_submodule(self._experts_path(block)))["stream"] = stream
+
+    def _split_experts(self) -> dict[int, dict[int, list[str]]]:
+        """Take the experts that do not stay in memory out of the blocks on disk."""
+        streamed: dict[int, dict[int, list[str]]] = {}
+        for block, experts in self._meta_model.architecture.experts.items():
+            if block in self.offloaded and block in self._blocks:
+                path, first = self._experts_path(block), self._first_streamed
+                names = {number: self._meta_model.names_in(f"{path}.{number}") for number in range(experts.n_experts)}
+                streamed[block] = {number: of_expert for number, of_expert in names.items() if number >= first}
+                gone = {name for of_expert in streamed[block].values() for name in of_expert}
+                self.offloaded[block] = [name for name in self.offloaded[block] if name not in gone]
+        return streamed
+
+    def _experts_path(self, block: int) -> str:
+        architecture = self._meta_model.architecture
+        return f"{architecture.blocks}.{block}.{_experts_of(architecture.block(block)).path}"
+
     def _choose_devices(
         self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None, *, accelerators: DeviceBudget
-    ) -> tuple[Devices, int]:
-        """Choose the device of every module, and the number of offloaded blocks that may be in memory at once."""
+    ) -> tuple[Devices, Residency]:
+        """Choose the device of every module, and what of the offloaded blocks may be in memory at once."""
         devices = choose_devices(modules, accelerators=accelerators)
         names = {f"{self._meta_model.architecture.blocks}.{block}": block for block in self._blocks}
         span = [block for name, block in names.items() if devices[name] == CPU]
         if budget is None or not span:
-            return devices, 0
+            return devices, Residency(len(span), 0)
         sizes = self._placement(devices).left_over(footprint(self._meta_model.path, self._meta_model.dtype))
         plan = residency(sizes, span, budget.with_working(sizes, n_threads=n_threads()))
         if plan.window:
@@ -331,7 +247,7 @@ class PlacedModules:
             on_cpu = {name: modules[name] for name, block in names.items() if block in span}
             devices |= choose_devices(on_cpu, cpu_bytes=plan.n_resident * largest)
             devices |= {name: None for name in modules if name not in names and devices[name] == CPU}
-        return devices, plan.window
+        return devices, plan
 
     def _placement(self, devices: Devices) -> DevicePlacement:
         """Describe the parts that are on accelerators."""
@@ -377,6 +293,11 @@ class PlacedModules:
         if module.startswith(f"{architecture.blocks}."):
             return int(module.rpartition(".")[2])
         return self._n_blocks if module in architecture.after_blocks else EMBEDDINGS
+
+
+def _experts_of(kind: BlockArchitecture) -> Experts:
+    assert kind.experts is not None, "the block has experts"
+    return kind.experts
 
 
 def _shard_modules(

@@ -53,7 +53,8 @@ def block_pass_cost(
     on_device = state_bytes + gram_bytes + gradient_bytes
     fixed_bytes = job.SMALL_JOB_BYTES + on_device + _FILE_COPIES * stored_bytes + 3 * squares_bytes
     n_blocks = len(sizes.blocks)
-    product_flops = size.n_tokens * gram_bytes / 8 if "products" in observed else 0
+    n_products = sizes.input_products - sizes.idle_products  # of the experts that a token chooses
+    product_flops = size.n_tokens * n_products if "products" in observed else 0
     gradient_flops = GRADIENT_PASSES * job.block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
     thread_bytes = job.batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
     usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)

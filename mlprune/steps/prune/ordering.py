@@ -10,7 +10,7 @@ from typing import ClassVar
 from mlprune.json_values import JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.models.architecture.architecture import BlockArchitecture
-from mlprune.models.checkpoint.weight_files import architecture_at, read_block
+from mlprune.models.checkpoint.weight_files import architecture_at, block_on_disk
 from mlprune.models.model_layers import ModelLayer
 from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
 from mlprune.pruning.block_inputs import (
@@ -73,7 +73,7 @@ def order_block(store: Store, model: job.ModelRef, block: int, ordering: Orderin
     """Score and order one block, and refine its masks, from the model's files and stored statistics."""
     architecture = architecture_at(model.path).block(block)
     return pruned_block(
-        read_block(Path(model.path), block, dtype=model.dtype),
+        block_on_disk(Path(model.path), block, dtype=model.dtype),
         ordering.method,
         sparsities=sparsities_of(store, architecture, block, ordering),
         inputs=stored_inputs(store, ordering, block=block),
@@ -140,18 +140,21 @@ class MethodCost:
     """Statistics that they read."""
     n_sets: int = 1
     changes_weights: bool = False
+    refines: bool = False
+    """Whether a refiner changes the masks."""
     bytes_per_weight: int = 0
     """Memory per weight of a layer while the score works on it."""
     n_demonstrations: int = 0
     """Of the largest set, at most; the sums of features of a set are in memory until its moments are known."""
 
     def fixed_bytes(self, sizes: Footprint) -> int:
-        """Memory of the statistics of one block, of each set and combined, and of its new weights."""
+        """Memory of the statistics of one block, of each set and combined, and of its new weights and masks."""
         n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
         products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
         gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
         sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
-        return products + gradients + sums + self.changed_bytes(sizes)
+        results = sum(sizes.prunable) * (sizes.itemsize + 1) if self.changes_weights or self.refines else 0
+        return products + gradients + sums + results + self.changed_bytes(sizes)
 
     def changed_bytes(self, sizes: Footprint) -> int:
         """Size of the new weights of one block, float32."""
@@ -176,8 +179,8 @@ def ordering_cost(
         permuted_group: M if the inputs of a layer are permuted before N:M.
         method: of the variant.
     """
-    block_bytes = pruning_bytes(sizes, n_threads=0)
-    layer_bytes = pruning_bytes(sizes, n_threads=1) - block_bytes
+    block_bytes = pruning_bytes(sizes, n_sparsities=n_sparsities, n_threads=0)
+    layer_bytes = pruning_bytes(sizes, n_sparsities=n_sparsities) - block_bytes
     return job.JobCost(
         step,
         fixed_bytes=job.SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
@@ -219,7 +222,8 @@ class OrderBlockJob(job.RecordJob):
         needs = tuple(name for name, _ in ordering.observations)
         n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
         bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, job.most_demonstrations(sets)
-        method = MethodCost(needs, n_sets, changes, bytes_per_weight, n_demonstrations)
+        refines = ordering.variant.refinement is not None
+        method = MethodCost(needs, n_sets, changes, refines, bytes_per_weight, n_demonstrations)
         n_sparsities, group = len(ordering.sparsities), score.permuted_group
         return ordering_cost(self.step, sizes, n_sparsities=n_sparsities, permuted_group=group, method=method)
 

@@ -29,6 +29,7 @@ from mlprune.models.shard import Shard
 from mlprune.models.shared_sweep import SharedSweep
 from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moments
 from mlprune.numeric.activations.gram import mirrored
+from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.pruning.block_inputs import (
     BlockInputs,
     BlockStatistics,
@@ -41,7 +42,7 @@ from mlprune.pruning.block_inputs import (
 )
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.mask_files import StoredChanges, mask_path, weights_path, write_block_masks, write_block_weights
-from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, keep_masks, refinement_tables
+from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, refinement_tables
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys
@@ -95,7 +96,7 @@ class BlockPruning:
 
     def __call__(
         self, weights: Mapping[str, Tensor], observation: SweepObservation
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], SweptBlock]:
+    ) -> tuple[Mapping[str, PackedMask], Mapping[str, Tensor], SweptBlock]:
         """Choose masks and new weights and write masks, changed weights and statistics.
 
         Returns: keep masks, new weights, and the written files in this order with the rows of the record.
@@ -108,7 +109,8 @@ class BlockPruning:
         files += self._write_statistics(store, observation)
         refined = RefinedVariant(self.variant.id, self.calibration.set_ids)
         tables = refinement_tables(pruned.refinements, refined, block=self.block)
-        return keep_masks(pruned.levels, level=0), pruned.weights, SweptBlock(tuple(files), tables)
+        masks = {layer: of_layer.packed.kept(0) for layer, of_layer in pruned.levels.items()}
+        return masks, pruned.weights, SweptBlock(tuple(files), tables)
 
     def _choose(self, weights: Mapping[str, Tensor], observation: SweepObservation) -> PrunedBlock:
         return pruned_block(
@@ -306,6 +308,7 @@ class SweepJob(job.ModelJob):
                 self.variant.needs,
                 len(calibration.set_ids),
                 self.variant.weights_changed,
+                self.variant.refinement is not None,
                 n_demonstrations=size.n_demonstrations,
             ),
         )

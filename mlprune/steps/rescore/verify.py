@@ -25,7 +25,7 @@ import numpy as np
 
 from mlprune.errors import BadInputError, DamagedArtefactError, PermanentError, StoreError
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
-from mlprune.models.checkpoint.weight_files import architecture_at, read_block
+from mlprune.models.checkpoint.weight_files import architecture_at, block_on_disk
 from mlprune.models.loading import ModelInfo
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import BlockInputs
@@ -165,7 +165,7 @@ def _swept_block(
     }
     architecture = architecture_at(variant.model.path).block(block)
     return pruned_block(
-        read_block(Path(variant.model.path), block, dtype=variant.model.dtype),
+        block_on_disk(Path(variant.model.path), block, dtype=variant.model.dtype),
         ordering.method,
         sparsities=sparsities_of(store, architecture, block, ordering),
         inputs=BlockInputs(swept_factors(variant.calibration, statistics)),

@@ -19,8 +19,9 @@ from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.pruning.block_inputs import BlockInputs, demonstration_weights, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block, reconstruct_block
-from mlprune.pruning.scoring import PrunedBlock, keep_masks
+from mlprune.pruning.scoring import PrunedBlock
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec, StatisticsSelection
+from tests.level_masks import keep_masks
 from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.refusals import refused
 from tests.tiny_models import ARCHITECTURES

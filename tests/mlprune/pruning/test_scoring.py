@@ -23,12 +23,12 @@ from mlprune.pruning.scoring import (
     PrunedBlock,
     RefinedVariant,
     block_levels,
-    keep_masks,
     mask_sha256,
     refinement_tables,
 )
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 from tests.drawn import drawn
+from tests.level_masks import keep_masks
 from tests.tiny_models import ARCHITECTURES
 
 XGLM = ARCHITECTURES["xglm"].kinds[0]

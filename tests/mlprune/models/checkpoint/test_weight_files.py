@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,14 @@ from mlprune.errors import ModelError
 from mlprune.models.checkpoint.content_hashes import content_hashes, file_sha256
 from mlprune.models.checkpoint.weight_files import (
     SINGLE_FILE,
+    LayersOnDisk,
     WeightFiles,
     architecture_at,
+    block_on_disk,
     read_block,
+    shapes_of,
 )
+from mlprune.vocabulary import DtypeName
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model, tiny_model
 
@@ -195,3 +200,30 @@ def test_a_hash_is_cached_until_size_or_time_of_the_file_changes(tmp_path):
     assert file_sha256(file) == hashlib.sha256(b"two").hexdigest()
     with pytest.raises(ModelError):
         file_sha256(tmp_path / "none")
+
+
+def test_a_layer_on_disk_is_read_alone_and_on_every_access() -> None:
+    reads = []
+
+    def read(layer: str) -> torch.Tensor:
+        reads.append(layer)
+        return torch.ones(2, 3)
+
+    weights = LayersOnDisk({"fc1": (2, 3), "fc2": (3, 2)}, read)
+    assert (list(weights), len(weights), shapes_of(weights)) == (["fc1", "fc2"], 2, weights.shapes)
+    assert not reads
+    for _ in range(2):
+        assert weights["fc1"].shape == (2, 3)
+    assert reads == ["fc1", "fc1"]
+    with pytest.raises(KeyError):
+        weights["no such layer"]
+
+
+@pytest.mark.parametrize("name", ["xglm", "gpt2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_block_on_disk_has_the_weights_of_the_block(tmp_path: Path, name: str, dtype: DtypeName) -> None:
+    path = save_tiny_model(tmp_path, name)
+    expected, weights = read_block(path, 1, dtype=dtype), block_on_disk(path, 1, dtype=dtype)
+    assert list(weights) == list(expected)
+    assert shapes_of(weights) == shapes_of(expected)
+    assert all(torch.equal(weights[layer], weight) for layer, weight in expected.items())

@@ -19,7 +19,9 @@ from mlprune.models.inference.routing import RoleBatch, RoutingVisitor
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.steps.job import block_flops
+from mlprune.steps.job import SMALL_JOB_BYTES, SetSize, block_flops
+from mlprune.steps.observe.block_pass import block_pass_cost
+from mlprune.steps.prune.ordering import ordering_cost
 from tests.expert_models import save_expert_model
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, some_texts
@@ -109,3 +111,38 @@ def test_plans_count_the_products_of_chosen_experts_only(tmp_path: Path, n_exper
     one_expert = sum(stack[0].numel() for stack in model.model.layers[0].mlp.experts.parameters())
     assert block_flops(sizes, n_tokens) == 2 * n_tokens * 2 * (attention + top_k * one_expert)
     assert sum(sizes.prunable) == attention + n_experts * one_expert
+
+
+def test_plans_count_the_gram_matrices_of_chosen_experts_only(tmp_path: Path) -> None:
+    """Per token, the squared numbers of features of each distinct input that it has."""
+    dense, mixture = (
+        footprint(save_expert_model(tmp_path / str(n), n_experts=n, num_experts_per_tok=2), "float32") for n in (2, 16)
+    )
+    hidden, heads, features = 16, 16, 12
+    of_two_experts = 2 * (hidden**2 + features**2)
+    assert dense.idle_products == 0
+    for sizes in (dense, mixture):
+        assert sizes.input_products - sizes.idle_products == hidden**2 + heads**2 + of_two_experts
+    assert mixture.input_products == dense.input_products + 7 * of_two_experts
+    flops = [
+        block_pass_cost("observe", sizes, SetSize(10, 1), batch_tokens=16, observed=("products",)).flops
+        for sizes in (dense, mixture)
+    ]
+    assert flops[0] == flops[1]
+
+
+def test_pruning_a_block_of_experts_needs_its_packed_levels_and_one_layer(tmp_path: Path) -> None:
+    """Three copies of one bit per weight, and per thread the weights and scores of one layer."""
+    sizes = footprint(save_expert_model(tmp_path, n_experts=128, moe_intermediate_size=64), "bfloat16")
+    cost = ordering_cost("prune", sizes, n_sparsities=1)
+    assert cost.fixed_bytes - SMALL_JOB_BYTES == 3 * sum(sizes.prunable) // 8
+    assert cost.thread_bytes == (2 + 6) * max(sizes.prunable)
+    assert cost.memory_bytes(1) - SMALL_JOB_BYTES < sizes.block / 4 < 2 * sum(sizes.prunable)
+
+
+def test_footprints_know_the_size_of_an_expert(tmp_path: Path) -> None:
+    sizes = footprint(save_expert_model(tmp_path, "gpt_oss", n_experts=4), "float32")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    experts = model.model.layers[0].mlp.experts
+    assert sizes.expert == sum(stack[0].numel() * 4 for stack in experts.parameters())
+    assert sizes.without_experts == (sizes.block - 4 * sizes.expert,) * 2

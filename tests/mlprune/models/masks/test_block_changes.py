@@ -1,7 +1,6 @@
 """Changes of a block, and reading those of the next block in the background."""
 
 import threading
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.masks.block_changes import BlockChanges, DenseCopies, LayersOnDisk, MaskSpill, read_ahead
+from mlprune.models.masks.block_changes import BlockChanges, DenseCopies, MaskSpill, read_ahead
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.numeric.masks.packed_masks import PackedMask
 from tests.pretended_gpus import pretended_gpus
@@ -67,28 +66,6 @@ def test_weights_of_an_accelerator_are_copied_once_until_the_room_is_used() -> N
             assert copy.cpu().eq(n).all()
         copies.keep((3, "fc1"), torch.ones(4, 4))
         assert copies.get((2, "fc1")) is copies.get((3, "fc1")) is None
-
-
-@pytest.mark.parametrize("name", ["xglm", "gpt2"])
-def test_a_layer_is_read_alone_and_on_every_access(name: str) -> None:
-    (architecture,), reads = ARCHITECTURES[name].kinds, []
-
-    def read(block: int, layers: Iterable[str]) -> Mapping[str, Tensor]:
-        reads.append((block, *layers))
-        return {layer: torch.arange(6.0).reshape(2, 3) for layer in layers}
-
-    weights = LayersOnDisk(7, architecture, read, dtype=torch.bfloat16)
-    assert list(weights) == list(architecture.layers)
-    assert len(weights) == len(architecture.layers)
-    assert not reads
-    first = architecture.layers[0]
-    for _ in range(2):
-        weight = weights[first]
-        assert weight.dtype == torch.bfloat16
-        assert weight.shape == ((3, 2) if architecture.transposed else (2, 3))
-    assert reads == [(7, first)] * 2
-    with pytest.raises(KeyError):
-        weights["no such layer"]
 
 
 def blocks_of(name: str, **changes: Any) -> dict[int, Any]:

@@ -251,7 +251,8 @@ def test_a_checkpoint_that_lacks_a_tensor_is_an_error(path):
 
 def test_pruning_needs_more_memory_with_more_threads_and_states_with_more_tokens():
     weights = 2 * 2**26 + 2**24
-    assert pruning_bytes(LARGE) == weights * 4 + 2**26 * 6
-    assert pruning_bytes(LARGE, n_threads=2) == weights * 4 + 2**27 * 6
+    assert pruning_bytes(LARGE) == weights * 3 // 8 + 2**26 * (LARGE.itemsize + 6)
+    assert pruning_bytes(LARGE, n_threads=2) == weights * 3 // 8 + 2**27 * (LARGE.itemsize + 6)
+    assert pruning_bytes(LARGE, n_sparsities=4, n_threads=0) == weights * 9 // 8
     assert estimate_working_bytes(LARGE) == GROUP_BYTES + pruning_bytes(LARGE)
     assert estimate_working_bytes(LARGE, batch_tokens=2**14) == GROUP_BYTES + 2**14 * 2**14 * 16

@@ -13,10 +13,9 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget, MemoryBudget
 from mlprune.models.placement.memory_estimate import PROCESS_BYTES, footprint, shard_bytes
+from mlprune.models.placement.offloaded_parts import BlockCache, OffloadedParts
 from mlprune.models.placement.placed_modules import (
     CPU,
-    BlockCache,
-    OffloadedParts,
     PlacedModules,
     choose_devices,
     move_inputs,
@@ -198,6 +197,8 @@ HEAD = 4
 
 class Placed:
     """Logs which parts are read and dropped."""
+
+    streams_experts = False
 
     def __init__(self, offloaded, *, window):
         self.offloaded, self.window = offloaded, window

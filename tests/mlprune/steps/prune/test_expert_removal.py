@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import RecipeError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.steps.prune.expert_removal import ExpertMasksJob
 from mlprune.steps.rescore.verify import verify_variant
 from tests.expert_models import save_expert_model
 from tests.expert_routes import Routed, routed
@@ -208,6 +210,14 @@ def test_rows_have_removed_and_unused_experts(expert_run: FinishedRun) -> None:
                 one for one in removed if one[0] == row["block"]
             )
             assert (row["n_experts"], row["n_removed"]) == (N_EXPERTS, len(row["removed"]))
+
+
+def test_disk_space_of_masks_is_planned_as_what_is_stored(expert_run: FinishedRun) -> None:
+    plan = expert_run.plan
+    sizes = footprint(expert_run.folder / "model", plan.model.dtype)
+    for job in (job for job in plan.jobs if isinstance(job, ExpertMasksJob)):
+        files = expert_run.store.require(*job.ordering.key).artefacts
+        assert 0.2 < sum(file.n_bytes for file in files) / job.cost(sizes, {}).disk_bytes < 1
 
 
 def test_masks_are_rebuilt_from_the_store(expert_run: FinishedRun) -> None:
