@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
@@ -13,7 +13,7 @@ from typing import IO
 
 from mlprune.errors import ModelError
 from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.tensor_names import ModelLayout
+from mlprune.importing.tensor_names import ModelLayout, Shape
 from mlprune.json_values import JsonObject, as_int, as_object, as_str
 from mlprune.processes.isolation import child_environment
 from mlprune.vocabulary import DtypeName
@@ -73,12 +73,17 @@ def job_from_line(line: str) -> ChildJob:
     """Parse a job."""
     values = json.loads(line)
     layout = values.pop("layout")
-    shapes = {name: tuple(shape) for name, shape in layout["parameters"].items()}
+    stored = {name: tuple(map(_shapes, forms)) for name, forms in layout["stored"].items()}
     renamed = tuple((current, published) for current, published in layout["renamed"])
-    changed = {"parameters": shapes, "renamed": renamed, "unread": tuple(layout["unread"])}
+    shapes = {"parameters": _shapes(layout["parameters"]), "stored": stored}
+    changed = {**shapes, "renamed": renamed, "unread": tuple(layout["unread"])}
     values["layout"] = ModelLayout(**{**layout, **changed})
     values["hashed_files"] = tuple(values["hashed_files"])
     return ChildJob(**values)
+
+
+def _shapes(values: Mapping[str, list[int] | None]) -> dict[str, Shape | None]:
+    return {name: None if shape is None else tuple(shape) for name, shape in values.items()}
 
 
 def message_line(kind: str, value: object) -> str:

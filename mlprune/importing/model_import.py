@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,10 @@ from mlprune.importing.import_folder import (
 )
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.tensor_names import ModelLayout
+from mlprune.importing.tensor_names import ModelLayout, Shape
 from mlprune.importing.text_config import write_text_config
 from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import refuse_quantised
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
@@ -58,7 +60,27 @@ def model_layout(folder: Path, *, is_part: bool = False) -> ModelLayout:
         renamed=architecture.published_names,
         is_part=is_part,
         unread=_unread_patterns(model) if is_part else (),
+        stored={
+            name: forms for name, value in tensors.items() if (forms := _stored_forms(architecture, name, value.shape))
+        },
     )
+
+
+def _stored_forms(architecture: Architecture, name: str, shape: Sequence[int]) -> tuple[dict[str, Shape | None], ...]:
+    """Return the other forms in which checkpoints store a parameter: the tensors that contain it, with their shapes."""
+    block, relative = architecture.split_name(name)
+    if block is None:
+        return ()
+    kind, forms = architecture.block(block), []
+    for parts in kind.ways_of.get(relative, ()):
+        form: dict[str, Shape | None] = {}
+        for part in (part.of_block(block) for part in parts):
+            own = tuple(reversed(shape) if part.transposed else shape)
+            n_experts = kind.experts.n_experts if kind.experts is not None else 0
+            stack = own if part.index is None else (n_experts, *own)
+            form[part.name] = stack if len(parts) == 1 else None
+        forms.append(form)
+    return tuple(forms)
 
 
 def _unread_patterns(model: "PreTrainedModel") -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from mlprune.errors import ModelError
@@ -17,13 +18,15 @@ from mlprune.models.checkpoint.weight_files import is_obsolete_buffer
 
 MAX_LISTED = 5
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class ModelLayout:
     """What a model needs from its checkpoint."""
 
-    parameters: Mapping[str, tuple[int, ...]]
-    """Name -> shape."""
+    parameters: Mapping[str, Shape | None]
+    """Name -> shape; None for a tensor of which only the shape of several together is known."""
     buffers: tuple[str, ...]
     """Tensors that the model computes itself."""
     tied: Mapping[str, str]
@@ -36,6 +39,38 @@ class ModelLayout:
     """Whether the checkpoint is of a larger model, of which this one is a part."""
     unread: tuple[str, ...] = ()
     """Regular expressions of tensors that checkpoints may have and the model does not read."""
+    stored: Mapping[str, tuple[Mapping[str, Shape | None], ...]] = field(default_factory=dict)
+    """Parameter -> the other forms in which checkpoints store it: the tensors that contain it, as `parameters`."""
+
+    def as_stored(self, specs: Iterable[TensorSpec]) -> "ModelLayout":
+        """Return the layout in which parameters are those tensors that a source has of them.
+
+        A layer of an expert can be a part of a stack of all experts, or be stored in several tensors.
+        """
+        if not self.stored:
+            return self
+        names = {spec.name[begin:] for spec in specs for begin in _module_starts(spec.name)}
+        parameters: dict[str, Shape | None] = {}
+        for name, shape in self.parameters.items():
+            forms = ({name: shape}, *self.stored.get(name, ()))
+            found = (form for form in forms if all(tensor.removeprefix(self.prefix) in names for tensor in form))
+            parameters |= next(found, forms[min(1, len(forms) - 1)])
+        return replace(self, parameters=parameters, stored={})
+
+    @cached_property
+    def published(self) -> dict[str, str]:
+        """Name in the model -> name in published checkpoints."""
+        return dict(self.renamed)
+
+    @cached_property
+    def current(self) -> dict[str, str]:
+        """Name in published checkpoints -> name in the model."""
+        return {published: current for current, published in self.renamed}
+
+
+def _module_starts(name: str) -> tuple[int, ...]:
+    """Return where the parts of the name of a tensor begin."""
+    return (0, *(match.end() for match in re.finditer(r"\.", name)))
 
 
 @dataclass(frozen=True)
@@ -76,6 +111,7 @@ def plan_tensors(specs: Sequence[TensorSpec], layout: ModelLayout, *, where: Pat
     Raises:
         ModelError: a tensor is unknown, missing, occurs twice, has the wrong shape or is not of a float type.
     """
+    layout = layout.as_stored(specs)
     part_names = _part_names(specs, layout, where) if layout.is_part else {spec.name: spec.name for spec in specs}
     part_specs = [spec for spec in specs if spec.name in part_names]
     assigned, dropped = _assign(part_specs, part_names, layout, where)
@@ -143,7 +179,7 @@ def model_name(stored: str, layout: ModelLayout) -> str | None:
 
 def file_name(name: str, layout: ModelLayout) -> str:
     """Return the name under which a parameter is written: its own, unless all checkpoints of the family use another."""
-    return dict(layout.renamed).get(name, name)
+    return layout.published.get(name, name)
 
 
 def _is_buffer(stored: str, layout: ModelLayout) -> bool:
@@ -152,15 +188,15 @@ def _is_buffer(stored: str, layout: ModelLayout) -> bool:
 
 def _names(stored: str, layout: ModelLayout) -> Iterator[str]:
     """Yield the names that a published name can have in the model."""
-    older = {published: current for current, published in layout.renamed}
     for name in (stored, layout.prefix + stored, stored.removeprefix(layout.prefix)):
-        yield older.get(name, name)
+        yield layout.current.get(name, name)
+        yield name
 
 
 def _check(name: str, spec: TensorSpec, layout: ModelLayout, *, where: Path) -> None:
-    if spec.shape != layout.parameters[name]:
+    expected = layout.parameters[name]
+    if expected is not None and spec.shape != expected:
         context = {"path": str(where / spec.file), "tensor": spec.name}
-        expected = layout.parameters[name]
         raise ModelError("a tensor does not fit the config", context, expected=expected, got=spec.shape)
     if not spec.dtype.is_floating_point or spec.dtype.itemsize == 1:
         context = {"path": str(where / spec.file), "tensor": spec.name}
@@ -194,7 +230,7 @@ def _part_names(specs: Sequence[TensorSpec], layout: ModelLayout, where: Path) -
     return names
 
 
-def _base_prefix(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]], where: Path) -> str:
+def _base_prefix(specs: Sequence[TensorSpec], shapes: Mapping[str, Shape | None], where: Path) -> str:
     """Return the prefix under which a source has the most tensors of a base model, first by shape, then by name.
 
     Args:
@@ -205,7 +241,7 @@ def _base_prefix(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ..
     with_shape: Counter[str] = Counter()
     with_name: Counter[str] = Counter()
     for spec in specs:
-        for begin in (0, *(match.end() for match in re.finditer(r"\.", spec.name))):
+        for begin in _module_starts(spec.name):
             prefix, name = spec.name[:begin], spec.name[begin:]
             if name in shapes:
                 with_name[prefix] += 1

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
+from mlprune.models.architecture.architecture import BlockArchitecture
+from mlprune.models.experts import routed_rows
 from mlprune.models.hooks import check_run
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow, GradientSquares
@@ -50,6 +52,8 @@ def run_backward(
 
     `LayerHooks.observe_outputs` was called before. Several threads may do this at once.
 
+    A layer of an expert reads only the tokens that are routed there; the flows have those.
+
     Args:
         states: before the block; they stay as they are.
         gradient_of: returns the gradient [b, s, d] of the hidden states [b, s, d] after the block.
@@ -63,15 +67,51 @@ def run_backward(
         hidden = states.hidden.clone().requires_grad_()
         with runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
             after = runner.step(block, HiddenStates(hidden, {block: call})).hidden
-        check_run(kind.layers, recorded.outputs)
-        targets = [recorded.outputs[layer] for layer in kind.layers]
+        used = [layer for layer in kind.layers if layer in recorded.outputs]
+        check_run([layer for layer in kind.layers if not kind.is_routed(layer)], used)
+        targets = [recorded.outputs[layer] for layer in used]
         gradients = torch.autograd.grad(after, targets, gradient_of(after.detach()))
     flows: dict[str, list[Flow]] = {}
-    for layer, of_outputs in zip(kind.layers, gradients, strict=True):
-        inputs = recorded.inputs[kind.input_of(layer)].reshape(*hidden.shape[:2], -1)
-        pairs = zip(of_outputs.reshape(*hidden.shape[:2], -1), inputs, lengths, strict=True)
-        flows[layer] = [(of_row[:length], row[:length]) for of_row, row, length in pairs]
-    return flows
+    for layer, of_outputs in zip(used, gradients, strict=True):
+        inputs, rows = recorded.inputs[kind.input_of(layer)], recorded.rows.get(kind.input_of(layer))
+        if rows is None:
+            of_texts = (values.reshape(*hidden.shape[:2], -1) for values in (of_outputs, inputs))
+            pairs = zip(*of_texts, lengths, strict=True)
+            flows[layer] = [(of_row[:length], row[:length]) for of_row, row, length in pairs]
+        else:
+            flows[layer] = _routed_flows(of_outputs, inputs, rows, lengths=lengths, n_tokens=hidden.shape[1])
+    return flows | _unused_flows(kind, flows)
+
+
+def _routed_flows(
+    gradients: Tensor, inputs: Tensor, rows: Tensor, *, lengths: Sequence[int], n_tokens: int
+) -> list[Flow]:
+    """Return the flows of a layer of an expert.
+
+    Args:
+        gradients: [n, out].
+        inputs: [n, in].
+        rows: [n] int64, the places of the tokens in the batch, ascending.
+        n_tokens: of each text, with padding.
+    """
+    owners = rows // n_tokens
+    kept = rows % n_tokens < torch.tensor(lengths, device=rows.device)[owners]
+    n_kept = torch.bincount(owners[kept], minlength=len(lengths)).tolist()
+    pairs = (torch.split(values[kept], n_kept) for values in (gradients, inputs))
+    return list(zip(*pairs, strict=True))
+
+
+def _unused_flows(kind: BlockArchitecture, flows: Mapping[str, list[Flow]]) -> dict[str, list[Flow]]:
+    """Return flows without tokens for the experts to which no token was routed."""
+    if kind.experts is None:
+        return {}
+    unused: dict[str, list[Flow]] = {}
+    for position in range(2):
+        layers = [kind.experts.layers(expert)[position] for expert in range(kind.experts.n_experts)]
+        used = next(flows[layer] for layer in layers if layer in flows)
+        empty = [(gradients[:0], inputs[:0]) for gradients, inputs in used]
+        unused |= {layer: empty for layer in layers if layer not in flows}
+    return unused
 
 
 class _Recorded:
@@ -79,11 +119,15 @@ class _Recorded:
 
     def __init__(self) -> None:
         self.inputs: dict[str, Tensor] = {}
+        self.rows: dict[str, Tensor] = {}
+        """Input of a layer of an expert -> places of its tokens in the batch."""
         self.outputs: dict[str, Tensor] = {}
 
     def take_input(self, name: str, inputs: Tensor) -> None:
         """Keep the input of layers."""
         self.inputs[name] = inputs.detach()
+        if (rows := routed_rows()) is not None:
+            self.rows[name] = rows
 
     def take_output(self, layer: str, outputs: Tensor) -> None:
         """Keep the output of a layer, with its place in the graph."""

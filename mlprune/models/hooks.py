@@ -112,6 +112,8 @@ class InputSums:
         self._sums: dict[str, Tensor] = {}
         self.tokens: dict[str, list[Tensor]] = {}
         """input -> [counted tokens, in] of each demonstration, in the dtype of the model; empty unless kept."""
+        self.routed: dict[str, Tensor] = {}
+        """input of an expert -> [n] int64, the places of its tokens in the batch; empty unless tokens are kept."""
 
     def __call__(self, name: str, inputs: Tensor) -> None:
         """Add one input.
@@ -130,6 +132,7 @@ class InputSums:
         if self._keeps_tokens:
             of_rows = self._counted.rows_of(inputs) if rows is None else self._counted.routed_rows_of(inputs, rows)
             self.tokens[name] = of_rows
+            self.routed |= {} if rows is None else {name: rows}
         if self._stops and len(self._sums) == len(self._block.input_names):
             raise BlockStop
 

@@ -167,6 +167,9 @@ class Captured:
 
     inputs: Mapping[tuple[int, str], Sequence[Tensor]]
     """(block, input) -> one [tokens, in] per demonstration, with its counted tokens in order."""
+    positions: Mapping[tuple[int, str], Sequence[Tensor]]
+    """(block, input of an expert) -> one [tokens] int64 per demonstration: which of its counted tokens the expert
+    reads. All other inputs have every counted token."""
 
 
 @dataclass
@@ -180,6 +183,7 @@ class CaptureVisitor(BatchVisitor[Captured]):
     inputs_of_block: Mapping[int, tuple[str, ...]]
     """Block -> inputs to capture, each named by the first layer that reads it."""
     captured: dict[tuple[int, str], Sequence[Tensor]] = field(init=False, default_factory=dict)
+    positions: dict[tuple[int, str], Sequence[Tensor]] = field(init=False, default_factory=dict)
 
     def needs_block(self, block: int) -> bool:
         """Whether the block is not after the last chosen one."""
@@ -188,9 +192,14 @@ class CaptureVisitor(BatchVisitor[Captured]):
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Capture the chosen inputs of a block, then run it."""
         if block in self.inputs_of_block:
-            sums, tokens = observe_inputs(runner, block, states, counted=self.counted, keeps_tokens=True)
+            listener = InputSums(runner.architecture.block(block), self.counted, keeps_tokens=True, stops=True)
+            with statistics_context(block=block), runner.hooks.listening(listener):
+                runner.step(block, states)
+            sums = listener.sums()
             for name in self.inputs_of_block[block]:
-                self.captured[block, name] = [rows.cpu() for rows in tokens[name]]
+                self.captured[block, name] = [rows.cpu() for rows in listener.tokens[name]]
+                if name in listener.routed:
+                    self.positions[block, name] = self.counted.positions_of(listener.routed[name].cpu())
             for name, rows in sums.items():
                 self.gather(block, name, rows)
         return runner.step(block, states)
@@ -201,7 +210,7 @@ class CaptureVisitor(BatchVisitor[Captured]):
 
     def result(self) -> Captured:
         """Return the captured inputs."""
-        return Captured(self.captured)
+        return Captured(self.captured, self.positions)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
         """Return the memory of any batch, plus that of the captured activations."""

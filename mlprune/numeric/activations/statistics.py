@@ -55,6 +55,17 @@ class CountedTokens:
         n_tokens = torch.bincount(owners, minlength=self.mask.shape[0]).tolist()
         return list(torch.split(values[kept], n_tokens))
 
+    def positions_of(self, rows: Tensor) -> list[Tensor]:
+        """Return for each row of the batch which of its counted tokens are among some tokens, [t] int64 from 0.
+
+        Args:
+            rows: [n] int64 on the CPU, the places of the tokens in the batch, row by row.
+        """
+        kept = rows[self.mask.flatten()[rows]]
+        positions = (self.mask.cumsum(dim=1) - 1).flatten()[kept]
+        n_tokens = torch.bincount(kept // self.mask.shape[1], minlength=self.mask.shape[0]).tolist()
+        return list(torch.split(positions, n_tokens))
+
     def free_devices(self) -> None:
         """Drop the copies on devices, so that this can be pickled; they are made again when they are needed."""
         self._ignored.clear()

@@ -18,6 +18,7 @@ from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, RecipeError, StatisticsError, unknown
 from mlprune.json_values import JsonValue, as_str
 from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.inference.observation import CaptureVisitor
 from mlprune.models.placement.memory_estimate import Footprint, gib_rounded_up
 from mlprune.models.shard import Shard
@@ -117,31 +118,55 @@ class ActivationsJob(DensePassJob):
         """Capture some demonstrations and write one file per block and input, several at a time."""
         source = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
         token_ids = columns_of(store.read_bytes(source), ["token_ids"], rows=part)["token_ids"]
-        visitor = partial(CaptureVisitor, inputs_of_block=dict.fromkeys(self.blocks, self.inputs))
+        visitor = partial(CaptureVisitor, inputs_of_block=self._inputs_of_block())
         batches = token_batches(token_ids, batch_tokens=self.batch_tokens)
         captured: dict[InputKey, dict[int, Tensor]] = {}
+        positions: dict[InputKey, dict[int, Tensor]] = {}
         for indices, batch_captured in stream_tagged(model, visitor, batches):
             for key, values in batch_captured.inputs.items():
                 captured.setdefault(key, {}).update(zip(indices, values, strict=True))
+            for key, values in batch_captured.positions.items():
+                positions.setdefault(key, {}).update(zip(indices, values, strict=True))
 
         def write(key: InputKey) -> Artefact:
             values = torch.cat([captured[key][index] for index in range(len(part))])
-            return self._write(store, key, values, part=part, token_ids=token_ids)
+            read = [np.arange(len(ids)) for ids in token_ids]
+            for index, of_text in positions.get(key, {}).items():
+                read[index] = of_text.numpy()
+            return self._write(store, key, values, part=part, token_ids=token_ids, positions=read)
 
-        return parallel_map(write, captured)
+        with_tokens = [key for key, values in captured.items() if any(map(len, values.values()))]
+        return parallel_map(write, with_tokens)
+
+    def _inputs_of_block(self) -> dict[int, tuple[str, ...]]:
+        """Return block -> the chosen inputs that it has."""
+        architecture = architecture_at(self.model.path)
+        names = {block: architecture.block(block).input_names for block in self.blocks}
+        return {block: tuple(name for name in self.inputs if name in names[block]) for block in self.blocks}
 
     def _write(
-        self, store: Store, key: InputKey, values: Tensor, *, part: range, token_ids: Sequence[np.ndarray]
+        self,
+        store: Store,
+        key: InputKey,
+        values: Tensor,
+        *,
+        part: range,
+        token_ids: Sequence[np.ndarray],
+        positions: Sequence[np.ndarray],
     ) -> Artefact:
-        """Write one file: the tokens of some demonstrations at one input, in order."""
+        """Write one file: the tokens of some demonstrations at one input, in order.
+
+        Args:
+            positions: of the tokens of each demonstration that the input has.
+        """
         block, name = key
-        lengths = [len(ids) for ids in token_ids]
+        lengths = [len(of_text) for of_text in positions]
         columns: dict[str, Sequence[object] | np.ndarray] = {
             "block": np.full(len(values), block, dtype=np.int32),
             "input": [name] * len(values),
             "demonstration": np.repeat(np.asarray(part, dtype=np.int32), lengths),
-            "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
-            "token_id": np.concatenate(list(token_ids)),
+            "position": np.concatenate(positions).astype(np.int32),
+            "token_id": np.concatenate([ids[of_text] for ids, of_text in zip(token_ids, positions, strict=True)]),
             "activation": list(to_stored_dtype(values, self.dtype, key=key).numpy()),
         }
         data, n_rows = encode_numeric(numeric_columns(columns), LAYOUTS[self.dtype])
@@ -165,7 +190,7 @@ def to_stored_dtype(values: Tensor, dtype: StoredDtype, *, key: InputKey) -> Ten
 
 
 def read_activations(store: Store, activations_id: str, *, block: int, layer_input: str) -> Activations:
-    """The activations of one input of one block. Only their files are opened.
+    """The activations of one input of one block. Only their files are opened; an expert without tokens has none.
 
     Args:
         activations_id: id of the record.
@@ -212,8 +237,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
     if samples > spec.samples:
         message = "activations would need more demonstrations than the set has"
         raise RecipeError(message, demonstrations=planned.name, expected=f"at most {spec.samples}", got=samples)
-    widths = input_widths(inputs.model)
-    token_bytes = STORED_BYTES[config.dtype] * len(blocks) * sum(widths[name] for name in names)
+    token_bytes = STORED_BYTES[config.dtype] * len(blocks) * _features_of_token(inputs.model, names)
     max_bytes = min(samples * spec.max_tokens, spec.token_budget or samples * spec.max_tokens) * token_bytes
     if max_bytes > config.quota_gib * 2**30:
         raise RecipeError(
@@ -246,6 +270,19 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         most_bytes=max_bytes,
         quota_gib=config.quota_gib,
     )
+
+
+def _features_of_token(model: job.ModelRef, names: Sequence[str]) -> int:
+    """Return the most features that a token has at some inputs of a block: it reads as many experts as it chooses."""
+    widths, architecture = input_widths(model), architecture_at(model.path)
+    experts = next(iter(architecture.experts.values()), None)
+    routed = [name for name in names if experts is not None and experts.has(name)]
+    n_features = sum(widths[name] for name in names if name not in routed)
+    if experts is not None:
+        for layer in experts.names:
+            of_layer = sorted((widths[name] for name in routed if name.endswith(f".{layer}")), reverse=True)
+            n_features += sum(of_layer[: experts.top_k])
+    return n_features
 
 
 def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> tuple[tuple[int, ...], tuple[str, ...]]:

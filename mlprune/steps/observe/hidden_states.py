@@ -27,9 +27,11 @@ import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
+from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.inference.observation import ActiveNeuronVisitor, HiddenSumVisitor, InfluenceVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -218,7 +220,16 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[Neuro
 def activity_jobs(
     recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
 ) -> list[NeuronActivityJob]:
-    """One job per distinct set with one of the names, which counts how often each neuron fires."""
+    """One job per distinct set with one of the names, which counts how often each neuron fires.
+
+    Raises:
+        RecipeError: a block of the model has no neurons to count.
+    """
+    names = tuple(names)
+    architecture = architecture_at(inputs.model.path)
+    if names and any(kind.activation is None for kind in architecture.kinds):
+        message = "a kind of block has no feed-forward neurons whose activations can be counted"
+        raise RecipeError(message, key="neurons", model_type=architecture.name, got=list(names))
     return pass_jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=names)
 
 

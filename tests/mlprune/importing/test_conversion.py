@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ def test_tied_tensors_with_values_of_their_own_are_left_to_a_comparison() -> Non
 
 
 def test_tensors_of_one_storage_that_the_config_does_not_tie_are_both_written() -> None:
-    untied = ModelLayout(**{**vars(LAYOUT), "tied": {}})
+    untied = replace(LAYOUT, tied={})
     done = plan(spec(EMBEDDING, 5, 2, storage=1), spec(HEAD, 5, 2, storage=1), spec(LAYER, 3, 2), layout=untied)
     assert [name for name, _ in done.written] == [EMBEDDING, HEAD, LAYER]
 

@@ -13,12 +13,14 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import StatisticsError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.gradients import Batches, regional_gradients
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.numeric.activations.statistics import CountedTokens
 from mlprune.processes.parallel import set_worker_threads
 from tests.chains import LENGTHS, budget_for, text_batch
+from tests.expert_models import EXPERT_TYPES, save_expert_model
 from tests.mlprune.models.gradients.gradient_reference import N_BLOCKS, Gradients, loaded, root_mean_squares
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model
@@ -48,9 +50,9 @@ def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradie
     return found
 
 
-def reference(path: Path, architecture: Architecture, batch: TokenBatch) -> Gradients:
+def reference(path: Path, architecture: Architecture, batch: TokenBatch, **options: Any) -> Gradients:
     """Root of the mean over texts of the squared gradients, from one backward pass per text in float64."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64, **options).eval()
     after: dict[int, Tensor] = {}
     for block, module in enumerate(model.get_submodule(architecture.blocks).children()):
         module.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:]))  # no gradient leaves a block
@@ -76,6 +78,21 @@ def test_a_padded_batch_has_the_gradients_of_single_texts_in_float64(name: str, 
     for key, values in found.items():
         assert values.dtype == torch.float32
         torch.testing.assert_close(values.double(), expected[key], rtol=1e-4, atol=1e-6 * float(expected[key].max()))
+
+
+@pytest.mark.parametrize("model_type", EXPERT_TYPES)
+def test_layers_of_experts_have_the_gradients_of_the_tokens_that_are_routed_there(
+    model_type: str, tmp_path: Path
+) -> None:
+    path, batch = save_expert_model(tmp_path, model_type, seed=3, n_experts=24, blocks=N_BLOCKS), text_batch()
+    found = gradients(loaded(path), [batch])
+    expected = reference(path, architecture_at(path), batch, experts_implementation="eager")
+    assert found.keys() == expected.keys()
+    for key, values in found.items():
+        torch.testing.assert_close(values.double(), expected[key], rtol=1e-4, atol=1e-6 * float(expected[key].max()))
+    unused = [layer for (block, layer), values in found.items() if block == 1 and not bool(values.any())]
+    assert unused
+    assert all(".experts." in layer for layer in unused)
 
 
 def test_threads_batches_and_padding_tokens_change_no_bits(xglm: Path) -> None:
