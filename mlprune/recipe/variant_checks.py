@@ -144,7 +144,7 @@ def check_contrast(entry: VariantFields) -> None:
 
 
 OF_BLOCKS = frozenset(
-    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope")
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
 )
 """Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 

@@ -13,6 +13,7 @@ from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_
 
 TOKENIZER_BYTES = 2048
 """Memory per token of the base model while tokens are chosen: the parsed tokenizer, and two tokenizers that run."""
+N_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class ModelSizes:
     """Values in the rows of a token: of the embedding, and of the head and its bias if they are stored."""
     largest_bytes: int
     """Bytes of the largest tensor with a row per token, as stored."""
+    spells_all: bool
+    """Whether the tokens that are always kept spell every text: there is one for every byte."""
 
     def n_removed_weights(self, n_kept: int) -> int:
         """Return the number of weights that belong to removed tokens."""
@@ -73,4 +76,5 @@ def model_sizes(folder: str) -> ModelSizes:
         n_weights=sum(sizes.values()),
         weights_per_token=sum(of_tokens.values()) // n_tokens,
         largest_bytes=max(sizes[name] * files.dtype(name).itemsize for name in of_tokens),
+        spells_all=len(source.byte_ids) >= N_BYTES,
     )

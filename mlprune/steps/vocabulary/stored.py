@@ -48,13 +48,19 @@ def tokenizer_folder(store: Store, variant: Record, model: ModelRef) -> Path:
 
 def in_place_folder(variant_id: str, artefact: Artefact, model: ModelRef, kept: Sequence[int]) -> Path:
     """Return the folder of `tokenizer_folder`, from the kept tokens of a variant and their file."""
-    base, folder = Path(model.path), user_cache_folder() / "tokenizers" / f"{variant_id}-{artefact.sha256[:12]}"
+    folder = user_cache_folder() / "tokenizers" / f"{variant_id}-{artefact.sha256[:12]}"
     if not folder.exists():
         with replacing(folder) as temporary:
             temporary.mkdir()
-            copyfile(base / "config.json", temporary / "config.json")
-            write_tokenizer(base, temporary, kept, source=read_tokenizer(load_tokenizer(base)))
+            write_in_place(model, temporary, kept)
     return folder
+
+
+def write_in_place(model: ModelRef, folder: Path, kept: Sequence[int]) -> None:
+    """Write the config of a model and a tokenizer with some tokens, which keep their ids, to an empty folder."""
+    base = Path(model.path)
+    copyfile(base / "config.json", folder / "config.json")
+    write_tokenizer(base, folder, kept, source=read_tokenizer(load_tokenizer(base)))
 
 
 @contextmanager

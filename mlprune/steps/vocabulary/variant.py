@@ -4,10 +4,11 @@ In place, texts are tokenised with the trimmed tokenizer, whose tokens keep thei
 probability. An export has the same tokens with new ids, and no rows for the others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, Final
 
 from mlprune.errors import BadInputError, RecipeError, TaskFileError
@@ -17,9 +18,10 @@ from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
-from mlprune.recipe.analyses import KeepConfig
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.job import (
     ChainLoader,
@@ -48,8 +50,14 @@ from mlprune.steps.variants.variant import (
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.steps.vocabulary.cost import VocabularyCostJob
 from mlprune.steps.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
-from mlprune.steps.vocabulary.stored import in_place_folder, removed_mask, tokenizer_folder, without_tokens
-from mlprune.steps.vocabulary.texts import Counted, MeasuredTexts, languages_in, planned_texts
+from mlprune.steps.vocabulary.stored import (
+    in_place_folder,
+    removed_mask,
+    tokenizer_folder,
+    without_tokens,
+    write_in_place,
+)
+from mlprune.steps.vocabulary.texts import Counted, CountedTexts, MeasuredTexts, languages_in, planned_texts
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
@@ -89,6 +97,39 @@ class SmallerVocabulary:
         return prepared_task(task, replace(model, path=str(folder)), batch_tokens)
 
 
+def require_prompts(jobs: Iterable[Job], store: Store) -> None:
+    """Check that the texts of evaluations fit the model with those smaller vocabularies whose tokens are chosen.
+
+    Raises:
+        TaskFileError: a text has too many tokens.
+    """
+    for job in jobs:
+        for evaluation in job.evaluations if isinstance(job, EvaluateJob) else ():
+            intervention = evaluation.intervention
+            if isinstance(intervention, SmallerVocabulary) and store.read_record(*intervention.needs[0]) is not None:
+                intervention.prepared(store, evaluation.task, job.model, batch_tokens=job.batch_tokens)
+
+
+def counted_and_kept(
+    model: ModelRef, lines: Mapping[str, Sequence[str]], choice: TokenChoice
+) -> tuple[Mapping[int, int], list[int]]:
+    """Return token -> score in some lines of texts, and the tokens that are kept, ascending."""
+    tokenizer = load_tokenizer(Path(model.path))
+    scores = token_scores(tokenizer, lines, score=choice.score)
+    required = model_sizes(model.path).required
+    return scores, sorted(chosen_tokens(read_tokenizer(tokenizer), scores, choice, required=required))
+
+
+def check_spelled(model: ModelRef, folder: Path, kept: Sequence[int], lines: Mapping[str, Sequence[str]]) -> None:
+    """Check that the tokenizer of a folder, which has the kept tokens, spells some lines of texts.
+
+    Raises:
+        BadInputError: it does not.
+    """
+    trimmed, source = load_tokenizer(folder), read_tokenizer(load_tokenizer(Path(model.path)))
+    require_spelled(source, kept, {name: encoded(trimmed, texts) for name, texts in lines.items()})
+
+
 @dataclass(frozen=True)
 class VocabularyJob(SmallJob):
     """Count tokens, choose those that a variant keeps, check the evaluations' prompts, and write the record."""
@@ -117,18 +158,13 @@ class VocabularyJob(SmallJob):
         Raises:
             BadInputError: the kept tokens cannot spell the counted texts, or a prompt no longer fits the model.
         """
-        identity, base = self.identity, Path(self.variant.model.path)
-        tokenizer, sizes = load_tokenizer(base), model_sizes(str(base))
-        source = read_tokenizer(tokenizer)
-        lines = self.texts.read(store)
-        scores = token_scores(tokenizer, lines, score=self.choice.score)
-        kept = sorted(chosen_tokens(source, scores, self.choice, required=sizes.required))
+        identity, sizes, lines = self.identity, model_sizes(self.variant.model.path), self.texts.read(store)
+        scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
         folder = in_place_folder(identity.id, artefact, self.variant.model, kept)
         if self.choice.score != "random":
-            trimmed = load_tokenizer(folder)
-            require_spelled(source, kept, {name: encoded(trimmed, texts) for name, texts in lines.items()})
+            check_spelled(self.variant.model, folder, kept, lines)
         self._require_prompts(folder)
         row: Row = {
             "variant_id": identity.id,
@@ -256,7 +292,7 @@ def add_vocabularies(
     for variant in planned.values():
         for entry in _entries(variant, keeps=True):
             assert isinstance(entry, VariantConfig), "only entries of variants have keep"
-            baseline = _planned_vocabulary(recipe, inputs, sets, together[variant.id], entry.keep)
+            baseline = _planned_vocabulary(recipe, inputs, sets, together[variant.id], entry)
             smaller = PlannedVariant(baseline.spec(inputs), parents=(together[variant.id],), baseline=baseline)
             together = with_entry(together, entry, [smaller])
     return together
@@ -269,23 +305,45 @@ def _entries(variant: PlannedVariant, *, keeps: bool) -> tuple[VariantConfig | B
 
 
 def _planned_vocabulary(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, keep: KeepConfig | None
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, entry: VariantConfig
 ) -> VocabularyBaseline:
+    keep = entry.keep
     assert keep is not None, "the entry has keep"
+    choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
+    texts, measured = planned_texts(recipe, inputs, keep, sets)
     try:
         sizes = model_sizes(inputs.model.path)
         if keep.size is not None:
             sizes.require_size(keep.size)
+        if not sizes.spells_all and isinstance(texts, CountedTexts):
+            _check_choice(inputs.model, texts, choice)
     except BadInputError as err:
-        raise RecipeError(
-            err.message, {**err.context, "key": f"keep.{err.context.get('key', '')}".rstrip(".")}
-        ) from err
-    choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
-    texts, measured = planned_texts(recipe, inputs, keep, sets)
-    evaluated = [language for entry in recipe.evaluations for language in entry.languages]
+        raise RecipeError(err.message, {**err.context, "variant": entry.name, "key": "keep"}) from err
+    evaluated = [language for one in recipe.evaluations for language in one.languages]
     others = [language for language in evaluated if language not in measured.languages]
     languages = (*measured.languages, *languages_in(measured.corpus, others))
     batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     return VocabularyBaseline(
         parent, texts, choice, replace(measured, languages=languages), len(measured.languages), batch_tokens
     )
+
+
+def _check_choice(model: ModelRef, texts: CountedTexts, choice: TokenChoice) -> None:
+    """Check that a choice with a limit spells the counted lines; the result is cached.
+
+    Raises:
+        BadInputError: it does not.
+    """
+    if choice.score == "random" or (choice.at_least, choice.share, choice.size) == (None, None, None):
+        return
+
+    def checked() -> dict[str, bool]:
+        kept = counted_and_kept(model, texts.lines, choice)[1]
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            write_in_place(model, folder, kept)
+            check_spelled(model, folder, kept, texts.lines)
+        return {"is_spelled": True}
+
+    key = digest([texts.contents, list(texts.left_out), without_defaults(choice)])
+    cached_metadata(Path(model.path), f"spelling {key}", checked)
