@@ -388,7 +388,7 @@ def has_masks_to_rebuild(record: Record) -> bool:
     is_current = record.kind == "variants" and record.step_version == RECORD_KINDS["variants"].version
     if not is_current or len(rows) != 1 or rows[0].get("mask_sha256") is None or rows[0]["weights_changed"]:
         return False
-    if ADOPTED in record.parameters:
+    if ADOPTED in record.parameters or ALL_TOKENS in record.parents:  # the masks of a parent are rebuilt with it
         return False
     return not reads_unstored_statistics(record)
 

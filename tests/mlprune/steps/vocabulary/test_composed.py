@@ -14,7 +14,7 @@ from mlprune import demo
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.rescore.verify import verify_variant
+from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.steps.vocabulary.stored import stored_tokens
 from mlprune.trimming.folder import read_tokenizer
@@ -140,6 +140,14 @@ def test_masks_are_verified_as_those_of_the_parent(run: FinishedRun) -> None:
         (variant,) = run.named(name)
         record = run.store.require("variants", variant.id)
         assert verify_variant(run.store, record, run.folder / "model").is_equal
+
+
+def test_a_store_with_fewer_tokens_has_no_contradictions(run: FinishedRun) -> None:
+    recheck = Recheck(run.store, lambda _: run.folder / "model")
+    records = [run.store.require("variants", one.id) for one in run.plan.variants.values()]
+    assert [recheck.contradictions(record) for record in records] == [[]] * len(records)
+    smaller = [record for record in records if "vocabularies" in record.rows]
+    assert not any(has_masks_to_rebuild(record) for record in smaller)
 
 
 def test_a_variant_is_compared_with_dense_its_parent_and_comparable_entries(run: FinishedRun) -> None:
