@@ -173,7 +173,7 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     for name in (file for file in files.file_names if file != INDEX_FILE):
         stored = tensor_slices(folder / name)
         shapes = {tensor: (n_new, *stored[tensor].shape[1:]) for tensor in names if tensor in stored}
-        n_bytes += replace_tensors(folder / name, shapes, lambda *place: _rows(*place, kept, n_new))
+        n_bytes += replace_tensors(folder / name, shapes, lambda file, place: _rows(file, place, kept, n_new))
     if (folder / INDEX_FILE).exists():
         index = dict(read_json_object(folder / INDEX_FILE))
         _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})

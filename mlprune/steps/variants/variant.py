@@ -264,7 +264,7 @@ class VocabularyVariant(BaseVariant):
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the row of its parent, with the tokens that it keeps."""
-        own: JsonObject = {
+        own: Row = {
             "variant_id": self.id,
             "intervention": "vocabulary",
             "intervention_parameters": dict(self.settings),

@@ -103,8 +103,8 @@ def require_prompts(jobs: Iterable[Job], store: Store) -> None:
     Raises:
         TaskFileError: a text has too many tokens.
     """
-    for job in jobs:
-        for evaluation in job.evaluations if isinstance(job, EvaluateJob) else ():
+    for job in (job for job in jobs if isinstance(job, EvaluateJob)):
+        for evaluation in job.evaluations:
             intervention = evaluation.intervention
             if isinstance(intervention, SmallerVocabulary) and store.read_record(*intervention.needs[0]) is not None:
                 intervention.prepared(store, evaluation.task, job.model, batch_tokens=job.batch_tokens)

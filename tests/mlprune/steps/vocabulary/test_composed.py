@@ -175,7 +175,7 @@ def test_the_catalog_names_weights_and_tokens(run: FinishedRun) -> None:
         costs = run_user_query(catalog, "vocabulary_cost").as_dicts()
     assert len(set(labels.values())) == len(labels)
     (masks,) = run.named("masks")
-    assert labels[masks.id] == "wanda sw-en dense 0.5, vocabulary, keeps en sw"
+    assert labels[masks.id] == "wanda sw-en 0.5, vocabulary, keeps en sw"
     assert {row["variant"] for row in costs} >= {*COMPOSED, "dense-small, same-dense-small"}
     assert masks.label == f"{masks.parents[0].label}, vocabulary keeps en sw"
 

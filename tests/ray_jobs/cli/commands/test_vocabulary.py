@@ -49,7 +49,9 @@ def test_the_plan_states_bounds_and_then_the_sizes_and_finds_prompts_that_no_lon
 ) -> None:
     store = folder / "store"
     sized = write_recipe(folder, recipe({"languages": "en", "size": 1000}, SHORT))
-    assert "at most 1,000 of 5,000 tokens stay, at least 2" in planned_line(here("plan", sized, "--store", store))
+    assert "at most 1,000 of 5,000 tokens stay, at least 31.4% of all" in planned_line(
+        here("plan", sized, "--store", store)
+    )
     counted = write_recipe(folder, recipe({"languages": "en"}, SHORT))
     bound = planned_line(here("plan", counted, "--store", store))
     assert bound.startswith("vocabulary keeps en: at least ")
@@ -70,7 +72,7 @@ def test_an_export_from_another_revision_of_the_base_model_is_refused(folder: Pa
     tensors = load_file(folder / "other" / "model.safetensors")
     tensors["model.layers.0.fc1.bias"][0] += 1
     save_file(tensors, folder / "other" / "model.safetensors", metadata={"format": "pt"})
-    exported = here("export", "small", "--store", store, "--model", folder / "other", "--out", folder / "out")
+    exported = here("export", "small", "--store", store, "--base-model", folder / "other", "--out", folder / "out")
     refused(exported, "another model")
     assert not (folder / "out").exists()
 
@@ -80,11 +82,15 @@ def refused(done: Done, hint: str) -> None:
     assert hint in done.err
 
 
+@pytest.fixture(scope="module")
+def unigram_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_unigram_model(tmp_path_factory.mktemp("unigram") / "model").parent
+
+
 def test_tokens_that_cannot_spell_their_own_corpus_are_refused_before_the_run(
-    tmp_path: Path, here: Callable[..., Done]
+    unigram_folder: Path, tmp_path: Path, here: Callable[..., Done]
 ) -> None:
-    save_unigram_model(tmp_path / "model")
-    path = write_recipe(tmp_path, recipe({"languages": ["en", "ru"], "share": 0.5}))
+    path = write_recipe(unigram_folder, recipe({"languages": ["en", "ru"], "share": 0.5}))
     done = here("run", path, "--store", tmp_path / "store", "--address", "none")
     refused(done, "cannot spell")
     assert "language=" in done.err
