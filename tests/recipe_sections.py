@@ -253,7 +253,7 @@ SECTIONS: Mapping[str, Section] = {
         "score",
         {"seed": ["random"]},
         {score: {"languages": "fr"} for score in ("frequency", "translation_sets", "random")},
-        common=("languages", "corpus", "score", "at_least", "share", "size"),
+        common=("languages", "corpus", "demonstrations", "score", "at_least", "share", "size"),
     ),
     "neurons": Section(
         NeuronsConfig,

@@ -119,13 +119,13 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, without neurons, adopted, combined, quantised, and baselines."""
+    """Plan the variants: by scores, without neurons, adopted, combined, quantised, with fewer tokens, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants = plan_variants(recipe, inputs, plan.sets.by_profile)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants)
     variants = add_quantised(add_combinations(recipe, inputs, variants))
-    variants = add_vocabularies(recipe, inputs, variants)
+    variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
     plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
     plan.name_variants(plan.variants.values())
     return ()

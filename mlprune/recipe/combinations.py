@@ -189,7 +189,7 @@ def count_variants(recipe: Recipe) -> int:
     total = 1 + n_of.total()
     for entry in recipe.variants:
         if entry.combine is not None:
-            total += n_of[_combined(entry.of[0], first_of)] * (2 if entry.bits else 1)
+            total += n_of[_combined(entry.of[0], first_of)] * _n_forms(entry)
     return total
 
 
@@ -215,7 +215,12 @@ def _n_variants(entry: VariantConfig, seeds: Seeds) -> int:
         n_variants = sum(n * contrasts[seed] for seed, n in seeds[entry.demonstrations or ""].items())
     elif entry.reads_statistics:
         n_variants = seeds[entry.demonstrations or ""].total()
-    return n_variants * (2 if entry.bits else 1)
+    return n_variants * _n_forms(entry)
+
+
+def _n_forms(entry: VariantConfig) -> int:
+    """Return in how many forms the same masks are planned: plain, rounded, and with fewer tokens."""
+    return 1 + bool(entry.bits) + (entry.keep is not None)
 
 
 def count_evaluations(recipe: Recipe) -> int:

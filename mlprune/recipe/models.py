@@ -209,6 +209,7 @@ class Recipe(Model):
         for index, variant in enumerate(self.variants):
             where = f"variants.{index}"
             _require_known(f"{where}.demonstrations", filter(None, [variant.demonstrations]), sets)
+            _require_known(f"{where}.keep.demonstrations", variant.keep.demonstrations if variant.keep else (), sets)
             _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
             _require_known(f"{where}.over", variant.over, sets)
             _require_known(f"{where}.neurons.sets", variant.neurons.sets if variant.neurons else (), sets)

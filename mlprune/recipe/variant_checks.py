@@ -18,11 +18,11 @@ STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
 
 
-WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group"))
+WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group", "keep"))
 """Keys that also entries without a score may have."""
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "neurons": frozenset(("neurons",)),
-    "vocabulary": frozenset(("structure", "keep")),
+    "vocabulary": frozenset(("structure",)),
     "combination": frozenset(("combine", "of")),
     "dense": frozenset(("sparsity",)),
     "adopted": frozenset(("adopt",)),
@@ -42,15 +42,19 @@ def check_kind(entry: VariantFields) -> None:
         refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
         if kind == "combination" and not (entry.combine and entry.of):
             raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
-        if kind == "vocabulary" and (entry.keep is None or entry.structure != VOCABULARY or entry.bits):
-            raise ValueError("structure: vocabulary and keep go together, without bits")
+        if kind == "vocabulary" and entry.keep is None:
+            raise ValueError("structure vocabulary needs keep")
         if refused:
             keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
             raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
         if len(set(entry.of)) < len(entry.of):
             raise ValueError(f"of names an entry twice, got {list(entry.of)}")
+    elif entry.score is None and entry.keep is not None:
+        raise ValueError("keep needs structure: vocabulary, or a score, adopt, neurons, or combine and of")
     elif entry.score is None:
         raise ValueError("a variant needs a score, adopt, or combine and of")
+    elif entry.keep is not None and entry.schedule.kind == "search":
+        raise ValueError("schedule search measures variants with all tokens: leave keep out")
     elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
         raise ValueError("a variant needs a sparsity")
 
@@ -61,7 +65,7 @@ def _kind_without_score(entry: VariantFields) -> str | None:
         "neurons": entry.neurons is not None,
         "adopted": entry.adopt is not None,
         "combination": bool(entry.combine or entry.of),
-        "vocabulary": entry.keep is not None or entry.structure == VOCABULARY,
+        "vocabulary": entry.structure == VOCABULARY,
         "dense": entry.score is None and entry.sparsity == 0,
     }
     return next((kind for kind, is_given in given.items() if is_given), None)
@@ -140,7 +144,7 @@ def check_contrast(entry: VariantFields) -> None:
 
 
 OF_BLOCKS = frozenset(
-    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope")
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
 )
 """Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 

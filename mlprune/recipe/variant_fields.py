@@ -69,7 +69,7 @@ class VariantFields(Model):
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
     removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and
     `all_experts`, those of all blocks that score lowest. Every block keeps as many experts as a token chooses.
-    `vocabulary` removes the tokens that `keep` does not name, and has no score."""
+    `vocabulary` removes only the tokens that `keep` does not name, and has no score."""
     permute: bool = False
     """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
     mask is N:M in the permuted order only."""
@@ -95,7 +95,8 @@ class VariantFields(Model):
     adopt: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
     keep: KeepConfig | None = None
-    """structure vocabulary: the tokens that stay; allowed with `structure`, `name` and `against` only."""
+    """The tokens that stay, with the weights of the dense model (`structure: vocabulary`) or of the variant that the
+    other keys describe. The variant with all tokens is planned too."""
     combine: CombinationName | None = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
     `quantisation_group` only."""

@@ -302,11 +302,25 @@ class PlannedSet:
     """Some of its texts; empty for a mixed or a generated set."""
     generation: Job | None = None
     """Job that writes the texts of a generated set."""
+    lines: tuple[int, ...] = ()
+    """Lines of the recipe's corpus that were drawn; those of a mixed set are in its parts."""
+    parts: tuple["PlannedSet", ...] = ()
+    """Sets that a mixed set joins."""
 
     @property
     def id(self) -> str:
         """The set's id."""
         return self.identity.id
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of its sentences, or of its parts."""
+        return tuple(dict.fromkeys((*self.spec.languages, *(name for part in self.parts for name in part.languages))))
+
+    @property
+    def drawn_lines(self) -> frozenset[int]:
+        """Lines of the recipe's corpus that it or its parts have."""
+        return frozenset((*self.lines, *(line for part in self.parts for line in part.drawn_lines)))
 
     @property
     def jobs(self) -> tuple[Job, ...]:

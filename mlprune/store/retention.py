@@ -100,13 +100,14 @@ def mask_files(store: Store) -> list[MaskFiles]:
 
 
 def _readers(store: Store, variants: Mapping[str, Record]) -> dict[str, list[str]]:
-    """Return ordering or variant -> variants that read its files: composed ones, and quantised ones."""
+    """Return ordering or variant -> variants that read its files: composed, quantised, or with fewer tokens."""
     readers: dict[str, list[str]] = defaultdict(list)
     for record in store.records("mask_compositions"):
         readers[record.parent("ordering")].append(record.parent("variant"))
     for record in variants.values():
-        if (parent := record.optional_parent("unquantised")) is not None:
-            readers[parent].append(record.id)
+        for role in ("unquantised", "all_tokens"):
+            if (parent := record.optional_parent(role)) is not None:
+                readers[parent].append(record.id)
     return readers
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ModelError
 from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON
+from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, replace_tensors, tensor_slices
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
 from mlprune.models.loading import SENTENCE, load_tokenizer
 from mlprune.trimming.tokenizer_json import TokenizerJson
@@ -152,7 +151,8 @@ def vocabulary_tensors(folder: Path) -> dict[str, int]:
 def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     """Keep only the rows of some tokens in a model folder with all weights, which is changed in place.
 
-    A weight file is in memory at a time. The tokenizer of the folder has to be written afterwards.
+    Of the weights, the kept rows of one tensor are in memory at a time. The tokenizer of the folder has to be written
+    afterwards.
 
     Args:
         kept: tokens in ascending order.
@@ -171,14 +171,9 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     files = WeightFiles(folder, architecture_at(folder))
     n_bytes = 0
     for name in (file for file in files.file_names if file != INDEX_FILE):
-        tensors: dict[str, Tensor] = {}
-        with safe_open(str(folder / name), framework="pt") as opened:
-            for stored in sorted(opened.keys()):
-                tensor = opened.get_tensor(stored)
-                tensors[stored] = _rows(tensor, kept, n_new) if stored in names else tensor.clone()
-        (folder / name).unlink()
-        save_file(tensors, folder / name, metadata={"format": "pt"})
-        n_bytes += sum(tensor.nbytes for tensor in tensors.values())
+        stored = tensor_slices(folder / name)
+        shapes = {tensor: (n_new, *stored[tensor].shape[1:]) for tensor in names if tensor in stored}
+        n_bytes += replace_tensors(folder / name, shapes, lambda file, place: _rows(file, place, kept, n_new))
     if (folder / INDEX_FILE).exists():
         index = dict(read_json_object(folder / INDEX_FILE))
         _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
@@ -190,13 +185,15 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     return n_new
 
 
-def _rows(tensor: Tensor, kept: Sequence[int], n_new: int) -> Tensor:
+def _rows(file: Path, stored: TensorSlice, kept: Sequence[int], n_new: int) -> Tensor:
     """Return the rows of kept tokens, followed by padding."""
-    rows = tensor[torch.tensor(kept)]
+    rows = read_rows(file, stored, kept).reshape(len(kept), *stored.shape[1:])
+    if n_new == len(kept):
+        return rows
     padding = rows.new_zeros((n_new - len(kept), *rows.shape[1:]))
-    if rows.ndim == 1 and len(padding):
+    if rows.ndim == 1:
         padding.fill_(torch.finfo(rows.dtype).min)
-    return torch.cat([rows, padding]).contiguous()
+    return torch.cat([rows, padding])
 
 
 def _renumbered(config: Mapping[str, Any], number_of: Mapping[int, int]) -> dict[str, Any]:

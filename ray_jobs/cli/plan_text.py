@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mlprune.counted import counted
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hub import format_size
+from mlprune.json_values import as_int
 from mlprune.languages import pair_languages
 from mlprune.models.model_layers import dense_groups
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
@@ -25,6 +26,8 @@ from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.tasks.evaluation import as_run, prepared_task, task_data
+from mlprune.steps.vocabulary.sizes import model_sizes
+from mlprune.steps.vocabulary.variant import VocabularyJob, require_prompts
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs, search_lines, sensitivity_lines
@@ -89,6 +92,7 @@ def described_plan(
     adopted = adopted_evaluations(pending, store)
     needs = needs_of(plan, pending, adopted=adopted)
     require_room(needs, store)
+    require_prompts(pending, store)
     lines = [
         *_job_lines(plan, pending),
         *_observation_lines(pending, needs),
@@ -97,6 +101,7 @@ def described_plan(
         *_retired_lines(retired, store),
         _device_line(plan, needs.batch_tokens),
         *_dense_lines(plan.model, plan.jobs),
+        *_vocabulary_lines(plan, store),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
         *_few_texts_lines(plan.jobs),
@@ -182,6 +187,27 @@ def _dense_lines(model: ModelRef, jobs: Sequence[Job]) -> list[str]:
         f"stays dense: {n_weights:,} weights in blocks: {'; '.join(listed)}; "
         f"details: mlprune check model {shlex.quote(model.path)}"
     ]
+
+
+def _vocabulary_lines(plan: Plan, store: Store) -> list[str]:
+    """One line per smaller vocabulary: its tokens and weights, as bounds until they are chosen, and its export."""
+    return [_vocabulary_line(plan, job, store) for job in plan.jobs if isinstance(job, VocabularyJob)]
+
+
+def _vocabulary_line(plan: Plan, job: VocabularyJob, store: Store) -> str:
+    sizes, record, size = model_sizes(job.variant.model.path), store.read_record(*job.identity.key), job.choice.size
+    n_kept, n_most, of_tokens, of_weights = sizes.n_least, sizes.n_tokens, "at least ", "at most "
+    if record is not None:
+        n_kept = n_most = as_int(record.rows["vocabularies"][0]["n_kept"])
+        of_tokens = of_weights = ""
+    elif size is not None:
+        n_kept, n_most, of_tokens, of_weights = size, size, "at most ", "at least "
+    share = sizes.n_removed_weights(n_kept) / sizes.n_weights
+    return (
+        f"{plan.variants[job.variant.id].label}: {of_tokens}{n_kept:,} of {sizes.n_tokens:,} tokens stay, "
+        f"{of_weights}{share:.1%} of all weights go; an export holds at most {format_size(sizes.export_bytes(n_most))} "
+        "of rows in memory"
+    )
 
 
 def _adoption_lines(n_adopted: int) -> list[str]:

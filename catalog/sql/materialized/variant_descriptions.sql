@@ -140,7 +140,7 @@ parents AS (
         ) AS parent_keys
     FROM variant_parents AS p
     JOIN own AS o ON o.variant_id = p.parent_variant_id
-    WHERE p.role <> 'unquantised'
+    WHERE p.role NOT IN ('unquantised', 'all_tokens')
     GROUP BY p.variant_id
 ),
 described AS (

@@ -2,15 +2,16 @@
 
 Edit tensors of a safetensors file in place: overwrite all values or zero chosen ones.
 
-Name, shape, dtype and position of a tensor do not change, nor do any other bytes of the file. Only one tensor is in
-memory at a time.
+Name, shape, dtype and position of a tensor do not change, nor do any other bytes of the file; `replace_tensors` writes
+the file again with other shapes. Only one tensor is in memory at a time.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -212,6 +213,44 @@ def zero_weights(file: Path, name: str, removed: Tensor) -> None:
         data.view(removed.numel(), -1).masked_fill_(removed.reshape(-1, 1), 0)
         stream.seek(stored.begin)
         stream.write(data.numpy().data)
+
+
+def replace_tensors(
+    file: Path, shapes: Mapping[str, tuple[int, ...]], new: Callable[[Path, TensorSlice], Tensor]
+) -> int:
+    """Rewrite a file with other values of some tensors, of other shapes and the same dtype.
+
+    One of them is in memory at a time; all others are copied in pieces.
+
+    Args:
+        file: safetensors file.
+        shapes: name of each changed tensor -> its new shape.
+        new: returns the new values of the tensor at a place of the file.
+    Returns: bytes of all tensors.
+    Raises:
+        ModelError: the file cannot be read, or is not a safetensors file.
+    """
+    stored = sorted(tensor_slices(file).items(), key=lambda item: item[1].begin)
+    entries: dict[str, Any] = {METADATA: _header(file)[0].get(METADATA, {"format": "pt"})}
+    end = 0
+    for name, old in stored:
+        begin, shape = end, shapes.get(name, old.shape)
+        end += prod(shape) * old.dtype.itemsize if name in shapes and old.dtype else old.n_bytes
+        entries[name] = {"dtype": old.type_name, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    rewritten = file.with_suffix(".rewritten")
+    with file.open("rb") as source, rewritten.open("wb") as target:
+        target.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
+        for name, old in stored:
+            if name in shapes:
+                target.write(stored_bytes(new(file, old)))
+                continue
+            source.seek(old.begin)
+            for start in range(0, old.n_bytes, _PIECE_BYTES):
+                target.write(source.read(min(_PIECE_BYTES, old.n_bytes - start)))
+    rewritten.replace(file)
+    return end
 
 
 def _stored_tensor(file: Path, name: str) -> Tensor:

@@ -191,7 +191,7 @@ class NeuronRemovalsJob(RecordJob):
 def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
     """One job per pruned variant of the entries in `analyses.neuron_variants`."""
     names = set(recipe.analyses.neuron_variants)
-    pruned = (variant for variant in variants if not variant.unquantised.is_dense)
+    pruned = (variant for variant in variants if not variant.lineage[-1].is_dense)
     ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
     return [
         NeuronRemovalsJob(make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model, variant_id)

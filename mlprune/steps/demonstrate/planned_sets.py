@@ -301,7 +301,9 @@ def _plan_set(
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
     job = writing.DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer)
-    return PlannedSet(entry.name, spec, identity, job, entry.activations, writing.sample_texts(texts, groups.kept))
+    sample = writing.sample_texts(texts, groups.kept)
+    lines = {line for numbers in groups.kept for line in numbers} if entry.kind in READS_THE_CORPUS else ()
+    return PlannedSet(entry.name, spec, identity, job, entry.activations, sample, lines=tuple(sorted(lines)))
 
 
 def _spec(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, profile: ProfileName) -> SetSpec:
@@ -368,4 +370,5 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
         },
         parents={"parts": list(ids)},
     )
-    return PlannedSet(entry.name, spec, identity, writing.MixJob(identity, tuple(ids), counts, spec))
+    job = writing.MixJob(identity, tuple(ids), counts, spec)
+    return PlannedSet(entry.name, spec, identity, job, parts=tuple(parts))

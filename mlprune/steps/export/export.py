@@ -50,7 +50,7 @@ from mlprune.steps.export.tensor_changes import (
     require_hashes,
 )
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks
+from mlprune.steps.variants.variant_rows import removed_blocks, with_all_tokens
 from mlprune.steps.variants.variant_text import block_ranges
 from mlprune.steps.vocabulary.stored import n_rows_of, stored_tokens
 from mlprune.store.records import Record
@@ -287,16 +287,12 @@ def export_variant(
     if vocabulary_multiple != 1 and not (has_vocabulary and vocabulary_multiple > 1):
         message = "a multiple of the vocabulary is at least 1, and belongs to a variant with a smaller vocabulary"
         raise BadInputError(message, variant_id=variant.id, got=vocabulary_multiple)
-    if has_vocabulary and smaller:
-        raise BadInputError("a variant with a smaller vocabulary has no heads or neurons to cut out", got="--smaller")
     try:
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        if has_vocabulary:
-            _write_smaller_vocabulary(store, variant, model_path, target, multiple=vocabulary_multiple)
-        else:
-            _write_folder(store, variant, model_path, target, smaller=smaller)
+        tokens = stored_tokens(store, variant) if has_vocabulary else None
+        _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens, multiple=vocabulary_multiple)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -332,10 +328,26 @@ def require_free(target: Path) -> None:
         raise StoreError("an export needs a folder of its own", path=str(target), expected="an empty folder", got=got)
 
 
-def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, smaller: bool) -> None:
-    """Write the export to a temporary folder next to the target, check it, make it smaller, and move it."""
+def _write_folder(
+    store: Store,
+    named: Record,
+    model_path: Path,
+    target: Path,
+    *,
+    smaller: bool,
+    tokens: Sequence[int] | None,
+    multiple: int,
+) -> None:
+    """Write the export to a temporary folder next to the target, check it, make it smaller, and move it.
+
+    Args:
+        named: the variant of the export; its weights can be those of its parent with all tokens.
+        tokens: its tokens; None for all of them.
+    """
+    variant = with_all_tokens(store, named)
     experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
-    card = model_card(store, variant, form="smaller" if smaller or removed or experts else "zeros")
+    is_smaller = smaller or removed or experts or tokens is not None
+    card = model_card(store, named, form="smaller" if is_smaller else "zeros")
     remove_left_over(target)
     added = require_config(variant, model_path, added_layers(store, variant, model_path))
     with replacing(target) as temporary:
@@ -355,29 +367,24 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
             model = make_smaller(temporary, architecture_at(temporary), weights, experts=experts)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
+        if tokens is not None:
+            text = _cut_tokens(temporary, model_path, tokens, multiple=multiple, n_before=n_rows_of(named))
+            hashes = tensor_hashes(temporary)
+            card = "\n".join((card, *section("Smaller vocabulary", text)))
         write_hashes(temporary, hashes)
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
-def _write_smaller_vocabulary(store: Store, variant: Record, model_path: Path, target: Path, *, multiple: int) -> None:
-    """Write a folder with the rows and the tokenizer of the kept tokens."""
-    remove_left_over(target)
-    kept = stored_tokens(store, variant)
+def _cut_tokens(folder: Path, model_path: Path, tokens: Sequence[int], *, multiple: int, n_before: int) -> str:
+    """Keep the rows and the tokenizer of some tokens in a folder; returns the section of a model card about it."""
     source = read_tokenizer(load_tokenizer(model_path))
-    card = model_card(store, variant, form="smaller")
-    with replacing(target) as temporary:
-        temporary.mkdir()
-        copy_files(model_path, temporary)
-        n_rows = trim_folder(temporary, kept, multiple=multiple)
-        write_tokenizer(model_path, temporary, kept, source=source, new_ids={old: new for new, old in enumerate(kept)})
-        padding = f" `vocab_size` is {n_rows}: rows after the kept tokens are padding." if n_rows > len(kept) else ""
-        text = (
-            f"{len(kept)} of {n_rows_of(variant)} tokens remain, with new ids. Their logits are those of the base "
-            f"model; probabilities are renormalised over them.{padding}\n"
-        )
-        write_hashes(temporary, tensor_hashes(temporary))
-        card = "\n".join((card, *section("Smaller vocabulary", text)))
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+    n_rows = trim_folder(folder, tokens, multiple=multiple)
+    write_tokenizer(model_path, folder, tokens, source=source, new_ids={old: new for new, old in enumerate(tokens)})
+    padding = f" `vocab_size` is {n_rows}: rows after the kept tokens are padding." if n_rows > len(tokens) else ""
+    return (
+        f"{len(tokens)} of {n_before} tokens remain, with new ids. Their logits are those of all tokens; probabilities "
+        f"are renormalised over them.{padding}\n"
+    )
 
 
 def copy_files(model_path: Path, target: Path) -> None:

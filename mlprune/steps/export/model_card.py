@@ -215,7 +215,8 @@ def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
         *section(
-            "Parents" if row.get("bits") else "Combined variants", rows_table(_PARENT_COLUMNS, _parents(store, variant))
+            "Parents" if row.get("bits") or row.get("intervention") else "Combined variants",
+            rows_table(_PARENT_COLUMNS, _parents(store, variant)),
         ),
         *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
@@ -243,7 +244,7 @@ def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _parents(store: Store, variant: Record) -> list[Row]:
-    """The variants that a combination combines, in order, and the parent of a quantised variant."""
+    """The variants that a combination combines, in order, or the parent of one with other bits or fewer tokens."""
     links = variant.rows.get("variant_parents", [])
     parents = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
     return [{**row, "role": link["role"]} for link, row in zip(links, parents, strict=True)]

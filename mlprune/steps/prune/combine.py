@@ -139,9 +139,10 @@ def _refiner_columns(rows: Sequence[Mapping[str, JsonValue]]) -> tuple[str, ...]
 
 def _variants_named(name: str, variants: Iterable[PlannedVariant]) -> list[PlannedVariant]:
     named = [(variant, entry) for variant in variants for entry in variant.entries if entry.name == name]
-    if any(isinstance(entry, VariantConfig) and entry.bits for _, entry in named):
-        message = "masks of quantised variants cannot be combined"
-        raise RecipeError(message, of=name, expected=f"bits in the combination instead of {name!r}", got="bits")
+    for key in ("bits", "keep"):
+        if any(isinstance(entry, VariantConfig) and getattr(entry, key) for _, entry in named):
+            message = "masks of variants with rounded weights or fewer tokens cannot be combined"
+            raise RecipeError(message, of=name, expected=f"{key} in the combination instead of {name!r}", got=key)
     return list({variant.id: variant for variant, _ in named}.values())
 
 

@@ -37,6 +37,7 @@ from mlprune.numeric.allocation import may_shrink
 from mlprune.pruning.plugin_calls import plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, BaselineConfig, Recipe, VariantConfig, asked_languages
+from mlprune.recipe.variant_fields import VOCABULARY
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
@@ -346,7 +347,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
     dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
-        others = (entry.combine, entry.neurons, entry.adopt, entry.keep)
+        others = (entry.combine, entry.neurons, entry.adopt)
         if all(other is None for other in others):
             planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
@@ -365,7 +366,7 @@ def with_entry(
 
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
     """Yield the variants of one entry: one per set, or group of sets, that its names refer to."""
-    if entry.sparsity == 0:
+    if entry.sparsity == 0 or entry.structure == VOCABULARY:
         yield PlannedVariant(dense_variant(inputs.base, inputs.model))
     elif not entry.reads_statistics:
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))

@@ -51,7 +51,7 @@ from mlprune.steps.rescore.stored_jobs import STORED_JOBS, FindModel, StoredJobs
 from mlprune.steps.variants.adopted_variant import ADOPTED
 from mlprune.steps.variants.neuron_variant import neuron_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
-from mlprune.steps.variants.variant import UNQUANTISED, CombinedVariant
+from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, CombinedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from mlprune.store.parquet import columns_of
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -88,9 +88,10 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         DamagedArtefactError: a statistics or mask file is missing or damaged.
     """
     row = record.rows["variants"][0]
-    if UNQUANTISED in record.parents and row["mask_sha256"] is not None:
-        parent = verify_variant(store, store.require("variants", record.parent(UNQUANTISED)), model_path)
-        return Verification(record.id, as_str(row["mask_sha256"]), parent.rebuilt)
+    for role in (ALL_TOKENS, UNQUANTISED):
+        if role in record.parents and row["mask_sha256"] is not None:
+            parent = verify_variant(store, store.require("variants", record.parent(role)), model_path)
+            return Verification(record.id, as_str(row["mask_sha256"]), parent.rebuilt)
     if row["mask_sha256"] is None or row["weights_changed"]:
         without_masks = "removed blocks" if row.get("removed_blocks") else "the dense model"
         got = "changed weights" if row["mask_sha256"] is not None else without_masks
@@ -387,7 +388,7 @@ def has_masks_to_rebuild(record: Record) -> bool:
     is_current = record.kind == "variants" and record.step_version == RECORD_KINDS["variants"].version
     if not is_current or len(rows) != 1 or rows[0].get("mask_sha256") is None or rows[0]["weights_changed"]:
         return False
-    if ADOPTED in record.parameters:
+    if ADOPTED in record.parameters or ALL_TOKENS in record.parents:  # the masks of a parent are rebuilt with it
         return False
     return not reads_unstored_statistics(record)
 

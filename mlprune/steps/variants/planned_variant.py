@@ -11,7 +11,7 @@ from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import VariantSpec, variant_row
+from mlprune.steps.variants.variant import QuantisedVariant, VariantSpec, VocabularyVariant, variant_row
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName
 
@@ -74,11 +74,11 @@ class PlannedVariant:
 
     def own_seed(self, source: SeedSource) -> int | None:
         """Return the seed of a source; None if the variant has none, or parents with different ones."""
-        if self.baseline is not None:
-            return None
         if self.parents:
             seeds = {parent.own_seed(source) for parent in self.parents} - {None}
             return next(iter(seeds)) if len(seeds) == 1 else None
+        if self.baseline is not None:
+            return None
         if source == "demonstrations" and self.sets:
             return self.seed
         return self.spec.own_seed(source)
@@ -87,6 +87,17 @@ class PlannedVariant:
     def unquantised(self) -> "PlannedVariant":
         """The parent of a quantised variant; any other variant itself."""
         return self.parents[0] if self.spec.rounding else self
+
+    @property
+    def with_all_tokens(self) -> "PlannedVariant":
+        """The parent of a variant with fewer tokens; any other variant itself."""
+        return self.parents[0] if isinstance(self.spec, VocabularyVariant) else self
+
+    @property
+    def lineage(self) -> tuple["PlannedVariant", ...]:
+        """The variant, its parent with all tokens or unrounded weights, and the parent of that."""
+        has_parent = isinstance(self.spec, QuantisedVariant | VocabularyVariant)
+        return (self, *self.parents[0].lineage) if has_parent else (self,)
 
     def is_comparable_with(self, other: "PlannedVariant", *, ignore: Collection[AspectName] = ()) -> bool:
         """Whether two variants agree in every aspect of `differing_aspects` that is not ignored."""
@@ -98,9 +109,14 @@ class PlannedVariant:
         They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
         language and seed of the sets. A combination has the values that its parents share, and agrees with everything
         in which they differ. The structure of an adopted variant is unknown. Baselines are comparable with every other
-        variant. Quantised variants also have to agree in their quantisation, unless they have the same masks; and the
-        quantised dense model is comparable with every variant of its quantisation.
+        variant. A variant with fewer tokens is as comparable as its parent, and also with it; the dense model with
+        fewer tokens is a baseline. Quantised variants also have to agree in their quantisation, unless they have the
+        same masks; and the quantised dense model is comparable with every variant of its quantisation.
         """
+        first, second = self.with_all_tokens, other.with_all_tokens
+        if first is not self or second is not other:
+            is_free = first.id == second.id or first.is_dense or second.is_dense
+            return frozenset() if is_free else first.differing_aspects(second)
         a, b = self.spec, other.spec
         has_same_masks = a.unquantised.id == b.unquantised.id
         is_quantised_dense = (

@@ -23,11 +23,31 @@ Row = dict[str, JsonValue]
 
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
+ALL_TOKENS = "all_tokens"
+"""Role of the parent of a variant with a smaller vocabulary: a variant with the same weights and all tokens."""
 
 
 def quantisation_in(variant: Record) -> Quantisation | None:
     """Return how the weights of a variant are quantised, from its record; None if they are not."""
     return with_defaults(Quantisation, variant.parameters) if UNQUANTISED in variant.parents else None
+
+
+def rows_of_parent(variant_id: str, parent: Record, *, role: str, columns: Row) -> dict[str, list[Row]]:
+    """Return table -> rows of a variant that has the masks of its parent.
+
+    Everything else that the catalog says of the parent is also true of the variant.
+
+    Args:
+        parent: its record.
+        role: of the parent.
+        columns: in which the row of the variant differs from that of its parent.
+    """
+    own: Row = {"variant_id": variant_id}
+    rows: dict[str, list[Row]] = {table: [{**row, **own} for row in rows] for table, rows in parent.rows.items()}
+    rows["variants"] = [{**row, **columns} for row in rows["variants"]]
+    links = [row for row in rows.get("variant_parents", []) if row["role"] != UNQUANTISED]
+    rows["variant_parents"] = [*links, {**own, "parent_variant_id": parent.id, "role": role}]
+    return rows
 
 
 def quantised_columns(variant_id: str, quantisation: Quantisation) -> Row:
@@ -38,23 +58,6 @@ def quantised_columns(variant_id: str, quantisation: Quantisation) -> Row:
         "bits": quantisation.bits,
         "quantisation_group": quantisation.group,
     }
-
-
-def quantised_rows(variant_id: str, quantisation: Quantisation, parent: Record) -> dict[str, list[Row]]:
-    """Return table -> rows of a quantised variant.
-
-    It removes the same weights as its parent, and its masks are those of the parent. So everything else that the
-    catalog says of the parent is also true of the variant.
-
-    Args:
-        parent: record of the variant without quantisation.
-    """
-    own = {"variant_id": variant_id}
-    rows: dict[str, list[Row]] = {table: [{**row, **own} for row in rows] for table, rows in parent.rows.items()}
-    rows["variants"] = [{**row, **quantised_columns(variant_id, quantisation)} for row in rows["variants"]]
-    link: Row = {**own, "parent_variant_id": parent.id, "role": UNQUANTISED}
-    rows["variant_parents"] = [*rows.get("variant_parents", []), link]
-    return rows
 
 
 @dataclass(frozen=True)
@@ -230,8 +233,53 @@ class QuantisedVariant(BaseVariant):
         return self.quantisation, *parents
 
 
+@dataclass(frozen=True)
+class VocabularyVariant(BaseVariant):
+    """Another variant, or the dense model, with fewer tokens. It has the masks and weights of that variant."""
+
+    parent: "VariantSpec"
+    settings: tuple[tuple[str, JsonValue], ...]
+    """What is kept, without defaults."""
+    is_candidate: ClassVar[bool] = False
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity of its parent."""
+        return self.parent.sparsity
+
+    @property
+    def structure(self) -> JsonValue:
+        """The comparison group of its parent."""
+        return self.parent.structure
+
+    @property
+    def propagation(self) -> JsonValue:
+        """The propagation of its parent."""
+        return self.parent.propagation
+
+    @property
+    def weights_changed(self) -> bool:
+        """Whether its parent has changed weights."""
+        return self.parent.weights_changed
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the row of its parent, with the tokens that it keeps."""
+        own: Row = {
+            "variant_id": self.id,
+            "intervention": "vocabulary",
+            "intervention_parameters": dict(self.settings),
+        }
+        return variant_row(self.parent, achieved=achieved) | own
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the kept tokens and what determines its parent."""
+        return self.settings, *parents
+
+
 MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant
+VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant | VocabularyVariant
 
 
 COLUMNS = (

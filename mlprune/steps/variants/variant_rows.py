@@ -10,7 +10,7 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
 from mlprune.pruning.mask_files import Levels, StoredChanges, fingerprint
 from mlprune.steps.job import Identity, make_identity
-from mlprune.steps.variants.variant import UNQUANTISED, Row, VariantSpec, quantisation_in, variant_row
+from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, Row, VariantSpec, quantisation_in, variant_row
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -156,16 +156,24 @@ def artefacts_below(record: Record, folder: str) -> tuple[Artefact, ...]:
     return tuple(artefact for artefact in record.artefacts if artefact.path.startswith(folder))
 
 
+def with_all_tokens(store: Store, variant: Record) -> Record:
+    """Return the record of the variant with the same weights and all tokens; usually the variant itself."""
+    return store.require("variants", variant.parent(ALL_TOKENS)) if ALL_TOKENS in variant.parents else variant
+
+
 def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
-    """Find the masks of a variant; None for a variant without masks. Those of a quantised variant are its parent's.
+    """Find the masks of a variant; None for a variant without masks.
+
+    Those of a quantised variant, or one with fewer tokens, are its parent's.
 
     Raises:
         DamagedArtefactError: no ordering or composition in the store contains the variant.
     """
     if variant.rows["variants"][0].get("mask_sha256") is None:
         return None
-    if UNQUANTISED in variant.parents:
-        return stored_masks(store, store.require("variants", variant.parent(UNQUANTISED)))
+    for role in (ALL_TOKENS, UNQUANTISED):
+        if role in variant.parents:
+            return stored_masks(store, store.require("variants", variant.parent(role)))
     found = (*_orderings_of(store, variant.id), *_compositions_of(store, variant.id))
     candidates = sorted(found, key=lambda stored: stored.record.id)
     if not candidates:
@@ -255,7 +263,7 @@ def stored_changes(store: Store, variant_id: str) -> StoredChanges | None:
     Raises:
         DamagedArtefactError: no ordering or composition in the store contains the variant.
     """
-    variant = store.require("variants", variant_id)
+    variant = with_all_tokens(store, store.require("variants", variant_id))
     stored, quantisation = stored_masks(store, variant), quantisation_in(variant)
     if removed := removed_blocks(variant):
         return WithoutBlocks(store.uri, {}, {}, {}, removed=frozenset(removed))

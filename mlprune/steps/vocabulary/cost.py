@@ -1,7 +1,8 @@
 """Cost of a smaller vocabulary by language: tokens per word, unknown and partial characters, and log-probabilities.
 
-Each line is scored four ways. Renormalising over fewer tokens raises every probability by itself, so the cost of a
-trimmed model is measured under the normaliser of the dense model:
+Each line is scored four ways, always with the masks and weights of the variant. Renormalising over fewer tokens raises
+every probability by itself, so the cost of a trimmed model is measured under the normaliser of the model with all
+tokens, which is called dense here, because it is the dense model if the variant has no masks:
 
 - dense: tokens of the base model, all logits.
 - masked: tokens of the base model, removed tokens at minus infinity; only lines without removed tokens.
@@ -10,7 +11,7 @@ trimmed model is measured under the normaliser of the dense model:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,12 +24,20 @@ from mlprune.json_values import JsonValue
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.models.shard import Shard
-from mlprune.numeric.log_probs import max_logits_of
 from mlprune.recipe import CorpusConfig
-from mlprune.steps.evaluate.model_evaluation import LOGIT_BYTES
+from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.job import ChainLoader, JobCost, ModelJob, ModelRef, RecordJob, RecordKey, SetSizes, batch_bytes
+from mlprune.steps.job import (
+    SMALL_JOB_DISK_BYTES,
+    ChainLoader,
+    JobCost,
+    ModelJob,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSizes,
+    block_flops,
+)
 from mlprune.steps.vocabulary.stored import removed_mask, stored_tokens, tokenizer_folder, without_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -85,15 +94,22 @@ class VocabularyCostJob(RecordJob, ModelJob):
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Four passes over all lines."""
         n_tokens = 4.0 * len(self.lines) * len(self.languages) * TOKENS_PER_LINE
-        n_logits = min(max_logits_of(self.model.device), self.batch_tokens * sizes.vocabulary)
-        thread_bytes = batch_bytes(sizes, self.batch_tokens) + n_logits * LOGIT_BYTES
-        return JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=thread_bytes)
+        cost = tasks_cost(
+            self.step,
+            sizes,
+            (),
+            batch_tokens=self.batch_tokens,
+            device=self.model.device,
+            disk_bytes=SMALL_JOB_DISK_BYTES,
+        )
+        flops = block_flops(sizes, n_tokens) + 2.0 * n_tokens * sizes.hidden * sizes.vocabulary
+        return replace(cost, flops=flops, n_passes=4.0, n_tokens=n_tokens)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row per language."""
         variant = store.require("variants", str(self.identity.parents["variant"]))
         model = chain()
-        model.everywhere(Shard.set_keep_masks, None)
+        apply_variant(model, store, variant.id)
         rows = [{"tokenizations_id": self.identity.id, **row} for row in self._rows(store, variant, model)]
         store.write_record(self.identity.record(rows={"tokenizations": rows}))
 

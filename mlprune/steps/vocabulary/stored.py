@@ -15,7 +15,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.shard import Shard
 from mlprune.steps.job import ModelRef
-from mlprune.store.records import Record
+from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer, write_tokenizer
 
@@ -43,18 +43,24 @@ def removed_mask(store: Store, variant: Record) -> Tensor:
 
 def tokenizer_folder(store: Store, variant: Record, model: ModelRef) -> Path:
     """Return a folder of this machine's cache with the config of a model and a variant's tokenizer, in place."""
-    folder = user_cache_folder() / "tokenizers" / f"{variant.id}-{variant.artefacts[0].sha256[:12]}"
+    return in_place_folder(variant.id, variant.artefacts[0], model, stored_tokens(store, variant))
+
+
+def in_place_folder(variant_id: str, artefact: Artefact, model: ModelRef, kept: Sequence[int]) -> Path:
+    """Return the folder of `tokenizer_folder`, from the kept tokens of a variant and their file."""
+    folder = user_cache_folder() / "tokenizers" / f"{variant_id}-{artefact.sha256[:12]}"
     if not folder.exists():
-        write_in_place(Path(model.path), folder, stored_tokens(store, variant))
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            write_in_place(model, temporary, kept)
     return folder
 
 
-def write_in_place(base: Path, folder: Path, kept: Sequence[int]) -> None:
-    """Write the config of a model and a tokenizer with some tokens, which keep their ids, to a new folder."""
-    with replacing(folder) as temporary:
-        temporary.mkdir()
-        copyfile(base / "config.json", temporary / "config.json")
-        write_tokenizer(base, temporary, kept, source=read_tokenizer(load_tokenizer(base)))
+def write_in_place(model: ModelRef, folder: Path, kept: Sequence[int]) -> None:
+    """Write the config of a model and a tokenizer with some tokens, which keep their ids, to an empty folder."""
+    base = Path(model.path)
+    copyfile(base / "config.json", folder / "config.json")
+    write_tokenizer(base, folder, kept, source=read_tokenizer(load_tokenizer(base)))
 
 
 @contextmanager

@@ -4,80 +4,67 @@ In place, texts are tokenised with the trimmed tokenizer, whose tokens keep thei
 probability. An export has the same tokens with new ids, and no rows for the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from tempfile import TemporaryDirectory
+from typing import ClassVar, Final
 
-import torch
-
-from mlprune.cache_folders import user_cache_folder
-from mlprune.errors import BadInputError, CorpusError, RecipeError
+from mlprune.errors import BadInputError, RecipeError, TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
-from mlprune.hashing import digest, ordered_by_hash, without_defaults
+from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import Chain
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import load_tokenizer
-from mlprune.recipe import CorpusConfig, Recipe
-from mlprune.recipe.analyses import KeepConfig
-from mlprune.steps.evaluate.model_evaluation import evaluated_lines
-from mlprune.steps.inputs import Inputs, open_corpus, text_ref
+from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.job import (
     ChainLoader,
     Job,
+    JobCost,
     ModelRef,
     RecordKey,
+    SetSizes,
     SmallJob,
     computed_parameters,
     make_identity,
 )
 from mlprune.steps.prune.requested_variants import with_entry
-from mlprune.steps.tasks.evaluation import Intervention, prepared_task
+from mlprune.steps.sets import PlannedSets
+from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import InterventionVariant, VariantSpec, variant_row
+from mlprune.steps.variants.variant import (
+    ALL_TOKENS,
+    Row,
+    VariantSpec,
+    VocabularyVariant,
+    rows_of_parent,
+    variant_row,
+)
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.steps.vocabulary.cost import VocabularyCostJob
-from mlprune.steps.vocabulary.stored import removed_mask, tokenizer_folder, without_tokens, write_in_place
+from mlprune.steps.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
+from mlprune.steps.vocabulary.stored import (
+    in_place_folder,
+    removed_mask,
+    tokenizer_folder,
+    without_tokens,
+    write_in_place,
+)
+from mlprune.steps.vocabulary.texts import Counted, CountedTexts, MeasuredTexts, languages_in, planned_texts
 from mlprune.store.store import Store
-from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_tensors
+from mlprune.trimming.folder import read_tokenizer
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
 VOCABULARY: Final = "vocabulary"
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
-MEASURED_SHARE, MOST_MEASURED = 5, 400
-"""One line in five is measured and not counted, and at most 400 lines are."""
-
-
-@dataclass(frozen=True)
-class CountedTexts:
-    """The lines of some languages in which tokens are counted, and those in which the cost is measured."""
-
-    corpus: CorpusConfig
-    languages: tuple[str, ...]
-    left_out: tuple[int, ...] = ()
-    """Lines that are not counted, because they are measured or evaluated."""
-
-    @cached_property
-    def lines(self) -> dict[str, list[str]]:
-        """Language -> counted lines."""
-        corpus, left_out = open_corpus(self.corpus), set(self.left_out)
-        return {
-            language: [line for number, line in enumerate(corpus.lines(language)) if number not in left_out]
-            for language in self.languages
-        }
-
-
-def measured_lines(corpus: CorpusConfig, language: str) -> tuple[int, ...]:
-    """Return the lines of the recipe's corpus in which costs are measured, ascending."""
-    n_lines = len(open_corpus(corpus).lines(language))
-    n_measured = min(MOST_MEASURED, max(1, n_lines // MEASURED_SHARE))
-    return tuple(sorted(ordered_by_hash(0, range(n_lines))[:n_measured]))
 
 
 @dataclass(frozen=True)
@@ -110,99 +97,154 @@ class SmallerVocabulary:
         return prepared_task(task, replace(model, path=str(folder)), batch_tokens)
 
 
+def require_prompts(jobs: Iterable[Job], store: Store) -> None:
+    """Check that the texts of evaluations fit the model with those smaller vocabularies whose tokens are chosen.
+
+    Raises:
+        TaskFileError: a text has too many tokens.
+    """
+    for job in (job for job in jobs if isinstance(job, EvaluateJob)):
+        for evaluation in job.evaluations:
+            intervention = evaluation.intervention
+            if isinstance(intervention, SmallerVocabulary) and store.read_record(*intervention.needs[0]) is not None:
+                intervention.prepared(store, evaluation.task, job.model, batch_tokens=job.batch_tokens)
+
+
+def counted_and_kept(
+    model: ModelRef, lines: Mapping[str, Sequence[str]], choice: TokenChoice
+) -> tuple[Mapping[int, int], list[int]]:
+    """Return token -> score in some lines of texts, and the tokens that are kept, ascending."""
+    tokenizer = load_tokenizer(Path(model.path))
+    scores = token_scores(tokenizer, lines, score=choice.score)
+    required = model_sizes(model.path).required
+    return scores, sorted(chosen_tokens(read_tokenizer(tokenizer), scores, choice, required=required))
+
+
+def check_spelled(model: ModelRef, folder: Path, kept: Sequence[int], lines: Mapping[str, Sequence[str]]) -> None:
+    """Check that the tokenizer of a folder, which has the kept tokens, spells some lines of texts.
+
+    Raises:
+        BadInputError: it does not.
+    """
+    trimmed, source = load_tokenizer(folder), read_tokenizer(load_tokenizer(Path(model.path)))
+    require_spelled(source, kept, {name: encoded(trimmed, texts) for name, texts in lines.items()})
+
+
 @dataclass(frozen=True)
 class VocabularyJob(SmallJob):
-    """Count tokens, choose those that a variant keeps, and write its record."""
+    """Count tokens, choose those that a variant keeps, check the evaluations' prompts, and write the record."""
 
     step: ClassVar[str] = "prune"
-    variant: InterventionVariant
-    texts: CountedTexts
+    variant: VocabularyVariant
+    texts: Counted
     choice: TokenChoice
+    tasks: tuple[TaskSpec, ...] = field(default=(), compare=False)
+    """Tasks on which the variant is evaluated."""
+    batch_tokens: int = field(default=0, compare=False)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The base model."""
-        return (("base_models", self.identity.parents["base_model"]),)  # type: ignore[return-value]
+        """The base model, the counted sets, and the variant with all tokens."""
+        parent = () if self.variant.parent.removes_nothing else (self.variant.parent.identity.key,)
+        return (("base_models", self.variant.model.base_model_id), *self.texts.needs, *parent)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job, and the tokenizers."""
+        return JobCost.small(self.step, sizes.vocabulary * TOKENIZER_BYTES)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the kept tokens, then the record.
 
         Raises:
-            BadInputError: the tokenizer cannot be trimmed, or the kept tokens cannot spell the counted texts.
+            BadInputError: the kept tokens cannot spell the counted texts, or a prompt no longer fits the model.
         """
-        base = Path(self.variant.model.path)
-        tokenizer = load_tokenizer(base)
-        source = read_tokenizer(tokenizer)
-        tensors = vocabulary_tensors(base)
-        n_rows = next(iter(tensors.values()))
-        scores = token_scores(tokenizer, self.texts.lines, score=self.choice.score)
-        required = required_tokens(source, base, n_rows=n_rows)
-        kept = sorted(chosen_tokens(source, scores, self.choice, required=required))
-        identity = self.identity
-        folder = user_cache_folder() / "tokenizers" / f"{identity.id}-{digest(kept)[:12]}"
-        if not folder.exists():
-            write_in_place(base, folder, kept)
-        if self.choice.score != "random":
-            trimmed = load_tokenizer(folder)
-            require_spelled(source, kept, {name: encoded(trimmed, of) for name, of in self.texts.lines.items()})
+        identity, sizes, lines = self.identity, model_sizes(self.variant.model.path), self.texts.read(store)
+        scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
-        n_weights, n_removed = _sizes(base, tensors, n_kept=len(kept))
-        row: dict[str, JsonValue] = {
+        folder = in_place_folder(identity.id, artefact, self.variant.model, kept)
+        if self.choice.score != "random":
+            check_spelled(self.variant.model, folder, kept, lines)
+        self._require_prompts(folder)
+        row: Row = {
             "variant_id": identity.id,
-            "n_tokens": n_rows,
+            "n_tokens": sizes.n_tokens,
             "n_kept": len(kept),
-            "n_required": len(required),
+            "n_required": len(sizes.required),
             "n_counted": len(scores),
-            "n_weights": n_weights,
-            "n_removed_weights": n_removed,
+            "n_weights": sizes.n_weights,
+            "n_removed_weights": sizes.n_removed_weights(len(kept)),
         }
-        rows = {"variants": [variant_row(self.variant, achieved=0.0)], "vocabularies": [row]}
+        rows = {**self._variant_rows(store), "vocabularies": [row]}
         store.write_record(identity.record(artefacts=(artefact,), rows=rows))
 
+    def _require_prompts(self, folder: Path) -> None:
+        """Check that the evaluations' texts fit the model, because they can have more tokens than before."""
+        model = replace(self.variant.model, path=str(folder))
+        try:
+            for task in dict.fromkeys(map(as_run, self.tasks)):
+                prepared_task(task, model, self.batch_tokens)
+        except TaskFileError as err:
+            expected = "more kept tokens, or an evaluation with longer: skip"
+            raise BadInputError(err.message, {**err.context, "vocabulary": self.variant.id, "next": expected}) from err
 
-def _sizes(base: Path, tensors: Mapping[str, int], *, n_kept: int) -> tuple[int, int]:
-    """Return the number of weights in the files of a model, and how many belong to removed tokens."""
-    files = WeightFiles(base, architecture_at(base))
-    sizes = {name: torch.Size(files.shape(name)).numel() for name in files.names}
-    return sum(sizes.values()), sum(sizes[name] // n * (n - n_kept) for name, n in tensors.items() if name in sizes)
+    def _variant_rows(self, store: Store) -> dict[str, list[Row]]:
+        own: Row = {"variant_id": self.variant.id}
+        links: list[Row] = [
+            {**own, "demonstration_set_id": set_id, "role": VOCABULARY, "weight": 1.0} for _, set_id in self.texts.needs
+        ]
+        if self.variant.parent.removes_nothing:
+            rows = {"variants": [variant_row(self.variant, achieved=0.0)]}
+        else:
+            parent = store.require(*self.variant.parent.identity.key)
+            row = variant_row(self.variant, achieved=0.0)
+            columns = {name: row[name] for name in ("intervention", "intervention_parameters")}
+            rows = rows_of_parent(self.variant.id, parent, role=ALL_TOKENS, columns=columns)
+        if links:
+            rows["variant_demonstrations"] = [*rows.get("variant_demonstrations", []), *links]
+        return rows
 
 
 @dataclass(frozen=True)
 class VocabularyBaseline:
     """A planned variant with a smaller vocabulary."""
 
-    texts: CountedTexts
+    parent: PlannedVariant
+    """The variant with all tokens."""
+    texts: Counted
     choice: TokenChoice
-    measured: CountedTexts
-    """Kept languages, then dropped ones that the recipe evaluates; `left_out` are the lines that are measured."""
+    measured: MeasuredTexts
+    """Kept languages, then dropped ones that the recipe evaluates."""
+    n_kept: int
+    """Number of kept languages."""
     batch_tokens: int
 
     @property
     def label(self) -> str:
-        """The kept languages and the choice, as text."""
-        return " ".join((VOCABULARY, *parameter_words(self.settings)))
+        """The variant with all tokens, the kept languages and the choice, as text."""
+        parent = () if self.parent.is_dense else (f"{self.parent.label},",)
+        return " ".join((*parent, VOCABULARY, *parameter_words(self.settings)))
 
     @property
     def settings(self) -> dict[str, JsonValue]:
         """The kept languages, and the settings of the choice that are not at their defaults."""
-        return {"keeps": " ".join(self.texts.languages), **without_defaults(self.choice)}
+        keeps = " ".join(self.measured.languages[: self.n_kept])
+        return {"keeps": keeps, **self.texts.settings, **without_defaults(self.choice)}
 
-    def spec(self, inputs: Inputs) -> InterventionVariant:
+    def spec(self, inputs: Inputs) -> VocabularyVariant:
         """Describe the variant."""
-        corpus = open_corpus(self.texts.corpus)
-        parameters: dict[str, JsonValue] = {
-            "intervention": VOCABULARY,
-            "sparsity": 0,
-            "keep": self.settings,
-            "left_out": list(self.texts.left_out),
-        }
-        contents = {
-            "texts": digest([corpus.content(language) for language in self.texts.languages]),
-            "tokenizer": inputs.tokenizer_content,
-        }
-        identity = make_identity("variants", parameters, parents={"base_model": inputs.base.id}, contents=contents)
-        return InterventionVariant(identity, inputs.model, VOCABULARY, tuple(self.settings.items()))
+        keep = {"keeps": self.settings["keeps"], **without_defaults(self.choice)}
+        parameters: dict[str, JsonValue] = {"intervention": VOCABULARY, "keep": keep, **self.texts.parameters}
+        parents: dict[str, JsonValue] = {"base_model": inputs.base.id}
+        if self.parent.is_dense:
+            parameters["sparsity"] = 0
+        else:
+            parents[ALL_TOKENS] = self.parent.id
+        if self.texts.needs:
+            parents["demonstration_sets"] = [set_id for _, set_id in self.texts.needs]
+        contents = {**self.texts.contents, "tokenizer": inputs.tokenizer_content}
+        identity = make_identity("variants", parameters, parents=parents, contents=contents)
+        return VocabularyVariant(identity, inputs.model, self.parent.spec, tuple(self.settings.items()))
 
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
         """Evaluate with the smaller vocabulary."""
@@ -210,78 +252,98 @@ class VocabularyBaseline:
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The job that chooses the tokens, and the measurement of the cost."""
-        assert isinstance(variant, InterventionVariant), "the spec of this baseline"
-        return [VocabularyJob(variant.identity, variant, self.texts, self.choice), self._cost_job(variant)]
+        assert isinstance(variant, VocabularyVariant), "the spec of this baseline"
+        job = VocabularyJob(variant.identity, variant, self.texts, self.choice, tuple(tasks), self.batch_tokens)
+        return [job, self._cost_job(variant)]
 
-    def _cost_job(self, variant: InterventionVariant) -> VocabularyCostJob:
-        corpus, languages = open_corpus(self.measured.corpus), self.measured.languages
+    def _cost_job(self, variant: VocabularyVariant) -> VocabularyCostJob:
+        measured, corpus = self.measured, open_corpus(self.measured.corpus)
         parameters: dict[str, JsonValue] = {
-            "languages": list(languages),
-            "lines": list(self.measured.left_out),
+            "languages": list(measured.languages),
+            "lines": list(measured.lines),
             **computed_parameters(variant.model, batch_tokens=self.batch_tokens),
         }
-        contents = {"texts": digest([corpus.content(language) for language in languages])}
+        contents = {"texts": digest([corpus.content(language) for language in measured.languages])}
         identity = make_identity("tokenizations", parameters, parents={"variant": variant.id}, contents=contents)
         return VocabularyCostJob(
             identity,
             variant.model,
-            self.measured.corpus,
-            self.measured.left_out,
-            languages,
-            len(self.texts.languages),
+            measured.corpus,
+            measured.lines,
+            measured.languages,
+            self.n_kept,
             batch_tokens=self.batch_tokens,
         )
 
 
-def planned_vocabulary(recipe: Recipe, inputs: Inputs, keep: KeepConfig) -> VocabularyBaseline:
-    """Plan the variant of an entry.
+def add_vocabularies(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and those with smaller vocabularies.
+
+    An entry with `keep` names only variants with fewer tokens. Their parents stay in the plan, because masks are read
+    and results are compared with them.
 
     Raises:
         CorpusError: the corpus lacks a language.
-        RecipeError: no line is left to count.
-        BadInputError: the tokenizer of the model cannot be trimmed.
+        RecipeError: the tokenizer cannot be trimmed, or no line is left to count or to measure.
     """
-    try:
-        read_tokenizer(load_tokenizer(Path(inputs.model.path)))
-    except BadInputError as err:
-        raise RecipeError(err.message, {**err.context, "key": "structure: vocabulary"}) from err
-    languages = tuple(dict.fromkeys(keep.languages))
-    choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
-    measured = measured_lines(inputs.corpus_ref, languages[0])
-    if keep.corpus is not None:
-        texts = CountedTexts(text_ref(recipe.resolve(keep.corpus), None), languages)
-    else:
-        left_out = tuple(sorted({*measured, *evaluated_lines(recipe, inputs)}))
-        texts = CountedTexts(inputs.corpus_ref, languages, left_out)
-    if not all(texts.lines.values()):
-        message = "no line is left in which tokens can be counted: all are evaluated or measured"
-        raise RecipeError(message, key="keep.corpus", next="name another corpus", languages=languages)
-    evaluated = [language for entry in recipe.evaluations for language in entry.languages]
-    others = [language for language in dict.fromkeys(evaluated) if language not in languages]
-    of_cost = CountedTexts(inputs.corpus_ref, (*languages, *filter(_is_in(inputs.corpus_ref), others)), measured)
-    batch_tokens = inputs.model.batch_tokens(recipe.compute)
-    return VocabularyBaseline(texts, choice, of_cost, batch_tokens)
-
-
-def _is_in(ref: CorpusConfig) -> Callable[[str], bool]:
-    """Return whether a corpus has a language."""
-
-    def is_in(language: str) -> bool:
-        try:
-            return bool(open_corpus(ref).lines(language))
-        except CorpusError:
-            return False
-
-    return is_in
-
-
-def add_vocabularies(
-    recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]
-) -> dict[str, PlannedVariant]:
-    """Return the planned variants and those with smaller vocabularies."""
-    together: dict[str, Any] = dict(planned)
-    for entry in recipe.variants:
-        if entry.keep is not None:
-            baseline = planned_vocabulary(recipe, inputs, entry.keep)
-            together = with_entry(together, entry, [PlannedVariant(baseline.spec(inputs), baseline=baseline)])
+    together = {key: replace(variant, entries=_entries(variant, keeps=False)) for key, variant in planned.items()}
+    for variant in planned.values():
+        for entry in _entries(variant, keeps=True):
+            assert isinstance(entry, VariantConfig), "only entries of variants have keep"
+            baseline = _planned_vocabulary(recipe, inputs, sets, together[variant.id], entry)
+            smaller = PlannedVariant(baseline.spec(inputs), parents=(together[variant.id],), baseline=baseline)
+            together = with_entry(together, entry, [smaller])
     return together
+
+
+def _entries(variant: PlannedVariant, *, keeps: bool) -> tuple[VariantConfig | BaselineConfig, ...]:
+    return tuple(
+        entry for entry in variant.entries if (isinstance(entry, VariantConfig) and entry.keep is not None) == keeps
+    )
+
+
+def _planned_vocabulary(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, entry: VariantConfig
+) -> VocabularyBaseline:
+    keep = entry.keep
+    assert keep is not None, "the entry has keep"
+    choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
+    texts, measured = planned_texts(recipe, inputs, keep, sets)
+    try:
+        sizes = model_sizes(inputs.model.path)
+        if keep.size is not None:
+            sizes.require_size(keep.size)
+        if not sizes.spells_all and isinstance(texts, CountedTexts):
+            _check_choice(inputs.model, texts, choice)
+    except BadInputError as err:
+        raise RecipeError(err.message, {**err.context, "variant": entry.name, "key": "keep"}) from err
+    evaluated = [language for one in recipe.evaluations for language in one.languages]
+    others = [language for language in evaluated if language not in measured.languages]
+    languages = (*measured.languages, *languages_in(measured.corpus, others))
+    batch_tokens = inputs.model.batch_tokens(recipe.compute)
+    return VocabularyBaseline(
+        parent, texts, choice, replace(measured, languages=languages), len(measured.languages), batch_tokens
+    )
+
+
+def _check_choice(model: ModelRef, texts: CountedTexts, choice: TokenChoice) -> None:
+    """Check that a choice with a limit spells the counted lines; the result is cached.
+
+    Raises:
+        BadInputError: it does not.
+    """
+    if choice.score == "random" or (choice.at_least, choice.share, choice.size) == (None, None, None):
+        return
+
+    def checked() -> dict[str, bool]:
+        kept = counted_and_kept(model, texts.lines, choice)[1]
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            write_in_place(model, folder, kept)
+            check_spelled(model, folder, kept, texts.lines)
+        return {"is_spelled": True}
+
+    key = digest([texts.contents, list(texts.left_out), without_defaults(choice)])
+    cached_metadata(Path(model.path), f"spelling {key}", checked)

@@ -52,6 +52,10 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
             "sequential propagation, union of a and b",
         ),
         (METHOD | {"intervention": "self_translate"}, "self-translate"),
+        (
+            METHOD | {"intervention": "vocabulary", "settings": "vocabulary, keeps fr"},
+            "wanda on translation, sequential propagation, vocabulary, keeps fr",
+        ),
     ],
 )
 def test_a_method_has_a_label(row: dict[str, object], label: str) -> None:

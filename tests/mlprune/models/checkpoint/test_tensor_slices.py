@@ -7,7 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.checkpoint import tensor_slices
-from mlprune.models.checkpoint.tensor_slices import copy_tensor, overwrite_tensor, tensor_slice, zero_weights
+from mlprune.models.checkpoint.tensor_slices import (
+    copy_tensor,
+    overwrite_tensor,
+    read_rows,
+    replace_tensors,
+    tensor_slice,
+    zero_weights,
+)
 from tests.refusals import refused
 
 TENSORS = {
@@ -151,3 +158,29 @@ def test_a_non_contiguous_mask_is_applied_in_the_order_of_the_tensor(tmp_path):
     removed = removed_weights().T.contiguous().T
     zero_weights(path, "b", removed)
     assert torch.equal(load_file(path)["b"], tensors["b"].masked_fill(removed, 0))
+
+
+def test_replaced_tensors_have_other_shapes_and_all_others_are_copied_in_pieces(file, monkeypatch):
+    monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
+    rows = [0, 2]
+
+    def new(path, stored):
+        return read_rows(path, stored, rows).reshape(len(rows), *stored.shape[1:])
+
+    n_bytes = replace_tensors(file, {"a": (2, 5), "b": (2,)}, new)
+    written = load_file(file)
+    expected = {**TENSORS, "a": TENSORS["a"][rows], "b": TENSORS["b"][rows]}
+    assert written.keys() == expected.keys()
+    assert all(torch.equal(written[name], tensor) for name, tensor in expected.items())
+    assert n_bytes == sum(tensor.nbytes for tensor in expected.values())
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    with safe_open(str(file), framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt"}
+
+
+def test_a_rewritten_file_keeps_its_metadata(tmp_path):
+    file = tmp_path / "x.safetensors"
+    save_file(TENSORS, file, metadata={"format": "pt", "made_by": "somebody"})
+    replace_tensors(file, {}, lambda path, stored: torch.empty(0))
+    with safe_open(str(file), framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt", "made_by": "somebody"}

@@ -20,7 +20,7 @@ from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.vocabulary.cost import log_ratio
 from mlprune.steps.vocabulary.stored import stored_tokens
-from mlprune.steps.vocabulary.variant import measured_lines
+from mlprune.steps.vocabulary.texts import measured_lines
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
@@ -145,15 +145,18 @@ def test_a_multiple_belongs_to_a_smaller_vocabulary(run: FinishedRun, tmp_path: 
     [
         {"structure": "vocabulary"},
         {"keep": {"languages": "en"}},
+        {"structure": "vocabulary", "keep": {}},
         {"structure": "vocabulary", "keep": {"languages": "en"}, "sparsity": 0.5},
-        {"structure": "vocabulary", "keep": {"languages": "en"}, "bits": 4},
+        {"structure": "vocabulary", "keep": {"languages": "en", "size": 10}},
+        {"structure": "vocabulary", "keep": {"languages": "en", "size": 5001}},
+        {"structure": "vocabulary", "keep": {"languages": "en", "demonstrations": "none"}},
         {"structure": "vocabulary", "keep": {"languages": "en", "size": 9, "share": 0.5}},
         {"structure": "vocabulary", "keep": {"languages": "en", "seed": 1}},
     ],
 )
 def test_entries_that_do_not_fit_are_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
     shutil.copytree(EMBEDDED, tmp_path / "model")
-    with pytest.raises(RecipeError):
+    with pytest.raises(BadInputError):
         plan_of(write_recipe(tmp_path, {**recipe(), "variants": [entry]}))
 
 
@@ -181,13 +184,6 @@ def test_a_tokenizer_that_cannot_be_trimmed_is_refused_when_the_recipe_is_planne
     with pytest.raises(RecipeError) as caught:
         plan_of(write_recipe(tmp_path, recipe({"languages": "en"})))
     assert caught.value.context["got"] == "WordLevel"
-
-
-def test_a_size_below_the_required_tokens_fails_with_the_least_size(tmp_path: Path) -> None:
-    shutil.copytree(EMBEDDED, tmp_path / "model")
-    with pytest.raises(BadInputError) as caught:
-        finished_run(tmp_path, recipe({"languages": "en", "size": 10}), name="small")
-    assert caught.value.context["key"] == "size"
 
 
 def test_tokens_can_be_counted_in_another_corpus(tmp_path: Path) -> None:
