@@ -60,6 +60,7 @@ VALUES: Mapping[str, Any] = {
     "activations": {"quota_gib": 1},
     "shares": "equal",
     "paired": False,
+    "draw": "published",
     "chat": {"system": "Translate."},
     "prompt": "x",
     "temperature": 0.5,
