@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprune.errors import RecipeError, TaskFileError
+from mlprune.errors import MissingTaskFileError, RecipeError
 from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import language_file_stems
@@ -90,7 +90,8 @@ class HubSet(Model):
         """
         splits, configs = dict(self.splits), dict(self.configs)
         if split not in splits:
-            raise TaskFileError("the data set has no such split", name=self.name, expected=sorted(splits), got=split)
+            message = "the data set has no such split"
+            raise MissingTaskFileError(message, name=self.name, expected=sorted(splits), got=split)
         names = (configs[language],) if language in configs else language_file_stems(language)
         return [tuple(pattern.format(config=config, split=splits[split]) for pattern in self.files) for config in names]
 

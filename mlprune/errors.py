@@ -67,6 +67,10 @@ class TaskFileError(BadInputError):
     """An evaluation file is unusable."""
 
 
+class MissingTaskFileError(TaskFileError):
+    """A task has no file of a language and split."""
+
+
 class BlankTextError(TaskFileError):
     """A text of a row is blank: the row has no item and is skipped, counted and named."""
 

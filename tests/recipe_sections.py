@@ -60,6 +60,7 @@ VALUES: Mapping[str, Any] = {
     "activations": {"quota_gib": 1},
     "shares": "equal",
     "paired": False,
+    "draw": "published",
     "chat": {"system": "Translate."},
     "prompt": "x",
     "temperature": 0.5,
@@ -96,6 +97,8 @@ VALUES: Mapping[str, Any] = {
     "neurons": {"of": "fr", "sets": "mono"},
     "keep": {"languages": ["fr"]},
     "adopt": "models/pruned",
+    "translations": {"xnli": "translated"},
+    "system": "nllb",
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}

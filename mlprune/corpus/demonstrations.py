@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlprune.errors import CorpusError
 from mlprune.hashing import ordered_by_hash
-from mlprune.vocabulary import DemonstrationKind, ProfileName, SharesName, TokenScope
+from mlprune.vocabulary import DemonstrationKind, OrderName, SharesName, TokenScope
 
 NumericShares = Sequence[float]
 """One positive number per part, in any unit."""
@@ -143,19 +143,23 @@ class Demonstration:
 
 
 def drawing_order(
-    keys: Mapping[int, Key], *, seed: int, left_out: Collection[Key] = (), profile: ProfileName = "corrected"
+    keys: Mapping[int, Key], *, seed: int, left_out: Collection[Key] = (), order: OrderName = "hashed"
 ) -> tuple[int, ...]:
     """The numbers of texts in the order in which they are drawn.
 
-    Texts are ordered by SHA-256 of "seed:key", smallest first. Profile `paper` keeps their order, as published.
-
     Args:
         keys: number -> what is hashed and compared with `left_out`: the number itself for sentences, the id for items.
+        order: `hashed`: by SHA-256 of "seed:key", smallest first. `file`: ascending numbers. `shuffled`: all numbers as
+            `Dataset.shuffle(seed)` of the library `datasets` orders them, by a permutation of NumPy's default
+            generator; texts that are left out are then skipped.
     """
     free = {key: number for number, key in keys.items() if key not in left_out}
-    if profile == "paper":
-        return tuple(sorted(free.values()))
-    return tuple(free[key] for key in ordered_by_hash(seed, free))
+    if order == "hashed":
+        return tuple(free[key] for key in ordered_by_hash(seed, free))
+    numbers = sorted(keys)
+    if order == "shuffled":
+        numbers = [numbers[place] for place in np.random.default_rng(seed).permutation(len(numbers))]
+    return tuple(number for number in numbers if keys[number] not in left_out)
 
 
 def draw_groups(

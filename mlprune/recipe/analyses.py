@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mlprune.descriptions import NeuronSelection
 from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, AgainstConfig, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
-from mlprune.strict_model import Language, Model, as_tuple, distinct_values
+from mlprune.strict_model import Language, Model, as_pairs, as_tuple, distinct_values
 from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName, TokenScoreName, full_dtype
 
 Value = TypeVar("Value")
@@ -141,13 +141,19 @@ class NeuronsConfig(Model):
         yield from dict.fromkeys(selections)
 
 
-NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
+NEEDED: Mapping[str, set[str]] = {
+    "model": {"path"},
+    "lrp2": {"demonstrations"},
+    "self_translate": set(),
+    "translate_test": {"translations", "system"},
+}
 """Kind -> the keys that it needs."""
 
 ALLOWED: Mapping[str, set[str]] = {
     "model": {"revision", "dtype", IMPORT_KEY},
     "lrp2": {"layers", "split", "limit", "seed"},
     "self_translate": {"shots", "seed", "max_new_tokens"},
+    "translate_test": set(),
 }
 """Kind -> the keys that it may also have."""
 
@@ -167,9 +173,10 @@ class BaselineFields(Model):
 
     name: EntryName | None = None
     """Optional name of the entry, for `against` and an evaluation's `variants`."""
-    kind: Literal["model", "lrp2", "self_translate"]
+    kind: Literal["model", "lrp2", "self_translate", "translate_test"]
     """`model`: another base model, for example a smaller one. `lrp2`: language-representation projection.
-    `self_translate`: the model translates the examples to English first."""
+    `self_translate`: the model translates the examples to English first. `translate_test`: the examples are given in
+    English."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """model: a local Hugging Face folder, or a hub id."""
     revision: str = "main"
@@ -194,6 +201,14 @@ class BaselineFields(Model):
     """self_translate: sentence pairs in the prompt."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """self_translate: most tokens that are generated for a text."""
+    translations: Annotated[
+        Annotated[tuple[tuple[str, Annotated[str, Field(min_length=1)]], ...], Field(min_length=1)] | None,
+        BeforeValidator(as_pairs),
+        Field(title="mapping of tasks to paths or `hub:NAME`"),
+    ] = None
+    """translate_test: task -> files of the task whose rows are English translations, named by the original language."""
+    system: Annotated[str, Field(min_length=1)] | None = None
+    """translate_test: name of the system that translated, such as `nllb-200-3.3B`."""
     against: tuple[AgainstConfig, ...] = ()
     """Names of other entries to compare with, in addition to dense."""
 

@@ -11,7 +11,7 @@ from mlprune.languages import pair_languages
 from mlprune.recipe.base import ChatKey, Name, Seed
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, unknown_name
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName, full_dtype
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, DrawName, LongerDemonstration, SharesName, full_dtype
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -57,10 +57,12 @@ class KindOfSet:
 
 KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
     "translation": KindOfSet(
-        frozenset(("source", "target")), may_take=frozenset(("pair",)), options=_ANY_TEXT | {"paired"}
+        frozenset(("source", "target")), may_take=frozenset(("pair",)), options=_ANY_TEXT | {"paired", "draw"}
     ),
-    "monolingual": KindOfSet(frozenset(("language",))),
-    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations", "max_tokens", "longer"))),
+    "monolingual": KindOfSet(frozenset(("language",)), options=_ANY_TEXT | {"draw"}),
+    "code": KindOfSet(
+        frozenset(("path",)), options=frozenset(("token_budget", "activations", "max_tokens", "longer", "draw"))
+    ),
     "mixed": KindOfSet(frozenset(("parts",)), options=frozenset(("shares",))),
     "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
     "generated": KindOfSet(
@@ -122,6 +124,10 @@ class DemonstrationConfig(Model):
     paired: bool = True
     """translation: `false` gives each shot the target side of another pair, so that no demonstration contains a
     sentence with its translation: the same sentences and tokens without the pairing."""
+    draw: DrawName = "hashed"
+    """translation, monolingual, code: `published` draws the sentences or files of the paper's scripts. Sentences of one
+    language and files are shuffled by `seed` (theirs is 0) as `Dataset.shuffle` does; pairs come in the order of the
+    corpus, and one is skipped after each demonstration."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
     """Sentences, sentence pairs, documents or items in one demonstration (text: 1; generated: always 1); not for code
     and mixed."""

@@ -32,7 +32,15 @@ from mlprune.recipe import CorpusConfig
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import Identity, Job
-from mlprune.vocabulary import DemonstrationKind, LongerDemonstration, ProfileName, SplitName, TokenScope
+from mlprune.vocabulary import (
+    DemonstrationKind,
+    DrawName,
+    LongerDemonstration,
+    OrderName,
+    ProfileName,
+    SplitName,
+    TokenScope,
+)
 
 DEFAULT_TEMPLATES: Mapping[str, str] = {
     "translation": LABELLED,
@@ -65,6 +73,8 @@ class SetSpec:
     left_out: tuple[int | str, ...] = ()
     """Corpus lines, or ids of items, that are not drawn because evaluations use them."""
     profile: ProfileName = "corrected"
+    draw: DrawName = "hashed"
+    """Whether texts are drawn in the order of their hashes, or as the published code draws them."""
     template: str | None = None
     """None for the default of the kind."""
     token_budget: int | None = None
@@ -94,9 +104,21 @@ class SetSpec:
         return self.part_kinds or (self.kind,)
 
     @property
+    def order(self) -> OrderName:
+        """The order in which texts are drawn. The published code shuffles sentences of one language, and code."""
+        if self.draw == "published":
+            return "file" if self.kind == "translation" else "shuffled"
+        return "file" if self.profile == "paper" else "hashed"
+
+    @property
+    def skipped(self) -> int:
+        """Texts skipped after each demonstration: 1 where texts come in the order of the file, as published."""
+        return 1 if self.order == "file" and self.kind != "code" else 0
+
+    @property
     def stored_seed(self) -> int | None:
-        """The seed, or None if it has no effect: profile `paper` keeps the order of the file."""
-        return None if self.profile == "paper" and self.kind != "mixed" else self.seed
+        """The seed, or None if it has no effect: texts come in the order of the file."""
+        return None if self.order == "file" and self.kind != "mixed" else self.seed
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -115,6 +137,7 @@ class SetSpec:
             "token_budget": self.token_budget,
             "task": self.task,
             "split": self.split,
+            **({} if self.draw == "hashed" else {"draw": self.draw}),
             **({} if self.paired else {"paired": False}),
             **({} if self.longer == "truncate_right" else {"longer": self.longer}),
             **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
@@ -142,9 +165,8 @@ class SourceTexts:
         Raises:
             CorpusError: there are too few texts.
         """
-        order = drawing_order(self.keys, seed=spec.seed, left_out=set(spec.left_out), profile=spec.profile)
-        skipped = 1 if spec.profile == "paper" and spec.kind != "code" else 0
-        return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
+        order = drawing_order(self.keys, seed=spec.seed, left_out=set(spec.left_out), order=spec.order)
+        return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=spec.skipped, unit=self.unit)
 
     def demonstrations(self, spec: SetSpec, *, samples: int | None, end: str) -> Iterator[Demonstration]:
         """Draw and write the demonstrations of a set, one at a time; see `draw_groups`.
@@ -335,6 +357,7 @@ class PlannedSet:
             spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
             languages,
             "" if spec.paired else "unpaired",
+            "drawn as published" if spec.draw == "published" else "",
             f"{spec.token_budget} tokens" if spec.token_budget else "",
             "own template" if spec.template else "",
             "" if spec.chat is None else "chat with system text" if spec.chat.system else "chat",

@@ -166,7 +166,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
     "self_translations": RecordKind(
         2,
-        "task and language whose examples the model translated into English",
+        "task and language whose examples the model translated into English, or whose translations were given",
         folders=("translations",),
         tables={"self_translations": "translations_id"},
     ),

@@ -7,7 +7,7 @@ WITH links AS (
     SELECT
         l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.settings AS set_settings, d.made_of,
         concat(
-            d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END,
+            d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END, '/draw ' || d.draw,
             '/chat ' || d.chat_template_sha256 || coalesce(' ' || d.chat_system, '')
         ) AS made,
         coalesce(d.profile, 'corrected') AS profile,

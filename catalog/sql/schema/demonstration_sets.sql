@@ -11,6 +11,7 @@ CREATE OR REPLACE TABLE demonstration_sets (
     n_longer INTEGER,              -- number of longer ones; NULL if their end was cut off
     n_tokens BIGINT,               -- number of real tokens in all demonstrations
     seed BIGINT,                   -- seed of the order in which sentences are drawn; NULL if they are taken in order
+    draw VARCHAR,                  -- published: texts in the order of the published code; NULL for the order of their hashes
     profile VARCHAR,               -- corrected, or paper: the sentences that the published code takes
     template VARCHAR,              -- template of a demonstration; NULL for the default
     token_budget BIGINT,           -- number of real tokens that the whole set is truncated to; NULL for no budget

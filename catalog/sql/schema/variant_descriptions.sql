@@ -19,7 +19,7 @@ CREATE OR REPLACE TABLE variant_descriptions (
     shots INTEGER,                  -- shots of the demonstration set
     samples INTEGER,                -- samples of the demonstration set; NULL with a token budget, under which seeds differ in samples
     seed BIGINT,                    -- seed of the random score, otherwise of the demonstration set
-    intervention VARCHAR,           -- run-time method (lrp2, self_translate); NULL for none
+    intervention VARCHAR,           -- run-time method (lrp2, self_translate, translate_test); NULL for none
     intervention_parameters JSON,   -- parameters of the intervention that are not at their defaults; NULL for none
     is_dense BOOLEAN,               -- whether it is the unpruned model
     weights_changed BOOLEAN,        -- whether remaining weights have new values

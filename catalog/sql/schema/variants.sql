@@ -12,7 +12,7 @@ CREATE OR REPLACE TABLE variants (
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
     biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs; NULL for no
-    intervention VARCHAR,          -- run-time method (lrp2, self_translate) or vocabulary; NULL for none
+    intervention VARCHAR,          -- run-time method (lrp2, self_translate, translate_test) or vocabulary; NULL for none
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores
     removes VARCHAR,               -- which scores are removed: lowest or highest; NULL for dense

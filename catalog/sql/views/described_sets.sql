@@ -10,7 +10,10 @@ WITH named AS (
             WHEN 'monolingual' THEN source_language
             ELSE concat_ws(' ', kind, task, nullif(concat_ws('-', source_language, target_language), ''))
         END AS short_name,
-        CASE WHEN NOT paired THEN 'unpaired' END AS pairing,
+        nullif(
+            concat_ws(', ', CASE WHEN NOT paired THEN 'unpaired' END, CASE draw WHEN 'published' THEN 'drawn as published' END),
+            ''
+        ) AS pairing,
         nullif(
             concat_ws(' with system text ', 'chat (' || chat_template_sha256[:8] || ')', chat_system), ''
         ) AS turns

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from mlprune.descriptions import Column, HubSet
-from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
+from mlprune.errors import CorpusError, HubError, MissingTaskFileError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.evaluation.tasks.tables import are_positions, column_value, table_rows
 from mlprune.hub import snapshot
@@ -86,7 +86,8 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
     where = f"{repository}@{folder.name}"
     if paths is None:
         expected = [pattern for group in groups for pattern in group]
-        raise TaskFileError("the data set has no such files", name=where, language=language, expected=expected, got=0)
+        message = "the data set has no such files"
+        raise MissingTaskFileError(message, name=where, language=language, expected=expected, got=0)
     try:
         has_header = not are_positions(source.data.columns)
         rows = [row for path in paths for row in table_rows(path, has_header=has_header)]

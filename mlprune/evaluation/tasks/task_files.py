@@ -98,7 +98,7 @@ def read_items(
     try:
         rows, where, skipped, has_lines = _rows(source, definition, language=language, split=split)
     except TaskFileError as err:
-        raise TaskFileError(err.message, {**place, **err.context}) from err
+        raise type(err)(err.message, {**place, **err.context}) from err
     if not aligned:
         rows = [{**row, "id": f"{language}:{row['id']}"} if "id" in row else row for row in rows]
     lines, ids, blank = _checked(definition, rows, where, has_lines=has_lines, **place)

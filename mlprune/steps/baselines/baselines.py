@@ -11,6 +11,7 @@ from mlprune.models.placement.memory_estimate import footprint, shard_bytes
 from mlprune.recipe import BaselineConfig, Recipe
 from mlprune.steps.baselines.lrp2 import projections
 from mlprune.steps.baselines.self_translation import self_translation
+from mlprune.steps.baselines.translate_test import translate_test
 from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef, RecordKey
 from mlprune.steps.prune.ordering import DenseVariantJob
@@ -90,6 +91,9 @@ def _planned(
     if entry.kind == "self_translate":
         translation = self_translation(inputs, entry)
         return [PlannedVariant(translation.spec(inputs, batch_tokens=batch_tokens), baseline=translation)]
+    if entry.kind == "translate_test":
+        given = translate_test(recipe, entry)
+        return [PlannedVariant(given.spec(inputs), baseline=given)]
     planned = projections(inputs, entry, sets[entry.demonstrations or ""], batch_tokens=batch_tokens)
     return [PlannedVariant(baseline.spec(inputs, batch_tokens=batch_tokens), baseline=baseline) for baseline in planned]
 

@@ -62,6 +62,15 @@ class SourceText:
     """Index in a list of texts, or of the candidate."""
     text: str
 
+    @property
+    def place(self) -> "TextKey":
+        """Example, key and index."""
+        return self.example_id, self.key, self.index
+
+
+TextKey = tuple[str, str, int]
+"""Example, key and index of a text."""
+
 
 def source_texts(task: Task, data: TaskData) -> tuple[SourceText, ...]:
     """Return all texts of a task's examples that are in the examples' language, example after example."""
@@ -75,13 +84,13 @@ def _texts_of(task: Task, data: TaskData, item: ChoiceItem) -> Iterator[SourceTe
         return
     row = data.rows[item.example_id]
     for key in task.texts:
-        for index, text in enumerate(_texts(row[key])):
+        for index, text in enumerate(row_texts(row[key])):
             kept = text if task.most_words is None else " ".join(text.split()[: task.most_words])
             if kept.strip():
                 yield SourceText(item.example_id, key, index, kept)
 
 
-def in_english(task: Task, data: TaskData, translations: Mapping[tuple[str, str, int], str]) -> tuple[ChoiceItem, ...]:
+def in_english(task: Task, data: TaskData, translations: Mapping[TextKey, str]) -> tuple[ChoiceItem, ...]:
     """Return the examples of a task in English, with their right answers and the names of their candidates.
 
     Args:
@@ -91,9 +100,7 @@ def in_english(task: Task, data: TaskData, translations: Mapping[tuple[str, str,
     return tuple(_in_english(task, data, item, translations) for item in items)
 
 
-def _in_english(
-    task: Task, data: TaskData, item: ChoiceItem, translations: Mapping[tuple[str, str, int], str]
-) -> ChoiceItem:
+def _in_english(task: Task, data: TaskData, item: ChoiceItem, translations: Mapping[TextKey, str]) -> ChoiceItem:
     if not task.texts:
         texts = tuple(translations[item.example_id, WHOLE, index] for index in range(len(item.texts)))
         return replace(item, texts=texts, starts=())
@@ -101,7 +108,7 @@ def _in_english(
     for key in task.texts:
         translated = [
             translations[item.example_id, key, index] if text.strip() else ""
-            for index, text in enumerate(_texts(row[key]))
+            for index, text in enumerate(row_texts(row[key]))
         ]
         row[key] = translated if isinstance(row[key], list) else translated[0]
     if task.answer is not None:
@@ -112,8 +119,8 @@ def _in_english(
     return replace(english, candidates=item.candidates, gold=item.gold, cluster=item.cluster, category=item.category)
 
 
-def _texts(value: object) -> list[str]:
-    """The texts of a value of a row: those of a list, or the value itself."""
+def row_texts(value: object) -> list[str]:
+    """Return the texts of a value of a row: those of a list, or the value itself."""
     return [str(text) for text in value] if isinstance(value, list) else [str(value)]
 
 
@@ -210,36 +217,51 @@ class SelfTranslateJob(job.RecordJob, job.ModelJob):
         outputs = [result.output for result in run_translation(model, tokenizer, prepared)]
         if not self.task.definition.texts:
             outputs = [output if len(tokenizer(output)["input_ids"]) > 1 else "" for output in outputs]
-        translations = {item.source: output for item, output in zip(prepared.items, outputs, strict=True)}
-        self._write(store, translations)
+        by_text = {item.source: output for item, output in zip(prepared.items, outputs, strict=True)}
+        translations = {text.place: by_text[text.text] for text in texts_of(self.task)}
+        made_by = {"base_model_id": self.model.base_model_id}
+        write_translations(store, self.identity, self.task, translations, made_by=made_by)
 
     def _prepared(self) -> PreparedTranslation:
         return prepared_texts(self.task, self.shots, self.model, self.batch_tokens)
 
-    def _write(self, store: Store, translations: Mapping[str, str]) -> None:
-        """Write every text with its translation, then the record."""
-        texts = texts_of(self.task)
-        columns: dict[str, list[object]] = {
-            "example_id": [text.example_id for text in texts],
-            "key": [text.key for text in texts],
-            "index": [text.index for text in texts],
-            "text": [text.text for text in texts],
-            "translation": [translations[text.text] for text in texts],
-        }
-        artefact = store.write_table(f"translations/{self.identity.id}.parquet", columns, SCHEMA)
-        n_empty = columns["translation"].count("")
-        if n_empty:
-            message = "%d of %d texts of %s in %s have no translation and stay as they are"
-            logger.warning(message, n_empty, len(texts), self.task.task, self.task.language)
-        row = {
-            "translations_id": self.identity.id,
-            "base_model_id": self.model.base_model_id,
-            **{name: value for name, value in self.task.columns.items() if name in _COLUMNS},
-            "n_texts": len(texts),
-            "n_distinct": len(translations),
-            "n_empty": n_empty,
-        }
-        store.write_record(self.identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
+
+def write_translations(
+    store: Store,
+    identity: job.Identity,
+    task: TaskSpec,
+    translations: Mapping[TextKey, str],
+    *,
+    made_by: Mapping[str, JsonValue],
+) -> None:
+    """Write every text of a task with its translation, then the record.
+
+    Args:
+        translations: of every text; an empty one leaves the text as it is.
+        made_by: columns of the record that say which model or system translated.
+    """
+    texts = texts_of(task)
+    columns: dict[str, list[object]] = {
+        "example_id": [text.example_id for text in texts],
+        "key": [text.key for text in texts],
+        "index": [text.index for text in texts],
+        "text": [text.text for text in texts],
+        "translation": [translations[text.place] for text in texts],
+    }
+    artefact = store.write_table(f"translations/{identity.id}.parquet", columns, SCHEMA)
+    n_empty = columns["translation"].count("")
+    if n_empty:
+        message = "%d of %d texts of %s in %s have no translation and stay as they are"
+        logger.warning(message, n_empty, len(texts), task.task, task.language)
+    row: dict[str, JsonValue] = {
+        "translations_id": identity.id,
+        **made_by,
+        **{name: value for name, value in task.columns.items() if name in _COLUMNS},
+        "n_texts": len(texts),
+        "n_distinct": len({text.text for text in texts}),
+        "n_empty": n_empty,
+    }
+    store.write_record(identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
 
 
 _COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
@@ -285,7 +307,7 @@ def translated_task(
     table = store.read_table(store.require("self_translations", translations_id).artefacts[0])
     keys = zip(table["example_id"], table["key"], table["index"], strict=True)
     pairs = zip(table["text"], table["translation"], strict=True)
-    translations: Mapping[tuple[str, str, int], str] = dict(
+    translations: Mapping[TextKey, str] = dict(
         zip(keys, (translation or text for text, translation in pairs), strict=True)
     )
     items = in_english(task.definition, task_data(task), translations)
@@ -341,12 +363,7 @@ class SelfTranslation:
             RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long;
                 or it is asked in a chat.
         """
-        if task.longer != "refuse":
-            message = "self_translate translates every item of a task, so none may be left out or cut"
-            raise RecipeError(message, task=task.task, key="longer", expected="refuse", got=task.longer)
-        if task.chat is not None:
-            message = "self_translate asks without a chat"
-            raise RecipeError(message, task=task.task, key="chat", expected="an evaluation without chat", got="chat")
+        refuse_other_items("self_translate", task)
         if task.definition.reads != "candidates" or task.prompts == "native":
             return None
         return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
@@ -380,6 +397,20 @@ class SelfTranslation:
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
         parents = {"base_model": variant.model.base_model_id}
         return job.make_identity("self_translations", parameters, parents=parents, contents=contents)
+
+
+def refuse_other_items(kind: str, task: TaskSpec) -> None:
+    """Refuse evaluations whose translated items would be others than the items in their language.
+
+    Raises:
+        RecipeError: the task leaves out or cuts long items, or is asked in a chat.
+    """
+    if task.longer != "refuse":
+        message = f"{kind} needs a translation of every item, so none may be left out or cut"
+        raise RecipeError(message, task=task.task, key="longer", expected="refuse", got=task.longer)
+    if task.chat is not None:
+        message = f"{kind} asks without a chat"
+        raise RecipeError(message, task=task.task, key="chat", expected="an evaluation without chat", got="chat")
 
 
 def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:

@@ -324,6 +324,7 @@ def _spec(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, profile
         max_tokens=entry.max_tokens,
         seed=entry.seed,
         profile=profile,
+        draw=entry.draw,
         template=None if entry.template == DEFAULT_TEMPLATES[entry.kind] else entry.template,
         token_budget=entry.token_budget,
         task=entry.task,

@@ -261,6 +261,7 @@ def _write_set(
         "template": spec.template,
         "token_budget": spec.token_budget,
         "task": spec.task,
+        **({} if spec.draw == "hashed" else {"draw": spec.draw}),
         **({} if spec.paired else {"paired": False}),
         **({} if spec.longer == "truncate_right" else {"longer": spec.longer, "n_longer": n_longer}),
         **chat_columns(spec.chat),

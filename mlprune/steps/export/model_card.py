@@ -142,7 +142,7 @@ def _quantisation_text(row: Row) -> str:
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _FURTHER_SET_COLUMNS = (
-    *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired"),
+    *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired", "draw"),
     *("chat_template_sha256", "chat_system"),
 )
 """Columns that are shown if some set has a value."""

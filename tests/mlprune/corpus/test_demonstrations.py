@@ -154,10 +154,20 @@ def test_left_out_texts_are_skipped_and_the_order_of_the_others_stays() -> None:
     assert drawing_order({0: "x", 1: "y"}, seed=0, left_out={"x"}) == (1,)
 
 
-def test_the_published_code_takes_texts_as_they_come_whatever_the_seed() -> None:
+def test_texts_in_the_order_of_the_file_come_as_they_are_whatever_the_seed() -> None:
     keys = {line: f"id {line}" for line in range(9)}
     for seed in (0, 1):
-        assert drawing_order(keys, seed=seed, left_out={"id 4"}, profile="paper") == (0, 1, 2, 3, 5, 6, 7, 8)
+        assert drawing_order(keys, seed=seed, left_out={"id 4"}, order="file") == (0, 1, 2, 3, 5, 6, 7, 8)
+
+
+def test_shuffled_texts_have_the_order_of_the_library_datasets() -> None:
+    keys = {line: f"id {line}" for line in range(10)}
+    assert drawing_order(keys, seed=0, order="shuffled") == (4, 6, 2, 7, 3, 5, 9, 0, 8, 1)
+    assert drawing_order(keys, seed=0, order="shuffled", left_out={"id 2", "id 8"}) == (4, 6, 7, 3, 5, 9, 0, 1)
+    library = pytest.importorskip("datasets")
+    for seed in (0, 7):
+        shuffled = library.Dataset.from_dict({"line": list(range(997))}).shuffle(seed=seed)["line"]
+        assert drawing_order({line: line for line in range(997)}, seed=seed, order="shuffled") == tuple(shuffled)
 
 
 def test_demonstration_i_takes_the_places_i_k_to_i_k_plus_k_minus_1() -> None:

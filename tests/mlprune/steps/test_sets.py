@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlprune.errors import CorpusError, TaskFileError
@@ -71,3 +72,33 @@ def test_neither_paths_nor_the_number_a_budget_takes_are_parameters() -> None:
 def test_a_seed_without_effect_is_not_stored() -> None:
     assert spec_of("code", profile="paper").stored_seed is None
     assert (spec_of("code").stored_seed, spec_of("mixed", profile="paper").stored_seed) == (0, 0)
+
+
+def test_sentences_drawn_as_published_are_those_of_the_published_loops(tiny_inputs: Path) -> None:
+    """The scripts shuffle monolingual sentences and skip none; they keep the order of pairs and skip one after four."""
+    corpus = corpus_of(tiny_inputs)
+    shuffled = np.random.default_rng(0).permutation(N_LINES).tolist()
+    expected = {"monolingual": [tuple(shuffled[i : i + 2]) for i in range(0, 8, 2)], "translation": []}
+    line = 0
+    for _ in range(4):
+        expected["translation"].append((line, line + 1))
+        line += 3
+    for kind, target in (("monolingual", None), ("translation", "en")):
+        spec = spec_of(kind, "fr", target, draw="published")
+        for published in (spec, replace(spec, profile="paper")):
+            assert read_source_texts(published, corpus).draw_groups(published, samples=4) == expected[kind]
+        assert spec.parameters["draw"] == "published"
+        assert "draw" not in replace(spec, draw="hashed").parameters
+        assert spec.stored_seed == (0 if kind == "monolingual" else None)
+
+
+def test_only_monolingual_sentences_and_code_drawn_as_published_have_a_seed(tiny_inputs: Path) -> None:
+    corpus = corpus_of(tiny_inputs)
+    code = spec_of("code", path=str(tiny_inputs / "code"), draw="published")
+    for spec in (
+        spec_of("monolingual", "fr", draw="published"),
+        code,
+        spec_of("translation", "fr", "en", draw="published"),
+    ):
+        groups = [read_source_texts(spec, corpus).draw_groups(replace(spec, seed=seed), samples=2) for seed in (0, 1)]
+        assert (groups[0] == groups[1]) == (spec.kind == "translation")

@@ -1,6 +1,6 @@
 """PAWS-X: paraphrase identification (Yang et al. 2019, arXiv:1908.11828).
 
-Files: `x-final/fr/dev_2k.tsv` with a header, and XTREME's `dev-fr.tsv` without one.
+Files: `x-final/fr/dev_2k.tsv` with a header, and XTREME's `dev-fr.tsv` without one; `fr_test_2k.tsv` of translations.
 Some rows were published without a sentence, with `NS` instead of one, or without a label; they are skipped.
 """
 
@@ -24,7 +24,7 @@ def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
 
 
 HEADER = ["id", *KEYS]
-PUBLISHED = rf"{layout.LANGUAGE}/(?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
+PUBLISHED = rf"{layout.LANGUAGE}[/_](?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
 PUBLISHED_SPLITS = {"dev_2k": "dev", "test_2k": "test", "translated_train": "train", "train": "train"}
 XTREME = rf"(?P<split>train|dev|test)-{layout.LANGUAGE}\.tsv"
 XTREME_SPLITS = {"train": "train", "dev": "dev", "test": "test"}

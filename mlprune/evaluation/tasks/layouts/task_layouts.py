@@ -8,7 +8,7 @@ from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.descriptions import TemplateTask
-from mlprune.errors import TaskFileError
+from mlprune.errors import MissingTaskFileError, TaskFileError
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts import bmlama, mlama, own, xnli_archive, xnli_per_language
 from mlprune.evaluation.tasks.layouts.described import described_file, described_layout
@@ -80,7 +80,7 @@ def _fits(layout: TaskLayout, task: str) -> bool:
     return task in layout.tasks or (task not in TASKS and not layout.is_other_reading)
 
 
-def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, split: str) -> TaskFileError:
+def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, split: str) -> MissingTaskFileError:
     """Return the error for a language and split without a file, with the existing files and the page of the layouts."""
     context = {"folder": str(tree.path), "page": PAGE}
     if len(tree.names) >= MOST_FILES:
@@ -89,11 +89,13 @@ def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, sp
     if any(recognised):
         message = "the data set has no such language or split"
         got = f"{language}, {split}"
-        return TaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
+        return MissingTaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
     examples = {layout.name: layout.summary for layout in layouts}
     expected = f"{own.own_names(language, split)[0]} (.gz, .zst, .parquet) or a published layout"
     context |= nearest_layout(tree.path, examples)
-    return TaskFileError("no task file was found", {**context, "expected": expected}, got=listed_names(tree.path))
+    return MissingTaskFileError(
+        "no task file was found", {**context, "expected": expected}, got=listed_names(tree.path)
+    )
 
 
 def _summary(layout: TaskLayout, tree: FileTree) -> str:
