@@ -3,8 +3,8 @@
     python docs/study-where/overlap.py STORE [SHARE]
 
 The distance of a language from English before a block is the share of large features of the one that are small in the
-other, mean of both directions. The excess is the language's loss minus that of English when this block alone is pruned.
-The statistic is Spearman's correlation over the blocks, mean over the languages. Permutations of the blocks, the same
+other, mean of both directions; with the share 0.5, a half of all features is large and the other half is small. The excess is the language's loss minus that of English when this block alone is pruned.
+The statistic is Spearman's correlation over the blocks (0 if a side is constant), mean over the languages. Permutations of the blocks, the same
 in all languages, give its p-value (one-sided, above 0). Blocks are not independent draws: it describes this model only.
 """
 
@@ -26,7 +26,7 @@ FROM feature_overlaps AS o JOIN demonstration_sets AS a ON a.demonstration_set_i
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
 SELECT if(a.source_language = 'en', b.source_language, a.source_language) AS language, depth AS block,
     avg(value) AS distance
-WHERE share = $share AND a.n_demonstrations = 24 AND b.n_demonstrations = 24
+WHERE share = $share AND a.samples = 24 AND b.samples = 24
     AND (a.source_language = 'en') <> (b.source_language = 'en')
 GROUP BY ALL
 """
@@ -35,11 +35,11 @@ Array = NDArray[np.float64]
 
 
 def ranks(values: Array) -> Array:
-    """Return average ranks along the last axis, centred and of length 1."""
+    """Return average ranks along the last axis, centred and of length 1; equal values have zeros."""
     below = (values[..., None, :] < values[..., :, None]).sum(-1)
     equal = (values[..., None, :] == values[..., :, None]).sum(-1)
     centred = below + (equal - 1) / 2 - (values.shape[-1] - 1) / 2
-    return np.asarray(centred / np.linalg.norm(centred, axis=-1, keepdims=True))
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-12))
 
 
 def orders(n: int) -> Array:
@@ -51,7 +51,7 @@ def orders(n: int) -> Array:
     return np.vstack([np.arange(n), drawn])
 
 
-def main(store: str, share: str = "0.3") -> None:
+def main(store: str, share: str = "0.5") -> None:
     """Print the correlation of each language, their mean and its p-value."""
     with Catalog.in_memory(Store(store)) as catalog:
         losses = {(row["language"], row["block"]): row["loss"] for row in catalog.query(LOSSES)}
