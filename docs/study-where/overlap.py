@@ -3,9 +3,10 @@
     python docs/study-where/overlap.py STORE [SHARE]
 
 The distance of a language from English before a block is the share of large features of the one that are small in the
-other, mean of both directions; with the share 0.5, a half of all features is large and the other half is small. The excess is the language's loss minus that of English when this block alone is pruned.
-The statistic is Spearman's correlation over the blocks (0 if a side is constant), mean over the languages. Permutations of the blocks, the same
-in all languages, give its p-value (one-sided, above 0). Blocks are not independent draws: it describes this model only.
+other, mean of both directions; with the share 0.5, half of the features are large and half are small. The excess is the
+language's loss minus that of English when this block alone is pruned. The statistic is Spearman's correlation over the
+blocks (0 if a side is constant), mean over the languages. Permutations of the blocks, the same in all languages, give
+its p-value (one-sided, above 0). Blocks are not independent draws: it describes this model only.
 """
 
 import sys
