@@ -218,6 +218,17 @@ class Recomputed:
         d, m = paired(*(self.part(key, metric) for key in ids), metric=metric)
         return intervals(d, m, has_score=metric != "perplexity")
 
+    def loss(self, row: Row) -> dict[str, Any]:
+        """Recompute a row of sensitivity about the perplexity of a language."""
+        ids = [self.evaluation_of(row, row[f"{who}_id"], row["group_name"]) for who in ("variant", "baseline")]
+        d, m = paired(*(self.part(key, row["metric"]) for key in ids), metric=row["metric"])
+        ends = intervals(d, m, has_score=False)
+        return {
+            "loss": d.sum() / m.sum(), "standard_error": defined.ratio_error(d, m), "p_value": defined.sign_flip_p(d),
+            "ci_low": ends["ci_low"], "ci_high": ends["ci_high"], "n_items": len(self.items(ids[0])),
+            "n_clusters": len(d),
+        }  # fmt: skip
+
     def group(self, row: Row) -> "Group":
         """Return the languages of a row of aggregate_results."""
         languages, kind, name = sorted(row["languages"].split()), row["group_kind"], row["group_name"]

@@ -1,4 +1,4 @@
-"""The numbers of the frozen demo store equal those that docs/definitions.md determines."""
+"""The numbers of frozen stores equal those that docs/definitions.md determines."""
 
 import math
 import random
@@ -32,20 +32,29 @@ KINDS = {
     "tests of answers": ("answer_test", "answers WHERE p_margin IS NOT NULL OR n_variants > 1", 3),
     "choices": ("choice", "choices", 6),
     "rank consistency": ("rank", "rank_consistency", 20),
+    "losses": ("loss", "sensitivity WHERE metric = 'perplexity' AND group_kind = 'language'", 20),
 }
+OF_STUDIES = ("values", "differences", "intervals of sign flips", "groups of languages", "intervals of groups")
+OF_STUDIES += ("families of comparisons", "families of groups", "power of comparisons", "power of groups", "answers")
+# frozen store -> kinds of numbers that it has
+STORES = {
+    "demo": tuple(kind for kind in KINDS if kind != "losses"),
+    "where": (*OF_STUDIES, "losses"),
+}
+CASES = [(store, kind) for store, kinds in STORES.items() for kind in kinds]
 TOLERANCE = 1e-9
 
 
 @pytest.fixture(scope="module")
-def decisions() -> Iterator[Decisions]:
-    """The functions that recompute the frozen demo store."""
-    with thawed("demo") as store, Catalog.in_memory(store) as catalog:
+def decisions(request: pytest.FixtureRequest) -> Iterator[Decisions]:
+    """The functions that recompute a frozen store."""
+    with thawed(request.param) as store, Catalog.in_memory(store) as catalog:
         recomputed = Recomputed(catalog.query, store.local_root or Path())
         yield Decisions(recomputed)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_of_numbers_equals_the_recomputed_ones(kind: str, decisions: Decisions) -> None:
+@pytest.mark.parametrize(("decisions", "kind"), CASES, indirect=["decisions"])
+def test_a_sample_of_numbers_equals_the_recomputed_ones(decisions: Decisions, kind: str) -> None:
     function, rows, n_drawn = KINDS[kind]
     counts, wrong = compared(decisions, function, rows, n_drawn)
     assert counts.total()
@@ -53,8 +62,8 @@ def test_a_sample_of_numbers_equals_the_recomputed_ones(kind: str, decisions: De
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_all_numbers_equal_the_recomputed_ones(kind: str, decisions: Decisions) -> None:
+@pytest.mark.parametrize(("decisions", "kind"), CASES, indirect=["decisions"])
+def test_all_numbers_equal_the_recomputed_ones(decisions: Decisions, kind: str) -> None:
     function, rows, _ = KINDS[kind]
     counts, wrong = compared(decisions, function, rows)
     assert counts.total()

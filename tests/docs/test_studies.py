@@ -1,0 +1,126 @@
+"""The scripts of the studies compute what they say, on plain examples and on the frozen stores."""
+
+import csv
+import io
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from catalog.store import Catalog
+from infra.pages.frozen import thawed
+from tests.docs.pages import ROOT
+
+Script = dict[str, Any]
+
+
+def script(name: str) -> Script:
+    """Run a script of the documentation up to its definitions."""
+    return runpy.run_path(str(ROOT / "docs" / name))
+
+
+@pytest.fixture
+def overlap() -> Script:
+    return script("study-where/overlap.py")
+
+
+def test_ranks_give_spearmans_correlation_and_zeros_for_equal_values(overlap: Script) -> None:
+    first, second = np.array([3.0, 1.0, 2.0, 2.0]), np.array([0.5, 0.1, 0.4, 0.1])
+    assert overlap["ranks"](first) @ overlap["ranks"](second) == pytest.approx(spearmanr(first, second).statistic)
+    assert not overlap["ranks"](np.ones(4)).any()
+
+
+def test_orders_are_all_permutations_of_few_blocks_and_begin_with_the_identity(overlap: Script) -> None:
+    assert len({tuple(order) for order in overlap["orders"](4)}) == 24
+    for n in (4, 18):
+        orders = overlap["orders"](n)
+        assert list(orders[0]) == list(range(n))
+        assert (np.sort(orders, axis=1) == np.arange(n)).all()
+
+
+@pytest.mark.parametrize("name", ["where"])
+def test_the_test_of_the_overlap_is_a_correlation_over_the_blocks(
+    name: str, overlap: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with thawed(name) as store, Catalog.in_memory(store) as catalog:
+        overlap["main"](str(store.local_root))
+        losses = {(row["language"], row["block"]): row["loss"] for row in catalog.query(overlap["LOSSES"])}
+        sets = catalog.query("FROM demonstration_sets WHERE kind = 'monolingual' AND samples = 24")
+        overlaps = catalog.query("FROM feature_overlaps WHERE share = 0.5 AND profile = 'corrected'")
+    language_of = {row["demonstration_set_id"]: row["source_language"] for row in sets}
+    *printed, mean = capsys.readouterr().out.splitlines()
+    correlations = []
+    for language in sorted({language for language, _ in losses} - {"en"}):
+        of_pair = [
+            row for row in overlaps if {language_of.get(row[f"set_{side}"]) for side in "ab"} == {"en", language}
+        ]
+        distance = {
+            block: np.mean([row["value"] for row in of_pair if row["depth"] == block])
+            for block in {b for _, b in losses}
+        }
+        blocks = sorted(distance)
+        excess = [losses[language, block] - losses["en", block] for block in blocks]
+        correlations.append(spearmanr([distance[block] for block in blocks], excess).statistic)
+    assert [float(line.split()[1]) for line in printed] == pytest.approx(correlations, abs=6e-4)
+    assert float(mean.split()[1].rstrip(",")) == pytest.approx(np.mean(correlations), abs=6e-4)
+
+
+def changes_of(arithmetic: Script, first: Any, second: Any) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = arithmetic["changes"](first, second)
+    return found
+
+
+def test_changes_between_arithmetics_are_those_of_values_and_of_pairs_of_the_same_part() -> None:
+    arithmetic = script("study-text/arithmetic.py")
+    first = {
+        ("", "dense"): {"en": 1.0, "sw": 2.0},
+        ("", "a"): {"en": 1.5, "sw": 2.5},
+        ("", "b"): {"en": 1.25, "sw": 2.25},
+        ("half", "a"): {"en": 1.0, "sw": 2.0},
+        ("", "only here"): {"en": 9.0, "sw": 9.0},
+    }
+    second = {key: dict(of) for key, of in first.items() if key != ("", "only here")}
+    second["", "a"]["sw"] += 0.5
+    found = changes_of(arithmetic, first, second)
+    assert sorted(found["log perplexity"]) == [0.0] * 7 + [0.5]
+    assert sorted(map(abs, found["difference of two variants"])) == [0.0, 0.5]
+    assert [abs(change) for change in found["difference, mean of the languages"]] == [0.25]
+
+
+def test_a_store_does_not_differ_from_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    arithmetic = script("study-text/arithmetic.py")
+    with thawed("where") as store:
+        arithmetic["main"](str(store.local_root), str(store.local_root))
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["largest_change"] for row in rows] == ["0.0000"] * 3
+    assert all(int(row["n"]) for row in rows)
+
+
+def mo_file(path: Path, messages: dict[str, str]) -> None:
+    """Write a file of messages in gettext's binary format."""
+    pairs = [(key.encode(), value.encode()) for key, value in sorted({"": "charset=UTF-8", **messages}.items())]
+    keys, values, data, start = [], [], b"", 28 + 16 * len(pairs)
+    for table, index in ((keys, 0), (values, 1)):
+        for pair in pairs:
+            table += [len(pair[index]), start + len(data)]
+            data += pair[index] + b"\0"
+    header = [0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, start]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(np.array(header + keys + values, dtype="<u4").tobytes() + data)
+
+
+def test_sentences_are_those_that_all_languages_have(tmp_path: Path) -> None:
+    sentences: Callable[..., None] = script("study-mix/sentences.py")["main"]
+    common = "Do you want to save this document before you close it?"
+    for language in ("am", "cy", "ga"):
+        messages = {f"KEY\x04{common}": f"{language} one\nline", "Save": "x", f"{common[:-1]} now?": ""}
+        messages |= {"This sentence of eight words has <b>mark-up</b> inside it.": "x"}
+        messages |= {"This one of eight words is only in Welsh texts.": "x"} if language == "cy" else {}
+        mo_file(tmp_path / "in" / language / "LC_MESSAGES" / "a.mo", messages)
+    sentences(str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "en.txt").read_text() == f"{common}\n"
+    assert (tmp_path / "out" / "cy.txt").read_text() == "cy one line\n"
