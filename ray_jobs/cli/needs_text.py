@@ -102,7 +102,6 @@ def describe_needs(
         f"pool:   {format_pool(pool)}",
         *_node_lines(pool, nodes, is_here=is_here),
         *_memory_lines(pool, usable),
-        *_run_lines(needs),
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *_time_lines(needs, pool, rates, is_here=is_here),
@@ -133,7 +132,7 @@ def _memory_lines(pool: Pool, usable: Sequence[Node]) -> list[str]:
     blocks = "all in memory"
     if pool.is_offloaded:
         blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
-    if not sum(pool.resident):
+    if pool.streams_experts:
         blocks = "one in memory at a time, without experts that do not fit, which are loaded from disk when they run"
     working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
     coordinator = pool.coordinator_bytes / GIB
@@ -143,13 +142,6 @@ def _memory_lines(pool: Pool, usable: Sequence[Node]) -> list[str]:
     if pool.n_gpus:
         lines.append(_accelerator_line(pool, usable))
     return [*lines, f"blocks: {pool.n_blocks}, {blocks}"]
-
-
-def _run_lines(needs: Needs) -> list[str]:
-    """How often blocks run for the Gram matrices of their experts, if more than once."""
-    n_runs = max((cost.n_runs for cost in needs.costs), default=1)
-    message = f"passes: every block runs {n_runs} times per set, for the Gram matrices of some experts at a time"
-    return [message] if n_runs > 1 else []
 
 
 def _accelerator_line(pool: Pool, usable: Sequence[Node]) -> str:
