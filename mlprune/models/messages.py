@@ -216,6 +216,8 @@ class WantedStatistics:
     """Sums and squared deviations of the features of each demonstration."""
     products: bool = False
     """Gram matrices of each set, from float32 products within a demonstration."""
+    products_of: tuple[str, ...] | None = None
+    """Inputs whose Gram matrices are collected; None: all."""
     gradients: bool = False
     """Regional gradients of each set."""
     magnitudes: bool = False

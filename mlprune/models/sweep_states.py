@@ -95,7 +95,8 @@ class ResidentStates:
             if with_products:
                 self._add_products(self._products, tokens, torch.float64)
             if wanted.products:
-                self._add_products_of_sets(group, tokens)
+                chosen = tokens if wanted.products_of is None else [_only(of, wanted.products_of) for of in tokens]
+                self._add_products_of_sets(group, chosen)
         self._keep_copied(block, copies)
 
     def _observe_batch(self, block: int, key: Hashable, wanted: WantedStatistics, *, keeps_tokens: bool) -> _Observed:
@@ -230,6 +231,11 @@ class ResidentStates:
             if name not in products:
                 products[name] = GramAccumulator(pieces[0].shape[1], pieces[0].device, dtype=dtype)
             products[name].add(pieces)
+
+
+def _only(tokens: Tokens, inputs: Sequence[str]) -> Tokens:
+    """Return the tokens of some inputs, in the order of the block."""
+    return {name: pieces for name, pieces in tokens.items() if name in set(inputs)}
 
 
 def set_of(key: Hashable) -> Hashable:

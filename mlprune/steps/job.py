@@ -59,6 +59,8 @@ class JobCost:
     flops: float = 0.0
     n_passes: float = 0.0
     """Passes over all weights of the blocks. An offloaded model reads them from disk in each pass."""
+    n_runs: int = 1
+    """How often each block runs in a pass, to collect the Gram matrices of its experts in groups."""
     fixed_bytes: int = SMALL_JOB_BYTES
     """Memory in addition to the weights, for any number of threads, if the model is in main memory."""
     thread_bytes: int = 0

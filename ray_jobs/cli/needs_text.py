@@ -132,7 +132,7 @@ def _memory_lines(pool: Pool, usable: Sequence[Node]) -> list[str]:
     blocks = "all in memory"
     if pool.is_offloaded:
         blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
-    if not sum(pool.resident):
+    if pool.streams_experts:
         blocks = "one in memory at a time, without experts that do not fit, which are loaded from disk when they run"
     working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
     coordinator = pool.coordinator_bytes / GIB

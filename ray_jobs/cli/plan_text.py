@@ -20,7 +20,7 @@ from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import corpus_ref, open_corpus
-from mlprune.steps.job import Job, ModelRef, block_flops
+from mlprune.steps.job import Job, JobCost, ModelRef, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.prune.ordering import DenseVariantJob
@@ -136,11 +136,15 @@ def _observation_lines(pending: Sequence[Job], needs: Needs) -> list[str]:
     """One line per set that is observed block by block: its statistics, and what they cost."""
     return [
         f"observed block by block: {job.set_label}: squares, {', '.join(name for name, _ in job.observed)}: "
-        f"{cost.fixed_bytes / GIB:.2f} GiB of memory, {cost.disk_bytes / GIB:.3f} GiB on disk, "
+        f"{cost.fixed_bytes / GIB:.2f} GiB of memory, {cost.disk_bytes / GIB:.3f} GiB on disk, {_runs(cost)}"
         f"{cost.flops / block_flops(needs.sizes, cost.n_tokens):.1f} times the operations of a pass for squares alone"
         for job, cost in zip(pending, needs.costs, strict=True)
         if isinstance(job, ObserveBlocksJob)
     ]
+
+
+def _runs(cost: JobCost) -> str:
+    return f"{cost.n_runs} passes over the experts of every block, " if cost.n_runs > 1 else ""
 
 
 def _longer_lines(pending: Sequence[Job]) -> list[str]:

@@ -60,6 +60,10 @@ class Footprint:
     """Prunable weights of the largest block that a token does not use: those of the experts that it does not choose."""
     idle_products: int = 0
     """Part of `input_products` that a token does not change: Gram matrices of experts that it does not choose."""
+    n_experts: int = 0
+    """Experts of the block that has most."""
+    expert_products: int = 0
+    """Elements of the Gram matrices of one expert."""
     expert: int = 0
     """Size of the largest expert."""
     without_experts: tuple[int, ...] = ()
@@ -105,6 +109,7 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
     buffers = (buffer for name, buffer in model.named_buffers() if not name.startswith(in_blocks))
     widths = [_input_widths(files, architecture, block) for block in all_blocks]
     experts = architecture.experts
+    products = [_expert_products(files, block, one) for block, one in experts.items()]
     of_experts = {block: _expert_sizes(sizes, f"{in_blocks}{block}.", one) for block, one in experts.items()}
     block_sizes = [
         sum(size for name, size in sizes.items() if name.startswith(f"{in_blocks}{block}.")) for block in all_blocks
@@ -127,7 +132,11 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
         itemsize=DTYPES[dtype].itemsize,
         input_products=max(sum(width**2 for width in of_block) for of_block in widths),
         idle=max(_idle(module, architecture.block(block)) for block, module in enumerate(modules)),
-        idle_products=max((_idle_products(files, block, one) for block, one in experts.items()), default=0),
+        idle_products=max(
+            ((one.n_experts - one.top_k) * n for one, n in zip(experts.values(), products, strict=True)), default=0
+        ),
+        n_experts=max((one.n_experts for one in experts.values()), default=0),
+        expert_products=max(products, default=0),
         expert=max((max(sizes_of) for sizes_of in of_experts.values()), default=0),
         without_experts=tuple(block_sizes[block] - sum(of_experts.get(block, ())) for block in all_blocks)
         if experts
@@ -186,10 +195,10 @@ def _idle(module: nn.Module, block: BlockArchitecture) -> int:
     return (block.experts.n_experts - block.experts.top_k) * n_weights
 
 
-def _idle_products(files: WeightFiles, block: int, experts: Experts) -> int:
-    """Return the elements of Gram matrices of the experts of a block that a token does not choose."""
+def _expert_products(files: WeightFiles, block: int, experts: Experts) -> int:
+    """Return the elements of the Gram matrices of one expert of a block."""
     shapes = files.layer_shapes(block)
-    return (experts.n_experts - experts.top_k) * sum(shapes[layer][1] ** 2 for layer in experts.layers(0))
+    return sum(shapes[layer][1] ** 2 for layer in experts.layers(0))
 
 
 def _expert_sizes(sizes: Mapping[str, int], block: str, experts: Experts) -> list[int]:

@@ -336,7 +336,7 @@ def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration | None
             n_read = n_passes * on_device * sum(needs.sizes.blocks)
             products_s += n_read / (rates.gpu.weight_bytes * min(1.0, pool.n_gpus))
     n_from_files = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
-    if not sum(pool.resident):  # every batch reads the experts
+    if pool.streams_experts:  # every batch reads them
         in_experts = sum(needs.sizes.blocks) - sum(needs.sizes.without_experts)
         n_batches = sum(cost.n_tokens for cost in needs.costs) / needs.batch_tokens / pool.n_workers
         n_from_files += in_experts * max(0.0, n_batches - n_passes)

@@ -176,6 +176,11 @@ class Pool:
         return sum(self.resident) < self.n_blocks
 
     @property
+    def streams_experts(self) -> bool:
+        """Whether a shard has no room for a whole block, and reads experts when they run."""
+        return 0 in self.resident
+
+    @property
     def parallel_products(self) -> float:
         """Matrix products that an actor computes at the same time: on its accelerators, or one per thread."""
         return self.n_gpus or self.threads

@@ -1,7 +1,7 @@
 """Files of a dense pass block by block: Gram matrices, sums of features and gradients."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,15 +27,19 @@ N_TOKENS = "n_tokens"
 """Tensor of a file of sums: [n] int64, counted tokens of each demonstration."""
 
 
-def write_products(store: Store, owner: str, block: int, products: Mapping[str, Tensor]) -> Artefact:
-    """Write the upper triangles of the Gram matrices of one block, input -> [n * (n + 1) / 2] float64.
+def write_products(
+    store: Store, owner: str, block: int, products: Mapping[str, Tensor], *, experts: range | None = None
+) -> Artefact:
+    """Write the upper triangles of Gram matrices of one block, input -> [n * (n + 1) / 2] float64.
 
     Args:
         owner: id of the record.
         products: input -> [in, in] float64; the elements below the diagonal are not read.
+        experts: those of a file of experts; None for the file of the block.
     """
     packed = dict(zip(products, parallel_map(packed_triangle, products.values()), strict=True))
-    return store.write_bytes(block_path(PRODUCTS, owner, block), save(packed))
+    part = "" if experts is None else f".experts-{experts.start:05d}"
+    return store.write_bytes(block_path(PRODUCTS, owner, block, part=part), save(packed))
 
 
 def read_block_products(store: Store, artefacts: Iterable[Artefact], block: int) -> dict[str, Tensor]:
@@ -90,21 +94,24 @@ def read_block_gradients(store: Store, artefacts: Iterable[Artefact], block: int
     return _read(store, artefacts, block, folder=GRADIENTS)
 
 
-def block_path(folder: str, owner: str, block: int) -> str:
-    """Return the path of the file of one block."""
-    return f"{folder}/{owner}/block-{block:03d}.safetensors"
+def block_path(folder: str, owner: str, block: int, *, part: str = "") -> str:
+    """Return the path of the file of one block, or of a part of it."""
+    return f"{folder}/{owner}/block-{block:03d}{part}.safetensors"
 
 
 def _read(store: Store, artefacts: Iterable[Artefact], block: int, *, folder: str) -> dict[str, Tensor]:
-    name = f"/block-{block:03d}.safetensors"
-    files = [one for one in artefacts if one.path.startswith(f"{folder}/") and one.path.endswith(name)]
+    name = f"/block-{block:03d}."
+    files = [one for one in artefacts if one.path.startswith(f"{folder}/") and name in one.path]
     if not files:
         raise StatisticsError("statistics of a block are missing", block=block, folder=folder)
-    try:
-        return dict(load(store.read_bytes(files[0])))
-    except SafetensorError as err:
-        path, reason = files[0].path, str(err)
-        raise DamagedArtefactError("a file of statistics is damaged", path=path, reason=reason) from err
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors |= load(store.read_bytes(file))
+        except SafetensorError as err:
+            path, reason = file.path, str(err)
+            raise DamagedArtefactError("a file of statistics is damaged", path=path, reason=reason) from err
+    return tensors
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,8 @@ class BlockFiles:
     """Further statistics -> id of their record."""
     parts: tuple[range, ...]
     batches: Batches
+    experts: Mapping[range, tuple[str, ...]] = field(default_factory=dict)
+    """Files of Gram matrices of experts of this pass -> their inputs."""
 
     def __call__(self, observation: SweepObservation) -> tuple[Artefact, ...]:
         """Write statistics, sums of magnitudes and the further statistics of the block."""
@@ -152,11 +161,21 @@ class BlockFiles:
             sums_of_set = self._feature_sums(observation)
             yield write_feature_sums(store, self.owners["sums"], self.block, sums_of_set, n_tokens=torch.cat(n_tokens))
         if "products" in self.owners:
-            (products,) = observation.products_of_sets.values()
-            yield write_products(store, self.owners["products"], self.block, products)
+            yield from self.products(store, observation)
         if "gradients" in self.owners:
             (gradients,) = observation.gradients.values()
             yield write_gradients(store, self.owners["gradients"], self.block, gradients)
+
+    def products(self, store: Store, observation: SweepObservation) -> Iterator[Artefact]:
+        """Write Gram matrices: those of the block, except of experts with files of their own, and the latter."""
+        (products,) = observation.products_of_sets.values()
+        apart = {name for inputs in self.experts.values() for name in inputs}
+        of_block = {name: matrix for name, matrix in products.items() if name not in apart}
+        if of_block:
+            yield write_products(store, self.owners["products"], self.block, of_block)
+        for numbers, inputs in self.experts.items():
+            of_file = {name: products[name] for name in inputs}
+            yield write_products(store, self.owners["products"], self.block, of_file, experts=numbers)
 
     def _feature_sums(self, observation: SweepObservation) -> dict[str, FeatureSums]:
         """Return input -> sums of all demonstrations, in their order."""
@@ -207,6 +226,17 @@ class BlockFiles:
         """Return input -> [n, in] of a part, in the order of its demonstrations."""
         order = self._order(keys)
         return {name: torch.cat([of_batch[name] for of_batch in batches])[order] for name in batches[0]}
+
+
+@dataclass(frozen=True)
+class ProductFiles:
+    """The function that a shard calls to write the Gram matrices of some experts of a block. Picklable."""
+
+    of_block: BlockFiles
+
+    def __call__(self, observation: SweepObservation) -> tuple[Artefact, ...]:
+        """Write the files of the experts of this pass."""
+        return tuple(self.of_block.products(Store(self.of_block.store_uri), observation))
 
 
 def part_sums(store: Store, artefacts: Sequence[Artefact]) -> Tensor:

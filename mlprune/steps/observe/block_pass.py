@@ -9,10 +9,12 @@ observing them again.
 
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.methods import StatisticsName
 from mlprune.models.chain import Chain, advance_to
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.messages import TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -22,6 +24,7 @@ from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps import job
 from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
+from mlprune.steps.observe.expert_products import PASS_BYTES, block_passes, inputs_of, planned_passes
 from mlprune.steps.observe.statistics import statistics_record
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -35,35 +38,49 @@ time against 0.62 to 0.65 s, for one block of the shape of XGLM-564M and 1,024 t
 
 
 def block_pass_cost(
-    step: str, sizes: Footprint, size: job.SetSize, *, batch_tokens: int, observed: Collection[StatisticsName]
+    step: str,
+    sizes: Footprint,
+    size: job.SetSize,
+    *,
+    batch_tokens: int,
+    observed: Collection[StatisticsName],
+    product_bytes: int = PASS_BYTES,
 ) -> job.JobCost:
     """Cost of observing a set block by block.
 
     Args:
         size: of the set.
         observed: statistics in addition to the sums of squares.
+        product_bytes: most bytes of the Gram matrices of experts in memory at a time.
     """
+    passes = planned_passes(sizes, n_bytes=product_bytes) if "products" in observed else ((),)
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     squares_bytes = 4 * size.n_demonstrations * sizes.inputs
     stored_bytes = 4 * (sizes.input_products + sizes.inputs) if "products" in observed else 0  # the upper triangles
     stored_bytes += 16 * size.n_demonstrations * sizes.inputs if "sums" in observed else 0
     stored_bytes += 4 * sum(sizes.prunable) if "gradients" in observed else 0
     gram_bytes = 8 * sizes.input_products if "products" in observed else 0
+    written_bytes = stored_bytes
+    if any(passes):  # the other experts are in other passes, and each file of experts is written alone
+        elsewhere = sizes.n_experts - max(sum(map(len, files)) for files in passes)
+        written_bytes -= 4 * sizes.expert_products * (sizes.n_experts - max(map(len, passes[0])))
+        gram_bytes -= 8 * sizes.expert_products * elsewhere
     gradient_bytes = 8 * sum(sizes.prunable) if "gradients" in observed else 0
     on_device = state_bytes + gram_bytes + gradient_bytes
-    fixed_bytes = job.SMALL_JOB_BYTES + on_device + _FILE_COPIES * stored_bytes + 3 * squares_bytes
+    fixed_bytes = job.SMALL_JOB_BYTES + on_device + _FILE_COPIES * written_bytes + 3 * squares_bytes
     n_blocks = len(sizes.blocks)
     n_products = sizes.input_products - sizes.idle_products  # of the experts that a token chooses
     product_flops = size.n_tokens * n_products if "products" in observed else 0
     gradient_flops = GRADIENT_PASSES * job.block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
     thread_bytes = job.batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
-    usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+    usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes, n_runs=len(passes))
     return replace(
         usual,
         flops=usual.flops + n_blocks * product_flops + gradient_flops,
         fixed_bytes=max(COORDINATING_BYTES, fixed_bytes),
         device_fixed_bytes=on_device,
-        transfer_bytes=stored_bytes,
+        transfer_bytes=written_bytes,
+        n_runs=len(passes),
         disk_bytes=float(n_blocks) * (squares_bytes + stored_bytes),
     )
 
@@ -90,6 +107,8 @@ class ObserveBlocksJob(DensePassJob):
     token_scope: TokenScope = "all"
     set_label: str = ""
     """For messages; not part of an id."""
+    product_bytes: int = PASS_BYTES
+    """Most bytes of the Gram matrices of experts in memory at a time; not part of an id."""
 
     @property
     def makes(self) -> tuple[job.RecordKey, ...]:
@@ -114,7 +133,14 @@ class ObserveBlocksJob(DensePassJob):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over the set, with the states of all its tokens in memory."""
         size, observed = sets.get(self.demonstration_set_id, job.EMPTY_SET), tuple(name for name, _ in self.observed)
-        return block_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, observed=observed)
+        return block_pass_cost(
+            self.step,
+            sizes,
+            size,
+            batch_tokens=self.batch_tokens,
+            observed=observed,
+            product_bytes=self.product_bytes,
+        )
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Observe all blocks, then write the records.
@@ -162,17 +188,37 @@ class ObserveBlocksJob(DensePassJob):
             return record
         if record is not None:
             store.quarantine(record)
-        model.on_block(block, Shard.sweep_observe, block, list(batches), wanted=self._wanted)
         owners = {name: of_kind.id for name, of_kind in self.observed}
-        files = block_files.BlockFiles(store.uri, block, self.identity.id, owners, self.parts, batches)
-        record = identity.record(artefacts=model.on_block(block, Shard.sweep_write, block, files))
+        of_block = block_files.BlockFiles(store.uri, block, self.identity.id, owners, self.parts, batches)
+        *earlier, last = self._passes(block)
+        artefacts: tuple[Artefact, ...] = ()
+        for experts in earlier:
+            inputs = tuple(name for names in experts.values() for name in names)
+            wanted = WantedStatistics(products=True, products_of=inputs)
+            model.on_block(block, Shard.sweep_observe, block, list(batches), wanted=wanted)
+            files = block_files.ProductFiles(replace(of_block, experts=experts))
+            artefacts += model.on_block(block, Shard.sweep_write, block, files)
+        done = {name for experts in earlier for names in experts.values() for name in names}
+        model.on_block(block, Shard.sweep_observe, block, list(batches), wanted=self._wanted(block, done))
+        artefacts += model.on_block(block, Shard.sweep_write, block, replace(of_block, experts=last))
+        record = identity.record(artefacts=tuple(sorted(artefacts, key=_experts)))
         store.write_record(record)
         return record
 
-    @property
-    def _wanted(self) -> WantedStatistics:
+    def _passes(self, block: int) -> list[dict[range, tuple[str, ...]]]:
+        """Return the passes over a block: files of Gram matrices of experts -> their inputs."""
+        if "products" not in (name for name, _ in self.observed):
+            return [{}]
+        path = Path(self.model.path)
+        passes = block_passes(path, block, n_bytes=self.product_bytes)
+        return [{numbers: inputs_of(path, block, numbers) for numbers in files} for files in passes]
+
+    def _wanted(self, block: int, done: Collection[str]) -> WantedStatistics:
+        """Return what the last pass over a block observes; `done` are inputs whose Gram matrices are written."""
         further = dict.fromkeys((name for name, _ in self.observed), True)
-        return WantedStatistics(magnitudes=True, advances=True, **further)
+        names = architecture_at(self.model.path).block(block).input_names
+        rest = tuple(name for name in names if name not in done) if done else None
+        return WantedStatistics(magnitudes=True, advances=True, products_of=rest, **further)
 
     def _block_identity(self, block: int) -> job.Identity:
         kinds = {OBSERVED_KINDS[name]: identity.id for name, identity in self.observed}
@@ -197,6 +243,11 @@ class ObserveBlocksJob(DensePassJob):
 
 def _below(artefacts: list[Artefact], folder: str) -> list[Artefact]:
     return [artefact for artefact in artefacts if artefact.path.startswith(folder)]
+
+
+def _experts(artefact: Artefact) -> str:
+    """Return the part of a file of Gram matrices of experts, which come last; empty for all other files."""
+    return artefact.path.rpartition(".experts-")[2] if ".experts-" in artefact.path else ""
 
 
 def _part(artefact: Artefact) -> str:

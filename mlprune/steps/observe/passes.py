@@ -16,6 +16,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, ObserveBlocksJob
+from mlprune.steps.observe.expert_products import pass_bytes
 from mlprune.steps.observe.statistics import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.vocabulary import TokenScope
@@ -85,6 +86,7 @@ def plan_observation(
             batch_tokens=batch_tokens,
             token_scope=token_scope,
             set_label=planned.label,
+            product_bytes=pass_bytes(recipe.compute),
         )
         return PlannedObservation(identity, planned.id, token_scope, (pass_job,), further)
     if len(parts) == 1:

@@ -1,5 +1,7 @@
 """Blocks that do not fit with all their experts: the bytes of whole blocks, with few experts in memory at a time."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from mlprune.models.shard import Shard
 from tests.chains import WORKING_BYTES
 from tests.expert_models import save_expert_model
 from tests.mlprune.models.inference.test_expert_costs import role_batch
-from tests.mlprune.models.test_offload import N_BLOCKS, all_results, assert_same, swept
+from tests.mlprune.models.test_offload import IN_A_PROCESS, N_BLOCKS, all_results, assert_same, swept
 from tests.refusals import refused
 
 TYPES = ("qwen3_moe", "gpt_oss", "deepseek_v3", "mixtral")
@@ -137,6 +139,24 @@ def test_experts_are_streamed_only_if_no_whole_block_fits(folders: Mapping[str, 
     assert residency(sizes, span, budget_with(folders["qwen3_moe"], N_EXPERTS)) == Residency(0, 1)
     with refused(ModelError, got=f"{(least - 1) / 2**30:.2f} GiB"):
         residency(sizes, span, MemoryBudget(least - 1, WORKING_BYTES))
+
+
+@pytest.mark.slow
+def test_the_resident_memory_of_a_process_stays_below_a_budget_for_two_experts(tmp_path: Path) -> None:
+    large = {"hidden_size": 512, "moe_intermediate_size": 2048, "max_position_embeddings": 64}
+    path = save_expert_model(tmp_path, n_experts=16, blocks=2, **large)
+    sizes, budget = footprint(path, "float32"), budget_with(path, 2)
+
+    def run(*arguments: object) -> tuple[str, int]:
+        command = [sys.executable, "-c", IN_A_PROCESS, *map(str, arguments)]
+        result, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        return result, int(peak)
+
+    result, peak = run(path, budget.process_bytes, budget.working_bytes)
+    whole_result, whole_peak = run(path)
+    assert result == whole_result
+    assert peak < budget.process_bytes
+    assert whole_peak - peak > sizes.block
 
 
 def test_threads_share_an_expert_and_wait_for_another() -> None:

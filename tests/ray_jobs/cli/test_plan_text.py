@@ -17,15 +17,17 @@ from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.resources.node_capacity import Gpu, Node
 from mlprune.plan.resources.rates import Rates
 from mlprune.plan.resources.search_costs import SearchCost, search_costs, sensitivity_costs
+from mlprune.steps.observe import expert_products
 from ray_jobs.cli import needs_text
 from ray_jobs.cli.needs_text import describe_needs, format_time, search_lines, sensitivity_lines
 from ray_jobs.cli.plan_text import described_plan
 from tests.chat_models import ALTERNATING, chat_tokenizer
 from tests.command_line import Done
 from tests.earlier_versions import to_version_4
+from tests.expert_models import save_expert_model
 from tests.recurrent_models import save_recurrent_model
 from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
-from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe
+from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe, write_texts
 
 
 def plan_text(recipe: Path, store: str, *, nodes: Sequence[Node] = ()) -> str:
@@ -297,6 +299,26 @@ def test_shards_send_hidden_states(needs: Needs) -> None:
     assert lines["nodes"] == "3 x (1 CPU, 1.4 GiB): room for 1 actor each"
     assert "hidden states" in lines["traffic"]
     assert "traffic" not in described(needs, "(4 CPU, 8 GiB)", dtype="float32", replicas=1, shards=1)
+
+
+def test_experts_that_do_not_fit_are_stated(needs: Needs) -> None:
+    nodes = parse_cluster("(4 CPU, 8 GiB)")
+    pool = replace(needs.pool(nodes), resident=(0,))
+    assert "without experts that do not fit" in "\n".join(describe_needs(needs, pool, nodes, is_here=False))
+
+
+def test_the_plan_states_the_passes_for_gram_matrices_of_experts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_texts(tmp_path)
+    save_expert_model(tmp_path / "model", n_experts=8)
+    for name in ("FILE_BYTES", "PASS_BYTES"):
+        monkeypatch.setattr(expert_products, name, 4000)
+    recipe = small_recipe()
+    recipe["variants"] = [{**recipe["variants"][0], "sparsity": 0.5, "refine": "gram_swaps"}]
+    text = plan_text(write_recipe(tmp_path, recipe), str(tmp_path / "store"))
+    (line,) = (line for line in text.splitlines() if line.startswith("observed block by block"))
+    assert ", 4 passes over the experts of every block, " in line
 
 
 def test_actors_that_share_an_accelerator_are_counted_together(needs: Needs) -> None:

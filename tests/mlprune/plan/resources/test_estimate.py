@@ -418,6 +418,17 @@ def test_an_offloaded_model_is_read_once_per_pass_in_parallel_with_the_products(
     assert found.total_s == max(found.reading_s, 5.0)
 
 
+def test_every_batch_reads_the_experts_that_do_not_fit(needs: Needs) -> None:
+    blocks = needs.sizes.blocks
+    sizes = replace(needs.sizes, without_experts=tuple(size // 4 for size in blocks), expert=1)
+    cost = JobCost("observe", n_passes=2.0, n_tokens=10.0 * needs.batch_tokens)
+    some = replace(with_costs(needs, cost, replicas=1), sizes=sizes)
+    pool = replace(some.pool([Node(1.0, 64 * GIB)]), resident=(0,))
+    assert pool.streams_experts
+    in_experts = sum(blocks) - sum(sizes.without_experts)
+    assert duration(some, pool).reading_s == (2 * sum(blocks) + 8 * in_experts) / 100
+
+
 def test_only_batches_between_shards_need_the_object_store(needs: Needs) -> None:
     whole = with_costs(needs, *needs.costs, replicas=2, shards=1)
     assert whole.object_store_gib(whole.pool([PLENTY])) == 0
