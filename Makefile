@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo real test check docs
+.PHONY: help demo real test check docs constraints
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -19,7 +19,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13 pyth
 	then echo $$candidate; break; fi; done)
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from recipe to report; installs what it needs
 	@$(VENV)/bin/mlprune demo $(ARGS)
@@ -38,6 +38,11 @@ check: $(VENV)/.installed-test ## Run the checks alone: ruff, mypy and the impor
 
 docs: $(VENV)/.installed-demo ## Regenerate the generated pages of docs/
 	@$(VENV)/bin/python -m infra.pages $(ARGS)
+
+# Without local versions such as +cpu, which other indexes do not have.
+constraints: $(VENV)/.installed-test ## Write the versions in .venv to infra/constraints.txt, for PIP_CONSTRAINT
+	@{ echo "# Versions of a finished run of all tests. Made by: make constraints"; \
+		$(PIP) freeze --disable-pip-version-check --exclude-editable | sed 's/+[^ ;]*//'; } > infra/constraints.txt
 
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@echo "Installing mlprune and its libraries into $(VENV) (once; this may take a few minutes) ..." >&2

@@ -84,8 +84,8 @@ INTERRUPT_INTERVAL_S = 0.02
 """Time between two attempts to interrupt a statement: an attempt before the statement starts has no effect."""
 
 READABLE_FROM = "v1.4.0"
-"""Oldest DuckDB version that can read the files, and that this package supports. Shells, notebooks and other machines
-open the files too, with the versions that they have."""
+"""Oldest DuckDB version that can read the files, at most the oldest one that this package runs with. Shells, notebooks
+and other machines open the files too, with the versions that they have."""
 
 LIST_COLUMNS = (
     "mlprune query --topics names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "

@@ -17,6 +17,7 @@ import pytest
 
 from catalog.ingest.fold import FoldResult, update_schema
 from catalog.store import LOCK_TIMEOUT_S, Catalog, database_file, rebuild
+from catalog.store.connections import READABLE_FROM
 from catalog.store.database_file import FILE_NAME
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.record_kinds import table_of
@@ -209,13 +210,14 @@ def test_a_damaged_file_is_moved_away_and_built_again(
 
 def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(tmp_path: Path) -> None:
     (oldest,) = re.findall(r'"duckdb>=([\d.]+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert [int(part) for part in READABLE_FROM[1:].split(".")] <= [int(part) for part in f"{oldest}.0".split(".")]
     store = Store(tmp_path)
     write_small_record(store)
     for make in (lambda: Catalog.open(store).fold(), lambda: rebuild(store)):
         assert make().persisted
         with duckdb.connect(str(catalog_file(store)), read_only=True) as connection:
             (tags,) = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchone() or ()
-        assert tags == {"storage_version": f"v{oldest}.0+"}
+        assert tags == {"storage_version": f"{READABLE_FROM}+"}
 
 
 def test_a_file_with_the_log_of_another_one_is_moved_away_and_built_again(few: Store, tmp_path: Path) -> None:

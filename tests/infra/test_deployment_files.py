@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ray_jobs.workers.run_metrics import METRICS, RUN_TAGS
 
@@ -109,6 +111,26 @@ def test_the_python_of_the_image_is_supported_by_the_project() -> None:
     (minor,) = re.findall(r"python:3\.(\d+)-slim", image)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert int(minor) >= int(project["requires-python"].removeprefix(">=3."))
+
+
+def test_skypilot_resumes_from_an_object_store_with_the_wheel_of_the_project() -> None:
+    task: dict[str, Any] = yaml.safe_load((ROOT / "infra/skypilot.yaml").read_text(encoding="utf-8"))
+    assert set(task) <= {"name", "resources", "workdir", "file_mounts", "envs", "setup", "run"}
+    ((mount, source),) = task["file_mounts"].items()
+    assert (source, f"{mount}/mlprune-*.whl" in task["setup"]) == ("dist", True)
+    program, command, recipe, option, store = shlex.split(task["run"])
+    assert (program.rpartition("/")[2], command, option) == ("mlprune", "run", "--store")
+    assert {recipe, store} == {f"${name}" for name in task["envs"]}
+
+
+def test_the_constraints_pin_every_library_of_the_project_within_its_range() -> None:
+    lines = (ROOT / "infra/constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines[1:])}
+    assert not [version for version in pins.values() if "+" in version]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), line
 
 
 DASHBOARD: dict[str, Any] = json.loads(
