@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from tests import defined_statistics as defined
 from tests.defined_statistics import Array
@@ -169,6 +171,23 @@ class Decisions:
         if question["claim"] == "equivalent":
             found["p_margin"] = max(defined.margin_p(sign * d, m, question["margin"]) for sign in (1, -1))
         return found
+
+    def answer_over_seeds(self, row: Row) -> dict[str, Any]:
+        """Recompute the answer of a mean over several seeds: the two-way table of seeds and clusters."""
+        question = self.store.query(f"FROM questions WHERE question_id = '{row['question_id']}'")[0]
+        if question["group_kind"] == "worst":
+            return {}
+        by_seed: dict[int, list[Array]] = defaultdict(list)
+        for pair in self.store.query(f"FROM question_variants WHERE question_id = '{row['question_id']}'"):
+            d, m = self._contributions(question, pair)
+            difference, size = d.sum() / m.sum(), m / m.sum()
+            one = len(d) * (d / m.sum() - difference * size) + difference
+            by_seed[self.store.variants[pair["variant_id"]]["seed"]].append(one)
+        half_width, mean = _crossed([np.mean(of, axis=0) for of in by_seed.values()])
+        half = half_width(0.025)
+        tail = brentq(lambda log: half_width(math.exp(log)) - abs(mean), math.log(1e-90), math.log(0.499))
+        found = {"difference": mean, "ci_low": mean - half, "ci_high": mean + half, "n_seeds": len(by_seed)}
+        return found | {"p_value": 2 * math.exp(tail)}
 
     def _contributions(self, question: Row, pair: Row) -> tuple[Array, Array]:
         is_language = question["group_kind"] == "language"
@@ -335,6 +354,22 @@ def _cluster_sums(names: Sequence[str], values: Array) -> Array:
     for name, value in zip(names, values, strict=True):
         sums[name] += value
     return np.array(list(sums.values()))
+
+
+def _crossed(seeds: Sequence[Array]) -> tuple[Callable[[float], float], float]:
+    """Return the half width of an interval of the mean by its tail, and the mean, of a table of seeds and clusters."""
+    table = np.array(seeds)
+    n_seeds, n_clusters = table.shape
+    of_seeds, of_clusters, mean = table.mean(axis=1), table.mean(axis=0), float(table.mean())
+    rest = ((table - of_seeds[:, None] - of_clusters + mean) ** 2).sum() / ((n_seeds - 1) * (n_clusters - 1))
+    seed, item = of_seeds.var(ddof=1) / n_seeds, n_seeds * of_clusters.var(ddof=1)
+
+    def half_width(tail: float) -> float:
+        t_seeds, t_clusters = (student.isf(tail, n - 1) for n in (n_seeds, n_clusters))
+        both = t_seeds**2 * seed + t_clusters**2 * max(0.0, item - rest) / n_seeds / n_clusters
+        return math.sqrt(max(both, t_clusters**2 * item / (n_seeds * n_clusters)))
+
+    return half_width, mean
 
 
 def _ratio(part: Part, clusters: Sequence[str], counts: Array | None) -> Any:

@@ -8,7 +8,9 @@ from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml"))
+RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml")) + sorted(
+    (ROOT / "infra" / "recipes" / "real").glob("w*.yaml")
+)
 
 
 def test_there_are_examples() -> None:

@@ -27,6 +27,8 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
     "study.md": ("study",),
+    "study-mix.md": ("which-mix",),
+    "study-text.md": ("which-text",),
 }
 """Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""
 

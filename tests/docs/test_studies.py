@@ -13,14 +13,32 @@ from scipy.stats import spearmanr
 
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
+from mlprune.recipe import load_recipe
 from tests.docs.pages import ROOT
 
 Script = dict[str, Any]
+
+RECIPES = {"which-text": "real/which-text", "which-mix": "real/which-mix", "where": "where"}
+"""Frozen store -> recipe below infra/recipes."""
 
 
 def script(name: str) -> Script:
     """Run a script of the documentation up to its definitions."""
     return runpy.run_path(str(ROOT / "docs" / name))
+
+
+@pytest.mark.parametrize(("name", "recipe"), RECIPES.items())
+def test_a_store_answers_the_questions_of_its_recipe_which_were_declared_in_time(name: str, recipe: str) -> None:
+    declared = load_recipe(ROOT / "infra" / "recipes" / f"{recipe}.yaml")
+    with thawed(name) as store, Catalog.in_memory(store) as catalog:
+        asked = catalog.query(
+            "SELECT q.name, q.is_primary FROM questions AS q JOIN answers USING (question_id) WHERE q.name <> ''"
+        )
+        late = catalog.query("FROM question_variants WHERE earlier_evaluation_id IS NOT NULL")
+    assert declared.name == name
+    assert {row["name"] for row in asked} == {question.name for question in declared.questions}
+    assert all(row["is_primary"] for row in asked)
+    assert not late
 
 
 @pytest.fixture
