@@ -10,7 +10,7 @@ from mlprune.recipe import BaselineConfig, VariantConfig
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, of_kind, quantised_rows
+from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, derived_rows, of_kind, quantised_columns
 from mlprune.store.store import Store
 
 
@@ -29,7 +29,8 @@ class QuantiseJob(SmallJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the record."""
         parent = store.require(*self.variant.parent.identity.key)
-        rows = quantised_rows(self.variant.id, self.variant.quantisation, parent)
+        columns = quantised_columns(self.variant.id, self.variant.quantisation)
+        rows = derived_rows(self.variant.id, columns, parent, role=UNQUANTISED)
         store.write_record(self.identity.record(rows=rows))
 
 

@@ -77,7 +77,8 @@ def _compared(
 ) -> Iterator[tuple[str, str]]:
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
 
-    A quantised variant is also compared with its parent, and one without the neurons of a language with its controls.
+    A quantised or reconstructed variant is also compared with its parent, and one without the neurons of a language
+    with its controls.
 
     Raises:
         RecipeError: an entry asks to compare a variant with nothing but itself.
@@ -88,7 +89,7 @@ def _compared(
         for entry in variant.entries:
             named[entry.name or ""][variant.id] = variant
     pairs: dict[tuple[str, str], None] = {(variant.id, dense.id): None for variant in others}
-    pairs |= {(one.id, one.unquantised.id): None for one in others if one.unquantised.id != one.id}
+    pairs |= {(one.id, one.origin.id): None for one in others if one.origin.id != one.id}
     pairs |= dict.fromkeys(control_pairs(variant.spec for variant in others))
     for variant in others:
         _refuse_itself(variant, named)

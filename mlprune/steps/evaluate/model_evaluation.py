@@ -301,10 +301,10 @@ def _log_skipped(tasks: Iterable[TaskSpec]) -> None:
 def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
     """Yield the dense variant, and the variants that the entry names, or all if it names none.
 
-    The unquantised parents of named variants are included, because quantised variants are compared with them.
+    The parents of named variants that are quantised or reconstructed are included: these are compared with them.
     """
     named = [one for one in variants.values() if {config.name for config in one.entries} & set(entry.variants)]
-    ids = {variant.id for one in named for variant in (one, one.unquantised)}
+    ids = {variant.id for one in named for variant in (one, one.origin)}
     for variant in variants.values():
         if variant.is_dense or not entry.variants or variant.id in ids:
             yield variant

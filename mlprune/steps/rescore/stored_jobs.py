@@ -33,7 +33,7 @@ from mlprune.steps.sensitivity.losses import Probe, SensitivityJob, Unit, sensit
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import task_spec
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import UNQUANTISED
+from mlprune.steps.variants.variant import UNQUANTISED, UNRECONSTRUCTED
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName, ProfileName, UnitName
@@ -205,8 +205,9 @@ def _seed_of_sets(store: Store, record: Record) -> int | None:
 
 
 def _parents_of(record: Record) -> Sequence[str]:
-    """Return the variants whose masks a variant has: those of a combination, or the quantised one."""
-    return [record.parent(UNQUANTISED)] if UNQUANTISED in record.parents else record.parents.get("variants", ())
+    """Return the variants whose masks a variant has: those of a combination, or the one with other values."""
+    roles = [role for role in (UNQUANTISED, UNRECONSTRUCTED) if role in record.parents]
+    return [record.parent(roles[0])] if roles else record.parents.get("variants", ())
 
 
 def _choice(jobs: StoredJobs, record: Record) -> ChoiceJob:

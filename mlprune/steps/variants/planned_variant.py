@@ -11,7 +11,7 @@ from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import VariantSpec, variant_row
+from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName
 
@@ -87,6 +87,11 @@ class PlannedVariant:
     def unquantised(self) -> "PlannedVariant":
         """The parent of a quantised variant; any other variant itself."""
         return self.parents[0] if self.spec.rounding else self
+
+    @property
+    def origin(self) -> "PlannedVariant":
+        """The parent whose masks it has, of a quantised or reconstructed variant; any other variant itself."""
+        return self.parents[0] if isinstance(self.spec, DerivedVariant) else self
 
     def is_comparable_with(self, other: "PlannedVariant", *, ignore: Collection[AspectName] = ()) -> bool:
         """Whether two variants agree in every aspect of `differing_aspects` that is not ignored."""

@@ -1,12 +1,13 @@
-"""Variants as plain values: dense, combined, quantised (with its rows), with an intervention (and its job), and all."""
+"""Variants as plain values: dense, combined, with an intervention (and its job), reconstructed, quantised, and all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import ClassVar, TypeVar
 
 from mlprune.errors import RecipeError
-from mlprune.hashing import with_defaults
+from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.methods.reconstruction import Reconstruction
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
@@ -14,7 +15,7 @@ from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJ
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
 from mlprune.steps.variants.scored_variant import ScoredVariant
-from mlprune.steps.variants.variant_text import quantisation_words
+from mlprune.steps.variants.variant_text import parameter_words, quantisation_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
@@ -23,6 +24,8 @@ Row = dict[str, JsonValue]
 
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
+UNRECONSTRUCTED = "unreconstructed"
+"""Role of the parent of a reconstructed variant."""
 
 
 def quantisation_in(variant: Record) -> Quantisation | None:
@@ -40,19 +43,20 @@ def quantised_columns(variant_id: str, quantisation: Quantisation) -> Row:
     }
 
 
-def quantised_rows(variant_id: str, quantisation: Quantisation, parent: Record) -> dict[str, list[Row]]:
-    """Return table -> rows of a quantised variant.
+def derived_rows(variant_id: str, columns: Row, parent: Record, *, role: str) -> dict[str, list[Row]]:
+    """Return table -> rows of a variant with the masks of its parent and other values of the kept weights.
 
-    It removes the same weights as its parent, and its masks are those of the parent. So everything else that the
-    catalog says of the parent is also true of the variant.
+    Everything else that the catalog says of the parent is also true of the variant.
 
     Args:
-        parent: record of the variant without quantisation.
+        columns: those of table `variants` in which it differs.
+        parent: its record.
+        role: of the parent.
     """
     own = {"variant_id": variant_id}
     rows: dict[str, list[Row]] = {table: [{**row, **own} for row in rows] for table, rows in parent.rows.items()}
-    rows["variants"] = [{**row, **quantised_columns(variant_id, quantisation)} for row in rows["variants"]]
-    link: Row = {**own, "parent_variant_id": parent.id, "role": UNQUANTISED}
+    rows["variants"] = [{**row, **columns} for row in rows["variants"]]
+    link: Row = {**own, "parent_variant_id": parent.id, "role": role}
     rows["variant_parents"] = [*rows.get("variant_parents", []), link]
     return rows
 
@@ -183,22 +187,11 @@ class BlocksVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class QuantisedVariant(BaseVariant):
-    """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
+class DerivedVariant(BaseVariant):
+    """Another variant whose kept weights have new values. It has the masks of that variant."""
 
     parent: "VariantSpec"
-    quantisation: Quantisation
     weights_changed: ClassVar[bool] = True
-
-    @property
-    def unquantised(self) -> "VariantSpec":
-        """Its parent."""
-        return self.parent
-
-    @property
-    def rounding(self) -> Quantisation:
-        """How its weights are rounded."""
-        return self.quantisation
 
     @property
     def sparsity(self) -> float:
@@ -215,6 +208,23 @@ class QuantisedVariant(BaseVariant):
         """The propagation of its parent."""
         return self.parent.propagation
 
+
+@dataclass(frozen=True)
+class QuantisedVariant(DerivedVariant):
+    """Another variant whose weights are rounded to few levels."""
+
+    quantisation: Quantisation
+
+    @property
+    def unquantised(self) -> "VariantSpec":
+        """Its parent."""
+        return self.parent
+
+    @property
+    def rounding(self) -> Quantisation:
+        """How its weights are rounded."""
+        return self.quantisation
+
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the row of its parent, with the bits of a weight."""
         return variant_row(self.parent, achieved=achieved) | quantised_columns(self.id, self.quantisation)
@@ -230,8 +240,56 @@ class QuantisedVariant(BaseVariant):
         return self.quantisation, *parents
 
 
+@dataclass(frozen=True)
+class ReconstructedVariant(DerivedVariant):
+    """Another variant whose kept weights are fitted, block by block, to the outputs of the dense blocks."""
+
+    settings: Reconstruction
+    set_ids: tuple[str, ...]
+    """The demonstration sets that it reads."""
+    set_labels: tuple[str, ...]
+    """Their labels; never part of an id."""
+
+    @property
+    def has_new_values(self) -> bool:
+        """Return True: its masks are those of its parent, and cannot be combined instead of them."""
+        return True
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights of the sets, which sum to 1."""
+        return self.settings.shares or (1 / len(self.set_ids),) * len(self.set_ids)
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the sets that the reconstruction reads."""
+        yield from ((set_id, "reconstruction", share) for set_id, share in zip(self.set_ids, self.shares, strict=True))
+
+    @property
+    def new_columns(self) -> JsonObject:
+        """The columns in which it differs from its parent."""
+        settings: JsonObject = {"unit": "block", **without_defaults(self.settings, omit=("shares",))}
+        return {"variant_id": self.id, "weights_changed": True, "reconstruction": settings}
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the row of its parent, with the settings of the reconstruction."""
+        return {**variant_row(self.parent, achieved=achieved), **self.new_columns}
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return the label of its parent, the sets that are read, and the settings."""
+        settings = parameter_words(without_defaults(self.settings))
+        return " ".join((*parents, "reconstructed on", " + ".join(self.set_labels), *settings))
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the settings, and what determines the sets and the parent."""
+        return self.settings, sets, *parents
+
+
 MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant
+VariantSpec = (
+    DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | ReconstructedVariant | QuantisedVariant
+)
 
 
 COLUMNS = (
