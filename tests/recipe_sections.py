@@ -20,7 +20,15 @@ from mlprune.recipe import (
     Recipe,
     VariantConfig,
 )
-from mlprune.recipe.analyses import ALLOWED, NEEDED, AnalysesConfig, KeepConfig, LayerErrorsConfig, NeuronsConfig
+from mlprune.recipe.analyses import (
+    ALLOWED,
+    NEEDED,
+    AnalysesConfig,
+    KeepConfig,
+    LayerErrorsConfig,
+    NeuronsConfig,
+    ReconstructConfig,
+)
 from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig
 from mlprune.recipe.evaluations import KEYS_OF_TASKS
@@ -99,6 +107,7 @@ VALUES: Mapping[str, Any] = {
     "adopt": "models/pruned",
     "translations": {"xnli": "translated"},
     "system": "nllb",
+    "reconstruct": {"demonstrations": "mt"},
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}
@@ -283,6 +292,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     BaseModelConfig: {"path": "m"},
     ActivationsConfig: {"quota_gib": 1},
     ScopeConfig: {},
+    ReconstructConfig: {},
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},
     AnswerRule: {},
     HubSet: {"name": "some/nli", "files": "{config}/{split}-*.parquet"},

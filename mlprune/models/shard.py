@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
     from mlprune.models.masks.masking import MaskedBlocks
     from mlprune.models.placement.offloaded_parts import OffloadedParts
+    from mlprune.models.reconstruction import BlockOutputs
     from mlprune.models.sweep_states import ResidentStates
 
 Extra = TypeVar("Extra")
@@ -200,6 +201,19 @@ class Shard:
         """
         with statistics_context(block=block):
             return write(self._sweep_states.take_observation())
+
+    def sweep_reconstruct(
+        self, block: int, pairs: Mapping[Hashable, Hashable], fit: Callable[[BlockOutputs], Result]
+    ) -> Result:
+        """Let a function fit the weights of a block to kept states; see `ResidentStates.outputs_of`.
+
+        The weights of the block stay as they are.
+
+        Returns: what the function returned. It travels to the caller, so it contains no tensors.
+        """
+        self._offloaded.load(block)
+        with statistics_context(block=block):
+            return fit(self._sweep_states.outputs_of(block, pairs))
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block with its current weights, and keep the states after it."""

@@ -20,6 +20,7 @@ from mlprune.models.messages import (
     TokenBatch,
     WantedStatistics,
 )
+from mlprune.models.reconstruction import BlockOutputs, FittedOutput
 from mlprune.numeric.activations.accelerator_statistics import HostCopies, submit_hidden_magnitudes
 from mlprune.numeric.activations.feature_sums import FeatureSums, check_feature_sums, feature_sums
 from mlprune.numeric.activations.gram import GramAccumulator
@@ -129,6 +130,15 @@ class ResidentStates:
 
         for _ in parallel_map(advance, keys):
             pass
+
+    def outputs_of(self, block: int, pairs: Mapping[Hashable, Hashable]) -> BlockOutputs:
+        """Return the outputs of a block as a function of its weights.
+
+        Args:
+            pairs: batch whose states before the block are read -> batch whose states are those after the dense block.
+        """
+        states = ((self._states[given].states, self._states[target].states.hidden) for given, target in pairs.items())
+        return BlockOutputs(self._runner, block, [FittedOutput(given, target) for given, target in states])
 
     def take_observation(self) -> SweepObservation:
         """Remove and return what the last observed block gave."""

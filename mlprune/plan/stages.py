@@ -28,6 +28,7 @@ from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.quantise import add_quantised, quantise_jobs
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
+from mlprune.steps.reconstruct import add_reconstructed, reconstruct_jobs
 from mlprune.steps.search.batches import PlannedSearch, searches_of
 from mlprune.steps.search.from_recipe import search_specs
 from mlprune.steps.search.spec import SearchInputs
@@ -119,12 +120,13 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, without neurons, adopted, combined, quantised, with fewer tokens, and baselines."""
+    """Plan the variants: by scores, without neurons, adopted, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants = plan_variants(recipe, inputs, plan.sets.by_profile)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants)
-    variants = add_quantised(add_combinations(recipe, inputs, variants))
+    variants = add_combinations(recipe, inputs, variants)
+    variants = add_quantised(add_reconstructed(recipe, inputs, plan.sets.default, variants))
     variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
     plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
     plan.name_variants(plan.variants.values())
@@ -166,7 +168,8 @@ def make_variants(plan: Planning) -> Iterable[Job]:
     probes, variants = plan.sensitivity.variants, plan.variants.values()
     others = {key: variant for key, variant in plan.variants.items() if key not in probes}
     jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *adopt_jobs(variants)]
-    return [*sorted(jobs, key=lambda job: isinstance(job, CombineJob)), *quantise_jobs(variants)]
+    of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
+    return [*of_masks, *reconstruct_jobs(variants), *quantise_jobs(variants)]
 
 
 def evaluate(plan: Planning) -> Iterable[Job]:

@@ -4,7 +4,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
+from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig, ReconstructConfig
 from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, AgainstConfig, wants_import
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.combinations import expand_entry
@@ -37,6 +37,7 @@ __all__ = [
     "EvaluationConfig",
     "QuestionConfig",
     "Recipe",
+    "ReconstructConfig",
     "VariantConfig",
     "asked_languages",
     "expand_entry",

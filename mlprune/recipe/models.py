@@ -212,6 +212,7 @@ class Recipe(Model):
             _require_known(f"{where}.keep.demonstrations", variant.keep.demonstrations if variant.keep else (), sets)
             _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
             _require_known(f"{where}.over", variant.over, sets)
+            _require_known(f"{where}.reconstruct", variant.reconstruct.names if variant.reconstruct else (), sets)
             _require_known(f"{where}.neurons.sets", variant.neurons.sets if variant.neurons else (), sets)
             _require_known(f"{where}.against", names_of(variant.against), evaluated)
             _require_known(f"{where}.of", variant.of, entries - {variant.name})

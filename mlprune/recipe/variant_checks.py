@@ -23,9 +23,9 @@ WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group", "kee
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "neurons": frozenset(("neurons",)),
     "vocabulary": frozenset(("structure",)),
-    "combination": frozenset(("combine", "of")),
+    "combination": frozenset(("combine", "of", "reconstruct")),
     "dense": frozenset(("sparsity",)),
-    "adopted": frozenset(("adopt",)),
+    "adopted": frozenset(("adopt", "reconstruct")),
 }
 """Kind of an entry without a score -> its keys, in addition to those of any kind."""
 
@@ -130,6 +130,20 @@ def check_units(entry: VariantFields) -> None:
         if got != expected:
             wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
+
+
+def check_reconstruction(entry: VariantFields) -> None:
+    """Check that a variant whose blocks are reconstructed names demonstrations, and its sparsities are known.
+
+    Raises:
+        ValueError: it does not, or they are not.
+    """
+    if entry.reconstruct is None:
+        return
+    if entry.schedule.kind == "search":
+        raise ValueError("reconstruct needs a schedule that is known before the run, got search")
+    if not (entry.reconstruct.names or entry.demonstrations or entry.over):
+        raise ValueError("reconstruct reads demonstrations: name them in the entry, or in reconstruct")
 
 
 def check_contrast(entry: VariantFields) -> None:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
-from mlprune.recipe.analyses import KeepConfig, NeuronsConfig
+from mlprune.recipe.analyses import KeepConfig, NeuronsConfig, ReconstructConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
@@ -84,6 +84,9 @@ class VariantFields(Model):
     """Blocks and layers that are pruned (all)."""
     profile: ProfileName = "corrected"
     """`paper` follows the published code; needs `tokens: all`."""
+    reconstruct: ReconstructConfig | None = None
+    """Fits the kept weights of each block after pruning. The variant without it is planned too. Also for combinations
+    and adopted checkpoints; nothing happens at sparsity 0."""
     bits: Literal[8, 4] | None = None
     """Bits of a weight after the masks: all weights of the layers that can be pruned are rounded to the nearest level.
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""

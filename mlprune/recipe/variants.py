@@ -22,6 +22,7 @@ from mlprune.recipe.variant_checks import (
     check_contrast,
     check_kind,
     check_permuted,
+    check_reconstruction,
     check_refiner,
     check_structure,
     check_units,
@@ -50,6 +51,7 @@ class CheckedVariant(VariantFields):
     @model_validator(mode="after")
     def _is_scored_or_combined(self) -> "CheckedVariant":
         check_kind(self)
+        check_reconstruction(self)
         if self.bits is None and "quantisation_group" in self.model_fields_set:
             raise ValueError("quantisation_group belongs to bits")
         return self

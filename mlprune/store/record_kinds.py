@@ -118,7 +118,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
         folders=("masks", "statistics", "weights", "biases"),
-        tables={"refined_layers": None},
+        tables={"refined_layers": None, "reconstructed_blocks": None},
     ),
     "masks": RecordKind(
         3,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mlprune.errors import StoreError
-from mlprune.json_values import as_str
+from mlprune.json_values import JsonObject, as_str
 from mlprune.store.backend.local_files import FileInfo
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.garbage import in_use, require_no_claims, store_time
@@ -156,7 +156,7 @@ class _StatisticsCheck:
 
 def _remaking(ordering: Record, variants: list[Record | None], has_statistics: _StatisticsCheck) -> Remaking:
     """Return how the files of an ordering are made again."""
-    if any(record is None or record.parameters.get("propagation") == "sequential" for record in variants):
+    if any(record is None or _runs_the_model(record.parameters) for record in variants):
         return Remaking.WITH_THE_MODEL
     for role, parents in ordering.parents.items():
         kind = "statistics" if role == "contrast_statistics" else role
@@ -164,6 +164,11 @@ def _remaking(ordering: Record, variants: list[Record | None], has_statistics: _
             if kind in STATISTICS and not has_statistics(kind, parent):
                 return Remaking.WITH_THE_MODEL
     return Remaking.FROM_STATISTICS
+
+
+def _runs_the_model(parameters: JsonObject) -> bool:
+    """Whether a variant with some parameters was made by running the model."""
+    return parameters.get("propagation") == "sequential" or "reconstruct" in parameters
 
 
 def _is_current(record: Record) -> bool:

@@ -153,3 +153,58 @@ def test_every_layer_has_its_change_per_set(refined: Catalog) -> None:
     assert found == {
         key: pytest.approx(after / before - 1) if before else None for key, (before, after) in CHANGES.items()
     }
+
+
+LOSSES = {(0, "fr"): (0.10, 0.05), (0, "sw"): (0.20, 0.15), (1, "fr"): (0.30, 0.21), (1, "sw"): (0.00, 0.00)}
+SETTINGS = [{}, {"steps": 12}]
+
+
+@pytest.fixture
+def reconstructed(tmp_path: Path) -> Catalog:
+    """The catalog of Wanda on French and two reconstructions of it on French and Swahili."""
+    store = Store(tmp_path / "store")
+    base_id, sets = write_base_and_sets(store, ("fr", "sw"))
+    variant = {"variant_id": "@id", "base_model_id": base_id, "score": "wanda", "structure": "row", "sparsity": 0.5}
+    variant |= {"achieved_sparsity": 0.5, "propagation": "dense", "demonstration_set_id": sets["fr"]}
+    link = {"variant_id": "@id", "demonstration_set_id": sets["fr"], "role": "demonstrations", "weight": 1.0}
+    rows = {"variants": [variant], "variant_demonstrations": [link], "variant_layers": [], "variant_parents": []}
+    parent = write_rows(store, "variants", parameters={}, rows=rows)
+    for settings in SETTINGS:
+        own = {**variant, "weights_changed": True, "reconstruction": {"unit": "block", **settings}}
+        links = [
+            {**link, "demonstration_set_id": one, "role": "reconstruction", "weight": 0.5} for one in sets.values()
+        ]
+        parents = [{"variant_id": "@id", "parent_variant_id": parent, "role": "unreconstructed"}]
+        rows |= {"variants": [own], "variant_demonstrations": [link, *links], "variant_parents": parents}
+        variant_id = write_rows(store, "variants", parameters={"reconstruct": settings}, rows=rows)
+    for block in (0, 1):
+        blocks = [
+            {"variant_id": variant_id, "block": block, "demonstration_set_id": sets[language], "n_steps": 9}
+            | {"loss_before": before, "loss_after": after}
+            for (of_block, language), (before, after) in LOSSES.items()
+            if of_block == block
+        ]
+        write_rows(store, "mask_blocks", parameters={"block": block}, rows={"reconstructed_blocks": blocks})
+    return Catalog.in_memory(store)
+
+
+def test_every_block_has_its_losses_per_set(reconstructed: Catalog) -> None:
+    with reconstructed:
+        rows = answers(reconstructed, "reconstruction_by_block")
+    found = {(row["block"], row["language"]): row["change"] for row in rows}
+    assert found == {
+        key: pytest.approx(after / before - 1) if before else None for key, (before, after) in LOSSES.items()
+    }
+    assert {(row["weight"], row["n_steps"]) for row in rows} == {(0.5, 9)}
+
+
+def test_labels_say_on_what_blocks_were_reconstructed(reconstructed: Catalog) -> None:
+    with reconstructed:
+        rows = reconstructed.select("SELECT label, method_id FROM variant_descriptions ORDER BY label").as_dicts()
+    labels = [row["label"] for row in rows]
+    assert labels == [
+        "wanda fr 0.5",
+        "wanda fr 0.5, reconstructed on fr + sw",
+        "wanda fr 0.5, reconstructed on fr + sw, steps 12",
+    ]
+    assert len({row["method_id"] for row in rows}) == 3

@@ -24,6 +24,10 @@ sets_read AS (
             ' + ' ORDER BY label, demonstration_set_id
         ) FILTER (WHERE role = 'calibration') AS demonstration_label,
         string_agg(label, ' + ' ORDER BY label, demonstration_set_id) FILTER (WHERE role = 'contrast') AS contrast,
+        string_agg(
+            label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
+            ' + ' ORDER BY label, demonstration_set_id
+        ) FILTER (WHERE role = 'reconstruction') AS fitted_on,
         string_agg(DISTINCT set_settings, ', ' ORDER BY set_settings) AS set_settings,
         string_agg(DISTINCT made, '+' ORDER BY made) AS made,
         string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
@@ -45,13 +49,17 @@ scored AS (
             coalesce(v.profile, 'corrected') AS profile,
             coalesce(v.token_scope, 'all') AS token_scope
         ),
-        r.demonstration_label, r.contrast, r.set_settings, r.set_ids, r.sets_made_of,
+        r.demonstration_label, r.contrast, r.fitted_on, r.set_settings, r.set_ids, r.sets_made_of,
         coalesce(r.made, '/') AS made,
         coalesce(r.set_profiles, v.profile, 'corrected') AS set_profiles,
         list_filter(
             [
                 v.score_parameters, v.refiner_parameters, v.schedule_parameters, v.aggregation_parameters,
-                v.intervention_parameters
+                v.intervention_parameters,
+                CASE
+                    WHEN v.reconstruction IS NOT NULL
+                    THEN nullif(json_merge_patch(v.reconstruction, '{"unit": null}')::VARCHAR, '{}')::JSON
+                END
             ],
             lambda parameters: parameters IS NOT NULL
         ) AS parameters
@@ -98,6 +106,7 @@ own AS MATERIALIZED (
             END,
             'share ' || json_extract_string(neurons, 'share'),
             'quantile ' || json_extract_string(neurons, 'quantile'),
+            'reconstructed on ' || fitted_on,
             bits || ' bits' || CASE WHEN quantisation_group <> 128 THEN ' in groups of ' || quantisation_group ELSE '' END,
             set_settings,
             nullif(array_to_string(list_transform(
@@ -120,6 +129,7 @@ own AS MATERIALIZED (
             aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
         ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END
             || CASE WHEN neurons IS NULL THEN [] ELSE ['neurons', neurons::VARCHAR] END
+            || CASE WHEN reconstruction IS NULL THEN [] ELSE ['reconstruct', reconstruction::VARCHAR, fitted_on] END
             || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END
             || CASE WHEN plugins IS NULL THEN [] ELSE [plugins::VARCHAR] END AS own_key
     FROM scored
@@ -140,7 +150,7 @@ parents AS (
         ) AS parent_keys
     FROM variant_parents AS p
     JOIN own AS o ON o.variant_id = p.parent_variant_id
-    WHERE p.role NOT IN ('unquantised', 'all_tokens')
+    WHERE p.role NOT IN ('unquantised', 'unreconstructed', 'all_tokens')
     GROUP BY p.variant_id
 ),
 described AS (

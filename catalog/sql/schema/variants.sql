@@ -28,6 +28,7 @@ CREATE OR REPLACE TABLE variants (
     combination VARCHAR,           -- how the keep masks of its parents are combined: intersection, union, ...; NULL without parents
     refiner VARCHAR,               -- how the mask of the score was refined, or its kept weights recovered; NULL for neither
     refiner_parameters JSON,       -- parameters of the refiner that are not at their defaults; NULL for none
+    reconstruction JSON,           -- settings of the reconstruction of blocks that are not at their defaults, and its unit; NULL if blocks are not reconstructed
     bits BIGINT,                   -- bits of a weight after rounding to the nearest quantisation level; NULL if weights are not quantised
     quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL if weights are not quantised
     neurons JSON,                  -- feed-forward neurons that the variant lacks: {"action": remove, only or random, "of": language}, with share and quantile if they are not at their defaults; NULL for other variants

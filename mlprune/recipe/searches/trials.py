@@ -52,8 +52,20 @@ class LevelsConfig(Model):
 
 NESTED: Mapping[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
 """Keys of an entry that are sections of their own; a dot separates their keys."""
-NOT_IN_TRIALS = ("name", "against", "combine", "of", "profile", "bits", "quantisation_group", "neurons", "keep")
-"""Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, quantisation."""
+NOT_IN_TRIALS = (
+    "name",
+    "against",
+    "combine",
+    "of",
+    "profile",
+    "reconstruct",
+    "bits",
+    "quantisation_group",
+    "neurons",
+    "keep",
+)
+"""Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, what follows the
+masks."""
 PLAIN_KEYS = tuple(key for key in VariantConfig.model_fields if key not in NOT_IN_TRIALS)
 """Keys of an entry that a base may have."""
 AXIS_KEYS = (

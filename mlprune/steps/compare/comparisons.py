@@ -77,7 +77,7 @@ def _compared(
 ) -> Iterator[tuple[str, str]]:
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
 
-    One with rounded weights or fewer tokens is also compared with its parent, and one without the neurons of a language
+    One that is derived from another is also compared with its parent, and one without the neurons of a language
     with its controls.
 
     Raises:

@@ -301,7 +301,7 @@ def _log_skipped(tasks: Iterable[TaskSpec]) -> None:
 def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
     """Yield the dense variant, and the variants that the entry names, or all if it names none.
 
-    The parents of named variants with rounded weights or fewer tokens are included: they are compared with them.
+    The variants from which named ones are derived are included: these are compared with them.
     """
     named = [one for one in variants.values() if {config.name for config in one.entries} & set(entry.variants)]
     ids = {variant.id for one in named for variant in one.lineage}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from math import fsum, prod
 from pathlib import Path
+from typing import Protocol
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.json_values import JsonObject
@@ -46,7 +47,7 @@ from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
 from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
-from mlprune.vocabulary import ProfileName
+from mlprune.vocabulary import ProfileName, TokenScope
 
 
 def planned_schedule(
@@ -121,16 +122,40 @@ def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
         resample_seed=entry.resample,
         aggregation=entry.aggregate,
         aggregation_parameters=entry.aggregation_parameters,
-        shares=_normal(entry.shares),
+        shares=normal_shares(entry.shares),
     )
 
 
-def _normal(shares: tuple[float, ...]) -> tuple[float, ...]:
+def normal_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
     """Return shares that sum to 1; an empty tuple if all are equal. Shares of 1 and 3 equal shares of 2 and 6."""
     return tuple(share / fsum(shares) for share in shares) if len(set(shares)) > 1 else ()
 
 
-def set_groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
+class ReadsSets(Protocol):
+    """Keys of a recipe that name demonstration sets."""
+
+    @property
+    def demonstrations(self) -> str | None:
+        """Sets that are read one by one."""
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """Sets that are read together."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights of the sets of `over`."""
+
+    @property
+    def tokens(self) -> TokenScope:
+        """Tokens that count."""
+
+    @property
+    def samples(self) -> int | None:
+        """Only the first demonstrations of each set."""
+
+
+def set_groups(entry: ReadsSets, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
     """Yield the sets that a score reads together: each set alone, or for `over` all sets of one seed."""
     if not entry.over:
         for planned in sets[entry.demonstrations or ""]:
@@ -154,7 +179,7 @@ def set_groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]])
         yield group
 
 
-def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None:
+def _check_readable(entry: ReadsSets, group: tuple[PlannedSet, ...]) -> None:
     """Check that the sets have the tokens and the demonstrations that the entry asks for."""
     for planned in group:
         check_token_scope(planned, entry.tokens)

@@ -33,7 +33,7 @@ from mlprune.steps.sensitivity.losses import Probe, SensitivityJob, Unit, sensit
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import task_spec
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED
+from mlprune.steps.variants.variant import ROLES_OF_PARENT
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName, ProfileName, UnitName
@@ -205,9 +205,9 @@ def _seed_of_sets(store: Store, record: Record) -> int | None:
 
 
 def _parents_of(record: Record) -> Sequence[str]:
-    """Return the variants whose masks a variant has: those of a combination, or the one of a quantised variant."""
-    parent = record.optional_parent(ALL_TOKENS) or record.optional_parent(UNQUANTISED)
-    return [parent] if parent else record.parents.get("variants", ())
+    """Return the variants whose masks a variant has: those of a combination, or the one from which it is derived."""
+    roles = [role for role in ROLES_OF_PARENT if role in record.parents]
+    return [record.parent(roles[0])] if roles else record.parents.get("variants", ())
 
 
 def _choice(jobs: StoredJobs, record: Record) -> ChoiceJob:

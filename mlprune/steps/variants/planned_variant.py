@@ -11,7 +11,7 @@ from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import QuantisedVariant, VariantSpec, VocabularyVariant, variant_row
+from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, VocabularyVariant, variant_row
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName
 
@@ -95,9 +95,8 @@ class PlannedVariant:
 
     @property
     def lineage(self) -> tuple["PlannedVariant", ...]:
-        """The variant, its parent with all tokens or unrounded weights, and the parent of that."""
-        has_parent = isinstance(self.spec, QuantisedVariant | VocabularyVariant)
-        return (self, *self.parents[0].lineage) if has_parent else (self,)
+        """The variant, the variant from which it is derived, and so on."""
+        return (self, *self.parents[0].lineage) if isinstance(self.spec, DerivedVariant) else (self,)
 
     def is_comparable_with(self, other: "PlannedVariant", *, ignore: Collection[AspectName] = ()) -> bool:
         """Whether two variants agree in every aspect of `differing_aspects` that is not ignored."""

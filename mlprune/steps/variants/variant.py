@@ -1,12 +1,13 @@
-"""Variants as plain values: dense, combined, quantised (with its rows), with an intervention (and its job), and all."""
+"""Variants as plain values: dense, combined, with an intervention (and its job), reconstructed, quantised, and all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import ClassVar, TypeVar
 
 from mlprune.errors import RecipeError
-from mlprune.hashing import with_defaults
+from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.methods.reconstruction import Reconstruction
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
@@ -14,7 +15,7 @@ from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJ
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
 from mlprune.steps.variants.scored_variant import ScoredVariant
-from mlprune.steps.variants.variant_text import quantisation_words
+from mlprune.steps.variants.variant_text import parameter_words, quantisation_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
@@ -25,6 +26,10 @@ UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
 ALL_TOKENS = "all_tokens"
 """Role of the parent of a variant with a smaller vocabulary: a variant with the same weights and all tokens."""
+UNRECONSTRUCTED = "unreconstructed"
+"""Role of the parent of a reconstructed variant."""
+ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNRECONSTRUCTED)
+"""Roles of the parent of a variant that is derived from another one, the last derivation first."""
 
 
 def quantisation_in(variant: Record) -> Quantisation | None:
@@ -186,22 +191,10 @@ class BlocksVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class QuantisedVariant(BaseVariant):
-    """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
+class DerivedVariant(BaseVariant):
+    """Another variant with other values of its kept weights, or with fewer tokens. It has the masks of that variant."""
 
     parent: "VariantSpec"
-    quantisation: Quantisation
-    weights_changed: ClassVar[bool] = True
-
-    @property
-    def unquantised(self) -> "VariantSpec":
-        """Its parent."""
-        return self.parent
-
-    @property
-    def rounding(self) -> Quantisation:
-        """How its weights are rounded."""
-        return self.quantisation
 
     @property
     def sparsity(self) -> float:
@@ -217,6 +210,24 @@ class QuantisedVariant(BaseVariant):
     def propagation(self) -> JsonValue:
         """The propagation of its parent."""
         return self.parent.propagation
+
+
+@dataclass(frozen=True)
+class QuantisedVariant(DerivedVariant):
+    """Another variant whose weights are rounded to few levels."""
+
+    quantisation: Quantisation
+    weights_changed: ClassVar[bool] = True
+
+    @property
+    def unquantised(self) -> "VariantSpec":
+        """Its parent."""
+        return self.parent
+
+    @property
+    def rounding(self) -> Quantisation:
+        """How its weights are rounded."""
+        return self.quantisation
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the row of its parent, with the bits of a weight."""
@@ -234,28 +245,59 @@ class QuantisedVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class VocabularyVariant(BaseVariant):
+class ReconstructedVariant(DerivedVariant):
+    """Another variant whose kept weights are fitted, block by block, to the outputs of the dense blocks."""
+
+    settings: Reconstruction
+    set_ids: tuple[str, ...]
+    """The demonstration sets that it reads."""
+    set_labels: tuple[str, ...]
+    """Their labels; never part of an id."""
+    weights_changed: ClassVar[bool] = True
+
+    @property
+    def has_new_values(self) -> bool:
+        """Return True: its masks are those of its parent, and cannot be combined instead of them."""
+        return True
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights of the sets, which sum to 1."""
+        return self.settings.shares or (1 / len(self.set_ids),) * len(self.set_ids)
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the sets that the reconstruction reads."""
+        yield from ((set_id, "reconstruction", share) for set_id, share in zip(self.set_ids, self.shares, strict=True))
+
+    @property
+    def new_columns(self) -> JsonObject:
+        """The columns in which it differs from its parent."""
+        settings: JsonObject = {"unit": "block", **without_defaults(self.settings, omit=("shares",))}
+        return {"variant_id": self.id, "weights_changed": True, "reconstruction": settings}
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the row of its parent, with the settings of the reconstruction."""
+        return {**variant_row(self.parent, achieved=achieved), **self.new_columns}
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return the label of its parent, the sets that are read, and the settings."""
+        settings = parameter_words(without_defaults(self.settings))
+        return " ".join((*parents, "reconstructed on", " + ".join(self.set_labels), *settings))
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the settings, and what determines the sets and the parent."""
+        return self.settings, sets, *parents
+
+
+@dataclass(frozen=True)
+class VocabularyVariant(DerivedVariant):
     """Another variant, or the dense model, with fewer tokens. It has the masks and weights of that variant."""
 
-    parent: "VariantSpec"
     settings: tuple[tuple[str, JsonValue], ...]
     """What is kept, without defaults."""
     is_candidate: ClassVar[bool] = False
-
-    @property
-    def sparsity(self) -> float:
-        """The sparsity of its parent."""
-        return self.parent.sparsity
-
-    @property
-    def structure(self) -> JsonValue:
-        """The comparison group of its parent."""
-        return self.parent.structure
-
-    @property
-    def propagation(self) -> JsonValue:
-        """The propagation of its parent."""
-        return self.parent.propagation
 
     @property
     def weights_changed(self) -> bool:
@@ -279,7 +321,15 @@ class VocabularyVariant(BaseVariant):
 
 
 MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant | VocabularyVariant
+VariantSpec = (
+    DenseVariant
+    | MaskedVariant
+    | InterventionVariant
+    | BlocksVariant
+    | ReconstructedVariant
+    | QuantisedVariant
+    | VocabularyVariant
+)
 
 
 COLUMNS = (

@@ -1,0 +1,159 @@
+"""The outputs of one block as an objective of its weights: errors and gradients, one demonstration at a time.
+
+A demonstration is a batch of its own, so nothing is padded and a step can read any of them. Gradients are computed in
+float32 whatever the dtype of the model: the block runs with float32 copies of its parameters, buffers and inputs.
+Errors are those of the block as it runs in every other pass, in the dtype of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mlprune.models.architecture.architecture import oriented
+from mlprune.models.messages import HiddenStates
+from mlprune.processes.parallel import n_threads, parallel_map
+
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
+
+Weights = Mapping[str, Tensor]
+"""Layer -> [out, in]."""
+
+
+@dataclass(frozen=True)
+class FittedOutput:
+    """One demonstration: what a block reads, and what it should return."""
+
+    states: HiddenStates
+    """Before the block, [1, s, d], with the call of the block."""
+    target: Tensor
+    """[1, s, d], the hidden states after the dense block."""
+
+
+class BlockOutputs:
+    """Squared errors of the outputs of a block; see `mlprune.numeric.refinement.reconstruction.Objective`.
+
+    No other pass may run the block meanwhile.
+
+    Args:
+        runner: runs the block, which is in memory.
+        demonstrations: on the device of the block.
+    """
+
+    def __init__(self, runner: BlockRunner, block: int, demonstrations: Sequence[FittedOutput]) -> None:
+        self._runner = runner
+        self._block = block
+        self._module = runner.modules[block]
+        self._architecture = runner.architecture.block(block)
+        self._demonstrations = demonstrations
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the current weights of the layers, [out, in] in the dtype of the model; views, to be read only."""
+        names = self._architecture.layers
+        weights = {name: self._module.get_submodule(name).get_parameter("weight").detach() for name in names}
+        return {name: oriented(weight, self._architecture) for name, weight in weights.items()}
+
+    def target_squares(self) -> list[float]:
+        """Return the sum of the squared targets of each demonstration."""
+        return _values(one.target.double().square().sum() for one in self._demonstrations)
+
+    def errors(self, weights: Weights) -> list[float]:
+        """Return the squared error of each demonstration, summed in float64.
+
+        Args:
+            weights: of some layers, in the dtype of the model; the others have their current weights.
+        """
+
+        @torch.inference_mode()
+        def error(demonstration: FittedOutput) -> Tensor:
+            after = self._runner.step(self._block, demonstration.states).hidden
+            return (after.double() - demonstration.target.double()).square().sum()
+
+        with _replaced(self._module, self._stored(weights)):
+            return _values(parallel_map(error, self._demonstrations))
+
+    def gradients(self, weights: Weights, coefficients: Mapping[int, float]) -> dict[str, Tensor]:
+        """Return the gradients of a sum of squared errors by some layers, added in the order of `coefficients`.
+
+        As many demonstrations run at a time as the process has threads. The result does not depend on it.
+
+        Args:
+            weights: float32.
+            coefficients: demonstration -> factor of its squared error.
+        """
+        total: dict[str, Tensor] = {}
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+
+            def gradients(number: int) -> Sequence[Tensor | None]:
+                with torch.inference_mode(False), torch.enable_grad():  # modes of a thread
+                    loss = self._squared_error(self._demonstrations[number]) * coefficients[number]
+                    found: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+                    return found
+
+            with _replaced(self._module, {**_in_float32(self._module), **self._stored(leaves)}):
+                numbers = list(coefficients)
+                for start in range(0, len(numbers), n_threads()):
+                    for of_one in list(parallel_map(gradients, numbers[start : start + n_threads()])):
+                        _add(total, dict(zip(leaves, of_one, strict=True)))
+        return {name: total.get(name, torch.zeros_like(weight)) for name, weight in weights.items()}
+
+    def _squared_error(self, demonstration: FittedOutput) -> Tensor:
+        call = demonstration.states.calls[self._block].replace_instances(Tensor, _as_float32)
+        states = HiddenStates(_as_float32(demonstration.states.hidden), {self._block: call})
+        after = self._runner.step(self._block, states).hidden
+        return (after - _as_float32(demonstration.target)).square().sum()
+
+    def _stored(self, weights: Weights) -> dict[str, Tensor]:
+        """Return parameter -> weight as the module stores it."""
+        return {f"{name}.weight": oriented(weight, self._architecture) for name, weight in weights.items()}
+
+
+def _values(sums: Iterable[Tensor]) -> list[float]:
+    """Return numbers that are on a device, which waits once."""
+    values: list[float] = torch.stack(list(sums)).tolist()
+    return values
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    """Return a copy that can be part of a graph; a copy of other than floating numbers keeps its dtype."""
+    return tensor.to(torch.float32, copy=True) if tensor.is_floating_point() else tensor.clone()
+
+
+def _in_float32(module: nn.Module) -> dict[str, Tensor]:
+    """Return name -> float32 copy of the parameters and buffers of another float dtype."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    lower = {name: tensor for name, tensor in tensors if tensor.is_floating_point() and tensor.dtype != torch.float32}
+    return {name: tensor.detach().to(torch.float32) for name, tensor in lower.items()}
+
+
+@contextmanager
+def _replaced(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Replace parameters and buffers of a module while the context lasts."""
+    places = []
+    for name in tensors:
+        path, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(path)
+        places.append((owner._parameters if leaf in owner._parameters else owner._buffers, leaf))
+    before = [place[leaf] for place, leaf in places]
+    try:
+        for (place, leaf), tensor in zip(places, tensors.values(), strict=True):
+            place[leaf] = tensor  # type: ignore[assignment]
+        yield
+    finally:
+        for (place, leaf), tensor in zip(places, before, strict=True):
+            place[leaf] = tensor
+
+
+def _add(total: dict[str, Tensor], gradients: Mapping[str, Tensor | None]) -> None:
+    for name, gradient in gradients.items():
+        if gradient is not None and name in total:
+            total[name].add_(gradient)
+        elif gradient is not None:
+            total[name] = gradient

@@ -1,0 +1,164 @@
+"""Fit the kept weights of a block: AdamW steps over demonstrations, of which the best measured state is returned.
+
+The loss is a weighted sum of squared errors, one per demonstration:
+
+    L(W) = sum over demonstrations n of c_n * E_n(W)
+
+Each step reads a few demonstrations B and follows the gradient of N / |B| * sum over n in B of c_n * E_n(W) / L(W_0),
+with N demonstrations and the first weights W_0:
+
+    m = 0.9 m + 0.1 g          v = 0.95 v + 0.05 g^2          W = W - rate * m' / (sqrt(v') + 1e-8)
+
+m' and v' are m and v divided by 1 - 0.9^t and 1 - 0.95^t after t steps (AdamW without decay: Loshchilov and Hutter,
+arXiv:1711.05101). The rate of a layer is `learning_rate` times the root mean square of its kept weights; it rises
+linearly during the first tenth of the steps and then falls to 0 as half a cosine.
+
+L is measured over all demonstrations before the first step and after each quarter of the steps, with weights rounded to
+the dtype in which they are stored. The state with the least loss is returned, the earlier one of equals. So no
+reconstruction raises the measured loss, and a loss of 0 stays.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, fsum, isfinite, pi
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.hashing import ordered_by_hash
+from mlprune.methods.reconstruction import Reconstruction
+from mlprune.processes.parallel import parallel_map
+
+Weights = Mapping[str, Tensor]
+"""Layer -> [out, in]."""
+_FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.95, 1e-8
+_N_MEASURED = 4
+"""How often the loss is measured after steps."""
+
+
+class Objective(Protocol):
+    """The squared errors of a block's output, one per demonstration."""
+
+    def errors(self, weights: Weights) -> Sequence[float]:
+        """Return the squared error of each demonstration with weights in the dtype in which they are stored."""
+
+    def gradients(self, weights: Weights, coefficients: Mapping[int, float]) -> Weights:
+        """Return the gradients of a sum of squared errors.
+
+        Args:
+            weights: float32.
+            coefficients: demonstration -> factor of its squared error.
+        Returns: layer -> [out, in] float32. They may be changed.
+        """
+
+
+@dataclass(frozen=True)
+class ReconstructedBlock:
+    """The best state that was measured."""
+
+    weights: Weights
+    """In the dtype of the first weights, exactly 0 where they were removed."""
+    before: Sequence[float]
+    """Squared error of each demonstration with the first weights."""
+    after: Sequence[float]
+    """The same with `weights`."""
+    n_steps: int
+    """Number of steps after which `weights` were measured."""
+
+
+def reconstruct(
+    weights: Weights,
+    keeps: Weights,
+    objective: Objective,
+    coefficients: Sequence[float],
+    settings: Reconstruction,
+) -> ReconstructedBlock:
+    """Fit the kept weights of a block.
+
+    Args:
+        weights: any float dtype, 0 where `keeps` is False; they stay as they are.
+        keeps: layer -> [out, in] bool, True where the weight stays.
+        coefficients: c_n of each demonstration, >= 0.
+    Raises:
+        StatisticsError: an error of the first weights is not finite.
+    """
+    before = objective.errors(weights)
+    first = best_loss = _loss(before, coefficients)
+    if not isfinite(first):
+        raise StatisticsError("the output of a block is not finite before its reconstruction", got=first)
+    best = ReconstructedBlock(weights, before, before, 0)
+    if first == 0:
+        return best
+    states = {name: _Layer(weight, keeps[name]) for name, weight in weights.items()}
+    current = {name: state.weight for name, state in states.items()}
+    measured = {-(-settings.steps * quarter // _N_MEASURED) for quarter in range(1, _N_MEASURED + 1)}
+    draws = drawn_batches(len(coefficients), settings)
+    for step, batch in enumerate(draws, start=1):
+        share = len(coefficients) / len(batch) / first
+        gradients = objective.gradients(current, {n: share * coefficients[n] for n in batch})
+        rate = settings.learning_rate * relative_rate(step, settings.steps)
+        _update_all(states, gradients, step=step, rate=rate)
+        if step in measured:
+            rounded = {name: weight.to(weights[name].dtype, copy=True) for name, weight in current.items()}
+            errors = objective.errors(rounded)
+            if (loss := _loss(errors, coefficients)) < best_loss:
+                best, best_loss = ReconstructedBlock(rounded, before, errors, step), loss
+    return best
+
+
+def relative_rate(step: int, steps: int) -> float:
+    """Return the factor of the learning rate in a step, counted from 1: it rises linearly, then falls as a cosine."""
+    rising = max(1, steps // 10)
+    return step / rising if step <= rising else 0.5 * (1 + cos(pi * (step - rising) / (steps - rising + 1)))
+
+
+def drawn_batches(n: int, settings: Reconstruction) -> Iterator[tuple[int, ...]]:
+    """Yield the demonstrations of each step.
+
+    Every demonstration is read once before one is read again: round r has them in the order of the SHA-256 of
+    `"seed:r n"`. A step may have demonstrations of two rounds, but each only once.
+    """
+    size = min(settings.batch, n)
+    waiting: list[int] = []
+    n_rounds = 0
+    for _ in range(settings.steps):
+        if len(waiting) < size:
+            names = ordered_by_hash(settings.seed, (f"{n_rounds} {number}" for number in range(n)))
+            numbers = [int(name.partition(" ")[2]) for name in names]
+            waiting += sorted(numbers, key=lambda number: number in waiting[:size])  # those of this step come last
+            n_rounds += 1
+        yield tuple(waiting[:size])
+        del waiting[:size]
+
+
+class _Layer:
+    """Weights of a layer in float32, with the two moments of their gradients."""
+
+    def __init__(self, weight: Tensor, keep: Tensor) -> None:
+        self.weight = weight.to(torch.float32, copy=True)
+        self._removed = ~keep.to(weight.device)
+        kept = self.weight.masked_select(~self._removed).double()
+        self._scale = float(kept.square().mean().sqrt()) if kept.numel() else 0.0
+        self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+
+    def update(self, gradient: Tensor, *, step: int, rate: float) -> None:
+        """Take one step. Gradients of removed weights count as 0, so these stay 0."""
+        gradient.masked_fill_(self._removed, 0)
+        self._first.mul_(_FIRST_DECAY).add_(gradient, alpha=1 - _FIRST_DECAY)
+        self._second.mul_(_SECOND_DECAY).addcmul_(gradient, gradient, value=1 - _SECOND_DECAY)
+        deviation = (self._second / (1 - _SECOND_DECAY**step)).sqrt_().add_(_EPSILON)
+        self.weight.addcdiv_(self._first, deviation, value=-rate * self._scale / (1 - _FIRST_DECAY**step))
+
+
+def _update_all(states: Mapping[str, _Layer], gradients: Weights, *, step: int, rate: float) -> None:
+    def update(name: str) -> None:
+        states[name].update(gradients[name], step=step, rate=rate)
+
+    for _ in parallel_map(update, states):
+        pass
+
+
+def _loss(errors: Sequence[float], coefficients: Sequence[float]) -> float:
+    return fsum(coefficient * error for coefficient, error in zip(coefficients, errors, strict=True))

@@ -1,0 +1,386 @@
+"""Reconstructed variants: plan them, and fit the kept weights of a finished variant block by block.
+
+A pass over the blocks keeps two states of every demonstration: that of the dense model, and that which the blocks of
+the variant read. Each block first runs dense, which gives the outputs that its kept weights are then fitted to; see
+`mlprune.numeric.refinement.reconstruction`. The files of a block are recorded as soon as they exist. A job that was
+killed resumes there: it runs the finished blocks forward without fitting them again.
+
+Every demonstration is a batch of its own. So the result depends on no batch size.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import ClassVar
+
+from torch import Tensor
+
+from mlprune.corpus.calibration import pad_batch
+from mlprune.errors import RecipeError
+from mlprune.hashing import without_defaults
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.methods.reconstruction import Reconstruction
+from mlprune.models.chain import Chain, advance_to
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.messages import TokenBatch
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.reconstruction import BlockOutputs
+from mlprune.models.shard import Shard
+from mlprune.numeric.refinement.reconstruction import ReconstructedBlock, reconstruct
+from mlprune.pruning.mask_files import (
+    StoredChanges,
+    biases_path,
+    mask_path,
+    read_block_weights,
+    read_keep_masks,
+    weights_path,
+    write_block_masks,
+    write_block_weights,
+)
+from mlprune.pruning.scoring import described_levels
+from mlprune.recipe import Recipe, VariantConfig
+from mlprune.steps import job
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.prune.requested_variants import normal_shares, set_groups, with_entry
+from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import (
+    UNRECONSTRUCTED,
+    ReconstructedVariant,
+    Row,
+    of_kind,
+    rows_of_parent,
+)
+from mlprune.steps.variants.variant_rows import (
+    StoredMasks,
+    artefacts_below,
+    mask_artefacts,
+    require_masks,
+    stored_changes,
+    weight_artefacts,
+    write_variants,
+)
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+
+DENSE, READ = "dense", "read"
+"""First part of the key of a state: that of the dense model, and that which the next block of the variant reads."""
+Key = tuple[str, int]
+"""(DENSE or READ, number of the demonstration in all sets)."""
+MASTER_BYTES = 4 + 4 + 4 + 4 + 1
+"""Bytes per weight of a block while it is fitted: weights, gradients and two moments in float32, and the mask."""
+GRADIENT_BYTES = 4
+"""Bytes per weight of the gradients of one demonstration."""
+SAVED_STATES = 24
+"""Values that a block keeps for its backward pass, per token and feature of its widest layer."""
+PASSES_OF_A_STEP = 3
+"""Time of a step on some tokens in forward passes: one forward, and twice as much backward."""
+OTHER_PASSES = 7
+"""Forward passes over all demonstrations: dense, five measurements of the loss, and with the new weights."""
+
+
+@dataclass(frozen=True)
+class FittedBlock:
+    """What the record of a reconstructed block contains."""
+
+    files: tuple[Artefact, ...]
+    rows: tuple[Row, ...]
+    """Of table `reconstructed_blocks`."""
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """The function that a shard calls to fit one block; see `Shard.sweep_reconstruct`. Picklable."""
+
+    store_uri: str
+    variant: ReconstructedVariant
+    ordering_id: str
+    parent: StoredMasks
+    block: int
+    sizes: tuple[int, ...]
+    """Number of demonstrations of each set."""
+
+    def __call__(self, outputs: BlockOutputs) -> FittedBlock:
+        """Fit the kept weights; write masks, new weights and the biases of the parent."""
+        store, block = Store(self.store_uri), self.block
+        keeps = read_keep_masks(store.uri, *self.parent.files[block])
+        squares = [fsum(of_set) for of_set in self._by_set(outputs.target_squares())]
+        fitted = self._fit(outputs, keeps, squares)
+        levels = {name: described_levels(keep.byte(), (self.variant.sparsity,)) for name, keep in keeps.items()}
+        files = [write_block_masks(store, mask_path(self.ordering_id, block), levels)]
+        earlier = read_block_weights(store, self.parent.weights[block]) if self.parent.weights else {}
+        weights = {**earlier, **(fitted.weights if fitted.n_steps else {})}
+        files.append(write_block_weights(store, weights_path(self.variant.id, block), weights))
+        if self.parent.biases:
+            biases = read_block_weights(store, self.parent.biases[block])
+            files.append(write_block_weights(store, biases_path(self.variant.id, block), biases))
+        return FittedBlock(tuple(files), tuple(self._rows(fitted, squares)))
+
+    def _fit(self, outputs: BlockOutputs, keeps: Mapping[str, Tensor], squares: Sequence[float]) -> ReconstructedBlock:
+        """Fit the layers of which weights are kept; a block of which nothing is removed stays as it is."""
+        kept = {name: weight for name, weight in outputs.weights().items() if bool(keeps[name].any())}
+        if all(bool(keep.all()) for keep in keeps.values()):
+            errors = outputs.errors({})
+            return ReconstructedBlock(kept, errors, errors, 0)
+        shares = zip(self.variant.shares, squares, self.sizes, strict=True)
+        coefficients = [share / square if square else 0.0 for share, square, size in shares for _ in range(size)]
+        return reconstruct(kept, keeps, outputs, coefficients, self.variant.settings)
+
+    def _by_set(self, values: Sequence[float]) -> Iterator[Sequence[float]]:
+        start = 0
+        for size in self.sizes:
+            yield values[start : start + size]
+            start += size
+
+    def _rows(self, fitted: ReconstructedBlock, squares: Sequence[float]) -> Iterator[Row]:
+        """Yield the loss of each set before and after."""
+        losses = zip(self.variant.set_ids, squares, *map(self._by_set, (fitted.before, fitted.after)), strict=True)
+        for set_id, square, before, after in losses:
+            yield {
+                "variant_id": self.variant.id,
+                "block": self.block,
+                "demonstration_set_id": set_id,
+                "loss_before": fsum(before) / square if square else 0.0,
+                "loss_after": fsum(after) / square if square else 0.0,
+                "n_steps": fitted.n_steps,
+            }
+
+
+def reconstruction_cost(
+    step: str, sizes: Footprint, size: job.SetSize, settings: Reconstruction, *, longest: int
+) -> job.JobCost:
+    """Cost of reconstructing all blocks.
+
+    Args:
+        size: of all demonstration sets of the reconstruction together.
+        longest: tokens of the longest demonstration.
+    """
+    n_weights = sum(sizes.prunable)
+    state_bytes = 2 * size.n_tokens * sizes.hidden * sizes.itemsize
+    best_bytes = 2 * sizes.itemsize * n_weights
+    fixed_bytes = job.SMALL_JOB_BYTES + state_bytes + MASTER_BYTES * n_weights + best_bytes + 4 * sizes.block
+    thread_bytes = GRADIENT_BYTES * n_weights + 4 * SAVED_STATES * longest * sizes.widest
+    share = min(1.0, settings.batch / max(1, size.n_demonstrations))
+    n_runs = OTHER_PASSES + PASSES_OF_A_STEP * settings.steps * share
+    usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+    return replace(
+        usual,
+        flops=n_runs * usual.flops,
+        fixed_bytes=fixed_bytes,
+        device_fixed_bytes=fixed_bytes - job.SMALL_JOB_BYTES,
+        transfer_bytes=n_weights * (sizes.itemsize + 2),
+        disk_bytes=job.n_block_weights(sizes) * (sizes.itemsize + 1 / 8),
+    )
+
+
+@dataclass(frozen=True)
+class ReconstructJob(job.Job):
+    """Fit the kept weights of a finished variant, block by block."""
+
+    step: ClassVar[str] = "sweep"
+    needs_chain: ClassVar[bool] = True
+    ordering: job.Identity
+    variant: ReconstructedVariant
+    max_tokens: int
+    """Tokens of the longest demonstration, for its cost."""
+
+    @property
+    def chain_model(self) -> job.ModelRef:
+        """The model that the variant prunes."""
+        return self.variant.model
+
+    @property
+    def makes(self) -> tuple[job.RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def intermediates(self) -> tuple[job.RecordKey, ...]:
+        """The blocks."""
+        return tuple(self._block_identity(block).key for block in range(self.variant.model.n_blocks))
+
+    @property
+    def needs(self) -> tuple[job.RecordKey, ...]:
+        """The variant whose weights are fitted, and the demonstration sets."""
+        sets = (("demonstration_sets", set_id) for set_id in self.variant.set_ids)
+        return (self.variant.parent.identity.key, *sets)
+
+    @property
+    def artefact_record(self) -> job.RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
+        """All steps on all blocks, one block at a time."""
+        of_sets = [sets.get(set_id, job.EMPTY_SET) for set_id in self.variant.set_ids]
+        size = job.SetSize(*map(sum, zip(*of_sets, strict=True)))
+        return reconstruction_cost(self.step, sizes, size, self.variant.settings, longest=self.max_tokens)
+
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
+        """Fit all blocks, then write the records.
+
+        Raises:
+            DamagedArtefactError: a mask file of the parent is missing or damaged.
+            StatisticsError: a hidden state is not finite.
+        """
+        model, parent = chain(), require_masks(store, self.variant.parent.id)
+        batches, sizes = self._batches(store)
+        fit = BlockFit(store.uri, self.variant, self.ordering.id, parent, block=0, sizes=sizes)
+        records = []
+        try:
+            model.everywhere(Shard.set_keep_masks, None)
+            model.everywhere(Shard.sweep_clear)
+            for key, batch in batches.items():
+                model.on_block(0, Shard.sweep_start, key, batch)
+            for block in range(model.n_blocks):
+                advance_to(model, block, batches)
+                records.append(self._fit_block(store, model, replace(fit, block=block), keys=list(batches)))
+        finally:
+            model.everywhere(Shard.sweep_clear)
+        links: list[Row] = [
+            {"variant_id": self.variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
+            for set_id, role, weight in self.variant.set_links()
+        ]
+        of_parent = store.require(*self.variant.parent.identity.key)
+        columns = dict(self.variant.new_columns)
+        rows = rows_of_parent(self.variant.id, of_parent, role=UNRECONSTRUCTED, columns=columns)
+        rows["variant_demonstrations"] = [*rows.get("variant_demonstrations", []), *links]
+        write_variants(store, self.ordering, records, (self.variant,), rows=rows)
+
+    def _batches(self, store: Store) -> tuple[dict[Key, TokenBatch], tuple[int, ...]]:
+        """Return every demonstration twice, as a batch of its own, and the number of each set."""
+        batches: dict[Key, TokenBatch] = {}
+        sizes = []
+        for set_id in self.variant.set_ids:
+            table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
+            first = len(batches) // 2
+            for number, ids in enumerate(table["token_ids"], start=first):
+                batch = pad_batch([ids])
+                batches |= {(DENSE, number): batch, (READ, number): batch}
+            sizes.append(len(table["token_ids"]))
+        return batches, tuple(sizes)
+
+    def _fit_block(self, store: Store, model: Chain, fit: BlockFit, *, keys: Sequence[Key]) -> Record:
+        """Fit one block, or apply its stored weights, and keep the states after it."""
+        block, identity = fit.block, self._block_identity(fit.block)
+        dense, read = ([key for key in keys if key[0] == kind] for kind in (DENSE, READ))
+        model.on_block(block, Shard.sweep_advance, block, dense)
+        record = store.read_record(*identity.key)
+        if record is not None and not store.is_intact(record):
+            store.quarantine(record)
+            record = None
+        if record is None:
+            changes_of_parent = stored_changes(store, self.variant.parent.id)
+            assert changes_of_parent is not None, "a variant with masks has changes"
+            model.on_block(block, Shard.exchange_changes, changes_of_parent, blocks=[block])
+            pairs = dict(zip(read, dense, strict=True))
+            fitted = model.on_block(block, Shard.sweep_reconstruct, block, pairs, fit)
+            record = identity.record(artefacts=fitted.files, rows={"reconstructed_blocks": fitted.rows})
+            store.write_record(record)
+        if block + 1 < model.n_blocks:
+            is_dense = self.variant.settings.propagation == "dense"
+            changes = _no_changes if is_dense else _stored(store, block, record)
+            model.on_block(block, Shard.exchange_changes, changes, blocks=[block])
+            model.on_block(block, Shard.sweep_advance, block, read)
+        return record
+
+    def _block_identity(self, block: int) -> job.Identity:
+        return block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
+
+
+def _no_changes(block: int) -> BlockChanges:
+    return BlockChanges({})
+
+
+def _stored(store: Store, block: int, record: Record) -> StoredChanges:
+    """Return the masks, weights and biases of a block in its record."""
+    masks, weights, biases = mask_artefacts(record), weight_artefacts(record), artefacts_below(record, "biases/")
+    of_biases = {block: biases[0]} if biases else {}
+    return StoredChanges(store.uri, {block: masks[0]}, {block: 0}, {block: weights[0]}, biases=of_biases)
+
+
+def add_reconstructed(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and the reconstructed ones.
+
+    An entry with `reconstruct` names only reconstructed variants, except the dense one. Their parents stay in the plan,
+    because their masks are read and results are compared with them.
+
+    Raises:
+        RecipeError: a variant lacks whole blocks, or no set has its seed.
+    """
+    together = {
+        key: replace(variant, entries=tuple(entry for entry in variant.entries if not _applies(entry, variant)))
+        for key, variant in planned.items()
+    }
+    for variant in planned.values():
+        for entry in variant.entries:
+            if isinstance(entry, VariantConfig) and _applies(entry, variant):
+                groups = _groups(entry, variant, sets)
+                parent = together[variant.id]
+                reconstructed = [_reconstructed(inputs, parent, entry, group) for group in groups]
+                together = with_entry(together, entry, reconstructed)
+    return together
+
+
+def reconstruct_jobs(variants: Iterable[PlannedVariant]) -> Iterator[ReconstructJob]:
+    """Yield the job of each reconstructed variant."""
+    for variant in variants:
+        for spec in of_kind(ReconstructedVariant, [variant.spec]):
+            ordering = job.make_identity("masks", {"reconstruct": "block"}, parents={"variant": spec.id})
+            longest = max(planned.spec.max_tokens for planned in variant.sets)
+            yield ReconstructJob(ordering, spec, longest)
+
+
+def _applies(entry: object, variant: PlannedVariant) -> bool:
+    return isinstance(entry, VariantConfig) and entry.reconstruct is not None and not variant.spec.removes_nothing
+
+
+def _groups(entry: VariantConfig, variant: PlannedVariant, sets: PlannedSets) -> list[tuple[PlannedSet, ...]]:
+    """Return the sets of each reconstruction: those of the variant, or named ones of its seed, if it has one."""
+    config = entry.reconstruct
+    assert config is not None, "the entry is reconstructed"
+    if variant.spec.structure == "blocks":
+        raise RecipeError("a variant without whole blocks cannot be reconstructed", variant=entry.name)
+    if not config.names and variant.sets:
+        return [variant.sets]
+    groups = list(set_groups(config if config.names else entry, sets))
+    fitting = [group for group in groups if variant.seed in (None, group[0].spec.seed)]
+    if not fitting:
+        raise RecipeError(
+            "no set of reconstruct has the seed of the variant's own sets",
+            variant=entry.name,
+            expected=f"a set of seed {variant.seed}",
+            got=sorted({group[0].spec.seed for group in groups}),
+        )
+    return fitting
+
+
+def _reconstructed(
+    inputs: Inputs, parent: PlannedVariant, entry: VariantConfig, group: tuple[PlannedSet, ...]
+) -> PlannedVariant:
+    config = entry.reconstruct
+    assert config is not None, "the entry is reconstructed"
+    settings = Reconstruction(
+        config.steps,
+        config.learning_rate,
+        config.batch,
+        config.seed,
+        config.propagation,
+        normal_shares(config.shares if config.names else entry.shares),
+    )
+    model, set_ids = parent.spec.model, tuple(planned.id for planned in group)
+    computed = job.computed_parameters(model, batch_tokens=1)  # the device is part of the id, batches are not
+    parameters: dict[str, JsonValue] = {name: value for name, value in computed.items() if name != "batch_tokens"}
+    parameters["reconstruct"] = {"unit": "block", **without_defaults(settings)}
+    parents: JsonObject = {
+        "base_model": inputs.base.id,
+        UNRECONSTRUCTED: parent.id,
+        "demonstration_sets": list[JsonValue](set_ids),
+    }
+    identity = job.make_identity("variants", parameters, parents=parents)
+    labels = tuple(planned.label for planned in group)
+    spec = ReconstructedVariant(identity, model, parent.spec, settings, set_ids, labels)
+    return PlannedVariant(spec, group, parents=(parent,))

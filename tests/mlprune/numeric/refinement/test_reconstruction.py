@@ -1,0 +1,207 @@
+"""The loop that fits a block: compared with plain float64 loops, planted solutions, limits and draws."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.methods.reconstruction import Reconstruction
+from mlprune.numeric.refinement.reconstruction import (
+    Weights,
+    drawn_batches,
+    reconstruct,
+    relative_rate,
+)
+from tests.chains import worker_threads
+
+
+class LinearBlock:
+    """Squared errors of x -> V tanh(U x), one demonstration per entry of `inputs`."""
+
+    def __init__(self, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        self.inputs, self.targets = inputs, targets
+        self.measured: list[list[float]] = []
+
+    def _error(self, weights: Weights, number: int) -> Tensor:
+        hidden = torch.tanh(self.inputs[number] @ weights["up"].T)
+        return (hidden @ weights["down"].T - self.targets[number]).square().sum()
+
+    def errors(self, weights: Weights) -> list[float]:
+        weights = {name: weight.double() for name, weight in weights.items()}
+        self.measured.append([float(self._error(weights, number)) for number in range(len(self.inputs))])
+        return self.measured[-1]
+
+    def gradients(self, weights: Weights, coefficients: Mapping[int, float]) -> dict[str, Tensor]:
+        leaves = {name: weight.double().requires_grad_() for name, weight in weights.items()}
+        loss = sum((factor * self._error(leaves, number) for number, factor in coefficients.items()), torch.tensor(0.0))
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+        return {name: gradient.float() for name, gradient in zip(leaves, gradients, strict=True)}
+
+
+def planted(seed: int, *, sparsity: float = 0.5) -> tuple[dict[str, Tensor], dict[str, Tensor], LinearBlock]:
+    """Pruned weights, their masks, and the outputs of the dense weights for six demonstrations."""
+    draw = torch.Generator().manual_seed(seed)
+    dense = {
+        "up": torch.randn(6, 4, generator=draw, dtype=torch.float64),
+        "down": torch.randn(4, 6, generator=draw, dtype=torch.float64),
+    }
+    inputs = [torch.randn(5, 4, generator=draw, dtype=torch.float64) for _ in range(6)]
+    targets = [torch.tanh(one @ dense["up"].T) @ dense["down"].T for one in inputs]
+    keeps = {name: torch.rand(weight.shape, generator=draw) >= sparsity for name, weight in dense.items()}
+    weights = {name: (weight * keeps[name]).float() for name, weight in dense.items()}
+    return weights, keeps, LinearBlock(inputs, targets)
+
+
+def fitted_by_hand(
+    weights: Mapping[str, Tensor],
+    keeps: Mapping[str, Tensor],
+    block: LinearBlock,
+    coefficients: Sequence[float],
+    settings: Reconstruction,
+) -> tuple[dict[str, list[list[float]]], list[float]]:
+    """The best weights and all measured losses, with plain Python numbers."""
+    values = {name: weight.tolist() for name, weight in weights.items()}
+    keep = {name: mask.tolist() for name, mask in keeps.items()}
+    cells = [(name, i, j) for name, rows in values.items() for i, row in enumerate(rows) for j in range(len(row))]
+    kept = {name: [values[n][i][j] for n, i, j in cells if n == name and keep[n][i][j]] for name in values}
+    scale = {name: math.sqrt(sum(value**2 for value in of_layer) / len(of_layer)) for name, of_layer in kept.items()}
+    first, second = (dict.fromkeys(cells, 0.0) for _ in range(2))
+
+    def loss() -> float:
+        errors = block.errors({name: torch.tensor(rows, dtype=torch.float64) for name, rows in values.items()})
+        return sum(factor * error for factor, error in zip(coefficients, errors, strict=True))
+
+    losses = [loss()]
+    best = {name: [list(row) for row in rows] for name, rows in values.items()}
+    measured = [math.ceil(settings.steps * quarter / 4) for quarter in (1, 2, 3, 4)]
+    for step, batch in enumerate(drawn_batches(len(block.inputs), settings), start=1):
+        share = len(block.inputs) / len(batch) / losses[0]
+        tensors = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in values.items()}
+        gradients = block.gradients(tensors, {number: share * coefficients[number] for number in batch})
+        rate = settings.learning_rate * relative_rate(step, settings.steps)
+        for name, i, j in cells:
+            gradient = float(gradients[name][i, j]) if keep[name][i][j] else 0.0
+            cell = (name, i, j)
+            first[cell] = 0.9 * first[cell] + 0.1 * gradient
+            second[cell] = 0.95 * second[cell] + 0.05 * gradient**2
+            change = (first[cell] / (1 - 0.9**step)) / (math.sqrt(second[cell] / (1 - 0.95**step)) + 1e-8)
+            values[name][i][j] -= rate * scale[name] * change
+        if step in measured:
+            losses.append(loss())
+            if losses[-1] < min(losses[:-1]):
+                best = {name: [list(row) for row in rows] for name, rows in values.items()}
+    return best, losses
+
+
+@pytest.mark.parametrize("settings", [Reconstruction(30, 0.05, 4), Reconstruction(7, 0.2, 5, seed=3)])
+def test_weights_and_losses_are_those_of_plain_loops(settings: Reconstruction) -> None:
+    weights, keeps, block = planted(1)
+    coefficients = [0.5, 0.1, 0.2, 0.0, 1.0, 0.3]
+    expected, losses = fitted_by_hand(weights, keeps, block, coefficients, settings)
+    result = reconstruct(weights, keeps, block, coefficients, settings)
+    for name, rows in expected.items():
+        torch.testing.assert_close(result.weights[name].double(), torch.tensor(rows).double(), rtol=1e-4, atol=1e-5)
+    weighted = [sum(c * e for c, e in zip(coefficients, of, strict=True)) for of in (result.before, result.after)]
+    assert weighted == pytest.approx([losses[0], min(losses)], rel=1e-4)
+    assert result.n_steps > 0
+
+
+def test_a_weight_takes_over_a_lost_direction() -> None:
+    """Two inputs are equal, so the output without one of them is that of twice the other weight."""
+    draw = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(8, 2, generator=draw, dtype=torch.float64) for _ in range(4)]
+    doubled = [torch.stack([one[:, 0], one[:, 0], one[:, 1]], dim=1) for one in inputs]
+    up, down = torch.tensor([[0.3, 0.3, 0.0], [0.0, 0.0, 0.4]]), torch.tensor([[1.0, 0.5]])
+    targets = [torch.tanh(one @ up.double().T) @ down.double().T for one in doubled]
+    keeps = {"up": torch.tensor([[True, False, False], [False, False, True]]), "down": torch.ones(1, 2).bool()}
+    pruned = {"up": up * keeps["up"], "down": down}
+    settings = Reconstruction(400, 0.02, 4)
+    result = reconstruct(pruned, keeps, LinearBlock(doubled, targets), [1.0] * 4, settings)
+    assert sum(result.after) < 1e-6 * sum(result.before)
+    torch.testing.assert_close(result.weights["up"][0, 0], torch.tensor(0.6), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> None:
+    weights, keeps, block = planted(2)
+    stored = {name: weight.to(dtype) for name, weight in weights.items()}
+    given = {name: weight.clone() for name, weight in stored.items()}
+    result = reconstruct(stored, keeps, block, [1.0] * 6, Reconstruction(20, 0.05))
+    for name, weight in result.weights.items():
+        assert weight.dtype == dtype
+        assert (weight[~keeps[name]] == 0).all()
+        assert torch.equal(stored[name], given[name])
+    assert sum(result.after) < sum(result.before)
+    assert block.errors(result.weights) == list(result.after)
+
+
+def test_weights_without_an_error_stay_as_they_are() -> None:
+    weights, keeps, block = planted(3, sparsity=0)
+    block.targets = [torch.tanh(one @ weights["up"].double().T) @ weights["down"].double().T for one in block.inputs]
+    result = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(8))
+    assert all(torch.equal(result.weights[name], weight) for name, weight in weights.items())
+    assert result.n_steps == 0
+    assert len(block.measured) == 1
+
+
+@pytest.mark.parametrize("learning_rate", [0.001, 0.5, 50.0])
+def test_no_reconstruction_raises_the_measured_loss(learning_rate: float) -> None:
+    weights, keeps, block = planted(4)
+    result = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(16, learning_rate))
+    totals = [sum(errors) for errors in block.measured]
+    assert len(totals) == 5
+    assert sum(result.after) == min(totals)
+    if min(totals) == totals[0]:
+        assert result.n_steps == 0
+        assert all(torch.equal(result.weights[name], weight) for name, weight in weights.items())
+
+
+def test_a_demonstration_without_a_share_changes_nothing() -> None:
+    weights, keeps, block = planted(5)
+    shares = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    results = []
+    for _ in range(2):
+        results.append(reconstruct(weights, keeps, block, shares, Reconstruction(10, batch=6)))
+        block.targets = [*block.targets[:3], *(target + 1 for target in block.targets[3:])]
+    assert all(torch.equal(results[0].weights[name], results[1].weights[name]) for name in weights)
+
+
+def test_threads_change_no_bit() -> None:
+    weights, keeps, block = planted(6)
+    alone = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(10))
+    with worker_threads(2):
+        together = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(10))
+    assert all(torch.equal(alone.weights[name], together.weights[name]) for name in weights)
+
+
+def test_an_output_that_is_not_finite_is_refused() -> None:
+    weights, keeps, block = planted(7)
+    block.targets = [target * math.nan for target in block.targets]
+    with pytest.raises(StatisticsError):
+        reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(4))
+
+
+@pytest.mark.parametrize(("n", "batch", "steps"), [(7, 3, 20), (5, 8, 6), (4, 4, 5), (9, 1, 18)])
+def test_every_demonstration_is_read_once_before_one_is_read_again(n: int, batch: int, steps: int) -> None:
+    draws = list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=2)))
+    assert len(draws) == steps
+    assert all(len(set(of_step)) == len(of_step) == min(batch, n) for of_step in draws)
+    for end in range(1, steps + 1):
+        counts = Counter(number for of_step in draws[:end] for number in of_step)
+        assert max(counts.values()) - min(counts[number] for number in range(n)) <= 1
+    assert draws == list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=2)))
+    if batch < n:
+        assert draws != list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=3)))
+
+
+def test_the_rate_rises_and_then_falls() -> None:
+    rates = [relative_rate(step, 100) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[9] == 1
+    assert 0 < rates[-1] < 0.01
+    assert all(relative_rate(step, steps) > 0 for steps in range(1, 12) for step in range(1, steps + 1))

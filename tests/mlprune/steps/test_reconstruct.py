@@ -1,0 +1,268 @@
+"""Reconstructed variants of a tiny recipe: their weights, rows and labels; killed, resumed and on two shards."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlprune.errors import RecipeError, WorkerLostError
+from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
+from mlprune.plan import build_plan
+from mlprune.pruning.mask_files import read_block_weights
+from mlprune.recipe import parse_recipe
+from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.reconstruct import ReconstructJob
+from mlprune.steps.variants.variant_rows import require_masks
+from mlprune.store.store import Store
+from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    contents,
+    finished_run,
+    reference_model,
+    small_recipe,
+    store_with_sets,
+    tiny_recipe,
+)
+
+N_BLOCKS = 3
+
+
+def reconstructed_recipe() -> dict[str, Any]:
+    recipe = small_recipe()
+    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
+    fit = {"steps": 12, "learning_rate": 0.03, "batch": 2}
+    two = {**fit, "over": ["mt", "mono"], "shares": [1, 3], "propagation": "dense"}
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
+    recipe["variants"] = [
+        {"name": "wanda", **wanda, "sparsity": [0, 0.5]},
+        {"name": "own", **wanda, "sparsity": [0, 0.5], "reconstruct": fit},
+        {"name": "two", **wanda, "sparsity": 0.5, "reconstruct": two},
+        {"name": "rounded", **wanda, "sparsity": 0.5, "reconstruct": fit, "bits": 4},
+        {"name": "one-block", **wanda, "sparsity": 0.5, "scope": {"blocks": [1]}, "reconstruct": fit},
+        {"name": "sparsegpt", "score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": fit},
+    ]
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def run(tiny_inputs: Path) -> FinishedRun:
+    return finished_run(tiny_inputs, reconstructed_recipe(), name="reconstructed")
+
+
+def job_of(run: FinishedRun, name: str) -> ReconstructJob:
+    ids = {variant.id for variant in run.named(name)}
+    return next(job for job in run.plan.jobs if isinstance(job, ReconstructJob) and job.variant.id in ids)
+
+
+def weights_of(store: Store, variant_id: str) -> dict[tuple[int, str], Tensor]:
+    files = [read_block_weights(store, file) for file in require_masks(store, variant_id).weights]
+    return {(block, layer): weight for block, of_block in enumerate(files) for layer, weight in of_block.items()}
+
+
+def rows_of(run: FinishedRun, job: ReconstructJob) -> list[dict[str, Any]]:
+    records = [run.store.require(*key) for key in job.intermediates]
+    return [dict(row) for record in records for row in record.rows["reconstructed_blocks"]]
+
+
+@pytest.mark.parametrize("name", ["own", "two", "sparsegpt"])
+def test_every_block_comes_closer_to_the_dense_one_and_keeps_its_mask(run: FinishedRun, name: str) -> None:
+    job = job_of(run, name)
+    masks, parents = run.keep_masks(job.variant.id), run.keep_masks(job.variant.parent.id)
+    weights = weights_of(run.store, job.variant.id)
+    assert set(masks) == set(parents) == set(weights)
+    for key, keep in masks.items():
+        assert torch.equal(keep, parents[key])
+        assert (weights[key][~keep] == 0).all()
+    rows = rows_of(run, job)
+    assert [row["demonstration_set_id"] for row in rows] == [*job.variant.set_ids] * N_BLOCKS
+    shares = dict(zip(job.variant.set_ids, job.variant.shares, strict=True))
+    for block in range(N_BLOCKS):
+        losses = [
+            sum(shares[row["demonstration_set_id"]] * row[column] for row in rows if row["block"] == block)
+            for column in ("loss_before", "loss_after")
+        ]
+        assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("name", ["own", "two"])
+def test_losses_are_those_of_the_hidden_states_of_both_models(run: FinishedRun, name: str) -> None:
+    """With the model library's own forward; after blocks of the dense model, only one block has other weights."""
+    job = job_of(run, name)
+    dense, fitted = (reference_model(run.folder / "model") for _ in range(2))
+    for row in rows_of(run, job):
+        if job.variant.settings.propagation == "dense":
+            fitted = reference_model(run.folder / "model")
+        for (block, layer), weight in weights_of(run.store, job.variant.id).items():
+            if block == row["block"]:
+                fitted.model.layers[block].get_submodule(layer).weight.data.copy_(weight)
+        table = run.store.read_table(run.store.require("demonstration_sets", row["demonstration_set_id"]).artefacts[0])
+        states = [
+            [states_after(model, row["block"], list(ids)) for ids in table["token_ids"]] for model in (dense, fitted)
+        ]
+        difference, square = (sum(map(float, sums)) for sums in zip(*map(squares, *states), strict=True))
+        assert row["loss_after"] == pytest.approx(difference / square, rel=1e-4)
+
+
+def test_sparsity_0_stays_the_dense_model(run: FinishedRun) -> None:
+    dense, _ = run.named("own")
+    assert dense.is_dense
+    assert "own" in {entry.name for entry in dense.entries}
+
+
+def test_a_block_of_which_nothing_is_removed_keeps_its_weights(run: FinishedRun) -> None:
+    job = job_of(run, "one-block")
+    assert {block for block, _ in weights_of(run.store, job.variant.id)} == {1}
+    before_it, fitted, after_it = rows_of(run, job)
+    assert before_it["loss_before"] == before_it["loss_after"] == 0
+    assert fitted["loss_after"] < fitted["loss_before"]
+    assert after_it["loss_before"] == after_it["loss_after"] > 0
+    assert [row["n_steps"] > 0 for row in (before_it, fitted, after_it)] == [False, True, False]
+
+
+def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun) -> None:
+    job = job_of(run, "two")
+    record, parent = run.store.require(*job.variant.identity.key), job.variant.parent
+    (row,), (of_parent,) = record.rows["variants"], run.store.require(*parent.identity.key).rows["variants"]
+    assert row["mask_sha256"] == of_parent["mask_sha256"]
+    assert row["reconstruction"] == {
+        "unit": "block",
+        "steps": 12,
+        "learning_rate": 0.03,
+        "batch": 2,
+        "propagation": "dense",
+    }
+    assert row["weights_changed"]
+    links = [(link["role"], link["weight"]) for link in record.rows["variant_demonstrations"]]
+    assert links == [("demonstrations", 1.0), ("reconstruction", 0.25), ("reconstruction", 0.75)]
+    (link,) = record.rows["variant_parents"]
+    assert (link["parent_variant_id"], link["role"]) == (parent.id, "unreconstructed")
+    (rounded,) = run.named("rounded")
+    assert rounded.unquantised.id == job_of(run, "own").variant.id
+
+
+def test_a_reconstructed_variant_is_compared_with_its_parent(run: FinishedRun) -> None:
+    job = job_of(run, "own")
+    pairs = {(one.variant_id, one.baseline_id) for one in run.plan.jobs if isinstance(one, CompareJob)}
+    assert (job.variant.id, job.variant.parent.id) in pairs
+
+
+@pytest.mark.parametrize("files_are_written", [False, True])
+def test_a_killed_job_resumes_at_the_block_where_it_stopped(
+    run: FinishedRun, tmp_path: Path, files_are_written: bool
+) -> None:
+    job = job_of(run, "own")
+    store = with_parent_only(run, job, tmp_path / "store")
+    watch = {"stop_at": 1, "method": Shard.sweep_reconstruct, "files_are_written": files_are_written}
+    with pytest.raises(WorkerLostError):
+        job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
+    assert store.read_record(*job.variant.identity.key) is None
+    resumed = WatchedChain(chain_of(run.plan))
+    job.run(store, lambda: resumed)
+    assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
+    assert_same_files(store, run.store)
+
+
+@pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("own", 2, 1), ("two", 3, 1), ("sparsegpt", 1, 2)])
+def test_shards_and_threads_change_no_byte(
+    run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int
+) -> None:
+    job = job_of(run, name)
+    store = with_parent_only(run, job, tmp_path / "store")
+    chain = TransportChain(chain_with_masks(Path(run.plan.model.path), n_shards=n_shards))
+    with worker_threads(n_threads):
+        job.run(store, lambda: chain)
+    assert_same_files(store, run.store)
+    assert set(chain.tensors) <= {"sweep_release"}
+
+
+def test_blocks_on_disk_change_no_byte(run: FinishedRun, tmp_path: Path) -> None:
+    job = job_of(run, "own")
+    store, path = with_parent_only(run, job, tmp_path / "store"), Path(run.plan.model.path)
+    job.run(store, lambda: local_chain(path, budget=budget_for(path, 1)))
+    assert_same_files(store, run.store)
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"score": "magnitude", "sparsity": 0.5, "reconstruct": "block"}, "reads demonstrations"),
+    ({"score": "wanda", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": "layer"}, "reconstruct is block"),
+    ({"score": "random", "sparsity": 0.5, "reconstruct": {"demonstrations": "nothing"}}, "unknown"),
+    ({"score": "random", "sparsity": 0.5, "reconstruct": {"over": ["mt", "mono"], "shares": [1]}}, "shares"),
+    ({"score": "random", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt", "shares": [1]}}, "shares"),
+    (
+        {"score": "random", "structure": "blocks", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}},
+        "reconstruct",
+    ),
+    (
+        {"structure": "vocabulary", "keep": {"languages": ["fr"]}, "reconstruct": {"demonstrations": "mt"}},
+        "reconstruct",
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "words"), BAD, ids=[words for _, words in BAD])
+def test_what_cannot_be_reconstructed_is_refused_in_one_line(
+    tiny_inputs: Path, entry: dict[str, Any], words: str
+) -> None:
+    recipe = {**reconstructed_recipe(), "variants": [entry]}
+    with pytest.raises(RecipeError) as caught:
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sets_of_the_seed_of_the_entry_are_read(tiny_inputs: Path) -> None:
+    recipe = reconstructed_recipe()
+    for entry in recipe["demonstrations"]:
+        entry["seed"] = [0, 1]
+    wanda = {"score": "wanda", "demonstrations": "mt", "sparsity": 0.5}
+    recipe["variants"] = [{"name": "other", **wanda, "reconstruct": {"demonstrations": "mono"}}]
+    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    planned = [variant for variant in plan.variants.values() if variant.entries]
+    assert [[one.spec.seed for one in (*variant.sets, *variant.parents[0].sets)] for variant in planned] == [
+        [0, 0],
+        [1, 1],
+    ]
+    recipe["demonstrations"][1]["seed"] = [1, 2]
+    with pytest.raises(RecipeError):
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+def with_parent_only(run: FinishedRun, job: ReconstructJob, folder: Path) -> Store:
+    """A store that contains what a job needs."""
+    store = store_with_sets(run, *(key for _, key in run.store.record_names("demonstration_sets")), folder=folder)
+    masks = require_masks(run.store, job.variant.parent.id).record
+    for artefact in masks.artefacts:
+        store.write_bytes(artefact.path, run.store.read_bytes(artefact))
+    for record in (masks, run.store.require(*job.variant.parent.identity.key)):
+        store.write_record(record)
+    return store
+
+
+def assert_same_files(store: Store, undisturbed: Store) -> None:
+    expected = contents(undisturbed)
+    for path, data in contents(store).items():
+        assert data == expected[path], path
+
+
+def states_after(model: Any, block: int, ids: list[int]) -> Tensor:
+    """The hidden states after a block."""
+    found: list[Tensor] = []
+
+    def keep(_module: Any, _args: Any, result: Any) -> None:
+        found.append(result if isinstance(result, Tensor) else result[0])
+
+    hook = model.model.layers[block].register_forward_hook(keep)
+    with torch.no_grad():
+        model(torch.tensor([ids]))
+    hook.remove()
+    return found[0].double()
+
+
+def squares(dense: Tensor, fitted: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared difference, and the squared states of the dense model."""
+    return (dense - fitted).square().sum(), dense.square().sum()
