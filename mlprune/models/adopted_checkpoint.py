@@ -1,8 +1,8 @@
 """Compare a pruned checkpoint that was made elsewhere with its base model.
 
-A checkpoint can differ from its base model in the prunable layers of its blocks, or lack whole blocks. A weight counts
-as removed if it is exactly 0 in a layer that differs from the base model. Everything else has to be equal: with another
-embedding or norm, the checkpoint belongs to another model or to another revision of it.
+A checkpoint can differ from its base model in the prunable layers of its blocks, or lack experts, heads, neurons or
+whole blocks. A weight counts as removed if it is exactly 0 in a layer that differs from the base model. Everything else
+has to be equal: with another embedding or norm, the checkpoint belongs to another model or to another revision of it.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError
 from mlprune.hashing import digest
 from mlprune.models.architecture.architecture import oriented
+from mlprune.models.architecture.units import BIAS_KEYS
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import (
     WeightFiles,
@@ -27,6 +28,7 @@ from mlprune.models.checkpoint.weight_files import (
 )
 from mlprune.models.loading import MAX_LISTED, inspect_model, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.wider_files import LOADER_FILE, TensorFiles, WiderFiles, stored
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -66,7 +68,7 @@ class LayerDifference:
     is_changed: bool
     """Whether weights that are not removed have new values."""
     bias: Tensor | None
-    """[out], in the stored dtype, if it has new values."""
+    """[out], in the stored dtype, if it has new values, or values where the base model has no bias."""
 
 
 def compare_checkpoint(base: Path, adopted: Path) -> CheckpointDifference:
@@ -78,25 +80,39 @@ def compare_checkpoint(base: Path, adopted: Path) -> CheckpointDifference:
         BadInputError: the model type, settings, shapes or tokenizers differ, or more than the prunable layers does.
         ModelError: the checkpoint is not a model that can be read.
     """
+    if (adopted / LOADER_FILE).exists():
+        message = "a checkpoint whose blocks have different widths has shapes that its config does not state"
+        raise BadInputError(message, path=str(adopted), got=LOADER_FILE, next="adopt an export without --smaller")
     inspect_model(adopted)
     name = f"difference to {digest(dict(inspect_model(base).content))}"
-    stored = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted)))
-    return CheckpointDifference(**{**stored, "removed_blocks": tuple(stored["removed_blocks"])})
+    cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted)))
+    return CheckpointDifference(**{**cached, "removed_blocks": tuple(cached["removed_blocks"])})
 
 
-def layer_differences(base: WeightFiles, adopted: WeightFiles, block: int) -> Iterator[tuple[str, LayerDifference]]:
-    """Yield each prunable layer of a block and how it differs."""
+def open_adopted(base: Path, adopted: Path) -> tuple[WeightFiles, WiderFiles]:
+    """Open the weights of a base model, and those of a checkpoint with as many blocks, in the base model's shapes."""
+    files, own = (WeightFiles(folder, architecture_at(folder)) for folder in (base, adopted))
+    return files, WiderFiles(files, own, (base, adopted))
+
+
+def layer_differences(base: WeightFiles, adopted: TensorFiles, block: int) -> Iterator[tuple[str, LayerDifference]]:
+    """Yield each prunable layer of a block and how it differs.
+
+    Raises:
+        BadInputError: the experts, heads or neurons of the checkpoint are not some of the base model's.
+    """
     architecture = base.architecture
     kind = architecture.block(block)
     for layer in kind.layers:
         name, bias = weight_name(architecture, block, layer), bias_name(architecture, block, layer)
-        expected, weight = (oriented(_stored(files, name), kind) for files in (base, adopted))
+        expected, weight = (oriented(stored(files, name), kind) for files in (base, adopted))
         is_equal = _are_equal(expected, weight)
         removed = torch.zeros(weight.shape, dtype=torch.bool) if is_equal else weight == 0
         weight = weight.masked_fill(removed, 0)
         is_changed = not is_equal and not _are_equal(expected.masked_fill(removed, 0), weight)
-        has_new_bias = base.has(bias) and not _are_equal(_stored(base, bias), _stored(adopted, bias))
-        yield layer, LayerDifference(removed, weight, is_changed, _stored(adopted, bias) if has_new_bias else None)
+        before, after = (stored(files, bias) if files.has(bias) else None for files in (base, adopted))
+        is_equal = after is None or (_are_equal(before, after) if before is not None else not bool(after.any()))
+        yield layer, LayerDifference(removed, weight, is_changed, None if is_equal else after)
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ class _Pair:
     base: Path
     adopted: Path
     files: WeightFiles
-    own: WeightFiles
+    own: TensorFiles
     names: tuple[str, ...]
     """The stored parameters and buffers of the base model."""
 
@@ -127,7 +143,7 @@ class _Pair:
         from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
 
         source = source_of(own_name, self.model, self.own)
-        return self.own.has(source) and _are_equal(_stored(self.files, name), _stored(self.own, source))
+        return self.own.has(source) and _are_equal(stored(self.files, name), stored(self.own, source))
 
 
 def _compare(base: Path, adopted: Path) -> CheckpointDifference:
@@ -142,11 +158,12 @@ def _compare(base: Path, adopted: Path) -> CheckpointDifference:
     model = build_skeleton(base, torch.float32)
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers())
     names = dict.fromkeys(source_of(name, model, files) for name, _ in named)
-    stored = tuple(name for name in names if files.has(name) and not is_obsolete_buffer(name))
-    pair = _Pair(model, base, adopted, files, WeightFiles(adopted, other), stored)
-    has_all_blocks = other.n_blocks >= architecture.n_blocks
+    present = tuple(name for name in names if files.has(name) and not is_obsolete_buffer(name))
+    own, has_all_blocks = WeightFiles(adopted, other), other.n_blocks >= architecture.n_blocks
+    wider = WiderFiles(files, own, (base, adopted), present) if has_all_blocks else None
+    pair = _Pair(model, base, adopted, files, wider or own, present)
     kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
-    _require_equal_settings(pair, kept)
+    _require_equal_settings(pair, kept, wider)
     _require_equal_others(pair)
     return _changes(pair) if has_all_blocks else _without_blocks(pair, kept)
 
@@ -196,9 +213,11 @@ def _kept_blocks(pair: _Pair) -> list[int]:
     return kept
 
 
-def _require_equal_settings(pair: _Pair, kept: Sequence[int]) -> None:
+def _require_equal_settings(pair: _Pair, kept: Sequence[int], wider: WiderFiles | None) -> None:
     """Compare the configs; lists with a value per block are compared for the blocks that remain.
 
+    Args:
+        wider: the checkpoint, if it has all blocks; numbers of experts, heads and neurons may then differ.
     Raises:
         BadInputError: a setting that changes shapes or results differs.
     """
@@ -208,14 +227,15 @@ def _require_equal_settings(pair: _Pair, kept: Sequence[int]) -> None:
             expected[key] = [value[block] for block in kept]
     n_blocks_key = _config(pair.base).attribute_map.get("num_hidden_layers", "num_hidden_layers")
     keys = sorted({*expected, *got} - {n_blocks_key} if len(kept) < pair.n_blocks else {*expected, *got})
-    different = [key for key in keys if expected.get(key) != got.get(key)]
+    different = [key for key in keys if expected.get(key) != got.get(key) and not (key in BIAS_KEYS and got.get(key))]
+    if wider is not None and set().union(*wider.keys_of_kinds.values()).issuperset(different):
+        narrow = wider.narrow_keys()
+        different = [key for key in different if key not in narrow]
     if not different:
         return
     context: dict[str, object] = {"path": str(pair.adopted), "base": str(pair.base)}
     context |= {"expected": {key: expected.get(key) for key in different[:MAX_LISTED]}}
     context |= {"got": {key: got.get(key) for key in different[:MAX_LISTED]}}
-    if any("expert" in key for key in different):
-        raise BadInputError("a checkpoint with another number of experts cannot be adopted yet", context)
     raise BadInputError("the shapes or settings of a checkpoint differ from those of its base model", context)
 
 
@@ -287,11 +307,6 @@ def _rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
     rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
     rules |= {"vocabulary": tokenizer.get_vocab(), "special tokens": tokenizer.all_special_tokens}
     return {key: value for key, value in rules.items() if key not in ("truncation", "padding", "version")}
-
-
-def _stored(files: WeightFiles, name: str) -> Tensor:
-    """Read a tensor in its stored dtype."""
-    return files.read(name, files.dtype(name))
 
 
 def _are_equal(first: Tensor, second: Tensor) -> bool:

@@ -20,6 +20,7 @@ from transformers import AutoConfig, PreTrainedModel
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture, Experts
+from mlprune.models.architecture.units import EXPERT_KEYS
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
     WeightFiles,
@@ -28,11 +29,8 @@ from mlprune.models.checkpoint.weight_files import (
     read_json_object,
     weight_name,
 )
-from mlprune.models.meta_model import blocks_of, build_skeleton
-from mlprune.models.removed_experts import require_choice, routed_groups
-
-COUNT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-"""Keys of configs for the number of experts of a block."""
+from mlprune.models.meta_model import build_skeleton
+from mlprune.models.removed_experts import require_choice
 
 RemovedExperts = Mapping[int, tuple[int, ...]]
 """Block -> its removed experts, ascending."""
@@ -65,7 +63,7 @@ def cut_experts(folder: Path, removed: RemovedExperts) -> tuple[int, int]:
         for block, kind in experts.items()
     }
     model = build_skeleton(folder, torch.float32)
-    n_kept = _equal_count(model, architecture, experts, kept)
+    n_kept = _equal_count(experts, kept)
     files = WeightFiles(folder, architecture)
     changes: dict[str, _FileChanges] = defaultdict(_FileChanges)
     for block, of_block in kept.items():
@@ -79,23 +77,16 @@ def cut_experts(folder: Path, removed: RemovedExperts) -> tuple[int, int]:
     return sum(kind.n_experts for kind in experts.values()), n_kept * len(experts)
 
 
-def _equal_count(
-    model: PreTrainedModel,
-    architecture: Architecture,
-    experts: Mapping[int, Experts],
-    kept: Mapping[int, Sequence[int]],
-) -> int:
+def _equal_count(experts: Mapping[int, Experts], kept: Mapping[int, Sequence[int]]) -> int:
     """Return the number of experts that every block keeps; raises as `cut_experts`."""
     counts = sorted({len(of_block) for of_block in kept.values()})
     if len(counts) > 1:
         raise _unequal(f"blocks keep {counts[0]} to {counts[-1]} experts", "a number of experts for all blocks")
-    modules = blocks_of(model, architecture)
     for block, kind in experts.items():
         removed = tuple(expert for expert in range(kind.n_experts) if expert not in kept[block])
-        require_choice(modules[block], kind, removed, block=block)
-        n_groups = routed_groups(modules[block], kind).n_groups if removed else 1
-        size = kind.n_experts // n_groups
-        of_groups = sorted({sum(expert // size == group for expert in kept[block]) for group in range(n_groups)})
+        require_choice(kind, removed, block=block)
+        n_kept = [sum(expert // kind.group_size == group for expert in kept[block]) for group in range(kind.n_groups)]
+        of_groups = sorted(set(n_kept))
         if len(of_groups) > 1:
             reason = f"groups of block {block} keep {of_groups[0]} to {of_groups[-1]} experts"
             raise _unequal(reason, "groups of equal sizes")
@@ -157,8 +148,8 @@ def _write_config(folder: Path, *, n_before: set[int], n_kept: int) -> None:
     """Write the number of experts into the config, under the keys that have it."""
     config = dict(read_json_object(folder / "config.json"))
     loaded: JsonObject = AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
-    stated = [key for key in COUNT_KEYS if config.get(key) in n_before]
-    keys = stated or [key for key in COUNT_KEYS if loaded.get(key) in n_before][:1]
+    stated = [key for key in EXPERT_KEYS if config.get(key) in n_before]
+    keys = stated or [key for key in EXPERT_KEYS if loaded.get(key) in n_before][:1]
     _write_json(folder / "config.json", config | dict.fromkeys(keys, n_kept))
 
 

@@ -27,49 +27,22 @@ def removed_experts(experts: Experts, masks: Mapping[str, PackedMask]) -> tuple[
     return tuple(expert for expert in range(experts.n_experts) if empty.issuperset(experts.layers(expert)))
 
 
-@dataclass(frozen=True)
-class RoutedGroups:
-    """Groups of consecutive experts of equal size, of which a router chooses some before it chooses experts."""
-
-    n_groups: int = 1
-    n_chosen: int = 1
-
-    @property
-    def least(self) -> int:
-        """Experts of a group that have to remain so that it can be chosen: routers rank it by its best two."""
-        return 2 if self.n_groups > 1 else 1
-
-
-def routed_groups(module: nn.Module, experts: Experts) -> RoutedGroups:
-    """Return the groups of experts of a block; without groups all experts are one.
-
-    Raises:
-        ModelError: the block has no router that was found.
-    """
-    router = _choosing(module, experts)
-    n_groups, n_chosen = getattr(router, "num_group", None), getattr(router, "topk_group", None)
-    return RoutedGroups(n_groups, n_chosen) if n_groups and n_chosen else RoutedGroups()
-
-
-def require_choice(module: nn.Module, experts: Experts, removed: tuple[int, ...], *, block: int) -> None:
+def require_choice(experts: Experts, removed: tuple[int, ...], *, block: int) -> None:
     """Check that enough experts of a block remain for every choice of its router.
 
-    Args:
-        module: the block.
     Raises:
         ModelError: fewer than `top_k` remain, or fewer in the groups that a router may choose, or the block has no
             router that was found.
     """
     if not removed:
         return
-    groups = routed_groups(module, experts)
-    size = experts.n_experts // groups.n_groups
-    kept = [size] * groups.n_groups
+    _choosing_path(experts)
+    n_chosen, kept = experts.n_chosen_groups, [experts.group_size] * experts.n_groups
     for expert in removed:
-        kept[expert // size] -= 1
-    smallest = sorted(n for n in kept if n >= groups.least)[: groups.n_chosen]
-    if len(smallest) < groups.n_chosen or sum(smallest) < experts.top_k:
-        where = {"expected_groups": groups.n_chosen, "kept_by_group": kept} if groups.n_groups > 1 else {}
+        kept[expert // experts.group_size] -= 1
+    smallest = sorted(n for n in kept if n >= experts.least_of_chosen_group)[:n_chosen]
+    if len(smallest) < n_chosen or sum(smallest) < experts.top_k:
+        where = {"expected_groups": n_chosen, "kept_by_group": kept} if experts.n_groups > 1 else {}
         message = "too few experts of a block remain for the choice of its router"
         raise ModelError(message, block=block, expected=experts.top_k, got=experts.n_experts - len(removed), **where)
 
@@ -104,24 +77,23 @@ def remove_experts(module: nn.Module, experts: Experts, removed: tuple[int, ...]
     """
     stack = vars(module.get_submodule(experts.path))
     if stack["removed"]:
-        vars(_choosing(module, experts)).pop("forward", None)
+        vars(module.get_submodule(_choosing_path(experts))).pop("forward", None)
     stack["removed"] = frozenset(removed)
     if removed:
-        choosing, names = _choosing(module, experts), correction_biases(module, experts)
+        choosing, names = module.get_submodule(_choosing_path(experts)), correction_biases(module, experts)
         router = module.get_submodule(str(experts.router))
         vars(choosing)["forward"] = _Choice(choosing.forward, module, router, names, removed)
 
 
-def _choosing(module: nn.Module, experts: Experts) -> nn.Module:
-    """Return the module of a block whose forward chooses: the router, or the one around a plain linear layer.
+def _choosing_path(experts: Experts) -> str:
+    """Return the module of a block whose forward chooses, relative to the block.
 
     Raises:
         ModelError: no router was found.
     """
-    if experts.router is None:
+    if experts.choosing is None:
         raise ModelError("the router of a block was not found, so no expert can be removed", experts=experts.path)
-    router = module.get_submodule(experts.router)
-    return module.get_submodule(experts.router.rpartition(".")[0]) if type(router) is nn.Linear else router
+    return experts.choosing
 
 
 @dataclass(frozen=True)

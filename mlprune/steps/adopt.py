@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.hub import snapshot_origin
 from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.adopted_checkpoint import compare_checkpoint, layer_differences
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
+from mlprune.models.adopted_checkpoint import compare_checkpoint, layer_differences, open_adopted
 from mlprune.models.loading import inspect_model, resolve_model
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.parallel import parallel_map
@@ -24,10 +22,11 @@ from mlprune.pruning.mask_files import (
 from mlprune.pruning.scoring import described_levels
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
+from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import of_kind
@@ -35,23 +34,21 @@ from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
-BYTES_PER_WEIGHT = 16
-"""Memory per weight of a block: both weights and the new one, in float32 at most, and masks."""
+BYTES_PER_WEIGHT = 32
+"""Memory per weight of a block: both weights and the new one, in float32 at most, copies of both in the order of heads
+and neurons, and masks."""
 
 
 @dataclass(frozen=True)
-class AdoptJob(Job):
+class AdoptJob(MasksJob):
     """Compare a checkpoint with its base model, and write its masks and new values block by block."""
 
-    step: ClassVar[str] = "prune"
-    ordering: Identity
     variant: AdoptedVariant
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
         """The ordering, which has one level, and the variant; without whole blocks it has no masks."""
-        variant = self.variant.identity.key
-        return (variant,) if self.variant.difference.removed_blocks else (self.ordering.key, variant)
+        return (self.variant.identity.key,) if self.variant.difference.removed_blocks else super().makes
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -61,7 +58,7 @@ class AdoptJob(Job):
     @property
     def artefact_record(self) -> RecordKey | None:
         """The ordering, which has the masks."""
-        return None if self.variant.difference.removed_blocks else self.ordering.key
+        return None if self.variant.difference.removed_blocks else super().artefact_record
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
@@ -87,8 +84,7 @@ class AdoptJob(Job):
     def _write_block(self, store: Store, block: int) -> Record:
         """Write the files of a block. If any weight of the model has a new value, pruned layers are stored whole."""
         base, own = (Path(folder) for folder in (self.variant.model.path, self.variant.folder))
-        files, adopted = (WeightFiles(folder, architecture_at(folder)) for folder in (base, own))
-        layers = dict(layer_differences(files, adopted, block))
+        layers = dict(layer_differences(*open_adopted(base, own), block))
         owner, difference = self.ordering.id, self.variant.difference
         levels = {
             name: described_levels((~layer.removed).byte().contiguous(), (self.variant.sparsity,))

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,18 +13,16 @@ from mlprune.json_values import as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
-from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.observe.hidden_states import activity_jobs
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.sets import PlannedSets
+from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import Row, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
@@ -95,27 +92,15 @@ def _language(store: Store, activity: Record) -> str:
 
 
 @dataclass(frozen=True)
-class NeuronMasksJob(Job):
+class NeuronMasksJob(MasksJob):
     """Choose the neurons of a variant and write its masks."""
 
-    step: ClassVar[str] = "prune"
-    ordering: Identity
     variant: NeuronVariant
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The ordering, which has one level, and the variant."""
-        return (self.ordering.key, self.variant.identity.key)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The counts of all sets."""
         return tuple(("neuron_activity", activity_id) for activity_id in self.variant.activity_ids)
-
-    @property
-    def artefact_record(self) -> RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.ordering.key
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
@@ -129,18 +114,12 @@ class NeuronMasksJob(Job):
         """
         removed = removed_neurons(store, self.variant)
 
-        def write(block: int) -> Record:
-            return self._write_block(store, block, removed[block])
+        def levels_of(block: int) -> BlockLevels:
+            return neuron_levels(self.variant.model, block, removed[block], sparsity=self.variant.sparsity)
 
-        blocks = list(parallel_map(write, range(len(removed))))
+        blocks = self.write_masks(store, levels_of)
         rows = {"variant_neurons": [self._row(block, of_block) for block, of_block in enumerate(removed)]}
         write_variants(store, self.ordering, blocks, (self.variant,), rows=rows)
-
-    def _write_block(self, store: Store, block: int, removed: Tensor) -> Record:
-        levels = neuron_levels(self.variant.model, block, removed, sparsity=self.variant.sparsity)
-        artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
-        identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
-        return identity.record(artefacts=(artefact,))
 
     def _row(self, block: int, removed: Tensor) -> Row:
         return {

@@ -58,7 +58,28 @@ class Experts:
     top_k: int
     """Experts of a token."""
     router: str | None
-    """The module that chooses the experts of each token, relative to the block."""
+    """The module with a row of weights per expert, relative to the block; None: it was not found."""
+    choosing: str | None = None
+    """The module whose forward chooses the experts of each token: the router, or the module around a linear layer."""
+    n_groups: int = 1
+    """Groups of consecutive experts of equal size, of which the router chooses some before it chooses experts."""
+    n_chosen_groups: int = 1
+
+    @property
+    def group_size(self) -> int:
+        """Experts of a group."""
+        return self.n_experts // self.n_groups
+
+    @property
+    def least_of_chosen_group(self) -> int:
+        """Experts of a group that have to remain so that it can be chosen: routers rank it by its best two."""
+        return 2 if self.n_groups > 1 else 1
+
+    @property
+    def least_of_group(self) -> int:
+        """Experts that remain in every group so that all groups that can be chosen together have enough."""
+        n_needed = -(-self.top_k // self.n_chosen_groups)
+        return min(self.group_size, max(self.least_of_chosen_group, n_needed))
 
     def layers(self, expert: int) -> tuple[str, str]:
         """Return the layers of an expert, relative to the block."""

@@ -260,7 +260,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         heads=exceptions.heads or _head_layout(calls, attention if whole.n_attentions == 1 else None, module, block),
         transposed=transposed == {True},
         n_returned=len(whole.result) if isinstance(whole.result, tuple | list) else None,
-        experts=_experts(calls, prefix),
+        experts=_experts(calls, module, prefix),
         dense=tuple(
             _dense_parameters(
                 module,
@@ -273,7 +273,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     )
 
 
-def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
+def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts | None:
     """Return the experts of a block; None if it has none.
 
     Raises:
@@ -292,7 +292,20 @@ def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
         if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
     ]
     path = call.path.removeprefix(prefix)
-    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
+    router = routers[-1] if routers else None
+    experts = Experts(path, stack_names(call.module), n_experts, call.n_chosen, router)
+    if router is None:
+        return experts
+    choosing = router.rpartition(".")[0] if type(module.get_submodule(router)) is nn.Linear else router
+    groups = (getattr(module.get_submodule(choosing), name, None) for name in ("num_group", "topk_group"))
+    n_groups, n_chosen = (n if isinstance(n, int) else 0 for n in groups)
+    has_groups = n_groups > 1 and n_chosen > 0
+    return replace(
+        experts,
+        choosing=choosing,
+        n_groups=n_groups if has_groups else 1,
+        n_chosen_groups=n_chosen if has_groups else 1,
+    )
 
 
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:

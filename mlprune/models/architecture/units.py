@@ -17,17 +17,19 @@ from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import (
     Architecture,
     BlockArchitecture,
-    Experts,
     HeadLayout,
     Part,
 )
-from mlprune.numeric.expert_choice import ExpertGroups
 
 Shapes = Mapping[str, tuple[int, int]]
 """Layer -> (out, in)."""
 
 HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head", "num_heads", "n_heads")
 """Keys of configs for the number of query heads."""
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""Keys of configs for the number of experts of a block."""
+ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY = BIAS_KEYS = "attention_bias", "mlp_bias"
+"""Keys of configs that declare biases of the attention, and of the feed-forward layers."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +105,6 @@ def require_separable_heads(architecture: Architecture) -> None:
         raise ModelError(
             "single heads of the model cannot be removed", model_type=architecture.name, reason=sorted(reasons)
         )
-
-
-def expert_groups(experts: Experts, config: JsonObject) -> ExpertGroups:
-    """Return how the router of a model groups experts; one group if it does not.
-
-    A group is ranked by its two best experts, and the groups of a token have to contain all experts that it chooses.
-    """
-    n_groups, n_chosen = (config.get(key) for key in ("n_group", "topk_group"))
-    if not isinstance(n_groups, int) or not isinstance(n_chosen, int) or n_groups < 2:
-        return ExpertGroups(1, experts.top_k)
-    return ExpertGroups(n_groups, min(experts.n_experts // n_groups, max(2, -(-experts.top_k // n_chosen))))
 
 
 def require_neurons(architecture: Architecture) -> None:

@@ -308,4 +308,4 @@ class MaskedBlocks:
         check_changes(block, changes, architecture=self._architectures[block], weights=weights)
         self._biases.check(block, changes.biases)
         if (experts := self._architectures[block].experts) is not None:
-            require_choice(self._blocks[block], experts, removed_experts(experts, changes.masks), block=block)
+            require_choice(experts, removed_experts(experts, changes.masks), block=block)

@@ -13,7 +13,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, read_demonstrations
-from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.sets import PlannedSet, PlannedSets, SetSpec
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -73,6 +73,12 @@ def expert_overlap_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> It
 def _pairs(planned: Iterable[PlannedSet]) -> Iterator[tuple[PlannedSet, PlannedSet]]:
     for first, second in combinations(sorted(planned, key=lambda one: one.id), 2):
         languages = {first.spec.source, second.spec.source}
-        alike = [replace(one.spec, source=None, path="", hub=None, left_out=()) for one in (first, second)]
+        alike = [_without_language(one.spec) for one in (first, second)]
         if len(languages) == 2 and None not in languages and alike[0] == alike[1]:
             yield first, second
+
+
+def _without_language(spec: SetSpec) -> SetSpec:
+    """Return what has to agree in two sets; a token budget gives sets of different languages other numbers of texts."""
+    n_samples = 0 if spec.token_budget is not None else spec.samples
+    return replace(spec, source=None, path="", hub=None, left_out=(), samples=n_samples)

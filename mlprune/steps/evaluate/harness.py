@@ -31,6 +31,7 @@ from mlprune.standards.lm_eval_results import (
 )
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, computed_parameters, make_identity
+from mlprune.steps.variants.variant_rows import require_weights
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -92,7 +93,8 @@ def run_harness(
     harness_model: ChainModel | None = None
     applied_id = ""
     for variant_id in variant_ids:
-        _check_is_weights(store, variant_id)
+        message = "the variant has an intervention at run time, which the harness does not apply"
+        require_weights(store.require("variants", variant_id), message)
         for task in tasks:
             identity = _identity(model, variant_id, task, requests=requests[task.name], options=options)
             record = store.read_record(*identity.key)
@@ -185,13 +187,6 @@ def _rows(identity: Identity, variant_id: str, run: task_requests.HarnessRun) ->
         for result in run.results
     ]
     return {KIND: [row], "harness_results": results}
-
-
-def _check_is_weights(store: Store, variant_id: str) -> None:
-    intervention = store.require("variants", variant_id).rows["variants"][0]["intervention"]
-    if intervention:
-        message = "the variant has an intervention at run time, which the harness does not apply"
-        raise BadInputError(message, variant_id=variant_id, got=intervention)
 
 
 IMPORT_KIND = "external_results"

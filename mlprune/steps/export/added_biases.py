@@ -18,6 +18,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.units import ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
@@ -34,9 +35,6 @@ from mlprune.steps.export.tensor_changes import ADDED_FILE, LayerKey, added_name
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-
-ATTENTION_KEY, FEED_FORWARD_KEY = "attention_bias", "mlp_bias"
-"""Keys of configs that declare biases of the attention, and of the feed-forward layers."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def require_config(variant: Record, model_path: Path, needed: tuple[LayerKey, ..
     config = dict(read_json_object(model_path / "config.json"))
     attention = {kind.attention.after for kind in architecture.kinds if kind.attention is not None}
     feed_forward = {kind.feed_forward.after for kind in architecture.kinds if kind.feed_forward is not None}
-    config |= {ATTENTION_KEY: True} if attention & layers else {}
-    config |= {FEED_FORWARD_KEY: True} if feed_forward & layers else {}
+    config |= {ATTENTION_BIAS_KEY: True} if attention & layers else {}
+    config |= {FEED_FORWARD_BIAS_KEY: True} if feed_forward & layers else {}
     declared = [key for key in _biases_of(config, architecture) if not files.has(bias_name(architecture, *key))]
     missing = sorted({layer for block, layer in needed if (block, layer) not in declared})
     if missing:

@@ -50,7 +50,7 @@ from mlprune.steps.export.tensor_changes import (
     require_hashes,
 )
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks, with_all_tokens
+from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, with_all_tokens
 from mlprune.steps.variants.variant_text import block_ranges
 from mlprune.steps.vocabulary.stored import n_rows_of, stored_tokens
 from mlprune.store.records import Record
@@ -315,10 +315,7 @@ def _row(variant: Record) -> JsonObject:
 
 def require_exportable(variant: Record) -> None:
     """Refuse a variant with an intervention at run time, which weights cannot express."""
-    intervention = _row(variant)["intervention"]
-    if intervention:
-        message = "a variant with an intervention at run time cannot be exported"
-        raise BadInputError(message, variant_id=variant.id, got=intervention)
+    require_weights(variant, "a variant with an intervention at run time cannot be exported in this form")
 
 
 def require_free(target: Path) -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 
-from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
@@ -21,7 +20,7 @@ from mlprune.models.meta_model import MetaModel, blocks_of, source_of
 from mlprune.pruning.mask_files import StoredChanges
 from mlprune.steps.export.export import values_without_blocks, variant_record
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks, stored_changes
+from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, stored_changes
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
@@ -50,10 +49,7 @@ def load_masked_model(
         ModelError: the model cannot be read.
     """
     variant = variant_record(store, variant_id)
-    intervention = variant.rows["variants"][0]["intervention"]
-    if intervention:
-        message = "a variant with an intervention at run time has no weights of its own"
-        raise BadInputError(message, variant_id=variant_id, got=intervention)
+    require_weights(variant, "a variant with an intervention at run time has no weights of its own")
     require_base_model(folder, variant.parent("base_model"))
     meta = MetaModel(folder, dtype or variant_dtype(store, variant))
     _load_weights(meta, device)

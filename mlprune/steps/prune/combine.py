@@ -3,49 +3,35 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import combined_masks
-from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.requested_variants import with_entry
+from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import CombinedVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import StoredMasks, require_masks, write_variants
-from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class CombineJob(Job):
+class CombineJob(MasksJob):
     """Combine the keep masks of several variants, block by block."""
 
-    step: ClassVar[str] = "prune"
-    ordering: Identity
     variant: CombinedVariant
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The ordering, which has one level, and the variant."""
-        return (self.ordering.key, self.variant.identity.key)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The variants that are combined."""
         return tuple(("variants", parent) for parent in self.variant.parent_ids)
-
-    @property
-    def artefact_record(self) -> RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.ordering.key
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
@@ -54,15 +40,8 @@ class CombineJob(Job):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the masks of all blocks, then the records."""
         parents = [require_masks(store, parent) for parent in self.variant.parent_ids]
-        blocks = parallel_map(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
-        write_variants(store, self.ordering, list(blocks), (self.variant,))
-
-    def _block(self, store: Store, parents: list[StoredMasks], block: int) -> Record:
-        levels = combined_block(store, parents, block, variant=self.variant)
-        artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
-        return block_identity(self.ordering.id, block, parents={"variant": self.variant.id}).record(
-            artefacts=(artefact,)
-        )
+        blocks = self.write_masks(store, partial(combined_block, store, parents, variant=self.variant))
+        write_variants(store, self.ordering, blocks, (self.variant,))
 
 
 def combined_block(

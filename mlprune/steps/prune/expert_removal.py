@@ -7,15 +7,13 @@ token. The other layers keep all weights.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import RecipeError
 from mlprune.methods import EXPERT_USES, ExpertUseParameters, checked_parameters
-from mlprune.models.architecture.units import expert_groups
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.expert_choice import (
     ExpertGroups,
@@ -25,8 +23,6 @@ from mlprune.numeric.expert_choice import (
     removed_experts,
 )
 from mlprune.numeric.selection.levels import n_removed
-from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import Recipe
@@ -34,7 +30,6 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import (
     SMALL_JOB_DISK_BYTES,
     ChainLoader,
-    Identity,
     Job,
     JobCost,
     ModelRef,
@@ -44,7 +39,8 @@ from mlprune.steps.job import (
 )
 from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, selected_sums
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
+from mlprune.steps.variants.masks_job import MasksJob
+from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import Row
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
@@ -60,8 +56,8 @@ MASK_FILE_BYTES = 8_000
 
 def groups_of(model: ModelRef) -> dict[int, ExpertGroups]:
     """Return block -> the groups of its experts, of the blocks with experts."""
-    config = read_json_object(Path(model.path) / "config.json")
-    return {block: expert_groups(one, config) for block, one in architecture_at(model.path).experts.items()}
+    experts = architecture_at(model.path).experts
+    return {block: ExpertGroups(one.n_groups, one.least_of_group) for block, one in experts.items()}
 
 
 def check_experts(model: ModelRef, structure: str, sparsity: float) -> None:
@@ -177,28 +173,16 @@ def experts_rebuilder(store: Store, variant: ScoredVariant, ordering: Record) ->
 
 
 @dataclass(frozen=True)
-class ExpertMasksJob(Job):
+class ExpertMasksJob(MasksJob):
     """Choose the experts of a variant and write its masks."""
 
-    step: ClassVar[str] = "prune"
-    ordering: Identity
     variant: ScoredVariant
     records: ExpertRecords
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The ordering, which has one level, and the variant."""
-        return (self.ordering.key, self.variant.identity.key)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics of all sets."""
         return tuple((KIND, record) for record in (*self.records.sets, self.records.contrast) if record)
-
-    @property
-    def artefact_record(self) -> RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.ordering.key
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread: packed masks of its layers, and what one layer needs while it is packed."""
@@ -214,14 +198,11 @@ class ExpertMasksJob(Job):
         """
         chosen = chosen_experts(store, self.variant, self.records)
 
-        def write(block: int) -> Record:
+        def levels_of(block: int) -> BlockLevels:
             removed = chosen[block].removed if block in chosen else None
-            levels = expert_levels(self.variant.model, block, removed, sparsity=self.variant.sparsity)
-            artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
-            identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
-            return identity.record(artefacts=(artefact,))
+            return expert_levels(self.variant.model, block, removed, sparsity=self.variant.sparsity)
 
-        blocks = list(parallel_map(write, range(self.variant.model.n_blocks)))
+        blocks = self.write_masks(store, levels_of)
         rows = {"variant_experts": list(_rows(self.variant.id, chosen))}
         write_variants(store, self.ordering, blocks, (self.variant,), rows=rows)
 

@@ -27,6 +27,7 @@ from mlprune.steps.export.tensor_changes import described_tensors, removed_exper
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.publish import apply_published
 from mlprune.steps.publish.eval_results import FOLDER, eval_results
+from mlprune.steps.variants.variant_rows import form_without_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -237,7 +238,8 @@ def _require_changes(variant: Record) -> None:
         message = "a variant without some blocks has no masks to publish"
         raise BadInputError(message, variant_id=variant.id, next="write a smaller model folder with mlprune export")
     if row["mask_sha256"] is None and not row["weights_changed"]:
-        raise BadInputError("the dense model has no changes to publish", variant_id=variant.id)
+        message = "a variant without masks and new weights has nothing to publish"
+        raise BadInputError(message, variant_id=variant.id, got=form_without_masks(variant))
 
 
 def _refuse_removed_experts(variant: Record, removed: Mapping[int, tuple[int, ...]]) -> None:

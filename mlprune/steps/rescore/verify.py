@@ -51,8 +51,8 @@ from mlprune.steps.rescore.stored_jobs import STORED_JOBS, FindModel, StoredJobs
 from mlprune.steps.variants.adopted_variant import ADOPTED
 from mlprune.steps.variants.neuron_variant import neuron_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
-from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, CombinedVariant
-from mlprune.steps.variants.variant_rows import require_masks, stored_masks
+from mlprune.steps.variants.variant import ALL_TOKENS, ROLES_OF_PARENT, CombinedVariant
+from mlprune.steps.variants.variant_rows import form_without_masks, require_masks, stored_masks
 from mlprune.store.parquet import columns_of
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey
@@ -88,13 +88,12 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         DamagedArtefactError: a statistics or mask file is missing or damaged.
     """
     row = record.rows["variants"][0]
-    for role in (ALL_TOKENS, UNQUANTISED):
+    for role in ROLES_OF_PARENT:
         if role in record.parents and row["mask_sha256"] is not None:
             parent = verify_variant(store, store.require("variants", record.parent(role)), model_path)
             return Verification(record.id, as_str(row["mask_sha256"]), parent.rebuilt)
     if row["mask_sha256"] is None or row["weights_changed"]:
-        without_masks = "removed blocks" if row.get("removed_blocks") else "the dense model"
-        got = "changed weights" if row["mask_sha256"] is not None else without_masks
+        got = "changed weights" if row["mask_sha256"] is not None else form_without_masks(record)
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
     if ADOPTED in record.parameters:
         message = "the masks of an adopted variant are those of its checkpoint, which is not in the store"

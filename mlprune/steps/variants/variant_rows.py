@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
 from mlprune.json_values import JsonObject, as_int, as_str
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
@@ -234,6 +234,28 @@ def composed_levels(composition: Record, ordering: Record) -> tuple[Mapping[str,
     for row in composition.rows.get("composed_layers", ()):
         levels[as_int(row["block"])][as_str(row["layer"])] = as_int(row["level"])
     return levels
+
+
+def require_weights(variant: Record, message: str) -> None:
+    """Refuse a variant with an intervention at run time, which weights cannot express.
+
+    Args:
+        message: what the caller cannot do with it.
+    Raises:
+        BadInputError: it has one.
+    """
+    if intervention := variant.rows["variants"][0]["intervention"]:
+        next_step = "mlprune export writes a model folder with the smaller vocabulary"
+        advice = {"next": next_step} if "vocabularies" in variant.rows else {}
+        raise BadInputError(message, variant_id=variant.id, got=intervention, **advice)
+
+
+def form_without_masks(variant: Record) -> str:
+    """Return what a variant without masks is, for messages."""
+    row = variant.rows["variants"][0]
+    if row.get("removed_blocks"):
+        return "removed blocks"
+    return f"intervention {row['intervention']}" if row["intervention"] else "the dense model"
 
 
 def removed_blocks(variant: Record) -> tuple[int, ...]:

@@ -15,8 +15,11 @@ from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
 from mlprune.numeric.activations.routing import ROLES, SUMS
+from mlprune.plan import build_plan
 from mlprune.pruning.spec import StatisticsSelection
+from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
+from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.observe.expert_statistics import ExpertStatisticsJob, blocks_of, read_demonstrations, selected_sums
 from mlprune.steps.rescore.stored_jobs import StoredJobs
 from mlprune.steps.rescore.verify import Recheck
@@ -211,6 +214,16 @@ def test_overlaps_are_in_the_catalog_and_made_again_from_their_record(run: Finis
     for record in run.store.records("expert_overlaps"):
         job = StoredJobs(run.store, lambda _: run.folder / "model").job_of(record)
         assert job in [one for one in run.plan.jobs if isinstance(one, ExpertOverlapJob)]
+
+
+def test_sets_of_equal_token_budgets_are_compared_whatever_their_numbers_of_texts(run: FinishedRun) -> None:
+    budget = {"kind": "monolingual", "language": ["fr", "ru"], "shots": 2, "token_budget": 300, "max_tokens": 48}
+    recipe = {**routing_recipe(), "demonstrations": [{"name": "budget", **budget}], "variants": []}
+    recipe["analyses"] = {"experts": ["budget"], "overlap_shares": [0.5]}
+    plan = build_plan(parse_recipe(recipe, folder=run.folder))
+    first, second = (job.spec.samples for job in plan.jobs if isinstance(job, DemonstrateJob))
+    assert first != second
+    assert len([job for job in plan.jobs if isinstance(job, ExpertOverlapJob)]) == 1
 
 
 def test_results_follow_from_their_inputs_and_a_changed_overlap_is_found(run: FinishedRun) -> None:

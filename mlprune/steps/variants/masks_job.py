@@ -1,0 +1,43 @@
+"""Base of the jobs that write the masks of one variant, as an ordering with one level."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import BlockLevels
+from mlprune.steps.job import Identity, Job, RecordKey
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import MaskedVariant
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class MasksJob(Job):
+    """Write the masks of a variant."""
+
+    step: ClassVar[str] = "prune"
+    ordering: Identity
+    variant: MaskedVariant
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def artefact_record(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
+    def write_masks(self, store: Store, levels_of: Callable[[int], BlockLevels]) -> list[Record]:
+        """Write the masks of all blocks, as levels 0 (removed) and 1 (kept), and return their records."""
+
+        def write(block: int) -> Record:
+            artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels_of(block))
+            identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
+            return identity.record(artefacts=(artefact,))
+
+        return list(parallel_map(write, range(self.variant.model.n_blocks)))
