@@ -5,8 +5,9 @@ Feature factors: one factor per input feature of a layer, from the statistics of
 A score is a function of a weight and these factors; docs/scores.md has the formulas.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,33 @@ from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs
 from mlprune.numeric.weights.scores import contrast_norms
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
+
+Value = TypeVar("Value")
+
+
+class OnAccess(Mapping[str, Value]):
+    """Values that are not kept in memory: each access computes one again.
+
+    Args:
+        names: in order.
+        compute: returns the value of a name.
+    """
+
+    def __init__(self, names: Sequence[str], compute: Callable[[str], Value]) -> None:
+        self._names = dict.fromkeys(names)
+        self._compute = compute
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._compute(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
 
 BlockStatistics = Mapping[str, Tensor]
 """Input name -> [n, in] float32, sums of squares per demonstration of one set."""
@@ -206,10 +234,20 @@ def block_inputs(
     return BlockInputs(
         factors,
         {name: joined_moments([one.moments[name] for one in sets], weights) for name in first.moments},
-        {name: combined_products([one.products[name] for one in sets], weights) for name in first.products},
+        _combined([one.products for one in sets], weights),
         tuple(one.products for one in sets) if first.products else (),
         _joined_gradients([one.gradients for one in sets], weights),
     )
+
+
+def _combined(sets: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> Mapping[str, Tensor]:
+    """Return input -> combination of the Gram matrices of the sets; on access if the sets are read on access."""
+
+    def combined(name: str) -> Tensor:
+        return combined_products([products[name] for products in sets], weights)
+
+    on_access = OnAccess(tuple(sets[0]), combined)
+    return on_access if isinstance(sets[0], OnAccess) else dict(on_access)
 
 
 def _joined_gradients(sets: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> Mapping[str, Tensor]:

@@ -17,7 +17,7 @@ from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning import scoring
-from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_inputs import BlockInputs, OnAccess
 from mlprune.pruning.plugin_calls import plugin_refined_layer
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 
@@ -112,7 +112,11 @@ def _check(result: RefinedLayer, inputs: LayerInputs, keep: Tensor, spec: Refine
 
 
 def reconstruct_block(
-    inputs: Mapping[str, LayerInputs], score: ScoreSpec, sparsities: scoring.LayerSparsities
+    inputs: Mapping[str, LayerInputs],
+    score: ScoreSpec,
+    sparsities: scoring.LayerSparsities,
+    *,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[scoring.BlockLevels, dict[str, Tensor]]:
     """Choose masks and new weights of every layer of a block. The largest layers start first.
 
@@ -121,6 +125,7 @@ def reconstruct_block(
             it (sequential propagation) or on the dense model (dense propagation).
         score: a score that changes weights, its structure and its parameters.
         sparsities: layer -> its single sparsity; a layer with sparsity 0 is not changed.
+        shapes: layer -> (out, in), if `inputs` are read on access; by default those of the weights.
     Returns: levels 0 (removed) and 1 (kept) of all layers; new weights of the pruned layers, in their dtype.
     Raises:
         StatisticsError: a Hessian is not positive definite with any damping.
@@ -128,14 +133,16 @@ def reconstruct_block(
     function = RECONSTRUCTION_FUNCTIONS[score.score]
 
     def rewritten(layer: str) -> tuple[scoring.LayerLevels, Tensor | None]:
-        weight, (sparsity,) = inputs[layer].weight, sparsities[layer]
+        (sparsity,) = sparsities[layer]
         if not sparsity:
-            return scoring.unpruned_levels(weight.shape, sparsities[layer]), None
-        result = function(inputs[layer], sparsity, score.structure, score.score_parameters)
+            return scoring.unpruned_levels(sizes[layer], sparsities[layer]), None
+        layer_inputs = inputs[layer]
+        result = function(layer_inputs, sparsity, score.structure, score.score_parameters)
         levels = scoring.described_levels(result.keep.to(torch.uint8), sparsities[layer], n_dampings=result.n_dampings)
-        return levels, result.weight.to(weight.dtype)
+        return levels, result.weight.to(layer_inputs.weight.dtype)
 
-    largest_first = sorted(inputs, key=lambda layer: -inputs[layer].weight.numel())
+    sizes = shapes or shapes_of({layer: of_layer.weight for layer, of_layer in inputs.items()})
+    largest_first = sorted(inputs, key=lambda layer: -prod(sizes[layer]))
     made = dict(zip(largest_first, parallel_map(rewritten, largest_first), strict=True))
     changed = {layer: weight for layer in inputs if (weight := made[layer][1]) is not None}
     return {layer: made[layer][0] for layer in inputs}, changed
@@ -177,11 +184,11 @@ def pruned_block(
     """
     score = method.score
     if score.method.changes_weights:
-        layers = {
-            layer: inputs.of_layer(layer, weight, block=block, architecture=architecture)
-            for layer, weight in weights.items()
-        }
-        return scoring.PrunedBlock(*reconstruct_block(layers, score, sparsities))
+        layers = OnAccess(
+            tuple(weights),
+            lambda layer: inputs.of_layer(layer, weights[layer], block=block, architecture=architecture),
+        )
+        return scoring.PrunedBlock(*reconstruct_block(layers, score, sparsities, shapes=shapes_of(weights)))
     levels = scoring.block_levels(
         weights, score=score, sparsities=sparsities, block=block, architecture=architecture, inputs=inputs
     )

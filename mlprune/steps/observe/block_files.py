@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from mlprune.models.messages import SweepObservation
 from mlprune.numeric.activations.feature_sums import FeatureSums
 from mlprune.numeric.activations.gram import packed_triangle, unpacked_triangle
 from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.block_inputs import OnAccess
 from mlprune.steps.observe.statistics import SUMS_LAYOUT
 from mlprune.steps.observe.statistics_files import matrix_column, numeric_columns, write_part
 from mlprune.store.parquet import decode_numeric, encode_numeric
@@ -23,6 +25,8 @@ from mlprune.store.store import Store
 
 PRODUCTS, SUMS, GRADIENTS = "products", "sums", "gradients"
 """Folders of the store."""
+PRODUCT_FILES = 2
+"""Files of Gram matrices of experts of a block in memory while its layers are pruned."""
 N_TOKENS = "n_tokens"
 """Tensor of a file of sums: [n] int64, counted tokens of each demonstration."""
 
@@ -42,17 +46,22 @@ def write_products(
     return store.write_bytes(block_path(PRODUCTS, owner, block, part=part), save(packed))
 
 
-def read_block_products(store: Store, artefacts: Iterable[Artefact], block: int) -> dict[str, Tensor]:
-    """Return input -> [in, in] float64, symmetric, of one block.
+def read_block_products(store: Store, artefacts: Iterable[Artefact], block: int) -> Mapping[str, Tensor]:
+    """Return input -> [in, in] float64, symmetric, of one block; if experts have files of their own, on access.
 
     Args:
-        artefacts: all artefacts of the record; only the file of the block is opened.
+        artefacts: all artefacts of the record; only the files of the block are opened.
     Raises:
-        DamagedArtefactError: the file is missing, differs from its record, or contains something else.
+        DamagedArtefactError: a file is missing, differs from its record, or contains something else.
         StatisticsError: the record has no file of the block.
     """
-    packed = _read(store, artefacts, block, folder=PRODUCTS)
-    return dict(zip(packed, parallel_map(unpacked_triangle, packed.values()), strict=True))
+    files = _files(artefacts, block, folder=PRODUCTS)
+    if len(files) == 1:
+        packed = _load(store, files[0])
+        return dict(zip(packed, parallel_map(unpacked_triangle, packed.values()), strict=True))
+    file_of = {name: file for file in files for name in _load(store, file)}
+    read = lru_cache(maxsize=PRODUCT_FILES)(partial(_load, store))
+    return OnAccess(tuple(file_of), lambda name: unpacked_triangle(read(file_of[name])[name]))
 
 
 def write_feature_sums(
@@ -100,18 +109,23 @@ def block_path(folder: str, owner: str, block: int, *, part: str = "") -> str:
 
 
 def _read(store: Store, artefacts: Iterable[Artefact], block: int, *, folder: str) -> dict[str, Tensor]:
+    (file,) = _files(artefacts, block, folder=folder)
+    return _load(store, file)
+
+
+def _files(artefacts: Iterable[Artefact], block: int, *, folder: str) -> list[Artefact]:
     name = f"/block-{block:03d}."
     files = [one for one in artefacts if one.path.startswith(f"{folder}/") and name in one.path]
     if not files:
         raise StatisticsError("statistics of a block are missing", block=block, folder=folder)
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            tensors |= load(store.read_bytes(file))
-        except SafetensorError as err:
-            path, reason = file.path, str(err)
-            raise DamagedArtefactError("a file of statistics is damaged", path=path, reason=reason) from err
-    return tensors
+    return files
+
+
+def _load(store: Store, file: Artefact) -> dict[str, Tensor]:
+    try:
+        return dict(load(store.read_bytes(file)))
+    except SafetensorError as err:
+        raise DamagedArtefactError("a file of statistics is damaged", path=file.path, reason=str(err)) from err
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys, losses_of
+from mlprune.steps.observe.block_files import PRODUCT_FILES
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
+from mlprune.steps.observe.expert_products import FILE_BYTES, expert_files
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values import read_block_values
 from mlprune.steps.variants.scored_variant import ScoredVariant
@@ -144,6 +146,8 @@ class MethodCost:
     """Whether a refiner changes the masks."""
     bytes_per_weight: int = 0
     """Memory per weight of a layer while the score works on it."""
+    is_stored: bool = False
+    """Whether the statistics are read from the store, Gram matrices of experts a few at a time."""
     n_demonstrations: int = 0
     """Of the largest set, at most; the sums of features of a set are in memory until its moments are known."""
 
@@ -151,10 +155,22 @@ class MethodCost:
         """Memory of the statistics of one block, of each set and combined, and of its new weights and masks."""
         n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
         products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
+        if products and self._reads_files(sizes):
+            apart = sizes.n_experts * sizes.expert_products
+            in_files = self.n_sets * (PRODUCT_FILES + 1) * max(FILE_BYTES, 4 * sizes.expert_products)
+            products = int(8 * n_matrices * (sizes.input_products - apart)) + in_files
         gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
         sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
         results = sum(sizes.prunable) * (sizes.itemsize + 1) if self.changes_weights or self.refines else 0
         return products + gradients + sums + results + self.changed_bytes(sizes)
+
+    def thread_bytes(self, sizes: Footprint) -> int:
+        """Memory per thread of the Gram matrices of an expert that are read when it is pruned."""
+        return 8 * (self.n_sets + 2) * sizes.expert_products if self._reads_files(sizes) else 0
+
+    def _reads_files(self, sizes: Footprint) -> bool:
+        is_stored = self.is_stored and "products" in self.needs
+        return is_stored and bool(expert_files(sizes.n_experts, sizes.expert_products))
 
     def changed_bytes(self, sizes: Footprint) -> int:
         """Size of the new weights of one block, float32."""
@@ -186,7 +202,8 @@ def ordering_cost(
         fixed_bytes=job.SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
         thread_bytes=layer_bytes
         + _permutation_bytes(sizes, permuted_group)
-        + method.bytes_per_weight * max(sizes.prunable),
+        + method.bytes_per_weight * max(sizes.prunable)
+        + method.thread_bytes(sizes),
         disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8 + method.changed_bytes(sizes),
     )
 
@@ -223,7 +240,15 @@ class OrderBlockJob(job.RecordJob):
         n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
         bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, job.most_demonstrations(sets)
         refines = ordering.variant.refinement is not None
-        method = MethodCost(needs, n_sets, changes, refines, bytes_per_weight, n_demonstrations)
+        method = MethodCost(
+            needs,
+            n_sets,
+            changes,
+            refines,
+            bytes_per_weight,
+            is_stored=True,
+            n_demonstrations=n_demonstrations,
+        )
         n_sparsities, group = len(ordering.sparsities), score.permuted_group
         return ordering_cost(self.step, sizes, n_sparsities=n_sparsities, permuted_group=group, method=method)
 

@@ -1,7 +1,7 @@
 """Gram matrices of experts: files of a few experts, and passes that fit in memory and do not change a byte."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,26 @@ from mlprune.steps.observe import expert_products
 from mlprune.steps.observe.block_files import read_block_products
 from mlprune.steps.observe.block_pass import block_pass_cost
 from mlprune.steps.observe.expert_products import expert_files, pass_bytes, passes_over, planned_passes
+from mlprune.steps.prune.ordering import MethodCost, ordering_cost
 from tests.expert_models import save_expert_model
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
 
 N_EXPERTS, N_BLOCKS = 6, 2
+LANGUAGES = ("fr", "sw")
 
 
 def products_recipe() -> dict[str, Any]:
-    """A variant that reads the Gram matrices of one set."""
-    recipe = small_recipe()
-    one = {"name": "fr", "language": "fr", "kind": "monolingual", "shots": 2, "samples": 3, "max_tokens": 40}
-    entry = {"name": "new", "demonstrations": "fr", "score": "sparsegpt", "propagation": "dense", "sparsity": 0.5}
-    return recipe | {"demonstrations": [one], "variants": [entry], "evaluations": []}
+    """Variants that read the Gram matrices of one set and of two, for new weights and for better masks."""
+    sizes = {"kind": "monolingual", "shots": 2, "samples": 3, "max_tokens": 40}
+    sets = [{"name": name, "language": name, **sizes} for name in LANGUAGES]
+    one = {"demonstrations": "fr", "propagation": "dense", "sparsity": 0.5}
+    both = {"over": list(LANGUAGES), "aggregate": "mean", "propagation": "dense", "sparsity": 0.5}
+    variants = [
+        {"name": "one", "score": "sparsegpt", **one},
+        {"name": "both", "score": "sparsegpt", **both},
+        {"name": "swaps", "score": "wanda", "refine": "gram_swaps", **both},
+    ]
+    return small_recipe() | {"demonstrations": sets, "variants": variants, "evaluations": []}
 
 
 class Runs:
@@ -59,9 +67,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield Runs(tmp_path_factory.mktemp("products"), patch)
 
 
-def products_of(run: FinishedRun) -> list[dict[str, torch.Tensor]]:
-    (record,) = run.store.records("gram_matrices")
-    return [read_block_products(run.store, record.artefacts, block) for block in range(N_BLOCKS)]
+def products_of(run: FinishedRun) -> list[Mapping[str, torch.Tensor]]:
+    records = run.store.records("gram_matrices")
+    return [read_block_products(run.store, one.artefacts, block) for one in records for block in range(N_BLOCKS)]
 
 
 def test_passes_change_no_byte_and_files_no_value(runs: Runs) -> None:
@@ -71,19 +79,34 @@ def test_passes_change_no_byte_and_files_no_value(runs: Runs) -> None:
     once = runs.run("once", file_bytes=of_two, pass_bytes=2**30)
     twice = runs.run("twice", file_bytes=of_two, pass_bytes=4 * of_two)
     thrice = runs.run("thrice", file_bytes=of_two, pass_bytes=1)
-    assert runs.n_observed == {"whole": N_BLOCKS, "once": N_BLOCKS, "twice": 2 * N_BLOCKS, "thrice": 3 * N_BLOCKS}
+    n = len(LANGUAGES) * N_BLOCKS
+    assert runs.n_observed == {"whole": n, "once": n, "twice": 2 * n, "thrice": 3 * n}
     records = [[record for record in run.store.records() if record.kind != "runs"] for run in (once, twice, thrice)]
     assert records[0] == records[1] == records[2]
-    (of_whole,), (of_files,) = (list(run.store.records("gram_matrices")) for run in (whole, thrice))
+    (of_whole, _), (of_files, _) = (list(run.store.records("gram_matrices")) for run in (whole, thrice))
     assert of_whole.id == of_files.id
     names = [artefact.path.rpartition("/")[2] for artefact in of_files.artefacts]
     parts = ("", ".experts-00000", ".experts-00002", ".experts-00004")
     assert names == [f"block-00{block}{part}.safetensors" for block in range(N_BLOCKS) for part in parts]
     for expected, found in zip(products_of(whole), products_of(thrice), strict=True):
+        with pytest.raises(KeyError):
+            found["no such input"]
         assert expected.keys() == found.keys()
         assert all(torch.equal(found[name], matrix) for name, matrix in expected.items())
-    masks = [{record.id for record in run.store.records("variants")} for run in (whole, thrice)]
-    assert masks[0] == masks[1]
+    masks = [list(run.store.records("mask_blocks")) for run in (whole, thrice)]
+    assert masks[0] == masks[1] != []
+
+
+def test_pruning_reads_the_matrices_of_few_experts_at_a_time() -> None:
+    needs = ("squares", "products")
+    stored, swept = (
+        ordering_cost(
+            "prune", QWEN_30B, n_sparsities=1, method=MethodCost(needs, changes_weights=True, is_stored=is_stored)
+        )
+        for is_stored in (True, False)
+    )
+    of_experts = 8 * 128 * QWEN_30B.expert_products
+    assert stored.memory_bytes(2) < swept.memory_bytes(2) - of_experts / 2
 
 
 def test_files_and_passes_cover_every_expert_once() -> None:
