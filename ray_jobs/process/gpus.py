@@ -70,7 +70,7 @@ def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
 
 
 def _are_uuids(visible: str | None) -> bool:
-    return bool(visible) and not any(name.strip().isdecimal() for name in visible.split(","))
+    return bool(visible) and not any(name.strip().isdecimal() for name in (visible or "").split(","))
 
 
 def ask_nvml(question: Callable[[Sequence[object]], Answer]) -> Answer | None:
