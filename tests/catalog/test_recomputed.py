@@ -43,6 +43,7 @@ STORES = {
     "demo": tuple(kind for kind in KINDS if kind not in ("losses", "answers over seeds")),
     "where": (*OF_STUDIES, "losses"),
     "which-text": OF_STUDIES,
+    "where-gemma": (*OF_STUDIES, "losses"),
     "which-mix": (*OF_STUDIES, "choices"),
 }
 CASES = [(store, kind) for store, kinds in STORES.items() for kind in kinds]
