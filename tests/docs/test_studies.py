@@ -25,7 +25,10 @@ RECIPES = {
     "where-gemma": "real/where-gemma",
 }
 """Frozen store -> recipe below infra/recipes."""
-ARITHMETICS = [("study-where.md", "where", "where-bfloat16")]
+ARITHMETICS = [
+    ("study-where.md", "where", "where-bfloat16"),
+    ("study-mix.md", "which-mix", "which-mix-float32"),
+]
 """Page, and the frozen stores of a study and of its repetition in another arithmetic."""
 
 
