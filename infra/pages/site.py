@@ -27,6 +27,7 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
     "study.md": ("study",),
+    "study-where.md": ("where", "where-gemma"),
     "study-mix.md": ("which-mix",),
     "study-text.md": ("which-text",),
 }

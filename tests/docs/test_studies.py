@@ -14,12 +14,22 @@ from scipy.stats import spearmanr
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.recipe import load_recipe
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks
 
 Script = dict[str, Any]
 
-RECIPES = {"which-text": "real/which-text", "which-mix": "real/which-mix", "where": "where"}
+RECIPES = {
+    "which-text": "real/which-text",
+    "which-mix": "real/which-mix",
+    "where": "where",
+    "where-gemma": "real/where-gemma",
+}
 """Frozen store -> recipe below infra/recipes."""
+ARITHMETICS = [
+    ("study-where.md", "where", "where-bfloat16"),
+    ("study-mix.md", "which-mix", "which-mix-float32"),
+]
+"""Page, and the frozen stores of a study and of its repetition in another arithmetic."""
 
 
 def script(name: str) -> Script:
@@ -60,7 +70,7 @@ def test_orders_are_all_permutations_of_few_blocks_and_begin_with_the_identity(o
         assert (np.sort(orders, axis=1) == np.arange(n)).all()
 
 
-@pytest.mark.parametrize("name", ["where"])
+@pytest.mark.parametrize("name", ["where", "where-gemma"])
 def test_the_test_of_the_overlap_is_a_correlation_over_the_blocks(
     name: str, overlap: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,12 +120,24 @@ def test_changes_between_arithmetics_are_those_of_values_and_of_pairs_of_the_sam
 
 
 def test_a_store_does_not_differ_from_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    arithmetic = script("study-text/arithmetic.py")
-    with thawed("where") as store:
-        arithmetic["main"](str(store.local_root), str(store.local_root))
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    rows = list(csv.DictReader(io.StringIO(compared("where", "where", capsys))))
     assert [row["largest_change"] for row in rows] == ["0.0000"] * 3
     assert all(int(row["n"]) for row in rows)
+
+
+def compared(first: str, second: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what the script of the arithmetic prints about two frozen stores."""
+    with thawed(first) as one, thawed(second) as other:
+        script("study-text/arithmetic.py")["main"](str(one.local_root), str(other.local_root))
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("page", "first", "second"), ARITHMETICS)
+def test_the_changes_on_a_page_are_those_of_its_two_stores(
+    page: str, first: str, second: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = [block.text for block in blocks(ROOT / "docs" / page) if block.words == "csv"]
+    assert compared(first, second, capsys) in tables
 
 
 def mo_file(path: Path, messages: dict[str, str]) -> None:
