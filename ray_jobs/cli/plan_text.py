@@ -197,7 +197,7 @@ def _vocabulary_lines(plan: Plan, store: Store) -> list[str]:
 
 
 def _vocabulary_line(job: VocabularyJob, store: Store) -> str:
-    sizes, record, size = model_sizes(job.variant.model.path), store.read_record(*job.identity.key), job.choice.size
+    sizes, record, size = model_sizes(job.variant.model), store.read_record(*job.identity.key), job.choice.size
     n_kept, n_most, of_tokens, of_weights = sizes.n_least, sizes.n_tokens, "at least ", "at most "
     if record is not None:
         n_kept = n_most = as_int(record.rows["vocabularies"][0]["n_kept"])

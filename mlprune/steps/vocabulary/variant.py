@@ -118,7 +118,7 @@ def counted_and_kept(
     The scores are cached: variants with the same tokens and other weights count them once.
     """
     tokenizer = load_tokenizer(Path(model.path))
-    required = model_sizes(model.path).required
+    required = model_sizes(model).required
 
     def counted() -> dict[str, int]:
         return {str(number): n for number, n in token_scores(tokenizer, lines, score=choice.score).items()}
@@ -166,7 +166,7 @@ class VocabularyJob(SmallJob):
         Raises:
             BadInputError: the kept tokens cannot spell the counted texts, or a prompt no longer fits the model.
         """
-        identity, sizes, lines = self.identity, model_sizes(self.variant.model.path), self.texts.read(store)
+        identity, sizes, lines = self.identity, model_sizes(self.variant.model), self.texts.read(store)
         scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
@@ -320,7 +320,7 @@ def _planned_vocabulary(
     choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
     texts, measured = planned_texts(recipe, inputs, keep, sets)
     try:
-        sizes = model_sizes(inputs.model.path)
+        sizes = model_sizes(inputs.model)
         if keep.size is not None:
             sizes.require_size(keep.size)
         if not sizes.spells_all and isinstance(texts, CountedTexts):
