@@ -94,15 +94,15 @@ class VariantFields(Model):
     """bits: consecutive inputs of a row that share a scale."""
     neurons: NeuronsConfig | None = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
-    `bits` and `quantisation_group` only."""
+    `bits`, `quantisation_group` and `keep` only."""
     adopt: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
     keep: KeepConfig | None = None
     """The tokens that stay, with the weights of the dense model (`structure: vocabulary`) or of the variant that the
     other keys describe. The variant with all tokens is planned too."""
     combine: CombinationName | None = None
-    """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
-    `quantisation_group` only."""
+    """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits`,
+    `quantisation_group` and `keep` only."""
     of: tuple[str, ...] = ()
     """Names of the entries that are combined."""
     against: tuple[AgainstConfig, ...] = ()

@@ -26,6 +26,7 @@ from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.tasks.evaluation import as_run, prepared_task, task_data
+from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.steps.vocabulary.sizes import model_sizes
 from mlprune.steps.vocabulary.variant import VocabularyJob, require_prompts
 from mlprune.store.retired import remake_command
@@ -195,20 +196,22 @@ def _dense_lines(model: ModelRef, jobs: Sequence[Job]) -> list[str]:
 
 def _vocabulary_lines(plan: Plan, store: Store) -> list[str]:
     """One line per smaller vocabulary: its tokens and weights, as bounds until they are chosen, and its export."""
-    return [_vocabulary_line(plan, job, store) for job in plan.jobs if isinstance(job, VocabularyJob)]
+    lines = Counter(_vocabulary_line(job, store) for job in plan.jobs if isinstance(job, VocabularyJob))
+    return [line if n == 1 else f"{line}; {n} variants" for line, n in lines.items()]
 
 
-def _vocabulary_line(plan: Plan, job: VocabularyJob, store: Store) -> str:
-    sizes, record, size = model_sizes(job.variant.model.path), store.read_record(*job.identity.key), job.choice.size
+def _vocabulary_line(job: VocabularyJob, store: Store) -> str:
+    sizes, record, size = model_sizes(job.variant.model), store.read_record(*job.identity.key), job.choice.size
     n_kept, n_most, of_tokens, of_weights = sizes.n_least, sizes.n_tokens, "at least ", "at most "
     if record is not None:
         n_kept = n_most = as_int(record.rows["vocabularies"][0]["n_kept"])
         of_tokens = of_weights = ""
     elif size is not None:
         n_kept, n_most, of_tokens, of_weights = size, size, "at most ", "at least "
+    keeps = " ".join(parameter_words(dict(job.variant.settings)))
     share = sizes.n_removed_weights(n_kept) / sizes.n_weights
     return (
-        f"{plan.variants[job.variant.id].label}: {of_tokens}{n_kept:,} of {sizes.n_tokens:,} tokens stay, "
+        f"vocabulary {keeps}: {of_tokens}{n_kept:,} of {sizes.n_tokens:,} tokens stay, "
         f"{of_weights}{share:.1%} of all weights go; an export holds at most {format_size(sizes.export_bytes(n_most))} "
         "of rows in memory"
     )

@@ -97,7 +97,8 @@ def title(row: Row, base: Row) -> str:
     name = method(row)
     bits = f"{row['bits']} bits" if row.get("bits") else None
     structure = None if name == row["structure"] else row["structure"]
-    words = (name or "dense", f"{row['sparsity']:g}" if name else None, structure, bits)
+    tokens = "fewer tokens" if row.get("intervention") == "vocabulary" else None
+    words = (name or "dense", f"{row['sparsity']:g}" if name else None, structure, bits, tokens)
     return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
 
 
@@ -292,6 +293,8 @@ def _properties(row: Row, base: Row) -> Iterator[Sequence[object]]:
     for name in _CHOICES:
         if row.get(name) is not None:
             yield name.replace("_", " "), value_words(row[name])
+    for name, value in (row.get("intervention_parameters") or {}).items():
+        yield name.replace("_", " "), value
 
 
 def _layers_table(rows: Sequence[Row]) -> str:

@@ -9,6 +9,7 @@ import torch
 from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import load_tokenizer
+from mlprune.steps.job import ModelRef
 from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_tensors
 
 TOKENIZER_BYTES = 2048
@@ -55,13 +56,13 @@ class ModelSizes:
 
 
 @lru_cache(maxsize=8)
-def model_sizes(folder: str) -> ModelSizes:
-    """Return the sizes of a model folder, from the headers of its weight files and its tokenizer.
+def model_sizes(model: ModelRef) -> ModelSizes:
+    """Return the sizes of a model, from the headers of its weight files and its tokenizer.
 
     Raises:
         BadInputError: the tokenizer cannot be trimmed, or the embedding and the head have other sizes.
     """
-    path = Path(folder)
+    path = Path(model.path)
     source = read_tokenizer(load_tokenizer(path))
     tensors = vocabulary_tensors(path)
     n_tokens = next(iter(tensors.values()))

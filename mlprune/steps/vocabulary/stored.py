@@ -1,6 +1,6 @@
 """Kept tokens of a variant in the store, its tokenizer in place, and a chain without its removed tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mlprune.atomic import replacing
 from mlprune.cache_folders import user_cache_folder
+from mlprune.hashing import digest
 from mlprune.json_values import as_int
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -43,12 +44,18 @@ def removed_mask(store: Store, variant: Record) -> Tensor:
 
 def tokenizer_folder(store: Store, variant: Record, model: ModelRef) -> Path:
     """Return a folder of this machine's cache with the config of a model and a variant's tokenizer, in place."""
-    return in_place_folder(variant.id, variant.artefacts[0], model, stored_tokens(store, variant))
+    return in_place_folder(variant.contents, variant.artefacts[0], model, stored_tokens(store, variant))
 
 
-def in_place_folder(variant_id: str, artefact: Artefact, model: ModelRef, kept: Sequence[int]) -> Path:
-    """Return the folder of `tokenizer_folder`, from the kept tokens of a variant and their file."""
-    folder = user_cache_folder() / "tokenizers" / f"{variant_id}-{artefact.sha256[:12]}"
+def in_place_folder(contents: Mapping[str, str], artefact: Artefact, model: ModelRef, kept: Sequence[int]) -> Path:
+    """Return the folder of `tokenizer_folder`; variants with the same tokens share it, and so their tokenised tasks.
+
+    Args:
+        contents: of the id of the variant, with the hash of the tokenizer.
+        artefact: the file of its tokens.
+    """
+    name = digest([model.base_model_id, contents["tokenizer"], artefact.sha256])[:20]
+    folder = user_cache_folder() / "tokenizers" / name
     if not folder.exists():
         with replacing(folder) as temporary:
             temporary.mkdir()

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest, ordered_by_hash
@@ -12,7 +12,7 @@ from mlprune.recipe.analyses import KeepConfig
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref
 from mlprune.steps.job import RecordKey
-from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.sets import PlannedSets
 from mlprune.store.store import Store
 
 MEASURED_SHARE, MOST_MEASURED = 5, 400
@@ -28,14 +28,10 @@ class CountedTexts:
     left_out: tuple[int, ...] = ()
     """Lines that are not counted, because they are measured or evaluated."""
 
-    @cached_property
+    @property
     def lines(self) -> dict[str, list[str]]:
         """Language -> counted lines."""
-        corpus, left_out = open_corpus(self.corpus), set(self.left_out)
-        return {
-            language: [line for number, line in enumerate(corpus.lines(language)) if number not in left_out]
-            for language in self.languages
-        }
+        return _counted_lines(self)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -63,21 +59,31 @@ class CountedTexts:
         return self.lines
 
 
+@lru_cache(maxsize=4)
+def _counted_lines(texts: CountedTexts) -> dict[str, list[str]]:
+    corpus, left_out = open_corpus(texts.corpus), set(texts.left_out)
+    return {
+        language: [line for number, line in enumerate(corpus.lines(language)) if number not in left_out]
+        for language in texts.languages
+    }
+
+
 @dataclass(frozen=True)
 class CountedSets:
     """The demonstrations in whose texts tokens are counted."""
 
-    sets: tuple[PlannedSet, ...]
+    sets: tuple[tuple[str, str], ...]
+    """(id, short description) of each set."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The sets."""
-        return tuple(planned.identity.key for planned in self.sets)
+        return tuple(("demonstration_sets", set_id) for set_id, _ in self.sets)
 
     @property
     def settings(self) -> dict[str, JsonValue]:
         """The sets, as text."""
-        return {"counted_in": ", ".join(f"{planned.spec.kind} {planned.label}" for planned in self.sets)}
+        return {"counted_in": ", ".join(text for _, text in self.sets)}
 
     @property
     def parameters(self) -> JsonObject:
@@ -155,7 +161,8 @@ def _of_sets(inputs: Inputs, keep: KeepConfig, sets: PlannedSets) -> tuple[Count
     if not measured:
         message = "no line is left in which costs can be measured: all are in demonstrations"
         raise RecipeError(message, key="keep.demonstrations", next="use sets with fewer samples")
-    return CountedSets(chosen), MeasuredTexts(inputs.corpus_ref, given, measured)
+    described = tuple((planned.id, f"{planned.spec.kind} {planned.label}") for planned in chosen)
+    return CountedSets(described), MeasuredTexts(inputs.corpus_ref, given, measured)
 
 
 def languages_in(ref: CorpusConfig, languages: Sequence[str]) -> list[str]:

@@ -113,10 +113,18 @@ def require_prompts(jobs: Iterable[Job], store: Store) -> None:
 def counted_and_kept(
     model: ModelRef, lines: Mapping[str, Sequence[str]], choice: TokenChoice
 ) -> tuple[Mapping[int, int], list[int]]:
-    """Return token -> score in some lines of texts, and the tokens that are kept, ascending."""
+    """Return token -> score in some lines of texts, and the tokens that are kept, ascending.
+
+    The scores are cached: variants with the same tokens and other weights count them once.
+    """
     tokenizer = load_tokenizer(Path(model.path))
-    scores = token_scores(tokenizer, lines, score=choice.score)
-    required = model_sizes(model.path).required
+    required = model_sizes(model).required
+
+    def counted() -> dict[str, int]:
+        return {str(number): n for number, n in token_scores(tokenizer, lines, score=choice.score).items()}
+
+    name = f"tokens by {'frequency' if choice.score == 'random' else choice.score} {digest(lines)}"
+    scores = {int(number): int(n) for number, n in cached_metadata(Path(model.path), name, counted).items()}
     return scores, sorted(chosen_tokens(read_tokenizer(tokenizer), scores, choice, required=required))
 
 
@@ -158,11 +166,11 @@ class VocabularyJob(SmallJob):
         Raises:
             BadInputError: the kept tokens cannot spell the counted texts, or a prompt no longer fits the model.
         """
-        identity, sizes, lines = self.identity, model_sizes(self.variant.model.path), self.texts.read(store)
+        identity, sizes, lines = self.identity, model_sizes(self.variant.model), self.texts.read(store)
         scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
-        folder = in_place_folder(identity.id, artefact, self.variant.model, kept)
+        folder = in_place_folder(identity.contents, artefact, self.variant.model, kept)
         if self.choice.score != "random":
             check_spelled(self.variant.model, folder, kept, lines)
         self._require_prompts(folder)
@@ -312,7 +320,7 @@ def _planned_vocabulary(
     choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
     texts, measured = planned_texts(recipe, inputs, keep, sets)
     try:
-        sizes = model_sizes(inputs.model.path)
+        sizes = model_sizes(inputs.model)
         if keep.size is not None:
             sizes.require_size(keep.size)
         if not sizes.spells_all and isinstance(texts, CountedTexts):

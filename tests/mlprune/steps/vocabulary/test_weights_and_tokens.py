@@ -12,12 +12,14 @@ from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune import demo
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.models.checkpoint.tensor_slices import zero_weights
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.steps.variants.variant_rows import require_masks
-from mlprune.steps.vocabulary.stored import stored_tokens
+from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
 from mlprune.trimming.folder import read_tokenizer
+from tests.exported_models import loaded_by_its_own_loader
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe
 from tests.unigram_models import save_unigram_model
 
@@ -31,9 +33,11 @@ COMPOSED: dict[str, dict[str, Any]] = {
     "union": {"combine": "union", "of": ["masks-whole", "magnitude"]},
     "units": {"demonstrations": "mt", "score": "flap", "sparsity": 0.3, "propagation": "dense"},
     "blocks": {"score": "given", "structure": "blocks", "scope": {"blocks": [1]}},
+    "adopted": {"adopt": "pruned"},
     "changed": {"demonstrations": "mt", "score": "sparsegpt", "sparsity": 0.5, "propagation": "sequential"},
 }
 """Name of an entry -> its weights; each also keeps fewer tokens."""
+FC1 = "model.layers.1.fc1.weight"
 EVALUATIONS = [{"task": "perplexity", "path": "corpus", "languages": ["en", "ru"], "limit": 10}]
 
 
@@ -54,7 +58,9 @@ def recipe(*variants: dict[str, Any], **changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("composed")
-    shutil.copytree(EMBEDDED, folder / "model")
+    for name in ("model", "pruned"):
+        shutil.copytree(EMBEDDED, folder / name)
+    zero_weights(folder / "pruned" / "model.safetensors", FC1, torch.arange(640 * 160).reshape(640, 160) % 2 == 0)
     variants = [
         {"name": "masks-whole", **WANDA},
         {"name": "magnitude", "score": "magnitude", "sparsity": 0.5},
@@ -85,6 +91,9 @@ def test_an_export_has_the_weights_of_its_parent_and_the_rows_of_the_kept_tokens
     _, whole = exported(run, variant.parents[0].id, tmp_path / "whole")
     kept = stored_tokens(run.store, run.store.require("variants", variant.id))
     new_ids = {old: new for new, old in enumerate(kept)}
+    card = (tmp_path / "small" / "README.md").read_text("utf-8")
+    assert "| keeps | en sw |" in card
+    assert f"{len(kept)} of 5000 tokens remain" in card
     assert small.get_input_embeddings().weight.shape[0] == -(-len(kept) // 8) * 8 < 5000
     for line in ("Habari ya leo.", "The day of the week."):
         ids = tokenizer(line)["input_ids"]
@@ -92,6 +101,21 @@ def test_an_export_has_the_weights_of_its_parent_and_the_rows_of_the_kept_tokens
         assert [new_ids[number] for number in old] == ids
         ours, expected = logits(small, ids)[:, : len(kept)], logits(whole, old)[:, kept]
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_heads_neurons_and_tokens_are_cut_out_of_one_folder(run: FinishedRun, tmp_path: Path) -> None:
+    (variant,) = run.named("units")
+    tokenizer, with_zeros = exported(run, variant.id, tmp_path / "zeros")
+    export_variant(run.store, variant.id, run.folder / "model", tmp_path / "smaller", smaller=True)
+    smaller = loaded_by_its_own_loader(tmp_path / "smaller").float()
+    assert n_weights(smaller) < n_weights(with_zeros)
+    assert smaller.get_input_embeddings().weight.shape == with_zeros.get_input_embeddings().weight.shape
+    ids = tokenizer("The day of the week.")["input_ids"]
+    torch.testing.assert_close(logits(smaller, ids), logits(with_zeros, ids), atol=1e-4, rtol=1e-4)
+
+
+def n_weights(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_the_evaluation_in_place_is_that_of_the_export(run: FinishedRun, tmp_path: Path) -> None:
@@ -123,6 +147,11 @@ def test_a_variant_has_the_masks_and_the_row_of_its_parent(run: FinishedRun) -> 
             assert require_masks(run.store, variant.id) == require_masks(run.store, variant.parents[0].id)
         assert variant.parents[0].entries == () or name in ("masks", "rounded-masks")
         assert run.row("vocabularies", variant.id)["n_kept"] == run.row("vocabularies", small(run))["n_kept"]
+
+
+def test_variants_with_the_same_tokens_share_a_tokenizer(run: FinishedRun) -> None:
+    records = [run.store.require("variants", run.named(name)[0].id) for name in ("dense-small", *COMPOSED)]
+    assert len({tokenizer_folder(run.store, record, run.plan.model) for record in records}) == 1
 
 
 def small(run: FinishedRun) -> str:
