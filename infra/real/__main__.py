@@ -1,4 +1,4 @@
-"""Run the real study and print its answers: `make real`, or `python -m infra.real [--full]`."""
+"""Run a study of Gemma-3-270M and print its answers: `make real`, `python -m infra.real [--full | --recipe NAME]`."""
 
 import argparse
 import sys
@@ -22,6 +22,7 @@ from ray_jobs.process.signals import GracefulShutdown
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "real"
 MODEL = RECIPES / "gemma-3-270m"
+STUDIES = ("which-text", "which-mix", "where-gemma")
 BAD_INPUT = 2
 
 
@@ -31,15 +32,18 @@ def main() -> int:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--full", action="store_true", help="Run the whole study, which takes a night.")
     chosen.add_argument("--flores", action="store_true", help="Run flores.yaml; its first lines say what it needs.")
+    chosen.add_argument(
+        "--recipe", choices=STUDIES, help="Run another study; the first lines of its recipe say what it needs."
+    )
     parser.add_argument("--store", default="real-store", help="Store of the results.")
     parser.add_argument("--address", default="local", help="Where to run: local, auto, ray://... or none.")
     arguments = parser.parse_args()
-    name = "full" if arguments.full else "flores" if arguments.flores else "subset"
+    name = arguments.recipe or ("full" if arguments.full else "flores" if arguments.flores else "subset")
     with GracefulShutdown() as shutdown:
         try:
             import_gemma(MODEL)
             summary = run_recipe(RECIPES / f"{name}.yaml", arguments.store, address=arguments.address)
-            print_answers(RECIPES / f"{name}.yaml", arguments.store)
+            print_answers(RECIPES / f"{name}.yaml", arguments.store, has_arms=arguments.recipe is None)
         except BadInputError as err:
             sys.stderr.write(f"mlprune: {err}\n")
             return BAD_INPUT
@@ -49,12 +53,14 @@ def main() -> int:
     return summary.exit_code
 
 
-def print_answers(recipe: Path, store_uri: str) -> None:
-    """Print the answers to a recipe's questions, its values and comparisons, and write the latter two as CSV files."""
-    evaluations = read_results(recipe, store_uri)
-    values, comparisons = list(mean_values(evaluations)), compare_arms(evaluations)
+def print_answers(recipe: Path, store_uri: str, *, has_arms: bool) -> None:
+    """Print the answers to a recipe's questions; with arms also values and comparisons, which become CSV files."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(declared_answers(store_uri), markup=False, soft_wrap=True, highlight=False)
+    if not has_arms:
+        return
+    evaluations = read_results(recipe, store_uri)
+    values, comparisons = list(mean_values(evaluations)), compare_arms(evaluations)
     for task in dict.fromkeys(each.task for each in values):
         console.print(values_table(values, task))
     console.print(comparisons_table(comparisons))

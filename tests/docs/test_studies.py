@@ -27,6 +27,7 @@ RECIPES = {
 """Frozen store -> recipe below infra/recipes."""
 ARITHMETICS = [
     ("study-where.md", "where", "where-bfloat16"),
+    ("study-where.md", "where-gemma", "where-gemma-float32"),
     ("study-mix.md", "which-mix", "which-mix-float32"),
 ]
 """Page, and the frozen stores of a study and of its repetition in another arithmetic."""

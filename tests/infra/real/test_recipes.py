@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from infra.pages.frozen import thawed
 from infra.real.__main__ import RECIPES, main, read_results
 from infra.real.comparisons import compare_arms
 from infra.real.tables import comparisons_table, values_table, write_tables
@@ -84,6 +86,24 @@ def test_bad_input_and_an_interruption_are_one_line(error, code, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["infra.real"])
     assert main() == code
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_another_study_prints_the_answers_to_its_questions(monkeypatch, capsys):
+    ran = []
+
+    def run(recipe, store, *, address):
+        ran.append((recipe.stem, store, address))
+        return SimpleNamespace(exit_code=0)
+
+    monkeypatch.setattr("infra.real.__main__.import_gemma", lambda _folder: None)
+    monkeypatch.setattr("infra.real.__main__.run_recipe", run)
+    with thawed("which-text") as store:
+        options = ["--recipe", "which-text", "--store", str(store.local_root), "--address", "none"]
+        monkeypatch.setattr(sys, "argv", ["infra.real", *options])
+        assert main() == 0
+        assert ran == [("which-text", str(store.local_root), "none")]
+    printed = capsys.readouterr().out
+    assert all(question.name in printed for question in load_recipe(RECIPES / "which-text.yaml").questions)
 
 
 def test_make_real_without_accepted_terms_names_them_and_installs_nothing():
