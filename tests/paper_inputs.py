@@ -6,7 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PAPER_RECIPES = Path(__file__).parents[1] / "infra" / "recipes" / "paper"
-LANGUAGES = {"en": "eng_Latn", "fr": "fra_Latn", "es": "spa_Latn", "zh": "zho_Hans", "hi": "hin_Deva", "sw": "swh_Latn"}
+LANGUAGES = {
+    "en": "eng_Latn",
+    "fr": "fra_Latn",
+    "es": "spa_Latn",
+    "zh": "zho_Hans",
+    "hi": "hin_Deva",
+    "sw": "swh_Latn",
+    "ru": "rus_Cyrl",
+    "th": "tha_Thai",
+    "ar": "arb_Arab",
+    "bg": "bul_Cyrl",
+    "de": "deu_Latn",
+    "el": "ell_Grek",
+    "tr": "tur_Latn",
+    "ur": "urd_Arab",
+    "vi": "vie_Latn",
+}
+"""The paper's languages, Russian and Thai, and XNLI's others -> code of FLORES-200."""
 NUMBERS: dict[str, Callable[[int], str]] = {
     "en": lambda n: f"{n} cats sleep.",
     "fr": lambda n: f"{n} chats dorment.",
@@ -14,6 +31,15 @@ NUMBERS: dict[str, Callable[[int], str]] = {
     "zh": lambda n: f"{n}只猫睡觉。",
     "hi": lambda n: f"{n} बिल्लियाँ सोती हैं।",
     "sw": lambda n: f"paka {n} wanalala.",
+    "ru": lambda n: f"{n} кошек спят.",
+    "th": lambda n: f"แมว {n} ตัวนอนหลับ",
+    "ar": lambda n: f"{n} قطط تنام.",
+    "bg": lambda n: f"{n} котки спят.",
+    "de": lambda n: f"{n} Katzen schlafen.",
+    "el": lambda n: f"{n} γάτες κοιμούνται.",
+    "tr": lambda n: f"{n} kedi uyuyor.",
+    "ur": lambda n: f"{n} بلیاں سو رہی ہیں۔",
+    "vi": lambda n: f"{n} con mèo đang ngủ.",
 }
 """Language -> sentence number n, the same in every language."""
 LABELS = ("entailment", "neutral", "contradiction")
@@ -29,6 +55,8 @@ def write_paper_inputs(folder: Path) -> Path:
             _write(data / f"flores200_dataset/{split}/{code}.{split}", _lines(language, first))
     for split, first in (("dev", 2000), ("test", 3000)):
         _write(data / f"XNLI-1.0/xnli.{split}.tsv", _xnli(first))
+        for language in LANGUAGES.keys() - {"en"} if split == "test" else ():
+            _write(data / f"xnli_mt/nllb-200-3.3B/xnli.{language}.test.tsv", _translated(first))
         for language in ("en", "fr", "es", "zh"):
             _write(data / f"marc/dataset_{language}_{split}.json", _reviews(language, first))
     rows = [LANGUAGES, *([NUMBERS[language](4000 + n) for language in LANGUAGES] for n in range(N_LINES))]
@@ -59,6 +87,13 @@ def _xnli(first: int) -> str:
             texts = (sentence(first + n // 3), sentence(first + 500 + n))
             rows.append([language, LABELS[n % 3], *texts, first + n // 3, first + n])
     return _table(rows)
+
+
+def _translated(first: int) -> str:
+    """Return XNLI's rows in English without ids, as `xnli_mt` has them."""
+    sentence = NUMBERS["en"]
+    rows = [[sentence(first + n // 3), sentence(first + 500 + n), n % 3] for n in range(N_PAIRS)]
+    return _table([["premise", "hypothesis", "label"], *rows])
 
 
 def _reviews(language: str, first: int) -> str:

@@ -48,6 +48,27 @@ evaluations:
   - {task: translation, path: data/XNLI-15way, pairs: [fr-en], split: test, max_new_tokens: 8, shots_from: corpus}
 """
 """The paper's tasks, methods and baselines in two languages."""
+OTHERS = ("as-published", "from-english", "n-of-m", "russian-thai", "xnli-languages")
+"""What the published scripts can do beyond the tables of the paper."""
+SMALL_OTHERS = """
+base: as-published.yaml
+name: small-others
+model: {path: none}
+demonstrations:
+  - {name: monolingual, kind: monolingual, language: [en, ru], draw: published}
+  - {name: translation, kind: translation, pair: ru-en, draw: published}
+  - {name: from-english, kind: translation, pair: en-th}
+variants:
+  - {name: translation, demonstrations: translation, score: wanda, sparsity: 0.3, profile: paper}
+  - {name: monolingual, demonstrations: monolingual, score: wanda, sparsity: 0.3, profile: paper}
+  - {name: pattern, demonstrations: from-english, score: wanda, structure: ["2:4", "4:8"], propagation: dense}
+baselines:
+  - {name: given, kind: translate_test, system: nllb-200-3.3B, translations: {xnli: data/xnli_mt/nllb-200-3.3B}}
+evaluations:
+  - {task: xnli, path: data/XNLI-1.0, languages: [en, ru, th], split: test, profile: [corrected, paper]}
+  - {task: translation, path: data/XNLI-15way, pairs: [th-en], split: test, max_new_tokens: 8, shots_from: corpus}
+"""
+"""Every topic of these recipes in three languages."""
 ON_THE_EMBEDDED_MODEL = ("--shrink", "2", "--model", "demo", "--address", "none")
 TABLES = ("table-1-translation", "table-2-xnli", "table-3-marc", "table-4-rank-consistency")
 
@@ -82,7 +103,7 @@ def check_tables(tables: dict[str, list[dict[str, str]]], *, languages: list[str
 
 
 def test_every_model_of_the_paper_has_a_recipe_that_can_be_loaded() -> None:
-    paths = {path.stem: path for path in PAPER_RECIPES.glob("*.yaml") if path.stem not in ("common", "bloom")}
+    paths = {path.stem: path for path in PAPER_RECIPES.glob("*.yaml") if path.stem not in ("common", "bloom", *OTHERS)}
     recipes = {name: load_recipe(path) for name, path in paths.items()}
     assert {name: recipe.model.path for name, recipe in recipes.items()} == MODELS
     assert {recipe.name for recipe in recipes.values()} == {f"paper-{name}" for name in MODELS}
@@ -116,6 +137,30 @@ def test_tables_1_to_4_of_a_small_recipe(tmp_path: Path) -> None:
         "contrast with code fr-en",
     ]
     assert [row["method"] for row in tables["table-1-translation"]] == [methods[0], *methods[3:]]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_recipe_beyond_the_tables_of_the_paper_can_be_planned(name: str, tmp_path: Path) -> None:
+    folder = write_paper_inputs(tmp_path / "paper")
+    shown = invoke("plan", str(folder / f"{name}.yaml"), "--store", str(tmp_path / "store"), *ON_THE_EMBEDDED_MODEL)
+    assert shown.exit_code == 0, shown.output
+    recipe = load_recipe(folder / f"{name}.yaml")
+    assert {question.variants for question in recipe.questions} <= {
+        entry.name for entry in (*recipe.variants, *recipe.baselines)
+    }
+
+
+def test_a_small_recipe_beyond_the_tables_of_the_paper(tmp_path: Path) -> None:
+    folder = write_paper_inputs(tmp_path / "paper")
+    (folder / "small.yaml").write_text(SMALL_OTHERS, "utf-8")
+    tables = run_and_write_tables(folder / "small.yaml", tmp_path / "store", tmp_path / "out")
+    methods = [row["method"] for row in tables["table-2-xnli"] if row["model"].endswith("defaults")]
+    assert methods[:2] == ["dense model", "translate-test"]
+    with Catalog.open(Store(str(tmp_path / "store"))) as catalog:
+        sets = catalog.query("SELECT DISTINCT kind, draw, profile FROM demonstration_sets WHERE profile = 'paper'")
+        answers = catalog.query("SELECT * FROM answers SEMI JOIN recipe_questions USING (question_id)")
+    assert {(one["kind"], one["draw"]) for one in sets} == {("monolingual", "published"), ("translation", "published")}
+    assert answers
 
 
 @pytest.mark.slow
