@@ -14,6 +14,7 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Arguments, ReplicaOffer
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.inference.block_runner import BlockRunner
+from mlprune.models.inference.kept_states import KeptStates
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage, group_visitors
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel
@@ -96,6 +97,8 @@ def load_shard(
     )
     placed.stream_experts(masks.restore)
     limit = group_limit(footprint(path, dtype)) if offloaded else None
+    if limit is None and runner.is_first and runner.is_last and runner.is_on_cpu:
+        runner.kept_states = KeptStates(lambda: masks.contents()[: runner.first_shift])
     return Shard(runner, masks, offloaded=offloaded, sweep_states=ResidentStates(runner), limit=limit)
 
 

@@ -7,6 +7,8 @@ All are frozen records of tensors and plain values, so they can be pickled. They
 
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from typing import TypeVar
 
 import torch
@@ -35,6 +37,12 @@ class BlockCall:
         """Return the call with every instance of a type replaced."""
         args = tuple(_replaced(value, kind, replace) for value in self.args)
         return BlockCall(args, {name: _replaced(value, kind, replace) for name, value in self.kwargs.items()})
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors among the arguments."""
+        tensors: list[Tensor] = []
+        self.replace_instances(Tensor, tensors.append)
+        return tensors
 
     def with_cache(self, cache: object) -> "BlockCall":
         """Return the call with a cache in place of the slots."""
@@ -146,6 +154,22 @@ class ScoringBatch:
         """Tokens that the model computes, padding included."""
         return self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups)
 
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that determines the hidden states."""
+        content = sha256()
+        groups = [part for group in self.groups for part in (group.token_ids, group.mask, group.parent)]
+        for tensor in (self.prefix_ids, self.prefix_mask, *groups):
+            content.update(f"{tuple(tensor.shape)}".encode())
+            content.update(tensor.contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+    @cached_property
+    def predicting(self) -> tuple[Tensor, Tensor]:
+        """Distinct states that predict a target, ascending, and the place of each target's state among them."""
+        distinct, places = torch.unique(self.states, return_inverse=True)
+        return distinct, places
+
 
 @dataclass(frozen=True)
 class TokenDraw:
@@ -193,6 +217,13 @@ class HiddenStates:
     """[b, s, d]."""
     calls: Mapping[int, BlockCall]
     """Block -> its call."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the states and of the arguments of the first remaining block, which other blocks share."""
+        first = [call.tensors() for _, call in sorted(self.calls.items())[:1]]
+        tensors = {id(tensor): tensor for tensor in (self.hidden, *(one for call in first for one in call))}
+        return sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
 
     def to(self, device: torch.device) -> "HiddenStates":
         """Move states and calls to a device."""

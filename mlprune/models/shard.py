@@ -145,6 +145,7 @@ class Shard:
 
     def sweep_start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states; for the first shard."""
+        self.drop_kept_states()
         self._offloaded.load(EMBEDDINGS)
         self._sweep_states.start(key, batch)
 
@@ -236,8 +237,19 @@ class Shard:
     def drop_states(self) -> None:
         """Drop the states of a sweep and of decoding sessions that an interrupted job left."""
         self.sweep_clear()
+        self.drop_kept_states()
         for key in self.runner.caches.open_sessions:
             self.end_session(key)
+
+    def plan_kept_states(self, limit_bytes: int, *, n_shared: int = 0) -> None:
+        """Set how many states of scored batches are kept for later variants; see `KeptStates.plan`."""
+        if self.runner.kept_states is not None:
+            self.runner.kept_states.plan(limit_bytes, n_shared=n_shared)
+
+    def drop_kept_states(self) -> None:
+        """Drop the states of scored batches; see `KeptStates`."""
+        if self.runner.kept_states is not None:
+            self.runner.kept_states.clear()
 
     # Weights and masks
 

@@ -7,7 +7,7 @@ The step `evaluate` and the adapter of lm-evaluation-harness both score texts wi
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,10 +59,14 @@ class TextScores:
         return np.logical_and.reduceat(self.is_likeliest, self.starts)
 
 
-def score_texts(chain: Chain, batches: Iterable[TextBatch]) -> Iterator[TextScores]:
-    """Score batches, in order, with the current model of the chain."""
+def score_texts(chain: Chain, batches: Iterable[TextBatch], *, keeps_states: bool = False) -> Iterator[TextScores]:
+    """Score batches, in order, with the current model of the chain.
+
+    Args:
+        keeps_states: whether other variants score the same batches later; they reuse what does not change.
+    """
     plan = list(batches)
-    results = chain.stream(ScoringVisitor, (planned.batch for planned in plan))
+    results = chain.stream(partial(ScoringVisitor, keeps_states=keeps_states), (planned.batch for planned in plan))
     for planned, scores in zip(plan, results, strict=True):
         yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())
 
@@ -317,7 +321,7 @@ def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) 
         return f"batch {n_done + 1} of {len(batches)}, with items {', '.join(names[:N_NOTED])}{more}"
 
     with work_context(describe):
-        for scored in score_texts(chain, batches):
+        for scored in score_texts(chain, batches, keeps_states=True):
             yield scored
             n_done += 1
 

@@ -25,6 +25,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 from mlprune.models.architecture.architecture import Architecture, as_returned
 from mlprune.models.hooks import LayerHooks
+from mlprune.models.inference.kept_states import KeptStates
 from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
@@ -136,6 +137,15 @@ def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
         setattr(owner, name, original)
 
 
+class _SessionCache(DynamicCache):
+    """Cache of a decoding session. The model's code builds its masks without reading on the host whether all are True.
+
+    It does so for caches of fixed size, in steps of one token. If all are True, it gets no mask; see `DecodingVisitor`.
+    """
+
+    is_compileable = True  # type: ignore[assignment]
+
+
 class KeyValueCaches:
     """Caches of the blocks of a shard: keys and values, and the states of recurrent blocks.
 
@@ -148,14 +158,15 @@ class KeyValueCaches:
 
     def __init__(self, config: PretrainedConfig, blocks: range, *, n_blocks: int, device: torch.device) -> None:
         self._empty = DynamicCache(config=config)
+        self._empty_session = _SessionCache(config=config)
         self._blocks = blocks
         self._n_blocks = n_blocks
         self._device = device
         self._sessions: dict[str, DynamicCache] = {}
 
-    def new(self) -> DynamicCache:
+    def new(self, *, is_session: bool = False) -> DynamicCache:
         """Return an empty cache; the shard fills only the layers of its own blocks."""
-        cache = copy.copy(self._empty)
+        cache = copy.copy(self._empty_session if is_session else self._empty)
         cache.layers = [copy.deepcopy(layer) for layer in cache.layers]
         return cache
 
@@ -177,7 +188,7 @@ class KeyValueCaches:
             cache: cache of one row with t tokens; it has not dropped any.
             n_padding: [b] int64, positions before each row's first token; a row keeps its first t - n_padding tokens.
         """
-        shifted_cache = self.new()
+        shifted_cache = self.new(is_session=True)
         positions_on: dict[tuple[torch.device, int], Tensor] = {}
         for block, layer in enumerate(cache.layers):
             if layer.is_initialized:
@@ -225,7 +236,7 @@ class KeyValueCaches:
     def session(self, key: str) -> DynamicCache:
         """Return the cache of a decoding session; create it if there is none."""
         if key not in self._sessions:
-            self._sessions[key] = self.new()
+            self._sessions[key] = self.new(is_session=True)
         return self._sessions[key]
 
     def begin_prefix(self, key: str) -> None:
@@ -275,7 +286,12 @@ class BlockRunner:
         self._shifts: dict[int, Tensor] = {}
         self.removed_tokens: Tensor | None = None
         """[vocab] bool, on the head's device; see `set_removed_tokens`."""
-        self._forward_parameters = inspect.signature(model.get_submodule(architecture.base).forward).parameters
+        self.kept_states: KeptStates | None = None
+        """States that later variants continue; None: none are kept."""
+        base = model.get_submodule(architecture.base)
+        self._forward_parameters = inspect.signature(base.forward).parameters
+        # It reads the tokens on the host. A mask is left out only if no token is padding.
+        base.warn_if_padding_and_no_attention_mask = lambda *_: None  # type: ignore[assignment]
 
     @property
     def is_first(self) -> bool:
@@ -286,6 +302,11 @@ class BlockRunner:
     def is_last(self) -> bool:
         """Whether the shard has the last block, and so the final norm and the head."""
         return self.blocks.stop == self.n_blocks
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether all blocks run on the CPU."""
+        return set(self._devices.values()) == {torch.device("cpu")}
 
     def embed(
         self,
@@ -321,7 +342,7 @@ class BlockRunner:
     def receive(self, states: HiddenStates) -> HiddenStates:
         """Move states to the shard's first device, and the calls of its blocks to theirs: a mask once per device."""
         calls = dict(states.calls)
-        if set(self._devices.values()) != {torch.device("cpu")}:
+        if not self.is_on_cpu:
             for device in dict.fromkeys(self._devices.values()):
                 blocks_there = [block for block in calls if self._devices.get(block) == device]
                 calls |= calls_on({block: calls[block] for block in blocks_there}, device)
@@ -334,6 +355,11 @@ class BlockRunner:
             shifts: block -> [d], any float dtype; blocks of other shards are ignored.
         """
         self._shifts = {block: shift for block, shift in shifts.items() if block in self.blocks}
+
+    @property
+    def first_shift(self) -> int:
+        """The first block whose output is shifted; the number of blocks if none is."""
+        return min(self._shifts, default=self.n_blocks)
 
     def set_removed_tokens(self, removed: Tensor | None) -> None:
         """Set the tokens that get no probability, bool [vocab]; None for a model with its whole vocabulary."""

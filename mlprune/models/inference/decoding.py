@@ -71,11 +71,12 @@ class DecodingVisitor:
     needs_head = True
 
     def start(self, runner: BlockRunner) -> States:
-        """Embed the new tokens."""
+        """Embed the new tokens. The model's code gets a mask only if a token is padding."""
         step = self.step
         positions = (step.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -step.token_ids.shape[1] :]
         cache = self._cache(runner)
-        mask = None if runner.architecture.runs_whole_texts else step.attention_mask
+        needs_mask = not runner.architecture.runs_whole_texts and not step.attention_mask.all()
+        mask = step.attention_mask if needs_mask else None
         states = runner.embed(step.token_ids, mask, cache=cache, positions=positions)
         if cache is not None:
             runner.caches.pad_remote_lengths(cache, *step.token_ids.shape)

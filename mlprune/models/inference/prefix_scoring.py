@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
+from mlprune.models.inference.kept_states import Path
 from mlprune.models.inference.visitor import States
 from mlprune.models.messages import ScoringBatch, on_device
 from mlprune.models.placement.budget import GroupLimit
@@ -36,12 +37,38 @@ class ScoringVisitor:
     """
 
     batch: ScoringBatch
+    keeps_states: bool = False
+    """Whether later variants score the batch, too; see `KeptStates`."""
     _parents: dict[torch.device, list[Tensor]] = field(init=False, repr=False, default_factory=dict)
     """Device -> the parents of each group, once they were copied there."""
+
+    _first_block: int = field(init=False, repr=False, default=0)
+    _path: Path = field(init=False, repr=False, default=())
 
     needs_head = True
 
     def start(self, runner: BlockRunner) -> States:
+        """Return the states before the last block before which they are kept, or embed the batch.
+
+        Raises:
+            ModelError: the model runs whole texts, and the batch has continuations.
+        """
+        if self.keeps_states and runner.kept_states is not None:
+            self._path = runner.kept_states.path()
+            kept = runner.kept_states.nearest(self.batch.key, self._path)
+            if kept is not None:
+                self._first_block, states = kept
+                return states
+        states = self._embedded(runner)
+        self._keep(runner, 0, states)
+        return states
+
+    def _keep(self, runner: BlockRunner, block: int, states: States) -> None:
+        """Keep the states before a block for later variants, if the variant may share them."""
+        if block < len(self._path) and block < runner.n_blocks and runner.kept_states is not None:
+            runner.kept_states.keep(self.batch.key, self._path[block], states)
+
+    def _embedded(self, runner: BlockRunner) -> States:
         """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes.
 
         Raises:
@@ -70,6 +97,13 @@ class ScoringVisitor:
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
         """Run one block on the prefixes, then on each group with the keys and values of its prefixes."""
+        if block < self._first_block:
+            return states
+        after = self._run(runner, block, states)
+        self._keep(runner, block + 1, after)
+        return after
+
+    def _run(self, runner: BlockRunner, block: int, states: States) -> States:
         if not self.batch.groups:
             return (runner.step(block, states[0]),)
         cache = runner.caches.for_block(block)
@@ -87,7 +121,7 @@ class ScoringVisitor:
 
     def finish(self, runner: BlockRunner, states: States) -> TargetScores:
         """Project each state that predicts a target once, and score the targets."""
-        distinct_states, inverse = torch.unique(self.batch.states, return_inverse=True)
+        distinct_states, inverse = self.batch.predicting
         flat = [group.hidden.flatten(end_dim=1) for group in states]
         device = flat[0].device
         indices = distinct_states.to(device, non_blocking=True)

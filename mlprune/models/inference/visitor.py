@@ -107,7 +107,9 @@ class BatchVisitor(ABC, Generic[Result]):
         self.counted = CountedTokens(self.batch.counted)
 
     def start(self, runner: BlockRunner) -> States:
-        """Embed the batch."""
+        """Embed the batch. Its observations need the memory of kept states."""
+        if runner.kept_states is not None:
+            runner.kept_states.clear()
         return (runner.embed(self.batch.token_ids, self.batch.attention_mask),)
 
     def needs_block(self, block: int) -> bool:

@@ -78,6 +78,9 @@ def source_of(read: ReadChanges, block: int) -> Hashable | None:
     return read.source(block) if isinstance(read, NamedChanges) else None
 
 
+DENSE: Hashable = "dense"
+"""Source of a block without changes."""
+
 _PARALLEL_WEIGHTS = 2**28
 """Largest number of weights whose changes are read at the same time; with larger blocks, one block is read ahead."""
 

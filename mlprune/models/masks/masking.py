@@ -11,6 +11,7 @@ changes after the block was loaded.
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, as_returned, oriented
 from mlprune.models.checkpoint.weight_files import LayersOnDisk, shapes_of
 from mlprune.models.masks.block_changes import (
+    DENSE,
     BlockChanges,
     BlockMasks,
     ChangedBiases,
@@ -90,6 +92,8 @@ class MaskedBlocks:
         self._in_memory = in_memory
         self._changed: dict[LayerKey, PackedMask | None] = {}
         """Layers that are not dense, with their mask; None if kept weights changed or the block is offloaded."""
+        self._dense = set(blocks)
+        """Blocks without any change."""
         self._quantisations: dict[int, Quantisation | None] = {}
         self._sources: dict[int, Hashable] = {}
         """Blocks whose changes were read from a known source, with this source."""
@@ -190,6 +194,11 @@ class MaskedBlocks:
         )
         read_each(read, blocks, change, n_weights=n_weights)
 
+    def contents(self) -> tuple[Hashable, ...]:
+        """Return what determines the weights of the first blocks, up to the first one of which it is not known."""
+        sources = (DENSE if block in self._dense else self._sources.get(block) for block in self._blocks)
+        return tuple(takewhile(lambda source: source is not None, sources))
+
     def _has_changes_of(self, read: ReadChanges, block: int) -> bool:
         return (source := source_of(read, block)) is not None and source == self._sources.get(block)
 
@@ -197,6 +206,7 @@ class MaskedBlocks:
         """Set every layer of a block to its new or dense weight, zero what its mask removes, and quantise it."""
         masks, weights, layers = changes.masks, changes.weights, self._architectures[block].layers
         self._sources.pop(block, None)
+        self._dense.discard(block)
         self._set_forward(block, is_removed=isinstance(changes, RemovedBlock))
         self._set_experts(block, masks)
         self._quantisations[block] = changes.quantisation
@@ -218,6 +228,8 @@ class MaskedBlocks:
             if layer in masks or layer in weights or changes.quantisation is not None:
                 has_values = layer in weights or block in self._offloaded or changes.quantisation is not None
                 self._changed[block, layer] = None if has_values else masks[layer]
+        if changes == BlockChanges({}):
+            self._dense.add(block)
 
     def _set_forward(self, block: int, *, is_removed: bool) -> None:
         """Let hidden states pass a block unchanged, or run it again."""

@@ -6,7 +6,7 @@ killed resumes with the missing evaluations.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,8 +19,9 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
 from mlprune.models.chain import Chain
+from mlprune.models.inference.kept_states import STATES_BYTES, bytes_for_shared_blocks
 from mlprune.models.loading import load_tokenizer
-from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
 from mlprune.pruning.mask_files import CACHED_BYTES
@@ -63,8 +64,13 @@ def tasks_cost(
     batch_tokens: int,
     device: DeviceName,
     disk_bytes: float,
+    states_bytes: int = STATES_BYTES,
 ) -> job.JobCost:
-    """Cost of scoring or translating some tasks on a kind of device."""
+    """Cost of scoring or translating some tasks on a kind of device.
+
+    Args:
+        states_bytes: memory of the states that a model on the CPU keeps for later variants.
+    """
     flops = n_passes = n_tokens = 0.0
     n_logits = min(max_logits_of(device), max(MAX_CPU_LOGITS, batch_tokens * sizes.vocabulary))
     for task in tasks:
@@ -83,6 +89,7 @@ def tasks_cost(
     running_bytes = job.batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
     n_weights = job.n_block_weights(sizes)
     kept_bytes = n_weights // WEIGHTS_PER_BYTE + min(CACHED_BYTES, n_weights)  # masks, and the cache of packed levels
+    kept_bytes += states_bytes if device == "cpu" else 0
     return replace(
         job.JobCost.dense_pass(step, sizes, n_tokens, thread_bytes=running_bytes),
         flops=flops,
@@ -109,6 +116,8 @@ class EvaluateJob(TasksJob):
 
     step: ClassVar[str] = "evaluate"
     variant_id: str
+    states_bytes: int = field(default=STATES_BYTES, kw_only=True)
+    """Memory of the states that later variants continue; never part of an identity."""
 
     @property
     def needs(self) -> tuple[job.RecordKey, ...]:
@@ -122,7 +131,13 @@ class EvaluateJob(TasksJob):
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
         disk_bytes = 40_000.0 * len(self.evaluations)
         return tasks_cost(
-            self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
+            self.step,
+            sizes,
+            tasks,
+            batch_tokens=self.batch_tokens,
+            device=self.model.device,
+            disk_bytes=disk_bytes,
+            states_bytes=self.states_bytes,
         )
 
     def without(self, evaluation_ids: Collection[str]) -> "EvaluateJob":
@@ -142,6 +157,7 @@ class EvaluateJob(TasksJob):
         if not groups:
             return
         model = chain()
+        model.everywhere(Shard.plan_kept_states, self.states_bytes)
         apply_variant(model, store, self.variant_id)
         for (task, intervention), evaluations in groups.items():
             with work_context(partial(self._work_of, evaluations)):
@@ -335,9 +351,17 @@ def _check_not_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:
 
 
 def evaluation_jobs(
-    recipe: Recipe, variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+    recipe: Recipe,
+    variants: Mapping[str, PlannedVariant],
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]],
+    *,
+    share_blocks: bool = False,
 ) -> list[EvaluateJob]:
-    """Make one job per variant, so that its masks are applied once."""
+    """Make one job per variant, so that its masks are applied once.
+
+    Args:
+        share_blocks: whether the variants differ in a few blocks.
+    """
     models = {variant: planned.spec.model for variant, planned in variants.items()}
     return [
         EvaluateJob(
@@ -345,7 +369,12 @@ def evaluation_jobs(
             of_variant,
             variant,
             batch_tokens=models[variant].batch_tokens(recipe.compute),
+            states_bytes=_bytes_for_shared_blocks(models[variant]) if share_blocks else STATES_BYTES,
         )
         for variant, of_variant in evaluations.items()
         if of_variant
     ]
+
+
+def _bytes_for_shared_blocks(model: job.ModelRef) -> int:
+    return bytes_for_shared_blocks(footprint(Path(model.path), model.dtype))

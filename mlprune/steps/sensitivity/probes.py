@@ -1,6 +1,7 @@
 """Plan sensitivity analyses: the probes, their evaluations, and the jobs that compare them.
 
-A probe is the variant of the same entry written by hand, with a scope of one unit. The masks of all probes of an
+A probe is the variant of the same entry written by hand, with a scope of one unit. Probes are planned from the first
+block on, so that an evaluation starts with the states that those before it kept. The masks of all probes of an
 analysis come from one ordering of its sparsities. Probes are compared with dense by their analysis only, and are no
 candidates of choices.
 """
@@ -74,7 +75,7 @@ def plan_sensitivity(recipe: Recipe, inputs: Inputs, sets: DemonstrationPlan) ->
     losses: list[LossRecord] = []
     for config in recipe.sensitivity:
         derived = recipe.model_copy(update={"evaluations": _evaluations(recipe, config)})
-        probes = list(_probes(derived, inputs, config, sets=sets))
+        probes = sorted(_probes(derived, inputs, config, sets=sets), key=lambda probe: probe.unit.block or 0)
         planned = {probe.variant.id: probe.variant for probe in probes}
         dense = next(iter(plan_variants(_with_variants(derived, ()), inputs, sets.by_profile).values()))
         of_variants = plan_evaluations(derived, inputs, {dense.id: dense, **planned})
@@ -205,6 +206,6 @@ def sensitivity_jobs(
         *variant_jobs(recipe, inputs, dense),
         *planned.variant_jobs,
         *item_jobs(spec for specs in of_probes.values() for spec in specs),
-        *evaluation_jobs(recipe, {**planned.variants, **dense}, of_probes),
+        *evaluation_jobs(recipe, {**planned.variants, **dense}, of_probes, share_blocks=True),
         *planned.jobs,
     ]
