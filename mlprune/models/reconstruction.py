@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,7 @@ def _in_float32(module: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def _replaced(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     """Replace parameters and buffers of a module while the context lasts."""
-    places = []
+    places: list[tuple[dict[str, Any], str]] = []
     for name in tensors:
         path, _, leaf = name.rpartition(".")
         owner = module.get_submodule(path)
@@ -144,7 +144,7 @@ def _replaced(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None
     before = [place[leaf] for place, leaf in places]
     try:
         for (place, leaf), tensor in zip(places, tensors.values(), strict=True):
-            place[leaf] = tensor  # type: ignore[assignment]
+            place[leaf] = tensor
         yield
     finally:
         for (place, leaf), tensor in zip(places, before, strict=True):

@@ -204,7 +204,7 @@ class Shard:
             return write(self._sweep_states.take_observation())
 
     def sweep_reconstruct(
-        self, block: int, pairs: Mapping[Hashable, Hashable], fit: Callable[[BlockOutputs], Result]
+        self, block: int, pairs: Sequence[tuple[Hashable, Hashable]], fit: Callable[[BlockOutputs], Result]
     ) -> Result:
         """Let a function fit the weights of a block to kept states; see `ResidentStates.outputs_of`.
 

@@ -131,13 +131,13 @@ class ResidentStates:
         for _ in parallel_map(advance, keys):
             pass
 
-    def outputs_of(self, block: int, pairs: Mapping[Hashable, Hashable]) -> BlockOutputs:
+    def outputs_of(self, block: int, pairs: Sequence[tuple[Hashable, Hashable]]) -> BlockOutputs:
         """Return the outputs of a block as a function of its weights.
 
         Args:
-            pairs: batch whose states before the block are read -> batch whose states are those after the dense block.
+            pairs: (batch whose states before the block are read, batch whose states are those after the dense block).
         """
-        states = ((self._states[given].states, self._states[target].states.hidden) for given, target in pairs.items())
+        states = ((self._states[given].states, self._states[target].states.hidden) for given, target in pairs)
         return BlockOutputs(self._runner, block, [FittedOutput(given, target) for given, target in states])
 
     def take_observation(self) -> SweepObservation:

@@ -118,14 +118,13 @@ class BlockFit:
         return FittedBlock(tuple(files), tuple(self._rows(fitted, squares)))
 
     def _fit(self, outputs: BlockOutputs, keeps: Mapping[str, Tensor], squares: Sequence[float]) -> ReconstructedBlock:
-        """Fit the layers of which weights are kept; a block of which nothing is removed stays as it is."""
-        kept = {name: weight for name, weight in outputs.weights().items() if bool(keeps[name].any())}
+        """Fit all layers; a block of which nothing is removed stays as it is."""
         if all(bool(keep.all()) for keep in keeps.values()):
             errors = outputs.errors({})
-            return ReconstructedBlock(kept, errors, errors, 0)
+            return ReconstructedBlock({}, errors, errors, 0)
         shares = zip(self.variant.shares, squares, self.sizes, strict=True)
         coefficients = [share / square if square else 0.0 for share, square, size in shares for _ in range(size)]
-        return reconstruct(kept, keeps, outputs, coefficients, self.variant.settings)
+        return reconstruct(outputs.weights(), keeps, outputs, coefficients, self.variant.settings)
 
     def _by_set(self, values: Sequence[float]) -> Iterator[Sequence[float]]:
         start = 0
@@ -274,7 +273,7 @@ class ReconstructJob(job.Job):
             changes_of_parent = stored_changes(store, self.variant.parent.id)
             assert changes_of_parent is not None, "a variant with masks has changes"
             model.on_block(block, Shard.exchange_changes, changes_of_parent, blocks=[block])
-            pairs = dict(zip(read, dense, strict=True))
+            pairs = list(zip(read, dense, strict=True))
             fitted = model.on_block(block, Shard.sweep_reconstruct, block, pairs, fit)
             record = identity.record(artefacts=fitted.files, rows={"reconstructed_blocks": fitted.rows})
             store.write_record(record)

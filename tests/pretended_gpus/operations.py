@@ -1,12 +1,14 @@
 """Every operation of a chain, with small inputs, as functions from a chain and its architecture to results."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mlprune.methods.reconstruction import Reconstruction
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
@@ -19,8 +21,10 @@ from mlprune.models.inference.observation import (
 )
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation, WantedStatistics
+from mlprune.models.reconstruction import BlockOutputs
 from mlprune.models.shard import Shard
 from mlprune.numeric.activations.gram import packed_triangle
+from mlprune.numeric.refinement.reconstruction import reconstruct
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.block_inputs import BlockInputs, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
@@ -160,6 +164,52 @@ def _chosen(
     return keep_masks(pruned.levels, level=0), pruned.weights, packed
 
 
+def _reconstructed(chain: Chain, architecture: Architecture) -> Any:
+    """Halve the weights of every block and fit them to the dense outputs, with gradients that need no autograd."""
+    chain.everywhere(Shard.set_keep_masks, None)
+    pairs = [(("read", number), ("dense", number)) for number in range(2)]
+    keys = [key for pair in pairs for key in pair]
+    for key in keys:
+        chain.on_block(0, Shard.sweep_start, key, text_batch(range(2 + key[1])))
+    fitted = []
+    for block in range(N_BLOCKS):
+        advance_to(chain, block, keys)
+        chain.on_block(block, Shard.sweep_advance, block, [dense for _, dense in pairs])
+        chain.on_block(block, Shard.sweep_prune, block, _halved)
+        fitted.append(chain.on_block(block, Shard.sweep_reconstruct, block, pairs, _fitted))
+        chain.on_block(block, Shard.sweep_advance, block, [read for read, _ in pairs])
+    chain.everywhere(Shard.sweep_clear)
+    chain.everywhere(Shard.set_keep_masks, None)
+    return fitted
+
+
+def _halved(
+    weights: Mapping[str, Tensor], _observation: SweepObservation
+) -> tuple[dict[str, Tensor], dict[str, Tensor], None]:
+    return {}, {layer: weight / 2 for layer, weight in weights.items()}, None
+
+
+@dataclass(frozen=True)
+class _GrowingWeights:
+    """Outputs of a block, whose gradients are replaced: they let all weights grow."""
+
+    outputs: BlockOutputs
+
+    def errors(self, weights: Mapping[str, Tensor]) -> list[float]:
+        return self.outputs.errors(weights)
+
+    def gradients(self, weights: Mapping[str, Tensor], _coefficients: Mapping[int, float]) -> dict[str, Tensor]:
+        return {layer: -weight for layer, weight in weights.items()}
+
+
+def _fitted(outputs: BlockOutputs) -> Any:
+    weights = outputs.weights()
+    keeps = {layer: (torch.arange(weight.numel()) % 3 > 0).view(weight.shape) for layer, weight in weights.items()}
+    coefficients = [1 / square for square in outputs.target_squares()]
+    fitted = reconstruct(weights, keeps, _GrowingWeights(outputs), coefficients, Reconstruction(8, 0.1, batch=1))
+    return fitted.before, fitted.after, fitted.n_steps, {layer: one.cpu() for layer, one in fitted.weights.items()}
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "observe": _streamed(StatisticsVisitor, text_batch()),
     "count neurons": _streamed(ActiveNeuronVisitor, text_batch()),
@@ -171,6 +221,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "mask": _masked,
     "quantise": _quantised,
     "observe block by block": _observed_block_by_block,
+    "reconstruct": _reconstructed,
     "sweep wanda row": _swept(ScoreSpec("wanda")),
     "sweep ria matrix": _swept(ScoreSpec("ria", "matrix")),
     "sweep wanda alpha": _swept(ScoreSpec("wanda", "alpha")),

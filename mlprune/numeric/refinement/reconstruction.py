@@ -20,7 +20,7 @@ reconstruction raises the measured loss, and a loss of 0 stays.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, fsum, isfinite, pi
+from math import cos, fsum, isfinite, pi, sqrt
 from typing import Protocol
 
 import torch
@@ -91,7 +91,8 @@ def reconstruct(
     best = ReconstructedBlock(weights, before, before, 0)
     if first == 0:
         return best
-    states = {name: _Layer(weight, keeps[name]) for name, weight in weights.items()}
+    scales = _root_mean_squares(weights, keeps)
+    states = {name: _Layer(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
     measured = {-(-settings.steps * quarter // _N_MEASURED) for quarter in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
@@ -136,11 +137,10 @@ def drawn_batches(n: int, settings: Reconstruction) -> Iterator[tuple[int, ...]]
 class _Layer:
     """Weights of a layer in float32, with the two moments of their gradients."""
 
-    def __init__(self, weight: Tensor, keep: Tensor) -> None:
+    def __init__(self, weight: Tensor, keep: Tensor, *, scale: float) -> None:
         self.weight = weight.to(torch.float32, copy=True)
         self._removed = ~keep.to(weight.device)
-        kept = self.weight.masked_select(~self._removed).double()
-        self._scale = float(kept.square().mean().sqrt()) if kept.numel() else 0.0
+        self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
 
     def update(self, gradient: Tensor, *, step: int, rate: float) -> None:
@@ -150,6 +150,13 @@ class _Layer:
         self._second.mul_(_SECOND_DECAY).addcmul_(gradient, gradient, value=1 - _SECOND_DECAY)
         deviation = (self._second / (1 - _SECOND_DECAY**step)).sqrt_().add_(_EPSILON)
         self.weight.addcdiv_(self._first, deviation, value=-rate * self._scale / (1 - _FIRST_DECAY**step))
+
+
+def _root_mean_squares(weights: Weights, keeps: Weights) -> dict[str, float]:
+    """Return layer -> root mean square of its kept weights; a device waits once for all layers."""
+    squares = torch.stack([weight.double().square().sum() for weight in weights.values()]).tolist()
+    counts = [max(1, int(keeps[name].sum())) for name in weights]
+    return {name: sqrt(square / count) for name, square, count in zip(weights, squares, counts, strict=True)}
 
 
 def _update_all(states: Mapping[str, _Layer], gradients: Weights, *, step: int, rate: float) -> None:
