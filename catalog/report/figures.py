@@ -17,6 +17,7 @@ from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.searches import final_panels, front_panels, trial_panels
 from catalog.report.panels.sensitivity import agreement_matrices, influence_panels, loss_panels
+from catalog.report.panels.vocabulary import vocabulary_panels
 from catalog.report.query_results import Source, report_query, run_report_query
 from catalog.results import Row
 from catalog.sql_files import SqlFile, find_query, parse_default, statement
@@ -126,6 +127,7 @@ DRAWN: Mapping[str, Draw] = {
     "influence_by_language": influence_panels,
     "expert_use": use_panels,
     "expert_overlaps": overlap_panels,
+    "vocabulary_costs": vocabulary_panels,
     "cost_by_step": cost_bars,
 }
 """File of a figure in `catalog/sql/report/` -> function that draws its rows."""

@@ -50,7 +50,7 @@ def add_methods(store: Store) -> Methods:
     _add_quantised(store, made)
     _add_without_neurons(store, made)
     _add_external(store, made)
-    add_vocabulary(store, made.base_id)
+    _add_vocabulary_accuracy(store, made)
     names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
     write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
@@ -324,10 +324,21 @@ def add_vocabulary(store: Store, base_model_id: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _add_vocabulary_accuracy(store: Store, made: Methods) -> None:
+    """The variant with a smaller vocabulary, compared with dense in the kept language."""
+    variant = add_vocabulary(store, made.base_id)[0]["variant_id"]
+    (ours,) = evaluation_of(store, variant, task="facts", language="fr", split="test", values={"accuracy": 0.4})
+    _compare(store, ours, _dense_id(store))
+
+
+def _dense_id(store: Store) -> str:
+    rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
+    return next(one for one, row in rows_of.items() if row["sparsity"] == 0 and row.get("intervention") is None)
+
+
 def _add_without_neurons(store: Store, made: Methods) -> None:
     """A variant without the neurons of French, and two without as many random ones, compared with dense in French."""
-    rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
-    dense = next(one for one, row in rows_of.items() if row["sparsity"] == 0 and row.get("intervention") is None)
+    dense = _dense_id(store)
     of_french = {"of": "fr", "share": 0.02}
     actions = [("remove", {}, 0.2), ("random", {"seed": 0}, 0.5), ("random", {"seed": 1}, 0.6)]
     for action, seed, accuracy in actions:

@@ -1,6 +1,7 @@
-"""The query about smaller vocabularies, compared with its definitions as plain arithmetic."""
+"""The queries about smaller vocabularies, compared with their definitions as plain arithmetic."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.method_data import add_vocabulary
 from tests.catalog.query_answers import answers
-from tests.catalog_data import write_rows
+from tests.catalog_data import evaluation_of, write_rows
 
 
 @pytest.fixture
@@ -37,3 +38,46 @@ def test_costs_and_shares_are_those_of_their_definitions(store: Store) -> None:
         assert got["cost_low"] <= got["cost"] <= got["cost_high"]
     assert rows[0]["perplexity_masked"] == pytest.approx(math.exp(0.45))
     assert rows[1]["perplexity_masked"] is None
+
+
+def compare(store: Store, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    row = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
+    row |= {"baseline_id": theirs["variant_id"], "baseline_evaluation_id": theirs["evaluation_id"]}
+    row |= {"difference": ours["value"] - theirs["value"], "ci_low": -0.3, "ci_high": 0.1, "p_value": 0.2}
+    parents = {"evaluations": [ours["evaluation_id"]], "baseline_evaluations": [theirs["evaluation_id"]]}
+    rows = {"comparison_results": [{"comparison_id": "@id", "profile": "corrected", "test": "tango", **row}]}
+    write_rows(store, "comparisons", parameters={}, parents=parents, rows=rows)
+
+
+def test_accuracy_is_that_of_the_evaluations_and_their_comparison(store: Store) -> None:
+    base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
+    row = {"variant_id": "@id", "base_model_id": base, "sparsity": 0.0, "achieved_sparsity": 0.0}
+    dense = write_rows(
+        store,
+        "variants",
+        parameters={"sparsity": 0},
+        parents={"base_model": base},
+        rows={"variants": [{**row, "weights_changed": False}]},
+    )
+    variant = add_vocabulary(store, base)[0]["variant_id"]
+    changes = {"fr": (0.5, 0.45), "sw": (0.4, 0.2), "hi": (0.3, 0.1)}
+    for language, (before, after) in changes.items():
+        theirs, ours = (
+            evaluation_of(store, one, task="facts", language=language, split="test", values={"accuracy": value})[0]
+            for one, value in ((dense, before), (variant, after))
+        )
+        compare(store, ours, theirs)
+    with Catalog.in_memory(store) as catalog:
+        catalog.fold()
+        rows = answers(catalog, "vocabulary_accuracy")
+        only = answers(catalog, "vocabulary_accuracy", "language=sw")
+        assert answers(catalog, "vocabulary_accuracy", "task=xnli") == []
+    assert [(one["language"], one["is_kept"]) for one in rows] == [("fr", True), ("hi", False), ("sw", False)]
+    assert only == rows[2:]
+    for got in rows:
+        before, after = changes[got["language"]]
+        assert (got["dense_value"], got["value"]) == (before, after)
+        assert got["difference"] == pytest.approx(after - before)
+        assert (got["ci_low"], got["ci_high"], got["p_value"]) == (-0.3, 0.1, 0.2)
+        assert got["removed_weights"] == pytest.approx(0.48)
+        assert got["n_tokens"] == 40

@@ -3,7 +3,7 @@
 -- of the base model, of the base model without removed tokens (only lines whose tokens are all kept), and of the variant.
 -- Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's perplexity, under the
 -- normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over lines. changed_lines are
--- segmented differently.
+-- segmented differently. Variants of one choice differ in the number of tokens that they keep.
 -- topic: model
 -- $language VARCHAR = NULL
 SELECT
@@ -27,12 +27,18 @@ SELECT
     c.n_removed_weights / c.n_weights AS removed_weights,
     t.n_lines AS n,
     v.intervention_parameters AS keeps,
+    concat_ws(
+        ', ', v.intervention_parameters->>'keeps', coalesce(v.intervention_parameters->>'score', 'frequency'),
+        'seed ' || (v.intervention_parameters->>'seed'), c.n_counted || ' tokens counted'
+    ) AS choice,
+    b.source AS base_model,
     v.base_model_id,
     t.variant_id,
     t.tokenizations_id
 FROM tokenizations AS t
 JOIN variants AS v ON v.variant_id = t.variant_id
 JOIN vocabularies AS c ON c.variant_id = t.variant_id
+JOIN base_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.id = t.variant_id
