@@ -137,13 +137,13 @@ def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-class _SessionCache(DynamicCache):
+class _SessionCache(DynamicCache):  # type: ignore[misc]
     """Cache of a decoding session. The model's code builds its masks without reading on the host whether all are True.
 
     It does so for caches of fixed size, in steps of one token. If all are True, it gets no mask; see `DecodingVisitor`.
     """
 
-    is_compileable = True  # type: ignore[assignment]
+    is_compileable = True
 
 
 class KeyValueCaches:
@@ -291,7 +291,7 @@ class BlockRunner:
         base = model.get_submodule(architecture.base)
         self._forward_parameters = inspect.signature(base.forward).parameters
         # It reads the tokens on the host. A mask is left out only if no token is padding.
-        base.warn_if_padding_and_no_attention_mask = lambda *_: None  # type: ignore[assignment]
+        base.warn_if_padding_and_no_attention_mask = lambda *_: None
 
     @property
     def is_first(self) -> bool:

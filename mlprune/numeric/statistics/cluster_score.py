@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from mlprune.numeric.statistics.clusters import Array, Interval, check_level, sized_clusters
@@ -38,11 +39,18 @@ def score_interval(contributions: Array, sizes: Array, *, level: float, bound: f
         level: coverage, in (0, 1).
         bound: largest possible |d| / m.
     """
+    return score_intervals(contributions, sizes, levels=(level,), bound=bound)[0]
+
+
+def score_intervals(
+    contributions: Array, sizes: Array, *, levels: tuple[float, ...], bound: float
+) -> tuple[Interval, ...]:
+    """Return `score_interval` for several levels, which are searched for together."""
     points, weights, unit = _summary(contributions, sizes, bound)
-    squared_z = float(special.ndtri((1 + level) / 2)) ** 2
-    high = _upper_end(points, weights, squared_z=squared_z, unit=unit, bound=bound)
-    low = -_upper_end(points * (-1.0, 1.0), weights, squared_z=squared_z, unit=unit, bound=bound)
-    return Interval(low, high)
+    squared = tuple(float(special.ndtri((1 + level) / 2)) ** 2 for level in levels)
+    highs = _upper_ends(points, weights, squared_z=squared, unit=unit, bound=bound)
+    lows = _upper_ends(points * (-1.0, 1.0), weights, squared_z=squared, unit=unit, bound=bound)
+    return tuple(Interval(-low, high) for low, high in zip(lows, highs, strict=True))
 
 
 def sparse_interval(contributions: Array, sizes: Array, *, level: float, bound: float) -> Interval:
@@ -54,12 +62,26 @@ def sparse_interval(contributions: Array, sizes: Array, *, level: float, bound: 
 
     Args: as in `score_interval`.
     """
-    interval = score_interval(contributions, sizes, level=level, bound=bound)
+    return sparse_intervals(contributions, sizes, levels=(level,), bound=bound)[0]
+
+
+def sparse_intervals(
+    contributions: Array, sizes: Array, *, levels: tuple[float, ...], bound: float
+) -> tuple[Interval, ...]:
+    """Return `sparse_interval` for several levels, which are searched for together."""
+    intervals = score_intervals(contributions, sizes, levels=levels, bound=bound)
     net = net_items(contributions, sizes, bound=bound)
     if net is None:
-        return interval
-    (n_gained, n), alpha = net, (1 - level) / 2
-    low, high = interval.low, interval.high
+        return intervals
+    return tuple(
+        _with_unseen(interval, *net, level=level, bound=bound)
+        for interval, level in zip(intervals, levels, strict=True)
+    )
+
+
+def _with_unseen(interval: Interval, n_gained: float, n: float, *, level: float, bound: float) -> Interval:
+    """Return an interval that also covers the exact bound of `sparse_interval`."""
+    low, high, alpha = interval.low, interval.high, (1 - level) / 2
     if n_gained <= 0:
         low = min(low, -bound * binomial_bound(-n_gained, n, alpha))
     if n_gained >= 0:
@@ -139,30 +161,40 @@ def _summary(contributions: Array, sizes: Array, bound: float) -> tuple[Array, A
     return points, counts.astype(np.float64), unit
 
 
-def _upper_end(points: Array, counts: Array, *, squared_z: float, unit: float, bound: float) -> float:
-    """Return the largest accepted difference; that of the same clusters is not searched for again.
+def _upper_ends(
+    points: Array, counts: Array, *, squared_z: tuple[float, ...], unit: float, bound: float
+) -> tuple[float, ...]:
+    """Return the largest accepted difference at each level; those of the same clusters are not searched for again.
 
     Evaluations of few items, or with few changes, have the same few sets of clusters many times over.
     """
     unsigned = points + 0.0  # without -0.0, which a mirrored cluster that did not change would have
-    return _found_upper_end(unsigned.tobytes(), counts.tobytes(), squared_z, unit, bound)
+    return _found_upper_ends(unsigned.tobytes(), counts.tobytes(), squared_z, unit, bound)
 
 
 @lru_cache(maxsize=1024)
-def _found_upper_end(points_bytes: bytes, counts_bytes: bytes, squared_z: float, unit: float, bound: float) -> float:
-    """Search for `_upper_end`: the last grid value before the first rejected one, in each round."""
+def _found_upper_ends(
+    points_bytes: bytes, counts_bytes: bytes, squared_z: tuple[float, ...], unit: float, bound: float
+) -> tuple[float, ...]:
+    """Search for `_upper_ends`: the last grid value before the first rejected one, in each round.
+
+    An end whose grid has no rejected value stays at the last one. The first grid is that of all levels.
+    """
     points, counts = np.frombuffer(points_bytes).reshape(-1, 2), np.frombuffer(counts_bytes)
     totals = counts @ points
-    low, high = min(float(totals[0] / totals[1]), bound), bound
+    ends = [(min(float(totals[0] / totals[1]), bound), bound)] * len(squared_z)
     for _ in range(N_ROUNDS):
-        grid = np.linspace(low, high, N_GRID)
-        rejected = _squared_scores(points, counts, grid, unit=unit, bound=bound) > squared_z
-        rejected[0] = False
-        if not rejected.any():
-            return high
-        first = int(np.argmax(rejected))
-        low, high = float(grid[first - 1]), float(grid[first])
-    return high
+        grids = {end: np.linspace(*end, N_GRID) for end in ends}
+        scores = _squared_scores(points, counts, np.concatenate([*grids.values()]), unit=unit, bound=bound)
+        of_grid = dict(zip(grids, scores.reshape(-1, N_GRID), strict=True))
+        ends = [_refined(grids[end], of_grid[end] > limit) for end, limit in zip(ends, squared_z, strict=True)]
+    return tuple(high for _, high in ends)
+
+
+def _refined(grid: Array, rejected: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the values of a grid around its end; the first value is accepted."""
+    first = int(np.argmax(rejected[1:])) + 1 if rejected[1:].any() else len(grid) - 1
+    return float(grid[first - 1 if rejected[first] else first]), float(grid[first])
 
 
 def _squared_scores(points: Array, counts: Array, differences: Array, *, unit: float, bound: float) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
+from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_intervals
 from mlprune.numeric.statistics.clusters import (
     Array,
     Interval,
@@ -264,20 +264,27 @@ def _result(
     p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
     if p_value < RESOLVED and is_sampled:
         p_value = min(2 * RESOLVED, sign_flip_tail(d))
-    interval, narrow = (_interval(d, m, crossings, level=one, bound=bound) for one in (level, NARROW_LEVEL))
+    interval, narrow = _intervals(d, m, crossings, levels=(level, NARROW_LEVEL), bound=bound)
     return SignFlipResult(float(d.sum() / m.sum()), p_value, interval, narrow)
 
 
-def _interval(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: float | None) -> Interval:
-    least = round(1 - level, 12) * crossings.n_flips
+def _intervals(
+    d: Array, m: Array, crossings: _Crossings, *, levels: tuple[float, ...], bound: float | None
+) -> tuple[Interval, ...]:
     limit = math.inf if bound is None else bound
-    low = _lower_end(crossings, least, limit=limit)
     mirrored = _Crossings(-crossings.high, -crossings.low, crossings.n_tied)
-    high = -_lower_end(mirrored, least, limit=limit)
+    intervals = []
+    for level in levels:
+        least = round(1 - level, 12) * crossings.n_flips
+        low, high = (_lower_end(each, least, limit=limit) for each in (crossings, mirrored))
+        intervals.append(Interval(low, -high))
     if bound is not None and is_sparse(d, m, bound=bound):
-        sparse = sparse_interval(d, m, level=level, bound=bound)
-        low, high = widened_end(low, sparse.low), -widened_end(-high, -sparse.high)
-    return Interval(plain_end(low), plain_end(high))
+        sparse = sparse_intervals(d, m, levels=levels, bound=bound)
+        intervals = [
+            Interval(widened_end(own.low, other.low), -widened_end(-own.high, -other.high))
+            for own, other in zip(intervals, sparse, strict=True)
+        ]
+    return tuple(Interval(plain_end(one.low), plain_end(one.high)) for one in intervals)
 
 
 def widened_end(low: float, other: float) -> float:

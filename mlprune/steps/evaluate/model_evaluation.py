@@ -118,6 +118,8 @@ class EvaluateJob(TasksJob):
     variant_id: str
     states_bytes: int = field(default=STATES_BYTES, kw_only=True)
     """Memory of the states that later variants continue; never part of an identity."""
+    n_shared: int = field(default=0, kw_only=True)
+    """First blocks that the next variant has in common with this one; never part of an identity."""
 
     @property
     def needs(self) -> tuple[job.RecordKey, ...]:
@@ -157,7 +159,7 @@ class EvaluateJob(TasksJob):
         if not groups:
             return
         model = chain()
-        model.everywhere(Shard.plan_kept_states, self.states_bytes)
+        model.everywhere(Shard.plan_kept_states, self.states_bytes, n_shared=self.n_shared)
         apply_variant(model, store, self.variant_id)
         for (task, intervention), evaluations in groups.items():
             with work_context(partial(self._work_of, evaluations)):

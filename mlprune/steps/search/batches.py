@@ -9,6 +9,7 @@ number of workers, therefore plans the same batches.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from mlprune.errors import RecipeError
@@ -16,11 +17,19 @@ from mlprune.json_values import JsonObject
 from mlprune.recipe import Recipe
 from mlprune.search.method import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.search.registry import SEARCH_METHODS
-from mlprune.steps.evaluate.model_evaluation import plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob, plan_evaluations
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.search.batch_result import BatchResultJob, Scored, Trial, evaluated_trials
-from mlprune.steps.search.spec import SearchInputs, SearchSpec, derive_recipe, levels_of, missing_jobs, trial_entry
+from mlprune.steps.search.spec import (
+    SearchInputs,
+    SearchSpec,
+    block_contents,
+    derive_recipe,
+    levels_of,
+    missing_jobs,
+    trial_entry,
+)
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -146,10 +155,37 @@ def plan_batch(
     derived = _derived_recipe(common, search, asked, rival=rival)
     variants = plan_variants(derived, common.inputs, common.sets.by_profile)
     evaluations = plan_evaluations(derived, common.inputs, variants)
-    batch = _result_job(search, asked, rival, _Scores(search.spec, variants, evaluations))
+    scores = _Scores(search.spec, variants, evaluations)
+    batch = _result_job(search, asked, rival, scores)
     levels = levels_of(search.spec)
     jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
-    return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
+    contents = {
+        scores.of_entry(_name(index)).variant_id: block_contents(search.spec, one.point)
+        for index, one in enumerate(asked)
+    }
+    return replace(search, batches=(*search.batches, batch)), (*in_order_of_blocks(jobs, contents), batch)
+
+
+def in_order_of_blocks(jobs: Sequence[Job], contents: Mapping[str, Mapping[int, tuple[float, ...]]]) -> list[Job]:
+    """Let evaluations of variants that share their first blocks follow each other, and say how many they share.
+
+    Args:
+        jobs: the evaluations are moved to the end.
+        contents: variant id -> block -> what determines its masks, of the same blocks in the order of the model. Other
+            variants come first.
+    """
+    evaluations = [job for job in jobs if isinstance(job, EvaluateJob)]
+    evaluations.sort(key=lambda job: tuple(contents.get(job.variant_id, {}).values()))
+    sharing = [
+        replace(job, n_shared=_n_shared(*(contents.get(one.variant_id, {}) for one in (job, later))))
+        for job, later in pairwise(evaluations)
+    ]
+    return [*(job for job in jobs if not isinstance(job, EvaluateJob)), *sharing, *evaluations[-1:]]
+
+
+def _n_shared(first: Mapping[int, tuple[float, ...]], second: Mapping[int, tuple[float, ...]]) -> int:
+    """Return the number of the first block that differs; 0 if none does, or one has no blocks."""
+    return next((block for block, content in first.items() if content != second.get(block)), 0) if second else 0
 
 
 def _derived_recipe(

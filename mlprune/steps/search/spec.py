@@ -290,6 +290,20 @@ def _entry(spec: SearchSpec, point: Point) -> dict[str, object]:
     return entry | level_keys(levels, sparsity=_sparsity(spec, point))
 
 
+def block_contents(spec: SearchSpec, point: Point) -> dict[int, tuple[float, ...]]:
+    """Return what determines the masks of each pruned block, in the order of the blocks; empty without units.
+
+    Equal contents have equal masks; they can be sorted.
+    """
+    if spec.units is None:
+        return {}
+    of_units, axes = spec.space.unit_levels(point), point[: len(spec.space.axes)]
+    contents: dict[int, tuple[float, ...]] = {}
+    for (block, _), unit in sorted(spec.units.unit_of_layer.items()):
+        contents[block] = (*contents.get(block, axes), of_units[unit])
+    return contents
+
+
 def _sparsity(spec: SearchSpec, point: Point) -> float:
     """Return the sparsity of the units, weighted by their weights: the total, or rounded to `SPARSITY_DIGITS`."""
     units, sparsity = spec.space.units, spec.space.sparsity(point)

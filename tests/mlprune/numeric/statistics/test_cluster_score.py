@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from mlprune.numeric.statistics.cluster_score import boundary_interval, score_interval, squared_score
+from mlprune.numeric.statistics.cluster_score import (
+    boundary_interval,
+    score_interval,
+    sparse_interval,
+    sparse_intervals,
+    squared_score,
+)
 
 
 def tango_score(x: float, gained: int, lost: int, n: int) -> float:
@@ -75,3 +81,14 @@ def test_a_metric_at_the_end_of_its_range_has_an_interval() -> None:
     assert (best.low, best.high) == pytest.approx((100 - 100 * z2 / (40 + z2), 100.0))
     worst = boundary_interval(0.0, np.array([1.0, 3.0]), least=0.0, greatest=1.0)
     assert (worst.low, worst.high) == pytest.approx((0.0, z2 / (1.6 + z2)))
+
+
+def test_levels_that_are_searched_together_have_the_bits_of_each_alone() -> None:
+    draw = np.random.default_rng(0)
+    for n_clusters in (1, 7, 150):
+        sizes = draw.integers(1, 4, n_clusters).astype(float)
+        contributions = np.where(draw.random(n_clusters) < 0.2, draw.integers(-1, 2, n_clusters) * sizes, 0.0)
+        for levels in ((0.95, 0.90), (0.90, 0.95, 0.5)):
+            together = sparse_intervals(contributions, sizes, levels=levels, bound=1.0)
+            alone = tuple(sparse_interval(contributions, sizes, level=level, bound=1.0) for level in levels)
+            assert together == alone
