@@ -18,6 +18,7 @@ from mlprune.steps.reconstruct import ReconstructJob
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
+from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class, sizes_of
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -230,6 +231,21 @@ def test_sets_of_the_seed_of_the_entry_are_read(tiny_inputs: Path) -> None:
     recipe["demonstrations"][1]["seed"] = [1, 2]
     with pytest.raises(RecipeError):
         build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+def test_the_plan_counts_steps_states_and_one_block_with_two_moments(run: FinishedRun) -> None:
+    costs = {job.variant.id: cost for job, cost in costs_by_class(run.plan, ReconstructJob)}
+    job, sizes = job_of(run, "two"), sizes_of(run.plan)
+    cost, block = costs[job.variant.id], N_WEIGHTS // N_BLOCKS
+    forward = 2.0 * N_WEIGHTS * 2 * SET_TOKENS
+    read = 3 * 12 * 2 / 8  # forward and backward, 12 steps, 2 of 8 demonstrations
+    assert cost.flops == pytest.approx(forward * (7 + read))
+    states = 2 * 2 * SET_TOKENS * sizes.hidden * 4
+    of_block = block * (4 + 4 + 2 * 4 + 1) + 2 * 4 * block + 4 * sizes.block
+    assert cost.device_fixed_bytes == states + of_block
+    assert cost.thread_bytes > 4 * block
+    assert cost.disk_bytes == pytest.approx(N_WEIGHTS * (4 + 1 / 8))
+    assert cost.runs_model
 
 
 def with_parent_only(run: FinishedRun, job: ReconstructJob, folder: Path) -> Store:

@@ -73,7 +73,7 @@ def check(run: FinishedRun, name: str, folder: Path) -> None:
     for block, file in enumerate(stored.weights):
         for layer, weight in read_block_weights(run.store, file).items():
             exported = tensors.get(f"model.layers.{block}.{layer}.weight")
-            if exported is not None:
+            if exported is not None and ".experts." not in layer:  # those that remain have new numbers
                 assert torch.equal(exported, weight)
     record = run.store.require("variants", spec.id)
     assert not has_masks_to_rebuild(record)
@@ -101,7 +101,7 @@ def test_new_biases_of_the_parent_stay(kinds_run: FinishedRun) -> None:
     (variant,) = kinds_run.named("units")
     files = [require_masks(kinds_run.store, one).biases for one in (variant.id, variant.parents[0].id)]
     biases = [[read_block_weights(kinds_run.store, file) for file in of_variant] for of_variant in files]
-    assert [list(of_block) for of_block in biases[0]] == [list(of_block) for of_block in biases[1]]
+    assert [set(of_block) for of_block in biases[0]] == [set(of_block) for of_block in biases[1]]
     for own, of_parent in zip(*biases, strict=True):
         assert all(torch.equal(own[layer], of_parent[layer]) for layer in of_parent)
     assert kinds_run.row("variants", variant.id)["biases_changed"]
