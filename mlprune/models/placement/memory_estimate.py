@@ -6,6 +6,7 @@ They determine how many blocks a shard keeps in memory.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -88,7 +89,8 @@ def footprint(path: Path, dtype: DtypeName) -> Footprint:
         ModelError: the folder is not a model that can be read, or its weights lack a tensor.
     """
     stored = cached_metadata(path, f"footprint {dtype}", lambda: asdict(_measure(path, dtype)))
-    return Footprint(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    sizes: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Footprint(**sizes)
 
 
 def _measure(path: Path, dtype: DtypeName) -> Footprint:
