@@ -161,8 +161,9 @@ class MethodCost:
             products = int(8 * n_matrices * (sizes.input_products - apart)) + in_files
         gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
         sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
-        results = sum(sizes.prunable) * (sizes.itemsize + 1) if self.changes_weights or self.refines else 0
-        return products + gradients + sums + results + self.changed_bytes(sizes)
+        per_weight = 2 * sizes.itemsize if self.changes_weights else 0  # as tensors, and as the bytes of a file
+        per_weight += (5 if self.changes_weights else 1) if self.refines else 0  # refined masks, and weights in float32
+        return products + gradients + sums + per_weight * sum(sizes.prunable)
 
     def thread_bytes(self, sizes: Footprint) -> int:
         """Memory per thread of the Gram matrices of an expert that are read when it is pruned."""
@@ -173,7 +174,7 @@ class MethodCost:
         return is_stored and bool(expert_files(sizes.n_experts, sizes.expert_products))
 
     def changed_bytes(self, sizes: Footprint) -> int:
-        """Size of the new weights of one block, float32."""
+        """Disk space of the new weights of one block, float32 at most."""
         return 4 * sum(sizes.prunable) if self.changes_weights else 0
 
 

@@ -19,10 +19,14 @@ from mlprune.models.placement.memory_estimate import PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard
 from tests.chains import WORKING_BYTES
 from tests.expert_models import save_expert_model
+from tests.mlprune.models import test_offload
 from tests.mlprune.models.inference.test_expert_costs import role_batch
-from tests.mlprune.models.test_offload import IN_A_PROCESS, N_BLOCKS, all_results, assert_same, swept
+from tests.mlprune.models.test_offload import IN_A_PROCESS, N_BLOCKS
 from tests.refusals import refused
 
+all_results: Callable[..., Any] = test_offload.all_results
+assert_same: Callable[..., None] = test_offload.assert_same
+swept: Callable[..., Any] = test_offload.swept
 TYPES = ("qwen3_moe", "gpt_oss", "deepseek_v3", "mixtral")
 N_EXPERTS = 8
 SIZES = {"moe_intermediate_size": 160, "intermediate_size": 160}
@@ -109,12 +113,11 @@ def test_sweeps_and_pruned_models_do_not_depend_on_the_experts_in_memory(
 def test_masks_of_streamed_experts_change_between_two_passes(folders: Mapping[str, Path]) -> None:
     reference = local_chain(folders["qwen3_moe"])
     chain = local_chain(folders["qwen3_moe"], budget=budget_with(folders["qwen3_moe"], 2))
-    kind = reference.shards[0].architecture().block(1)
-    assert kind.experts is not None
-    shape = reference.shards[0].runner.modules[1].get_submodule(kind.experts.layers(0)[0]).weight.shape
+    experts, module = reference.shards[0].architecture().experts[1], reference.shards[0].runner.modules[1]
+    shape = module.get_submodule(experts.layers(0)[0]).get_parameter("weight").shape
     for seed in (0, 1):
         keep = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.5
-        masks = {(1, kind.experts.layers(expert)[0]): keep for expert in (0, 3, 7)}
+        masks = {(1, experts.layers(expert)[0]): keep for expert in (0, 3, 7)}
         masks |= {(2, layer): torch.zeros(n, dtype=torch.bool) for layer, n in removed_layers(reference).items()}
         for one in (reference, chain):
             one.everywhere(Shard.set_keep_masks, masks)
@@ -123,9 +126,8 @@ def test_masks_of_streamed_experts_change_between_two_passes(folders: Mapping[st
 
 def removed_layers(chain: LocalChain) -> dict[str, torch.Size]:
     """Return both layers of expert 5 of block 2, with their shapes."""
-    experts, module = chain.shards[0].architecture().block(2).experts, chain.shards[0].runner.modules[2]
-    assert experts is not None
-    return {layer: module.get_submodule(layer).weight.shape for layer in experts.layers(5)}
+    experts, module = chain.shards[0].architecture().experts[2], chain.shards[0].runner.modules[2]
+    return {layer: module.get_submodule(layer).get_parameter("weight").shape for layer in experts.layers(5)}
 
 
 def test_experts_are_streamed_only_if_no_whole_block_fits(folders: Mapping[str, Path]) -> None:
@@ -143,7 +145,7 @@ def test_experts_are_streamed_only_if_no_whole_block_fits(folders: Mapping[str, 
 
 @pytest.mark.slow
 def test_the_resident_memory_of_a_process_stays_below_a_budget_for_two_experts(tmp_path: Path) -> None:
-    large = {"hidden_size": 512, "moe_intermediate_size": 2048, "max_position_embeddings": 64}
+    large: dict[str, Any] = {"hidden_size": 512, "moe_intermediate_size": 2048, "max_position_embeddings": 64}
     path = save_expert_model(tmp_path, n_experts=16, blocks=2, **large)
     sizes, budget = footprint(path, "float32"), budget_with(path, 2)
 

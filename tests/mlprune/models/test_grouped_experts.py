@@ -21,7 +21,7 @@ from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 from tests.scored_texts import one_batch, some_texts
 
-EVEN_SIZES = {"moe_intermediate_size": 16, "intermediate_size": 16}
+EVEN_SIZES: dict[str, Any] = {"moe_intermediate_size": 16, "intermediate_size": 16}
 """Rows of a multiple of 16 bytes in bfloat16, as the kernel wants."""
 
 
@@ -116,9 +116,9 @@ def test_masked_experts_score_on_a_gpu_as_on_the_cpu(tmp_path: Path, model_type:
 
     def scores() -> list[Tensor]:
         chain = local_chain(folder, dtype="bfloat16")
-        layer = chain.shards[0].architecture().block(1).experts.layers(2)[1]
-        shape = chain.shards[0].runner.modules[1].get_submodule(layer).weight.shape
-        masks = {(1, layer): torch.rand(shape, generator=torch.Generator().manual_seed(0)) > 0.5}
+        layer = chain.shards[0].architecture().experts[1].layers(2)[1]
+        weight = chain.shards[0].runner.modules[1].get_submodule(layer).get_parameter("weight")
+        masks = {(1, layer): torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) > 0.5}
         found = []
         for chosen in (None, masks, None):
             chain.everywhere(Shard.set_keep_masks, chosen)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.methods import StatisticsName
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.models.shard import Shard
 from mlprune.recipe import ComputeConfig
@@ -98,7 +99,7 @@ def test_passes_change_no_byte_and_files_no_value(runs: Runs) -> None:
 
 
 def test_pruning_reads_the_matrices_of_few_experts_at_a_time() -> None:
-    needs = ("squares", "products")
+    needs: tuple[StatisticsName, ...] = ("squares", "products")
     stored, swept = (
         ordering_cost(
             "prune", QWEN_30B, n_sparsities=1, method=MethodCost(needs, changes_weights=True, is_stored=is_stored)
@@ -148,7 +149,8 @@ QWEN_30B = Footprint(
 
 
 def test_passes_bound_the_memory_and_repeat_the_products_of_blocks() -> None:
-    size, observed = SetSize(1000, 10), ("products",)
+    size = SetSize(1000, 10)
+    observed: tuple[StatisticsName, ...] = ("products",)
     costs = {
         n_bytes: block_pass_cost("observe", QWEN_30B, size, batch_tokens=512, observed=observed, product_bytes=n_bytes)
         for n_bytes in (2**40, 2**31, 2**30)
