@@ -296,20 +296,13 @@ def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts |
         if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
     ]
     path = call.path.removeprefix(prefix)
-    router = routers[-1] if routers else None
-    experts = Experts(path, stack_names(call.module), n_experts, call.n_chosen, router)
-    if router is None:
-        return experts
+    if not routers:
+        return Experts(path, stack_names(call.module), n_experts, call.n_chosen, None)
+    router = routers[-1]
     choosing = router.rpartition(".")[0] if type(module.get_submodule(router)) is nn.Linear else router
-    groups = (getattr(module.get_submodule(choosing), name, None) for name in ("num_group", "topk_group"))
-    n_groups, n_chosen = (n if isinstance(n, int) else 0 for n in groups)
-    has_groups = n_groups > 1 and n_chosen > 0
-    return replace(
-        experts,
-        choosing=choosing,
-        n_groups=n_groups if has_groups else 1,
-        n_chosen_groups=n_chosen if has_groups else 1,
-    )
+    n_groups, n_chosen = (getattr(module.get_submodule(choosing), name, 0) or 0 for name in ("num_group", "topk_group"))
+    groups = (n_groups, n_chosen) if n_groups > 1 and n_chosen else (1, 1)
+    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, router, choosing, *groups)
 
 
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
