@@ -26,6 +26,8 @@ from mlprune.models.architecture.config_checks import check_rope_types, require_
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.models.experts import split_experts, stacked_weight
+from mlprune.models.scaled_experts import prepare_scaled_experts
+from mlprune.models.wider_files import TensorFiles
 from mlprune.vocabulary import DtypeName
 
 
@@ -73,6 +75,10 @@ def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
     except (OSError, EOFError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         raise ModelError("rows of the embedding cannot be read", path=str(file), reason=reason) from err
+
+
+MOVE_TOKENS = ("llama4_text",)
+"""Model types whose code moves tokens to the device of the embedding's weight, which cannot be the meta device then."""
 
 
 class MetaModel:
@@ -140,6 +146,8 @@ class MetaModel:
         if stored.dtype is None:
             return []
         check_shape(stored.shape, tuple(embedding.weight.shape), source)
+        if self.architecture.name in MOVE_TOKENS:
+            embedding.weight = nn.Parameter(torch.empty(0, stored.shape[1]), requires_grad=False)
         read_rows_on_demand(embedding, self.path / file, stored, DTYPES[self.dtype])
         return [name]
 
@@ -179,6 +187,7 @@ def skeleton_of(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel
     chosen_here = {"attn_implementation": None, "experts_implementation": None}
     with init_empty_weights(include_buffers=False), no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+    prepare_scaled_experts(model)
     split_experts(model)
     return model
 
@@ -219,7 +228,7 @@ def _read_stored_buffers(model: nn.Module, files: WeightFiles) -> None:
             buffer.copy_(files.copy(name, buffer.dtype))
 
 
-def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:
+def source_of(name: str, model: PreTrainedModel, files: TensorFiles) -> str:
     """Return the name under which the checkpoint stores a parameter; of two tied ones it stores only one."""
     tied: dict[str, str] = model.all_tied_weights_keys
     alias = {**{source: target for target, source in tied.items()}, **tied}.get(name)

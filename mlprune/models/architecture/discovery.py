@@ -49,6 +49,7 @@ from mlprune.models.architecture.trace import (
     storage_of,
 )
 from mlprune.models.experts import is_stack, split_experts, stack_names
+from mlprune.models.scaled_experts import prepare_scaled_experts
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
@@ -243,7 +244,9 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     _refuse_idle_parts(module, prefix, ran={call.path for call in calls})
     linear = [call for call in calls if is_linear(call.module)]
     times = Counter(call.path for call in linear)
-    prunable = [call for call in linear if times[call.path] == 1 and _reads_tokens(call)]
+    experts = _experts(calls, module, prefix)
+    router = None if experts is None else f"{prefix}{experts.router}"
+    prunable = [call for call in linear if times[call.path] == 1 and call.path != router and _reads_tokens(call)]
     groups: dict[int, list[str]] = defaultdict(list)
     for call in prunable:
         groups[id(call.read)].append(call.path.removeprefix(prefix))
@@ -260,7 +263,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         heads=exceptions.heads or _head_layout(calls, attention if whole.n_attentions == 1 else None, module, block),
         transposed=transposed == {True},
         n_returned=len(whole.result) if isinstance(whole.result, tuple | list) else None,
-        experts=_experts(calls, module, prefix),
+        experts=experts,
         dense=tuple(
             _dense_parameters(
                 module,
@@ -268,6 +271,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
                 ran={call.path.removeprefix(prefix): call for call in linear},
                 times=times,
                 prefix=prefix,
+                router=router,
             )
         ),
     )
@@ -292,20 +296,13 @@ def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts |
         if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
     ]
     path = call.path.removeprefix(prefix)
-    router = routers[-1] if routers else None
-    experts = Experts(path, stack_names(call.module), n_experts, call.n_chosen, router)
-    if router is None:
-        return experts
+    if not routers:
+        return Experts(path, stack_names(call.module), n_experts, call.n_chosen, None)
+    router = routers[-1]
     choosing = router.rpartition(".")[0] if type(module.get_submodule(router)) is nn.Linear else router
-    groups = (getattr(module.get_submodule(choosing), name, None) for name in ("num_group", "topk_group"))
-    n_groups, n_chosen = (n if isinstance(n, int) else 0 for n in groups)
-    has_groups = n_groups > 1 and n_chosen > 0
-    return replace(
-        experts,
-        choosing=choosing,
-        n_groups=n_groups if has_groups else 1,
-        n_chosen_groups=n_chosen if has_groups else 1,
-    )
+    n_groups, n_chosen = (getattr(module.get_submodule(choosing), name, 0) or 0 for name in ("num_group", "topk_group"))
+    groups = (n_groups, n_chosen) if n_groups > 1 and n_chosen else (1, 1)
+    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, router, choosing, *groups)
 
 
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
@@ -384,7 +381,13 @@ def _head_layout(calls: Sequence[Call], attention: Part | None, module: nn.Modul
 
 
 def _dense_parameters(
-    module: nn.Module, listed: set[str], *, ran: Mapping[str, Call], times: Mapping[str, int], prefix: str
+    module: nn.Module,
+    listed: set[str],
+    *,
+    ran: Mapping[str, Call],
+    times: Mapping[str, int],
+    prefix: str,
+    router: str | None,
 ) -> Iterator[DenseParameter]:
     for name, parameter in module.named_parameters():
         owner = name.rpartition(".")[0]
@@ -393,6 +396,8 @@ def _dense_parameters(
         kind = module.get_submodule(owner)
         if not is_linear(kind):
             reason = f"belongs to {type(kind).__name__}, which is no linear layer"
+        elif prefix + owner == router:
+            reason = "the router of the experts"
         elif owner not in ran:
             reason = "a linear layer that the block does not call for text"
         elif times[prefix + owner] > 1:
@@ -436,6 +441,7 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights(), patch.object(torch.utils, "swap_tensors", _keep):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        prepare_scaled_experts(model)
         forms = stored_forms(model)
         split_experts(model)
         return with_stored_forms(discover(model), forms)
