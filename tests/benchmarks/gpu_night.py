@@ -8,6 +8,9 @@ on average). Their matrix products are counted, and their speed is stated, not m
 
 - 60 % of 312 TFLOP/s for products of 512 rows or more, 40 % for 160 rows, linear between the two, and proportional to
   the rows below 160, where reading the weights takes the time. Attention at the rate of 160 rows.
+- What is read and written between the products (`moved_bytes`) at 2,039 GB/s times the share that plans assume:
+  attention without a fused kernel, the keys and values of prefixes copied to their continuations, element-wise
+  kernels, and the passes over the logits.
 - A variant is one job, so the busiest GPU scores ceil(106 / 8) = 14 variants.
 - Before each variant all weights are copied to the GPU in half precision at 4 GB/s, from ordinary host memory.
 
@@ -32,9 +35,19 @@ BLOCK_WEIGHTS = 12 * HIDDEN**2
 N_EXAMPLES, N_LANGUAGES, N_VARIANTS, N_GPUS = 5_010, 15, 106, 8
 PEAK = GPU_KINDS["A100-80GB"].half
 """Operations per second of an A100 in half precision."""
+MOVED_BYTES = GPU_KINDS["A100-80GB"].read_rate
+"""Bytes per second from and to the memory of an A100."""
+N_HEADS = 32
+ELEMENT_PASSES = 28
+"""Numbers read and written per hidden feature of a token in a block: 4 by norms, 6 by residual sums, 2 by the scale of
+the queries, 8 by transposed queries, keys, values and outputs, 8 by GELU on four times as many features."""
+SCORE_BYTES = 26
+"""Bytes per head and pair of tokens: 2 written by a product, 8 by mask and bound, 14 by softmax in float32, 2 read."""
+LOGIT_BYTES = 28
+"""Bytes per logit in float32: written, and read or written six times more for its maximum and logarithm of the sum."""
 COPY_BYTES = 4e9
 """Bytes per second from ordinary host memory to the GPU."""
-TARGET_HOURS = 1.8
+TARGET_HOURS = 2.3
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,19 @@ def attention_operations(planned: TextBatch) -> float:
     return 4.0 * HIDDEN * N_BLOCKS * pairs
 
 
+def moved_bytes(planned: TextBatch) -> float:
+    """Return the bytes that are read and written between the products of all blocks and of the head."""
+    batch = planned.batch
+    n_before, per_token = batch.prefix_ids.shape[1], 2 * HIDDEN
+    pairs, cached = batch.prefix_ids.numel() * n_before, 0
+    for group in batch.groups:
+        n_rows, length = group.token_ids.shape
+        pairs += n_rows * length * (n_before + length)
+        cached += n_rows * (2 * n_before + 3 * (n_before + length))  # gathered, joined and read by the products
+    of_block = per_token * (ELEMENT_PASSES * batch.n_computed + 2 * cached) + SCORE_BYTES * N_HEADS * pairs
+    return N_BLOCKS * of_block + LOGIT_BYTES * VOCABULARY * float(batch.states.unique().numel())
+
+
 def count_night(setting: Setting, texts: Sequence[ScoredText], *, examples_per_premise: int) -> Night:
     """Count the products of the texts' batches, and how long they take at the stated rates."""
     batches = plan_texts(texts, batch_tokens=AUTO_BATCH_TOKENS[setting.device], device=setting.device)
@@ -147,7 +173,8 @@ def count_night(setting: Setting, texts: Sequence[ScoredText], *, examples_per_p
         n_products=len(rows),
         share_of_slow_rows=sum(n_rows for n_rows in rows if n_rows < FAST_ROWS) / sum(rows),
         operations=sum(operations for _, operations in products),
-        seconds=sum(operations / rate(n_rows) for n_rows, operations in products),
+        seconds=sum(operations / rate(n_rows) for n_rows, operations in products)
+        + sum(map(moved_bytes, batches)) / MOVED_BYTES,
     )
 
 
