@@ -230,6 +230,10 @@ class HiddenStates:
         return HiddenStates(on_device(self.hidden, device), calls_on(self.calls, device))
 
 
+States = tuple[HiddenStates, ...]
+"""Hidden states of a visitor between two blocks: one entry per group of rows that runs as one batch."""
+
+
 @dataclass(frozen=True)
 class SweepStates:
     """Hidden states of one batch of a sequential sweep."""

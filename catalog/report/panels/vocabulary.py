@@ -89,7 +89,8 @@ def _draw(axes: Axes, *, lines: Sequence[Sequence[Row]], title: str, styles: Sty
         style = styles[members[0]["language"]]
         ordered = sorted(members, key=lambda row: row["removed_weights"])
         places = [row["removed_weights"] for row in ordered]
-        axes.plot(places, [_log(row["cost"]) for row in ordered], color=style.colour, linewidth=1.4, zorder=2)
+        costs: Any = [_log(row["cost"]) for row in ordered]
+        axes.plot(places, costs, color=style.colour, linewidth=1.4, zorder=2)
         for place, row in zip(places, ordered, strict=True):
             look: dict[str, Any] = {**style.marker_options, "linestyle": "", "zorder": 3}
             ends = (_log(row["cost_low"]), _log(row["cost_high"]))

@@ -23,8 +23,7 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError
 from mlprune.models.chain import Chain
-from mlprune.models.inference.visitor import States
-from mlprune.models.messages import DecodeStep, TokenDraw
+from mlprune.models.messages import DecodeStep, States, TokenDraw
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import draw_tokens, uniform_number

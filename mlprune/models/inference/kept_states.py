@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from mlprune.models.inference.visitor import States
 from mlprune.models.masks.block_changes import DENSE
+from mlprune.models.messages import States
 from mlprune.models.placement.memory_estimate import Footprint
 
 STATES_BYTES = 2**26

@@ -17,8 +17,8 @@ from torch import Tensor
 from mlprune.errors import statistics_context
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.hooks import InputSums, LayerHooks
-from mlprune.models.inference.visitor import BatchVisitor, States
-from mlprune.models.messages import HiddenStates
+from mlprune.models.inference.visitor import BatchVisitor
+from mlprune.models.messages import HiddenStates, States
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.activations.accelerator_statistics import (
     check_counts,

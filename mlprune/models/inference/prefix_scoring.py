@@ -20,8 +20,7 @@ from torch import Tensor
 
 from mlprune.errors import ModelError
 from mlprune.models.inference.kept_states import Path
-from mlprune.models.inference.visitor import States
-from mlprune.models.messages import ScoringBatch, on_device
+from mlprune.models.messages import ScoringBatch, States, on_device
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.log_probs import TargetScores, target_scores
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.messages import HiddenStates, TokenBatch
+from mlprune.models.messages import HiddenStates, States, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.activations.accelerator_statistics import HostCopies
 from mlprune.numeric.activations.statistics import CountedTokens
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
-
-States = tuple[HiddenStates, ...]
-"""Hidden states of a visitor between two blocks: one entry per group of rows that runs as one batch."""
 
 
 class ChainItem(Protocol):
