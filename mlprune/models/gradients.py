@@ -61,7 +61,7 @@ def run_backward(
     Raises:
         ModelError: the block did not run a layer.
     """
-    kind, recorded = runner.architecture.block(block), _Recorded()
+    kind, recorded = runner.architecture.block(block), RecordedLayers()
     with torch.inference_mode(False), torch.enable_grad():
         call = states.calls[block].replace_instances(Tensor, torch.clone)
         hidden = states.hidden.clone().requires_grad_()
@@ -114,7 +114,7 @@ def _unused_flows(kind: BlockArchitecture, flows: Mapping[str, list[Flow]]) -> d
     return unused
 
 
-class _Recorded:
+class RecordedLayers:
     """Inputs and outputs of the layers of a block, for one run of the block."""
 
     def __init__(self) -> None:

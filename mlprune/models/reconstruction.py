@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.models.architecture.architecture import oriented
+from mlprune.models.gradients import RecordedLayers
 from mlprune.models.messages import HiddenStates
-from mlprune.processes.parallel import n_threads, parallel_map
+from mlprune.numeric.activations.feature_sums import Flow
+from mlprune.processes.parallel import parallel_map
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
@@ -79,36 +81,46 @@ class BlockOutputs:
             return _values(parallel_map(error, self._demonstrations))
 
     def gradients(self, weights: Weights, coefficients: Mapping[int, float]) -> dict[str, Tensor]:
-        """Return the gradients of a sum of squared errors by some layers, added in the order of `coefficients`.
+        """Return the gradients of a sum of squared errors by some layers.
 
-        As many demonstrations run at a time as the process has threads. The result does not depend on it.
+        As many demonstrations run at a time as the process has threads. Each gives the gradients of the outputs of the
+        layers; the gradient of a weight is one product with the layer's inputs over the tokens of all demonstrations,
+        in the order of `coefficients`. The result does not depend on the number of threads.
 
         Args:
             weights: float32.
             coefficients: demonstration -> factor of its squared error.
         """
-        total: dict[str, Tensor] = {}
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        self._runner.hooks.observe_outputs()
+        with torch.inference_mode(False):
+            changed = {**_in_float32(self._module), **self._stored(weights)}
+            with _replaced(self._module, changed):
+                flows = list(parallel_map(lambda number: self._flows(number, coefficients[number]), coefficients))
 
-            def gradients(number: int) -> Sequence[Tensor | None]:
-                with torch.inference_mode(False), torch.enable_grad():  # modes of a thread
-                    loss = self._squared_error(self._demonstrations[number]) * coefficients[number]
-                    found: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-                    return found
+        def gradient(layer: str) -> Tensor:
+            pairs = [of_one[layer] for of_one in flows if layer in of_one]
+            if not pairs:  # an expert without tokens
+                return torch.zeros_like(weights[layer])
+            outputs, inputs = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            return outputs.T @ inputs
 
-            with _replaced(self._module, {**_in_float32(self._module), **self._stored(leaves)}):
-                numbers = list(coefficients)
-                for start in range(0, len(numbers), n_threads()):
-                    for of_one in list(parallel_map(gradients, numbers[start : start + n_threads()])):
-                        _add(total, dict(zip(leaves, of_one, strict=True)))
-        return {name: total.get(name, torch.zeros_like(weight)) for name, weight in weights.items()}
+        return dict(zip(weights, parallel_map(gradient, weights), strict=True))
 
-    def _squared_error(self, demonstration: FittedOutput) -> Tensor:
-        call = demonstration.states.calls[self._block].replace_instances(Tensor, _as_float32)
-        states = HiddenStates(_as_float32(demonstration.states.hidden), {self._block: call})
-        after = self._runner.step(self._block, states).hidden
-        return (after - _as_float32(demonstration.target)).square().sum()
+    def _flows(self, number: int, coefficient: float) -> dict[str, Flow]:
+        """Return layer -> gradients of its outputs by the squared error of a demonstration, and its inputs."""
+        demonstration, recorded = self._demonstrations[number], RecordedLayers()
+        with torch.inference_mode(False), torch.enable_grad():  # modes of a thread
+            call = demonstration.states.calls[self._block].replace_instances(Tensor, _as_float32)
+            hidden = _as_float32(demonstration.states.hidden).requires_grad_()
+            with self._runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
+                after = self._runner.step(self._block, HiddenStates(hidden, {self._block: call})).hidden
+            loss = (after - _as_float32(demonstration.target)).square().sum() * coefficient
+            layers = [layer for layer in self._architecture.layers if layer in recorded.outputs]
+            found = torch.autograd.grad(loss, [recorded.outputs[layer] for layer in layers])
+        return {
+            layer: (of_outputs.flatten(0, -2), recorded.inputs[self._architecture.input_of(layer)].flatten(0, -2))
+            for layer, of_outputs in zip(layers, found, strict=True)
+        }
 
     def _stored(self, weights: Weights) -> dict[str, Tensor]:
         """Return parameter -> weight as the module stores it."""
@@ -149,11 +161,3 @@ def _replaced(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None
     finally:
         for (place, leaf), tensor in zip(places, before, strict=True):
             place[leaf] = tensor
-
-
-def _add(total: dict[str, Tensor], gradients: Mapping[str, Tensor | None]) -> None:
-    for name, gradient in gradients.items():
-        if gradient is not None and name in total:
-            total[name].add_(gradient)
-        elif gradient is not None:
-            total[name] = gradient

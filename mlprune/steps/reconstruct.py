@@ -70,8 +70,8 @@ Key = tuple[str, int]
 """(DENSE or READ, number of the demonstration in all sets)."""
 MASTER_BYTES = 4 + 4 + 4 + 4 + 1
 """Bytes per weight of a block while it is fitted: weights, gradients and two moments in float32, and the mask."""
-GRADIENT_BYTES = 4
-"""Bytes per weight of the gradients of one demonstration."""
+FLOW_BYTES = 12
+"""Bytes per token of a step and feature of the inputs of a block: inputs of layers and gradients of their outputs."""
 SAVED_STATES = 24
 """Values that a block keeps for its backward pass, per token and feature of its widest layer."""
 PASSES_OF_A_STEP = 3
@@ -159,7 +159,8 @@ def reconstruction_cost(
     state_bytes = 2 * size.n_tokens * sizes.hidden * sizes.itemsize
     best_bytes = 2 * sizes.itemsize * n_weights
     fixed_bytes = job.SMALL_JOB_BYTES + state_bytes + MASTER_BYTES * n_weights + best_bytes + 4 * sizes.block
-    thread_bytes = GRADIENT_BYTES * n_weights + 4 * SAVED_STATES * longest * sizes.widest
+    fixed_bytes += FLOW_BYTES * settings.batch * longest * sizes.inputs
+    thread_bytes = 4 * SAVED_STATES * longest * sizes.widest
     share = min(1.0, settings.batch / max(1, size.n_demonstrations))
     n_runs = OTHER_PASSES + PASSES_OF_A_STEP * settings.steps * share
     usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)

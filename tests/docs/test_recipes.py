@@ -47,7 +47,8 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
     recipe = {**WHOLE, **{name: value for name, value in sections.items() if name != "plugins"}}  # files of a reader
     sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
     baselines = recipe.get("baselines", [])
-    missing = names([*variants, *baselines], "demonstrations", "over", "contrast") | names(sets, "parts")
+    fitted = [entry["reconstruct"] for entry in variants if isinstance(entry.get("reconstruct"), dict)]
+    missing = names([*variants, *baselines, *fitted], "demonstrations", "over", "contrast") | names(sets, "parts")
     known = {entry["name"] for entry in sets}
     sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]
     questions = recipe.get("questions", [])
