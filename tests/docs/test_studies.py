@@ -26,6 +26,7 @@ RECIPES = {
 }
 """Frozen store -> recipe below infra/recipes."""
 ARITHMETICS = [
+    ("study-text.md", "which-text", "which-text-float32"),
     ("study-where.md", "where", "where-bfloat16"),
     ("study-where.md", "where-gemma", "where-gemma-float32"),
     ("study-mix.md", "which-mix", "which-mix-float32"),
