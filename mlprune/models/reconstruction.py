@@ -19,6 +19,7 @@ from mlprune.models.architecture.architecture import oriented
 from mlprune.models.gradients import RecordedLayers
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow
+from mlprune.numeric.log_probs import quick_linear
 from mlprune.processes.parallel import parallel_map
 
 if TYPE_CHECKING:
@@ -97,12 +98,13 @@ class BlockOutputs:
             with _replaced(self._module, changed):
                 flows = list(parallel_map(lambda number: self._flows(number, coefficients[number]), coefficients))
 
+        @torch.no_grad()
         def gradient(layer: str) -> Tensor:
             pairs = [of_one[layer] for of_one in flows if layer in of_one]
             if not pairs:  # an expert without tokens
                 return torch.zeros_like(weights[layer])
             outputs, inputs = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-            return outputs.T @ inputs
+            return quick_linear(outputs.T.contiguous(), inputs.T.contiguous())
 
         return dict(zip(weights, parallel_map(gradient, weights), strict=True))
 
