@@ -149,7 +149,7 @@ class _QuickProduct(torch.autograd.Function):
 @contextmanager
 def _quick_layers(module: nn.Module, layers: Iterable[str]) -> Iterator[None]:
     """Let the large linear layers on a CPU run with quick products while the context lasts; see `quick_linear`."""
-    large = [layer for layer in map(module.get_submodule, layers) if _is_large(layer)]
+    large: list[Any] = [layer for layer in map(module.get_submodule, layers) if _is_large(layer)]
     before = [vars(layer).get("forward") for layer in large]
     for layer in large:
         vars(layer)["forward"] = partial(_quick_forward, layer, layer.weight.T.contiguous())
