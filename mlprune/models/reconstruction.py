@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from mlprune.models.architecture.architecture import oriented
 from mlprune.models.gradients import RecordedLayers
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow
+from mlprune.numeric.log_probs import MIN_WEIGHTS, has_quick_products, quick_linear
 from mlprune.processes.parallel import parallel_map
 
 if TYPE_CHECKING:
@@ -94,15 +96,16 @@ class BlockOutputs:
         self._runner.hooks.observe_outputs()
         with torch.inference_mode(False):
             changed = {**_in_float32(self._module), **self._stored(weights)}
-            with _replaced(self._module, changed):
+            with _replaced(self._module, changed), _quick_layers(self._module, weights):
                 flows = list(parallel_map(lambda number: self._flows(number, coefficients[number]), coefficients))
 
+        @torch.no_grad()
         def gradient(layer: str) -> Tensor:
             pairs = [of_one[layer] for of_one in flows if layer in of_one]
             if not pairs:  # an expert without tokens
                 return torch.zeros_like(weights[layer])
             outputs, inputs = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-            return outputs.T @ inputs
+            return quick_linear(outputs.T.contiguous(), inputs.T.contiguous())
 
         return dict(zip(weights, parallel_map(gradient, weights), strict=True))
 
@@ -125,6 +128,47 @@ class BlockOutputs:
     def _stored(self, weights: Weights) -> dict[str, Tensor]:
         """Return parameter -> weight as the module stores it."""
         return {f"{name}.weight": oriented(weight, self._architecture) for name, weight in weights.items()}
+
+
+class _QuickProduct(torch.autograd.Function):
+    """A product with a weight that needs no gradient itself, by `quick_linear` in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
+        """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]."""
+        ctx.save_for_backward(transposed)
+        return quick_linear(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the inputs from that of the outputs [..., out]."""
+        (transposed,) = ctx.saved_tensors
+        return quick_linear(gradients[0], transposed), None, None, None
+
+
+@contextmanager
+def _quick_layers(module: nn.Module, layers: Iterable[str]) -> Iterator[None]:
+    """Let the large linear layers on a CPU run with quick products while the context lasts; see `quick_linear`."""
+    large: list[Any] = [layer for layer in map(module.get_submodule, layers) if _is_large(layer)]
+    before = [vars(layer).get("forward") for layer in large]
+    for layer in large:
+        vars(layer)["forward"] = partial(_quick_forward, layer, layer.weight.T.contiguous())
+    try:
+        yield
+    finally:
+        for layer, forward in zip(large, before, strict=True):
+            vars(layer).pop("forward")
+            vars(layer).update({} if forward is None else {"forward": forward})
+
+
+def _is_large(layer: Any) -> bool:
+    is_linear = type(layer) is nn.Linear and layer.weight.device.type == "cpu"
+    return is_linear and layer.weight.numel() >= MIN_WEIGHTS and has_quick_products()
+
+
+def _quick_forward(layer: Any, transposed: Tensor, inputs: Tensor) -> Tensor:
+    product: Tensor = _QuickProduct.apply(inputs, layer.weight, transposed, layer.bias)  # type: ignore[no-untyped-call]
+    return product
 
 
 def _values(sums: Iterable[Tensor]) -> list[float]:

@@ -68,8 +68,8 @@ DENSE, READ = "dense", "read"
 """First part of the key of a state: that of the dense model, and that which the next block of the variant reads."""
 Key = tuple[str, int]
 """(DENSE or READ, number of the demonstration in all sets)."""
-MASTER_BYTES = 4 + 4 + 4 + 4 + 1
-"""Bytes per weight of a block while it is fitted: weights, gradients and two moments in float32, and the mask."""
+MASTER_BYTES = 5 * 4 + 1
+"""Bytes per weight of a block while it is fitted: weights twice, gradients and two moments in float32, and the mask."""
 FLOW_BYTES = 12
 """Bytes per token of a step and feature of the inputs of a block: inputs of layers and gradients of their outputs."""
 SAVED_STATES = 24

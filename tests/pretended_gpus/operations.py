@@ -207,7 +207,12 @@ def _fitted(outputs: BlockOutputs) -> Any:
     keeps = {layer: (torch.arange(weight.numel()) % 3 > 0).view(weight.shape) for layer, weight in weights.items()}
     coefficients = [1 / square for square in outputs.target_squares()]
     fitted = reconstruct(weights, keeps, _GrowingWeights(outputs), coefficients, Reconstruction(8, 0.1, batch=1))
-    return fitted.before, fitted.after, fitted.n_steps, {layer: one.cpu() for layer, one in fitted.weights.items()}
+    return (
+        fitted.before,
+        fitted.after,
+        fitted.n_steps,
+        {layer: one.cpu().clone() for layer, one in fitted.weights.items()},
+    )
 
 
 OPERATIONS: Mapping[str, Operation] = {

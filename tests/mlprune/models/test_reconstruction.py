@@ -136,3 +136,14 @@ def test_threads_change_no_bit(tmp_path: Path) -> None:
     (errors, gradients), (others, other_gradients) = results
     assert errors == others
     assert all(torch.equal(gradient, other_gradients[layer]) for layer, gradient in gradients.items())
+
+
+def test_large_layers_have_the_gradients_of_torchs_own_products(tmp_path: Path, monkeypatch: Any) -> None:
+    path = save_tiny_model(tmp_path, "llama", blocks=2, hidden=64)
+    _, outputs = prepared(path)
+    own = outputs.gradients(outputs.weights(), COEFFICIENTS)
+    for module in ("mlprune.models.reconstruction", "mlprune.numeric.log_probs"):
+        monkeypatch.setattr(f"{module}.MIN_WEIGHTS", 1)
+    quick = outputs.gradients(outputs.weights(), COEFFICIENTS)
+    for layer, gradient in own.items():
+        torch.testing.assert_close(quick[layer], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
