@@ -219,8 +219,8 @@ def _n_variants(entry: VariantConfig, seeds: Seeds) -> int:
 
 
 def _n_forms(entry: VariantConfig) -> int:
-    """Return in how many forms the same masks are planned: plain, rounded, and with fewer tokens."""
-    return 1 + bool(entry.bits) + (entry.keep is not None)
+    """Return in how many forms the same masks are planned: plain, reconstructed, rounded, and with fewer tokens."""
+    return 1 + (entry.reconstruct is not None) + bool(entry.bits) + (entry.keep is not None)
 
 
 def count_evaluations(recipe: Recipe) -> int:
