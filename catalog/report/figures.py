@@ -17,7 +17,7 @@ from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.searches import final_panels, front_panels, trial_panels
 from catalog.report.panels.sensitivity import agreement_matrices, influence_panels, loss_panels
-from catalog.report.panels.vocabulary import vocabulary_panels
+from catalog.report.panels.vocabularies import vocabulary_panels
 from catalog.report.query_results import Source, report_query, run_report_query
 from catalog.results import Row
 from catalog.sql_files import SqlFile, find_query, parse_default, statement

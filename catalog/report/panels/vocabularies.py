@@ -89,12 +89,11 @@ def _draw(axes: Axes, *, lines: Sequence[Sequence[Row]], title: str, styles: Sty
         style = styles[members[0]["language"]]
         ordered = sorted(members, key=lambda row: row["removed_weights"])
         places = [row["removed_weights"] for row in ordered]
-        costs: Any = [_log(row["cost"]) for row in ordered]
-        axes.plot(places, costs, color=style.colour, linewidth=1.4, zorder=2)
+        axes.plot(places, [math.log1p(row["cost"]) for row in ordered], color=style.colour, linewidth=1.4, zorder=2)
         for place, row in zip(places, ordered, strict=True):
             look: dict[str, Any] = {**style.marker_options, "linestyle": "", "zorder": 3}
             ends = (_log(row["cost_low"]), _log(row["cost_high"]))
-            interval_line(axes, place, _log(row["cost"]), ends, colour=style.colour, **look)
+            interval_line(axes, place, math.log1p(row["cost"]), ends, colour=style.colour, **look)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.08, y=0.1)
     axes.set_ylim(*axes.get_ylim())
