@@ -203,8 +203,9 @@ def _declared_in(record: Record) -> Iterator[_Declaration]:
         )
     for row in record.rows.get("questions", ()):
         if row["is_declared"]:
-            question_id, *names = (as_str(row[name]) for name in ("question_id", "criterion_id", "recipe", "name"))
-            yield _Declaration(*names, bool(row["is_primary"]), results[question_id])
+            criterion_id, recipe, name = (as_str(row[column]) for column in ("criterion_id", "recipe", "name"))
+            is_primary = bool(row["is_primary"])
+            yield _Declaration(criterion_id, recipe, name, is_primary, results[as_str(row["question_id"])])
 
 
 def declaration_parameters(
