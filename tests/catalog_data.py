@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Any
 
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
@@ -64,12 +65,12 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _refined_layers(store, variants, sets=sets)
     _reconstructed_blocks(store, variants, sets=sets)
     _layer_errors(store, variants, sets=sets)
-    _feature_overlaps(store, base_id, sets=sets)
+    _feature_overlaps(store, base_id, sets=sets, statistics=statistics)
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
         _block_influence(store, base_id, name=name, set_id=sets[name])
-        _expert_statistics(store, base_id, name=name, set_id=sets[name])
-    _expert_overlap(store, base_id, sets=sets)
+    of_experts = [_expert_statistics(store, base_id, name=name, set_id=sets[name]) for name in LANGUAGES]
+    _expert_overlap(store, base_id, sets=sets, statistics=of_experts[:2])
     _sensitivity(store, variants)
     questions = _answers(store, variants)
     search_id = _search(store, variants)
@@ -699,8 +700,12 @@ def _reconstructed_blocks(store: Store, variants: list[Variant], *, sets: dict[s
 
 def _layer_errors(store: Store, variants: list[Variant], *, sets: dict[str, str]) -> None:
     """Errors of the sparsest variants on two sets."""
+    matrices = {
+        name: write_rows(store, "gram_matrices", parameters={}, parents={"demonstration_set": sets[name]}, rows={})
+        for name in ("fr", "sw")
+    }
     for variant in variants:
-        for name in ("fr", "sw") if variant.sparsity == max(SPARSITIES) else ():
+        for name in matrices if variant.sparsity == max(SPARSITIES) else ():
             keys = {"variant_id": variant.id, "demonstration_set_id": sets[name], "n_weights": 64}
             rows = [
                 {
@@ -712,7 +717,7 @@ def _layer_errors(store: Store, variants: list[Variant], *, sets: dict[str, str]
                 for block in range(N_BLOCKS)
                 for layer in LAYERS
             ]
-            parents = {"variant": variant.id, "demonstration_set": sets[name]}
+            parents = {"variant": variant.id, "demonstration_set": sets[name], "gram_matrices": matrices[name]}
             write_rows(store, "layer_errors", parameters={}, parents=parents, rows={"layer_errors": rows})
 
 
@@ -721,19 +726,18 @@ def _can_overlap(first: Variant, second: Variant) -> bool:
     return mine == other and first.score in ("wanda", "contrast")
 
 
-def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> None:
-    names = [*PAIRS, *LANGUAGES]
-    rows = [
-        {"base_model_id": base_id, "set_a": sets[a], "set_b": sets[b], "depth": depth, "share": share}
-        | {"value": 0.0 if a == b else 0.5 * share * _unit(a, b, depth)}
-        for a in names
-        for b in names
-        for depth in range(N_BLOCKS + 1)
-        for share in (0.1, 0.3)
-    ]
-    parameters = {"shares": [0.1, 0.3]}
-    parents = {"base_model": base_id, "sets": [sets[name] for name in names]}
-    write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows={"feature_overlaps": rows})
+def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str], statistics: dict[str, str]) -> None:
+    names = sorted((*PAIRS, *LANGUAGES), key=lambda name: sets[name])
+    for pair, share in product(combinations(names, 2), (0.1, 0.3)):
+        rows = [
+            {"base_model_id": base_id, "set_a": sets[a], "set_b": sets[b], "depth": depth, "share": share}
+            | {"value": 0.5 * share * _unit(a, b, depth)}
+            for a, b in (pair, pair[::-1])
+            for depth in range(N_BLOCKS + 1)
+        ]
+        parents = {"statistics": [statistics[name] for name in pair]}
+        rows_of = {"feature_overlaps": rows}
+        write_rows(store, "feature_overlaps", parameters={"share": share}, parents=parents, rows=rows_of)
 
 
 def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> None:
@@ -753,7 +757,7 @@ def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:
     return int(60 + 40 * chance) if own else int((5 if neuron < len(LANGUAGES) else 55) * chance)
 
 
-def _expert_statistics(store: Store, base_id: str, *, name: str, set_id: str) -> None:
+def _expert_statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     """As if the model had experts, of which one belongs to each language and the last one is unused."""
     rows = [
         {"expert_statistics_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}
@@ -765,7 +769,7 @@ def _expert_statistics(store: Store, base_id: str, *, name: str, set_id: str) ->
         for n_routed in [_routed(name, block, expert)]
     ]
     parents = {"base_model": base_id, "demonstration_set": set_id}
-    write_rows(store, "expert_statistics", parameters={}, parents=parents, rows={"expert_statistics": rows})
+    return write_rows(store, "expert_statistics", parameters={}, parents=parents, rows={"expert_statistics": rows})
 
 
 def _routed(name: str, block: int, expert: int) -> int:
@@ -776,14 +780,16 @@ def _routed(name: str, block: int, expert: int) -> int:
     return int(10 + 30 * _unit("expert", block, expert, name))
 
 
-def _expert_overlap(store: Store, base_id: str, *, sets: dict[str, str]) -> None:
+def _expert_overlap(store: Store, base_id: str, *, sets: dict[str, str], statistics: list[str]) -> None:
     first, second = LANGUAGES[:2]
+    parents = {"expert_statistics": statistics if sets[first] < sets[second] else statistics[::-1]}
     rows = [
         {"base_model_id": base_id, "set_a": sets[first], "set_b": sets[second], "block": block, "share": 0.3}
         | {"n_top": 2, "jaccard": 1 / 3, "by_chance": 0.2, "weighted": 0.5, "p_value": 0.001}
         for block in range(N_BLOCKS)
     ]
-    write_rows(store, "expert_overlaps", parameters={"share": 0.3}, rows={"expert_overlaps": rows})
+    rows_of = {"expert_overlaps": rows}
+    write_rows(store, "expert_overlaps", parameters={"share": 0.3}, parents=parents, rows=rows_of)
 
 
 def _block_influence(store: Store, base_id: str, *, name: str, set_id: str) -> None:

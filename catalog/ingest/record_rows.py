@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from catalog.ingest.insert_rows import Connection, Row, insert_rows
 from catalog.ingest.table_files import Table, declared_tables
@@ -63,7 +64,8 @@ def row_problems(record: Record) -> Iterator[str]:
         own = kind.tables[name]
         if own is not None and any(row.get(own) != record.id for row in rows):
             yield f"a row of {name} belongs to another record"
-        keys = Counter(tuple(str(row.get(column)) for column in table.primary_key) for row in rows)
+        keyed = _with_keys(record, name)
+        keys = Counter(tuple(str(row.get(column)) for column in table.primary_key) for row in keyed)
         if duplicates := [key for key, n in keys.items() if n > 1]:
             yield f"the table {name} has several rows for {', '.join(duplicates[0])}"
 
@@ -76,7 +78,8 @@ def add_rows(record: Record, rows: Rows) -> None:
     keys = {"kind": record.kind, "id": record.id}
     about = {"step_version": record.step_version, "n_artefacts": len(record.artefacts)}
     ordering_id = record.parameters.get("ordering") if record.kind == "mask_blocks" else None
-    rows.setdefault("records", []).append({**keys, **about, "ordering_id": ordering_id})
+    dtype = record.parameters.get("dtype")
+    rows.setdefault("records", []).append({**keys, **about, "ordering_id": ordering_id, "dtype": dtype})
     rows.setdefault("record_parents", []).extend(
         {**keys, "role": role, "parent_id": parent}
         for role, value in record.parents.items()
@@ -85,9 +88,9 @@ def add_rows(record: Record, rows: Rows) -> None:
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
     if not is_shown(record.kind, record.step_version):
         return
-    for name, record_rows in record.rows.items():
+    for name in record.rows:
         table = table_of(name)
-        added = _COMPLETED[table](record) if table in _COMPLETED else record_rows
+        added = _COMPLETED[table](record) if table in _COMPLETED else _with_keys(record, table)
         rows.setdefault(table, []).extend(_with_profile(added) if table in WITH_PROFILE else added)
 
 
@@ -118,6 +121,29 @@ def _with_roles(record: Record) -> list[JsonObject]:
 def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
     """Return rows with the profile that is not stored because it is the default."""
     return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]
+
+
+def _of_pair(record: Record, row: JsonObject, *, role: str) -> JsonObject:
+    """Return the compared statistics of a row about two sets: the record names them in the order of the sets' ids."""
+    statistics = list(record.parents.get(role, ()))
+    if str(row.get("set_a")) > str(row.get("set_b")):
+        statistics.reverse()
+    return dict(zip(("statistics_a", "statistics_b"), statistics, strict=False))
+
+
+_KEYS_FROM_PARENTS: Mapping[str, Callable[[Record, JsonObject], JsonObject]] = {
+    "expert_overlaps": partial(_of_pair, role="expert_statistics"),
+    "feature_overlaps": partial(_of_pair, role="statistics"),
+    "layer_errors": lambda record, _: {"gram_matrices_id": record.parents.get("gram_matrices")},
+}
+"""Table -> function that returns the columns of a row's key that are parents of its record."""
+
+
+def _with_keys(record: Record, table: str) -> list[JsonObject]:
+    """Return the rows of a record for a table with all columns of their keys."""
+    rows = next(rows for name, rows in record.rows.items() if table_of(name) == table)
+    keys = _KEYS_FROM_PARENTS.get(table)
+    return [{**row, **keys(record, row)} for row in rows] if keys else list(rows)
 
 
 _COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {

@@ -290,6 +290,12 @@ def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...],
     return list(groups.items())
 
 
+def name_with_dtype(model: str, dtype: str | None, rows: Iterable[Row]) -> str:
+    """Return the name of a model, with a dtype if rows of it have several."""
+    dtypes = {row["dtype"] for row in rows if row["base_model"] == model}
+    return f"{model}, {dtype}" if len(dtypes) > 1 else model
+
+
 def english_first(languages: Iterable[str]) -> list[str]:
     """Return the distinct languages, English first and the others sorted."""
     return sorted(set(languages), key=lambda language: (language != "en", language))

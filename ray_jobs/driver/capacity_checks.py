@@ -12,7 +12,7 @@ from mlprune.plan.resources.node_capacity import GIB, Node, Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import PlannedQuestion
-from mlprune.steps.questions.declarations import DeclaredAfter
+from mlprune.steps.questions.declarations import DeclaredAfter, dropped_questions
 from mlprune.steps.questions.power import CHANGED_SHARE, Power, exploratory_families, power_of, smallest_p_value
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
@@ -86,6 +86,8 @@ def question_lines(
 ) -> list[str]:
     """Describe each declared question in a line; nothing for a recipe without declared questions.
 
+    The last line of the questions says which earlier declarations of the recipe still count.
+
     Args:
         after: of `declarations` in the store.
         is_detailed: longer lines, with all warnings and the sizes of the exploratory families.
@@ -96,12 +98,25 @@ def question_lines(
     powers = [power_of(question, store) for question in declared]
     n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
     head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
+    primary = [each for each in declared if each.config and each.config.primary and not n_before[each.id]]
+    of_searches = [each for final in plan.finals.values() for each in final.questions if each.config]
+    dropped = _dropped_lines(plan.recipe.name, [*primary, *of_searches], store)
     if not is_detailed:
         lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
         weak = (line for line in _family_lines(plan) if line.startswith("warning"))
-        return [f"{head}; mlprune plan --power has details", *lines, *weak]
+        return [f"{head}; mlprune plan --power has details", *lines, *dropped, *weak]
     described = (f"  {describe_question(power)}" for power in powers)
-    return [head, *described, *_warnings(powers, n_before), *_family_lines(plan)]
+    return [head, *described, *_warnings(powers, n_before), *dropped, *_family_lines(plan)]
+
+
+def _dropped_lines(recipe: str, primary: Sequence[PlannedQuestion], store: Store) -> Iterator[str]:
+    """Yield a warning if primary questions that the recipe declared before are not among those that it asks now."""
+    dropped = dropped_questions(recipe, primary, store)
+    if dropped:
+        yield (
+            f"warning: recipe {recipe} declared other variants, languages or claims before ({', '.join(dropped)}), and "
+            "they still share its 5 %: if nothing of them was evaluated, rename the recipe or use another store"
+        )
 
 
 def _short_line(power: Power, *, is_late: bool) -> str:

@@ -117,6 +117,7 @@ INSERT INTO feature_magnitudes BY NAME SELECT s.* EXCLUDE (propagation, n_demons
     FROM statistics AS s, range(25) AS r(b), range(1, 11) AS t(k);
 INSERT INTO feature_overlaps BY NAME SELECT id_of('base', 0) AS base_model_id, id_of('set', a) AS set_a,
     id_of('set', b) AS set_b, k AS depth, share, 'corrected' AS profile,
+    id_of('statistics', a) AS statistics_a, id_of('statistics', b) AS statistics_b,
     noise(a || '-' || b || '-' || k) AS value
     FROM range(140) AS r(a), range(140) AS s(b), range(25) AS t(k), (SELECT unnest([0.01, 0.1]) AS share)
     WHERE a <> b AND a // 14 = b // 14;

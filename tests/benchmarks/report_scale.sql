@@ -114,5 +114,6 @@ SELECT id_of('statistics', set_id) AS statistics_id, base_model_id, set_id AS de
 FROM sets, base, range(25) AS r(block), range(1, 21) AS q(place);
 INSERT INTO feature_overlaps BY NAME
 SELECT base_model_id, a.set_id AS set_a, b.set_id AS set_b, block::INTEGER AS depth, 0.3 AS share,
-    0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value, 'corrected' AS profile
+    0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value, 'corrected' AS profile,
+    id_of('statistics', a.set_id) AS statistics_a, id_of('statistics', b.set_id) AS statistics_b
 FROM sets AS a, sets AS b, base, range(25) AS r(block);

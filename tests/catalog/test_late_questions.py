@@ -17,9 +17,11 @@ RANDOM: dict[str, Any] = {"score": "random", "sparsity": 0.5}
 PICKED: dict[str, Any] = {"name": "picked", "variants": "picked", "task": "facts", "languages": "sw"}
 
 
-def plan_of(folder: Path, *questions: dict[str, Any], facts: dict[str, Any] | None = None) -> Plan:
-    """A recipe with three random variants, of which one is the entry `picked`."""
-    variants = [{**RANDOM, "name": "random", "seed": [0, 2]}, {**RANDOM, "name": "picked", "seed": 1}]
+def plan_of(
+    folder: Path, *questions: dict[str, Any], facts: dict[str, Any] | None = None, seeds: tuple[int, ...] = (0, 2)
+) -> Plan:
+    """A recipe with random variants, of which one is the entry `picked`."""
+    variants = [{**RANDOM, "name": "random", "seed": list(seeds)}, {**RANDOM, "name": "picked", "seed": 1}]
     recipe = {**tiny_recipe(), "demonstrations": [], "variants": variants, "evaluations": [facts or FACTS]}
     return build_plan(parse_recipe({**recipe, "questions": list(questions)}, folder=folder))
 
@@ -105,3 +107,23 @@ def test_a_question_that_is_declared_in_time_is_a_family_of_its_own(tiny_inputs:
     assert [row["language"] for row in rows] == ["fr", "sw"]
     assert (mean["p_corrected"], mean["n_family"]) == (mean["p_value"], 1)
     assert all(row["p_corrected"] >= max(mean["p_value"], row["p_value"]) for row in rows)
+
+
+@pytest.mark.parametrize("over", ["each", "mean"])
+def test_an_earlier_declaration_with_more_variants_leaves_the_answer_its_p_value(
+    tiny_inputs: Path, tmp_path: Path, over: str
+) -> None:
+    store = Store(tmp_path / "store")
+    question = {**PICKED, "name": "drawn", "variants": "random", "over": over}
+    declared = plan_of(tiny_inputs, question)
+    store.write_record(declared.record_with(declarations(declared.questions, store)))
+    run(plan_of(tiny_inputs, question, seeds=(0,)), store)
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        (answer,) = catalog.query(
+            "SELECT a.* FROM answers AS a JOIN questions AS q USING (question_id) WHERE q.is_declared"
+        )
+        with Catalog.in_memory(store) as rebuilt:
+            assert rebuilt.fingerprints() == catalog.fingerprints()
+    assert (answer["n_questions"], answer["n_tests"]) == (2, 1)
+    assert answer["p_corrected"] == min(1, 2 * answer["p_value"])

@@ -46,7 +46,7 @@ def catalog_of_errors(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
                 for (block, layer), error in ERRORS.get((score, language), {}).items()
             ]
             if errors:
-                parents = {"variant": variant_id, "set": set_id}
+                parents = {"variant": variant_id, "gram_matrices": f"gram-{language}"}
                 write_rows(store, "layer_errors", parameters={}, parents=parents, rows={"layer_errors": errors})
     return Catalog.in_memory(store)
 

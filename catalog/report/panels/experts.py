@@ -11,6 +11,7 @@ from catalog.report.exhibits import (
     english_first,
     evenly_spaced,
     grouped,
+    name_with_dtype,
     omission_note,
 )
 from catalog.report.labels import facets_of, number
@@ -73,7 +74,8 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `expert_overlap.sql`.
     """
     named = [{**row, "pair": _pair(row)} for row in rows]
-    for (model, _, share), members in grouped(named, "base_model", "base_model_id", "share"):
+    for (source, _, dtype, share), members in grouped(named, "base_model", "base_model_id", "dtype", "share"):
+        model = name_with_dtype(source, dtype, rows)
         scale = Scale(0.0, 1.0)
         pairs, blocks = distinct(members, "pair"), sorted(distinct(members, "block"))
         shown, across = evenly_spaced(pairs, MAX_PAIRS), evenly_spaced(blocks, MAX_BLOCKS)

@@ -9,7 +9,18 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, evenly_spaced, grouped, omission_note
+from catalog.report.exhibits import (
+    Grid,
+    Group,
+    LegendEntry,
+    Panel,
+    Scale,
+    Size,
+    evenly_spaced,
+    grouped,
+    name_with_dtype,
+    omission_note,
+)
 from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Facets, facets_of, number, set_label
 from catalog.report.svg import heat, start
 from catalog.results import Row
@@ -126,8 +137,9 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     Args:
         rows: result of `feature_overlaps.sql`.
     """
-    models: set[str] = set()
-    for (model, model_id, share), members in grouped(rows, "base_model", "base_model_id", "share"):
+    models: set[tuple[str, str | None]] = set()
+    for (source, model_id, dtype, share), members in grouped(rows, "base_model", "base_model_id", "dtype", "share"):
+        model = name_with_dtype(source, dtype, rows)
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
         across = dict(
@@ -152,7 +164,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
             legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
             facets=model_facets,
         )
-        shared = () if model_id in models else tuple(_shared_grids(drawn, down, shown, facets=facets))
+        shared = () if (model_id, dtype) in models else tuple(_shared_grids(drawn, down, shown, facets=facets))
         if shared:
             yield Group(
                 title=f"{model}: large in both A and B{note}",
@@ -161,7 +173,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
                 legend=(LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),),
                 facets=model_facets,
             )
-        models.add(model_id)
+        models.add((model_id, dtype))
 
 
 def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:

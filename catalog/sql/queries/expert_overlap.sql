@@ -10,12 +10,15 @@
 SELECT
     a.source_language AS language_a, b.source_language AS language_b, o.block, o.jaccard, o.by_chance,
     o.weighted, o.p_value, o.n_top, o.share, a.kind, a.target_language, a.seed, o.set_a, o.set_b,
-    m.source AS base_model, o.base_model_id
+    m.source AS base_model, o.base_model_id, r.dtype
 FROM expert_overlaps AS o
 JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
 LEFT JOIN base_models AS m ON m.base_model_id = o.base_model_id
+LEFT JOIN records AS r ON r.kind = 'expert_statistics' AND r.id = o.statistics_a
 WHERE
     ($share::DOUBLE IS NULL OR o.share = $share::DOUBLE)
     AND ($language::VARCHAR IS NULL OR $language::VARCHAR IN (a.source_language, b.source_language))
-ORDER BY o.base_model_id, o.share, language_a, language_b, a.kind, a.target_language, a.seed, o.set_a, o.set_b, o.block;
+ORDER BY
+    o.base_model_id, r.dtype, o.share, language_a, language_b, a.kind, a.target_language, a.seed, o.set_a, o.set_b, o.block,
+    o.statistics_a, o.statistics_b;

@@ -12,18 +12,13 @@
 -- empty: The store has no feature overlaps. The recipe needs two or more sets of kind translation or monolingual under
 -- demonstrations.
 WITH largest AS (
-    SELECT base_model_id, demonstration_set_id, depth, list(feature) AS features
-    FROM (
-        SELECT f.*
-        FROM feature_magnitudes AS f
-        JOIN statistics AS s ON s.statistics_id = f.statistics_id
-        WHERE s.propagation = 'dense' AND coalesce(s.token_scope, 'all') = 'all' AND f.rank <= 20
-        QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
-    )
+    SELECT statistics_id, depth, list(feature) AS features
+    FROM feature_magnitudes
+    WHERE rank <= 20
     GROUP BY ALL
 )
 SELECT
-    m.source AS base_model, o.base_model_id, o.share, o.depth,
+    m.source AS base_model, o.base_model_id, r.dtype, o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_a, a.target_language AS target_a, a.seed AS seed_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_b, b.target_language AS target_b, b.seed AS seed_b,
@@ -38,12 +33,12 @@ FROM feature_overlaps AS o
 JOIN base_models AS m ON m.base_model_id = o.base_model_id
 JOIN described_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
-LEFT JOIN largest AS x
-    ON x.base_model_id = o.base_model_id AND x.demonstration_set_id = o.set_a AND x.depth = o.depth
-LEFT JOIN largest AS y
-    ON y.base_model_id = o.base_model_id AND y.demonstration_set_id = o.set_b AND y.depth = o.depth
+LEFT JOIN records AS r ON r.kind = 'statistics' AND r.id = o.statistics_a
+LEFT JOIN largest AS x ON x.statistics_id = o.statistics_a AND x.depth = o.depth
+LEFT JOIN largest AS y ON y.statistics_id = o.statistics_b AND y.depth = o.depth
 WHERE o.profile = 'corrected'
 ORDER BY
-    base_model, o.base_model_id, o.share, o.depth,
+    base_model, o.base_model_id, r.dtype, o.share, o.depth,
     a.kind, a.source_language, a.target_language, a.profile, a.seed, o.set_a,
-    b.kind, b.source_language, b.target_language, b.profile, b.seed, o.set_b;
+    b.kind, b.source_language, b.target_language, b.profile, b.seed, o.set_b,
+    o.statistics_a, o.statistics_b;

@@ -10,5 +10,7 @@ CREATE OR REPLACE TABLE expert_overlaps (
     by_chance DOUBLE,       -- mean of jaccard for two random choices of as many experts
     weighted DOUBLE,        -- sum over all experts of the smaller of the two shares of routed tokens / sum of the larger
     p_value DOUBLE,         -- fraction of 999 exchanges of demonstrations with a weighted overlap at most as large; the observed one counts
-    PRIMARY KEY (base_model_id, set_a, set_b, block, share)
+    statistics_a VARCHAR,   -- id of the expert statistics of set_a that were read; they depend on the dtype
+    statistics_b VARCHAR,   -- id of those of set_b
+    PRIMARY KEY (statistics_a, statistics_b, block, share)
 );

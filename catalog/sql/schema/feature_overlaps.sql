@@ -7,5 +7,7 @@ CREATE OR REPLACE TABLE feature_overlaps (
     share DOUBLE,           -- fraction of the features that count as large, and as small
     value DOUBLE,           -- fraction of the large features of set_a that are small in set_b
     profile VARCHAR,        -- corrected, or paper: at the share of the published script
-    PRIMARY KEY (base_model_id, set_a, set_b, depth, share, profile)
+    statistics_a VARCHAR,   -- -> statistics: statistics of set_a that were read; they depend on the dtype
+    statistics_b VARCHAR,   -- -> statistics: those of set_b
+    PRIMARY KEY (statistics_a, statistics_b, depth, share, profile)
 );

@@ -6,5 +6,6 @@ CREATE OR REPLACE TABLE layer_errors (
     layer VARCHAR,                 -- module path inside the block
     n_weights BIGINT,              -- number of weights of the layer
     error DOUBLE,                  -- squared change of the output over all tokens, divided by the squared output: 0 without change, 1 if all weights are removed
-    PRIMARY KEY (variant_id, demonstration_set_id, block, layer)
+    gram_matrices_id VARCHAR,      -- id of the Gram matrices of the set that were read; they depend on the dtype
+    PRIMARY KEY (variant_id, gram_matrices_id, block, layer)
 );

@@ -5,5 +5,6 @@ CREATE OR REPLACE TABLE records (
     step_version INTEGER,  -- version of the step that made it
     n_artefacts BIGINT,    -- number of its files in the store
     ordering_id VARCHAR,   -- id of the ordering or sweep of which it is a block; NULL for other kinds than mask_blocks
+    dtype VARCHAR,         -- dtype of the model's weights and arithmetic; NULL without a model, or in records that do not name it
     PRIMARY KEY (kind, id)
 );

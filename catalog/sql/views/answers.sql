@@ -50,6 +50,9 @@ answered AS (
         CASE WHEN q.claim = 'gain' THEN coalesce(o.p_corrected, c.p_corrected) ELSE c.p_corrected END AS p_corrected,
         CASE WHEN q.claim <> 'gain' THEN o.p_corrected END AS p_margin_corrected,
         CASE
+            WHEN q.is_primary AND o.question_id IS NULL
+                AND CASE q.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END IS NOT NULL
+                THEN 'the same question with more variants replaces it'
             WHEN q.claim = 'noninferior' AND l.baseline_is_at_chance THEN q.against || ' is at chance'
             WHEN q.claim = 'equivalent' AND l.baseline_is_at_chance AND l.variant_is_at_chance THEN 'both are at chance'
             WHEN q.claim = 'gain' AND l.baseline_is_at_ceiling THEN q.against || ' is at the best value'
@@ -120,7 +123,7 @@ LEFT JOIN test_powers AS i
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
 -- p_corrected: p_value after correction over the family; NULL without one
 -- p_margin_corrected: p_margin after correction over the family; NULL for a gain, and unless the question is primary
--- verdict_reason: why the question cannot be asked: its baseline, or for equivalence both sides, are at chance or at the best value; NULL otherwise
+-- verdict_reason: why the question cannot be asked: its baseline, or for equivalence both sides, are at chance or at the best value, or the same question was declared with more variants and replaces it; NULL otherwise
 -- verdict: yes: the claim of a primary question is supported at 5 % after correction; no evidence: it is not, which does not refute it; cannot be asked: see verdict_reason; exploratory: otherwise, unless the question is primary
 -- is_supported: whether verdict is yes; if not, nothing is shown
 -- smallest_significant: smallest difference that the first step of Holm's correction over the family can find, if all changed items change in one direction, one in each cluster; NULL without a family, unless items are right or wrong, for the worst language and for the mean over variants

@@ -3,7 +3,8 @@
 -- is a mean over several languages, each language is a further test: its p-value is at least that of the mean. Questions
 -- of a recipe share the level: each of n_questions gets an equal part, and once all its tests are rejected, the others
 -- get its part (Bretz and others 2009). A test without a result counts as not rejected. A question belongs to every recipe
--- that declares it or the same with fewer variants, which it replaces if the name is the same.
+-- that declares it. With its answer, it also belongs to those that declare the same with fewer variants, which it replaces
+-- if the name is the same: without an answer, a declaration with more variants is one more question of its recipes.
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
@@ -30,17 +31,25 @@ extended AS (
     GROUP BY a.class_id, b.class_id, a.n_pairs
     HAVING count(*) = a.n_pairs
 ),
+answered AS (
+    SELECT DISTINCT d.class_id
+    FROM declared AS d
+    JOIN answer_results AS a ON a.question_id = d.question_id
+),
 members AS (
     SELECT DISTINCT r.recipe, e.larger_id AS class_id
     FROM (SELECT recipe, question_id FROM recipe_questions UNION SELECT recipe, question_id FROM questions) AS r
     JOIN declared AS d ON d.question_id = r.question_id
     JOIN extended AS e ON e.class_id = d.class_id
+    LEFT JOIN answered AS a ON a.class_id = e.larger_id
+    WHERE e.larger_id = e.class_id OR a.class_id IS NOT NULL
 ),
 replaced AS (
     SELECT DISTINCT e.class_id
     FROM extended AS e
     JOIN declared AS a ON a.class_id = e.class_id
     JOIN declared AS b ON b.class_id = e.larger_id AND b.name = a.name
+    JOIN answered AS n ON n.class_id = e.larger_id
     WHERE e.larger_id <> e.class_id
 ),
 current_members AS (

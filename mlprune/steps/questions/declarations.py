@@ -59,9 +59,36 @@ def declarations(questions: Iterable[PlannedQuestion], store: Store) -> dict[str
     return {question.id: _declared_after(question, earlier[question.criterion_id], stored) for question in declared}
 
 
+def dropped_questions(recipe: str, primary: Sequence[PlannedQuestion], store: Store) -> list[str]:
+    """Return the names of primary questions that a recipe of this name declared before and no longer asks.
+
+    Such a question may ask about fewer variants, other languages or another claim under the same name; the earlier one
+    still counts. A question with the same name and more variants replaces it, and a new name alone changes nothing.
+
+    Args:
+        primary: primary questions of the plan.
+    """
+    known = [(question.criterion_id, question.name, set(question.pairs)) for question in primary]
+    dropped = set()
+    for record in store.records("recipes"):
+        for declaration in _declared_in(record):
+            pairs = declaration.results.keys()
+            is_kept = any(
+                criterion_id == declaration.criterion_id
+                and (pairs == asked or (pairs < asked and name == declaration.name))
+                for criterion_id, name, asked in known
+            )
+            if declaration.is_primary and declaration.recipe == recipe and not is_kept:
+                dropped.add(declaration.name)
+    return sorted(dropped)
+
+
 class _Declaration(NamedTuple):
     """What the record of a recipe says about a declared question."""
 
+    criterion_id: str
+    recipe: str
+    name: str
     is_primary: bool
     results: DeclaredAfter
 
@@ -160,18 +187,25 @@ def _earlier(records: Iterable[Record]) -> dict[str, list[_Declaration]]:
     """Return key of the criterion -> what each record of a recipe says about a declared question."""
     earlier: dict[str, list[_Declaration]] = defaultdict(list)
     for record in records:
-        results: dict[str, dict[Pair, EarlierResults]] = defaultdict(dict)
-        for row in record.rows.get("question_variants", ()):
-            pair = as_str(row["variant_id"]), as_str(row["baseline_id"])
-            evaluation_id = row.get("earlier_evaluation_id")
-            results[as_str(row["question_id"])][pair] = EarlierResults(
-                as_int(row["declared_after"]), None if evaluation_id is None else as_str(evaluation_id)
-            )
-        for row in record.rows.get("questions", ()):
-            if row["is_declared"]:
-                declaration = _Declaration(bool(row["is_primary"]), results[as_str(row["question_id"])])
-                earlier[as_str(row["criterion_id"])].append(declaration)
+        for declaration in _declared_in(record):
+            earlier[declaration.criterion_id].append(declaration)
     return earlier
+
+
+def _declared_in(record: Record) -> Iterator[_Declaration]:
+    """Yield the declared questions in the record of a recipe."""
+    results: dict[str, dict[Pair, EarlierResults]] = defaultdict(dict)
+    for row in record.rows.get("question_variants", ()):
+        pair = as_str(row["variant_id"]), as_str(row["baseline_id"])
+        evaluation_id = row.get("earlier_evaluation_id")
+        results[as_str(row["question_id"])][pair] = EarlierResults(
+            as_int(row["declared_after"]), None if evaluation_id is None else as_str(evaluation_id)
+        )
+    for row in record.rows.get("questions", ()):
+        if row["is_declared"]:
+            criterion_id, recipe, name = (as_str(row[column]) for column in ("criterion_id", "recipe", "name"))
+            is_primary = bool(row["is_primary"])
+            yield _Declaration(criterion_id, recipe, name, is_primary, results[as_str(row["question_id"])])
 
 
 def declaration_parameters(

@@ -115,6 +115,22 @@ def test_a_question_with_more_variants_replaces_the_one_of_its_name(connection: 
     assert ("q0", "c-q0-v0") not in values
 
 
+def test_an_unanswered_question_with_more_variants_is_one_more_question(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    ask(connection, "asked", [0.01, 0.02], variants=["a", "b"], name="q", criterion_id="x")
+    ask(connection, "dropped", [], variants=["a", "b", "c"], name="q", criterion_id="x")
+    ask(connection, "renamed", [0.01, 0.02], variants=["a", "b"], name="q", criterion_id="x", recipes=["s"])
+    expected = {("asked", "c-a"): 2 * 2 * 0.01, ("asked", "c-b"): 2 * 0.02}
+    values = found(connection)
+    assert {key: p for key, p in values.items() if key[0] == "asked"} == pytest.approx(expected)
+    sql = "SELECT DISTINCT recipe, n_questions FROM question_tests ORDER BY recipe"
+    assert connection.execute(sql).fetchall() == [("r", 2), ("s", 1)]
+    refresh_all(connection)
+    sql = "SELECT verdict, p_corrected FROM answers WHERE question_id = 'asked' ORDER BY comparison_id"
+    assert [row[1] for row in connection.execute(sql).fetchall()] == pytest.approx(list(expected.values()))
+
+
 def test_a_test_without_a_result_counts_as_not_rejected(connection: duckdb.DuckDBPyConnection) -> None:
     ask(connection, "unfinished", [0.001], variants=["a", "b"])
     ask(connection, "other", [0.03], claim="noninferior", margin=0.1)
@@ -157,6 +173,18 @@ def test_the_languages_of_a_mean_are_tested_after_it(connection: duckdb.DuckDBPy
     refresh_all(connection)
     rows = connection.execute(sql).fetchall()
     assert [row[3] for row in rows] == pytest.approx([min(1, 2 * p) for p in expected[1:]])
+
+
+def test_a_replaced_question_is_not_asked_instead_of_unsupported(connection: duckdb.DuckDBPyConnection) -> None:
+    languages(connection, "a", {"en": 0.01})
+    ask(connection, "first", [0.01], variants=["a"], name="q", criterion_id="x")
+    ask(connection, "grown", [0.01, 0.9], variants=["a", "b"], name="q", criterion_id="x")
+    refresh_all(connection)
+    sql = "SELECT verdict, verdict_reason FROM answers WHERE question_id = 'first'"
+    (verdict,) = connection.execute(sql).fetchall()
+    assert verdict == ("cannot be asked", "the same question with more variants replaces it")
+    sql = "SELECT DISTINCT verdict_reason FROM answers WHERE question_id = 'grown'"
+    assert connection.execute(sql).fetchall() == [(None,)]
 
 
 def test_the_languages_of_several_variants_stay_exploratory(connection: duckdb.DuckDBPyConnection) -> None:

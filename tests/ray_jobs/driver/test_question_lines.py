@@ -81,3 +81,16 @@ def test_the_exploratory_family_is_described_with_its_size_and_smallest_p_value(
     lines = [line for line in lines_of(own_inputs, Store(str(tmp_path)), GAIN) if "exploratory family" in line]
     assert lines
     assert all("tests of a metric, smallest p" in line for line in lines if not line.startswith("warning"))
+
+
+def test_a_declaration_that_the_recipe_has_left_out_is_reported(own_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    lines_of(own_inputs, store, GAIN, MARGIN)
+    plan = plan_of(own_inputs / "asked.yaml")
+    store.write_record(plan.record_with(declarations(plan.questions, store)))
+    for is_detailed in (False, True):
+        assert not [line for line in lines_of(own_inputs, store, GAIN, MARGIN) if "declared other" in line]
+        lines = lines_of(own_inputs, store, {**GAIN, "languages": "en"}, MARGIN, is_detailed=is_detailed)
+        (warning,) = [line for line in lines if "declared other" in line]
+        assert warning.startswith("warning: ")
+        assert "(helps)" in warning

@@ -9,7 +9,7 @@ from tests.catalog.report.rows import grid
 
 MODEL = {"base_model": "tiny", "base_model_id": "m"}
 PAIR: dict[str, Any] = {**MODEL, "share": 0.25, "n_top": 2, "by_chance": 0.18, "kind": "monolingual", "seed": 0}
-PAIR |= {"target_language": None, "language_a": "en"}
+PAIR |= {"dtype": "float32", "target_language": None, "language_a": "en"}
 
 
 def used(language: str, block: int, expert: int, frequency: float) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
         {
             "base_model": "tiny",
             "base_model_id": "m",
+            "dtype": "float32",
             "share": 0.3,
             "depth": depth,
             "value": 0.1,
@@ -95,7 +96,8 @@ FRENCH = {"kind": "translation", "source": "fr", "target": "en", "profile": None
 def test_labels_of_sets_of_equal_languages_differ_by_seed_or_id() -> None:
     sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
     rows = [
-        {"base_model": "t", "base_model_id": "m", "share": 0.3, "depth": 0, "value": 0.1, "set_a": a, "set_b": b}
+        {"base_model": "t", "base_model_id": "m", "dtype": None, "share": 0.3, "depth": 0, "value": 0.1}
+        | {"set_a": a, "set_b": b}
         | {f"{word}_{side}": value for side in "ab" for word, value in FRENCH.items()}
         | {"seed_a": sets[a], "seed_b": sets[b], "demonstration_label": "fr-en"}
         for a in sets

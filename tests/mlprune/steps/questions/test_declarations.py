@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.declarations import declarations, dropped_questions
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity, write_missing_items
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -198,3 +198,27 @@ def test_a_question_that_was_declared_as_exploratory_does_not_become_primary(tin
     finish(plan, store)
     assert start(plan, store) == first
     assert declared(start(planned(tiny_inputs), store)) == (4, False)
+
+
+def dropped(plan: Plan, store: Store, *, recipe: str = "") -> list[str]:
+    primary = [question for question in plan.questions if question.config]
+    return dropped_questions(recipe or plan.recipe.name, primary, store)
+
+
+def test_a_declaration_with_more_variants_or_other_languages_stays(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    start(plan, store)
+    other_languages = [{**FACTS, "languages": ["en", "fr"]}]
+    for changed in (planned(tiny_inputs, seeds=[0]), planned(tiny_inputs, evaluations=other_languages)):
+        assert declared(record_in(changed, store)) == (0, True)
+        assert dropped(changed, store) == ["q"]
+        assert dropped(changed, store, recipe="another") == []
+    for same in (plan, planned(tiny_inputs, name="renamed"), planned(tiny_inputs, seeds=[0, 1, 2])):
+        assert dropped(same, store) == []
+    assert dropped(planned(tiny_inputs, seeds=[0, 1, 2], name="renamed"), store) == ["q"]
+
+
+def test_an_exploratory_declaration_is_not_kept(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    start(planned(tiny_inputs, primary=False), store)
+    assert dropped(planned(tiny_inputs, seeds=[0]), store) == []
