@@ -106,7 +106,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """Model type -> values that no rule gives."""
 
 NO_TINY_CONFIG = ("dots3_note", "dots3_note_text", "gemma4_assistant")
-"""Types whose default config is invalid, or invalid with small sizes; they are refused for other reasons."""
+"""Types whose default config is invalid, or invalid with small sizes."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon, several key heads": ("falcon", {"new_decoder_architecture": True}),
@@ -115,6 +115,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True, "num_kv_heads": HEADS},
     ),
     "gemma4_text, no inputs per block": ("gemma4_text", {"hidden_size_per_layer_input": 0}),
+    "gemma4_text, experts": (
+        "gemma4_text",
+        {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 16}
+        | {"hidden_size_per_layer_input": 0},
+    ),
     "gemma4_text, shared keys": (
         "gemma4_text",
         {"num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2},

@@ -21,8 +21,9 @@ from tests.tiny_types import CAUSAL_TYPES, NO_TINY_CONFIG, VARIANTS, save_tiny_m
 from tests.type_checks import check_model
 
 NAMES = (*CAUSAL_TYPES, *VARIANTS)
-TOLERANCES = {"kimi_linear, no experts": 2e-5}
-"""Tolerance of logits if not 1e-5: the type sums the chunks of a padded batch in another order."""
+TOLERANCES = {"kimi_linear, no experts": 2e-5, "llama4_text": 2e-5}
+"""Tolerance of logits if not 1e-5: sums over other chunks of a padded batch, or over experts in another order."""
+UNCHECKED = "not checked: no tiny model of the type could be made"
 
 
 def outcome_of(name: str, folder: Path, *, margin: float = 1.0) -> JsonObject:
@@ -42,11 +43,13 @@ def outcome_of(name: str, folder: Path, *, margin: float = 1.0) -> JsonObject:
             architecture = architecture_of(json.loads(tiny_config_of(name).to_json_string(use_diff=False)))
     except ModelError as err:
         return {"refused": err.message}
-    if any(kind.experts is not None for kind in architecture.kinds):
-        return {"experts": True, **_description(architecture)}  # tests of experts compare the model
+    if name in NO_TINY_CONFIG:
+        return {"refused": UNCHECKED}
     save_tiny_model_of(folder / "model", name)
     atol = margin * TOLERANCES.get(name, 1e-5)
     architecture = check_model(folder / "model", folder / "masked", atol=atol)
+    if any(kind.experts is not None for kind in architecture.kinds):
+        return {"experts": True, **_description(architecture)}  # other tests make models with fewer experts
     check_smaller(folder / "model", folder, architecture, atol=atol)
     return _description(architecture)
 

@@ -63,8 +63,11 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         for error_class in CLASSES
         if issubclass(error_class, BadInputError) and error_class is not BadInputError
     }
-    of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "BlankTextError", "ModelError", "HubError"}
+    of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "BlankTextError", "ModelError", "HubError"} | {
+        "MissingTaskFileError"
+    }
     assert fixable == of_inputs | {
+        "MissingTaskFileError",
         "StoreError",
         "QueryError",
         "PluginError",

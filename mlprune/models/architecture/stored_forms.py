@@ -54,7 +54,25 @@ def stored_forms(model: PreTrainedModel) -> StoredForms:
             known[key] = number, _pieces(model, name, tensor.shape)
         first, pieces = known[key]
         names[name] = tuple(piece.replace(f".{first}.", f".{number}.", 1) for piece in pieces)
+    _refuse_shared_tensors(model, names)
     return StoredForms({name: stored for name, stored in names.items() if stored != (name,)}, stacks)
+
+
+def _refuse_shared_tensors(model: PreTrainedModel, names: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse checkpoints with several parameters in one tensor; parameters that are tied share theirs.
+
+    Raises:
+        ModelError: a tensor is the source of several parameters.
+    """
+    tied = {*model.all_tied_weights_keys, *model.all_tied_weights_keys.values()}
+    users: dict[str, list[str]] = {}
+    for name, stored in names.items():
+        for tensor in stored if name not in tied else ():
+            users.setdefault(tensor, []).append(name)
+    tensor, shared = next(((tensor, of) for tensor, of in users.items() if len(of) > 1), ("", []))
+    if shared:
+        message = "checkpoints contain several layers in one tensor"
+        raise ModelError(message, model_type=str(model.config.model_type), tensor=tensor, layers=shared)
 
 
 def _pieces(model: PreTrainedModel, name: str, shape: Sequence[int]) -> tuple[str, ...]:

@@ -258,7 +258,7 @@ class _Hooks:
 
 
 def _check_chain(trace: Trace, name: str, block_of: Mapping[str, int], leaks: Sequence[int]) -> None:
-    """Check that the blocks run once each, in order, and each reads what the one before returns."""
+    """Check that the blocks run once each, in order, and each reads the hidden states that the one before returns."""
     calls = [call for call in trace.calls if call.path in block_of]
     order = [block_of[call.path] for call in calls]
     if order != list(range(len(block_of))):
@@ -267,6 +267,9 @@ def _check_chain(trace: Trace, name: str, block_of: Mapping[str, int], leaks: Se
     if leaks:
         message = "blocks of the model read more of earlier blocks than their hidden states"
         raise ModelError(message, model_type=name, block=leaks[0])
+    if isinstance(read := calls[0].read, Tensor) and read.dim() != 3:
+        message = "the model passes several streams of hidden states from block to block"
+        raise ModelError(message, model_type=name, expected="[texts, tokens, features]", got=tuple(read.shape))
     for earlier, call in pairwise(calls):
         if call.read is not earlier.hidden:
             message = "the model changes hidden states between its blocks"

@@ -31,7 +31,7 @@ HASHES = {
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
     8: "826b1468edd58446cb5e6ea43cef217d4388f5e339a6b7be74b245492d5476f6",
     9: "697f9b55cf6409438d8008e488274c2e3a4b2f8e2f6b1707d5c6a640be0bf56f",
-    10: "20bb70867e2f0b9ebbc41a5a50d39d5c85fae9234f355cb9e30a0ebbd1a9a2f1",
+    10: "c1ae471445874a07f7d87827e2e08be39aebec1bb0ef573060076978569b617b",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

@@ -213,7 +213,7 @@ def test_the_plan_names_the_items_and_counts_the_demonstrations_that_are_too_lon
 def test_a_recipe_for_accelerators_is_planned_on_a_machine_without_one(own_inputs: Path, tmp_path: Path) -> None:
     recipe = {**small_recipe(), "compute": {"device": "cuda"}}
     lines = plan_text(write_recipe(own_inputs, recipe, name="cuda.yaml"), str(tmp_path / "store")).splitlines()
-    assert "device: cuda, bfloat16, batches of 8192 tokens" in lines
+    assert "device: cuda, bfloat16, batches of 32768 tokens" in lines
     assert "--cluster" in lines[-1]
 
 

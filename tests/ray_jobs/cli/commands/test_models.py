@@ -234,7 +234,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     before = sorted(path for path in tmp_path.iterdir())
     calls = {
         "unknown variant": ("export", "--as", "masks", "unnamed", "--out", tmp_path / "out", *options),
-        "no changes": ("export", "--as", "masks", "dense", "--out", tmp_path / "out", *options),
+        "without masks": ("export", "--as", "masks", "dense", "--out", tmp_path / "out", *options),
         "another model": (
             "export",
             "--as",
