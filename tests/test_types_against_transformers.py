@@ -17,6 +17,7 @@ USED = frozenset(
     (
         *("apertus", "cohere", "cohere2", "exaone4", "falcon", "falcon, several key heads", "falcon_h1", "gemma3_text"),
         *("gemma4_text", "gemma4_text, no inputs per block", "gemma4_text, shared keys", "glm4", "gptj", "granite"),
+        *("gemma4_text, experts", "phimoe", "qwen3_5_moe_text", "qwen3_next"),
         *("helium", "lfm2", "llama", "mamba2", "ministral3", "modernbert-decoder", "nemotron", "olmo"),
         *("olmo3", "phi", "qwen3", "qwen3_5_text", "smollm3", "stablelm", "starcoder2"),
     )

@@ -1,4 +1,4 @@
-"""Run a study of Gemma-3-270M and print its answers: `make real`, `python -m infra.real [--full | --recipe NAME]`."""
+"""Run a study of Gemma-3-270M and print its answers: `make real`, or `python -m infra.real [--recipe NAME]`."""
 
 import argparse
 import sys
@@ -22,28 +22,27 @@ from ray_jobs.process.signals import GracefulShutdown
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "real"
 MODEL = RECIPES / "gemma-3-270m"
-STUDIES = ("which-text", "which-mix", "where-gemma")
+STUDIES = ("subset", "flores", "which-text", "which-mix", "where-gemma")
+WITH_ARMS = ("subset", "flores")
+"""Studies whose values and comparisons are also printed."""
 BAD_INPUT = 2
 
 
 def main() -> int:
     """Import the model, run a recipe of the study, write and print the answers; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.real", description=__doc__)
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--full", action="store_true", help="Run the whole study, which takes a night.")
-    chosen.add_argument("--flores", action="store_true", help="Run flores.yaml; its first lines say what it needs.")
-    chosen.add_argument(
-        "--recipe", choices=STUDIES, help="Run another study; the first lines of its recipe say what it needs."
+    parser.add_argument(
+        "--recipe", choices=STUDIES, default="subset", help="The first lines of a recipe say what it needs."
     )
     parser.add_argument("--store", default="real-store", help="Store of the results.")
     parser.add_argument("--address", default="local", help="Where to run: local, auto, ray://... or none.")
     arguments = parser.parse_args()
-    name = arguments.recipe or ("full" if arguments.full else "flores" if arguments.flores else "subset")
+    name = arguments.recipe
     with GracefulShutdown() as shutdown:
         try:
             import_gemma(MODEL)
             summary = run_recipe(RECIPES / f"{name}.yaml", arguments.store, address=arguments.address)
-            print_answers(RECIPES / f"{name}.yaml", arguments.store, has_arms=arguments.recipe is None)
+            print_answers(RECIPES / f"{name}.yaml", arguments.store, has_arms=name in WITH_ARMS)
         except BadInputError as err:
             sys.stderr.write(f"mlprune: {err}\n")
             return BAD_INPUT
