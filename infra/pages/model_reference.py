@@ -26,7 +26,8 @@ pruned in every type. `stays dense`: parameters of two or more dimensions that a
 not pruned.
 """
 EXPERTS = """
-Their blocks and experts are found; the tests of experts compare some of them with transformers:
+They were compared in the same way, the weights of single experts included. Exports with fewer experts are tested for
+eight types.
 """
 REFUSED = """
 mlprune prints the reason with what it found. transformers itself cannot build a model from the default config of the
