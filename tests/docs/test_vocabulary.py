@@ -12,7 +12,7 @@ import pytest
 
 from mlprune import demo
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.vocabulary.variant import measured_lines
+from mlprune.steps.vocabulary.texts import measured_lines
 from tests.docs.pages import ROOT
 from tests.tiny_recipes import FinishedRun, finished_run
 
