@@ -142,7 +142,7 @@ def stacked_weight(model: nn.Module, name: str, value: Tensor, device: torch.dev
     Args:
         name: of the parameter in the model.
         value: [out, in], in the dtype in which the model runs.
-    Returns: the slice; None if the parameter is no such weight, or the device has no grouped products.
+    Returns: the slice; None for another parameter, or the device has no grouped products.
     """
     path, _, leaf = name.rpartition(".")
     path, _, layer = path.rpartition(".")

@@ -144,7 +144,7 @@ class TranslateTest:
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
         """Evaluate on the translations of the task's examples; English examples stay as they are.
 
-        Nothing is evaluated where there are no translations, and in native prompts, which would be English ones.
+        Nothing is evaluated without translations, and in native prompts, which would be English ones.
 
         Raises:
             RecipeError: the task leaves out or cuts long items, is asked in a chat, or has no texts to fill in.

@@ -72,7 +72,7 @@ def _product_rates(n_rows: int, inputs: int, outputs: int, peak: float | None, *
 
 
 def _rate_in_float32(states: Tensor, weight: Tensor, operations: float) -> float | None:
-    """TFLOP/s of the product whose sums are not rounded, which the head needs; None if there is no kernel for it."""
+    """TFLOP/s of the product whose sums are not rounded, which the head needs; None without a kernel for it."""
     with suppress(RuntimeError, NotImplementedError):
         return operations / seconds_of(lambda: torch.mm(states, weight.T, out_dtype=torch.float32), repeats=5) / 1e12
     return None

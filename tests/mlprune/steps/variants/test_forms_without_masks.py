@@ -1,4 +1,4 @@
-"""Variants that are no masks: every command that needs masks or weights refuses them by their name."""
+"""Variants without masks: every command that needs masks or weights refuses them by their name."""
 
 from pathlib import Path
 
