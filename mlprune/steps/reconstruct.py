@@ -43,6 +43,7 @@ from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.prune.requested_variants import normal_shares, set_groups, with_entry
 from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import (
@@ -175,12 +176,11 @@ def reconstruction_cost(
 
 
 @dataclass(frozen=True)
-class ReconstructJob(job.Job):
+class ReconstructJob(MasksJob):
     """Fit the kept weights of a finished variant, block by block."""
 
     step: ClassVar[str] = "sweep"
     needs_chain: ClassVar[bool] = True
-    ordering: job.Identity
     variant: ReconstructedVariant
     max_tokens: int
     """Tokens of the longest demonstration, for its cost."""
@@ -189,11 +189,6 @@ class ReconstructJob(job.Job):
     def chain_model(self) -> job.ModelRef:
         """The model that the variant prunes."""
         return self.variant.model
-
-    @property
-    def makes(self) -> tuple[job.RecordKey, ...]:
-        """The ordering, which has one level, and the variant."""
-        return (self.ordering.key, self.variant.identity.key)
 
     @property
     def intermediates(self) -> tuple[job.RecordKey, ...]:
@@ -205,11 +200,6 @@ class ReconstructJob(job.Job):
         """The variant whose weights are fitted, and the demonstration sets."""
         sets = (("demonstration_sets", set_id) for set_id in self.variant.set_ids)
         return (self.variant.parent.identity.key, *sets)
-
-    @property
-    def artefact_record(self) -> job.RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.ordering.key
 
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """All steps on all blocks, one block at a time."""

@@ -15,6 +15,7 @@ import yaml
 from mlprune.json_values import JsonObject, as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.method import LAPE, PLUG_AND_PLAY
+from mlprune.steps.variants.variant import ROLES_OF_PARENT
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.steps.variants.variant_text import value_words
 from mlprune.store.records import Record
@@ -176,6 +177,7 @@ _CHOICES = (
     "resample_seed",
     "combination",
     "neurons",
+    "reconstruction",
     "bits",
     "quantisation_group",
     "sparsity",
@@ -216,7 +218,7 @@ def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
         *section(
-            "Parents" if row.get("bits") or row.get("intervention") else "Combined variants",
+            "Parents" if any(role in variant.parents for role in ROLES_OF_PARENT) else "Combined variants",
             rows_table(_PARENT_COLUMNS, _parents(store, variant)),
         ),
         *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
@@ -245,7 +247,7 @@ def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _parents(store: Store, variant: Record) -> list[Row]:
-    """The variants that a combination combines, in order, or the parent of one with other bits or fewer tokens."""
+    """The variants that a combination combines, in order, or the parents of a derived one."""
     links = variant.rows.get("variant_parents", [])
     parents = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
     return [{**row, "role": link["role"]} for link, row in zip(links, parents, strict=True)]

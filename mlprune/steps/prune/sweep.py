@@ -49,6 +49,7 @@ from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.observe.block_pass import GRADIENT_PASSES
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.steps.prune.ordering import LEVEL_BYTES, ONLY_SCORES, MethodCost, Ordering, ordering_cost, sparsities_of
+from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
 from mlprune.steps.variants.variant_rows import mask_artefacts, weight_artefacts, write_variants
 from mlprune.store.records import Artefact, Record
@@ -241,11 +242,10 @@ def sweep_cost(
 
 
 @dataclass(frozen=True)
-class SweepJob(job.ModelJob):
+class SweepJob(job.ModelJob, MasksJob):
     """Make one variant by a sweep over the blocks."""
 
     step: ClassVar[str] = "sweep"
-    ordering: job.Identity
     variant: ScoredVariant
     calibration: Calibration
     """The variant's own."""
@@ -256,11 +256,6 @@ class SweepJob(job.ModelJob):
     def chain_model(self) -> job.ModelRef:
         """The model that is pruned."""
         return self.variant.model
-
-    @property
-    def makes(self) -> tuple[job.RecordKey, ...]:
-        """The ordering, which has one level, and the variant."""
-        return (self.ordering.key, self.variant.identity.key)
 
     @property
     def intermediates(self) -> tuple[job.RecordKey, ...]:
@@ -285,11 +280,6 @@ class SweepJob(job.ModelJob):
         Other statistics stay in one process, and the bits of Gram matrices depend on the order of tokens.
         """
         return set(self.variant.needs) <= {"squares"}
-
-    @property
-    def artefact_record(self) -> job.RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.ordering.key
 
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over all sets together."""

@@ -1,4 +1,4 @@
-"""Base of the jobs that write the masks of one variant, as an ordering with one level."""
+"""Base of the jobs that store the masks of one variant, as an ordering with one level."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.steps.job import Identity, Job, RecordKey
 from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import MaskedVariant
+from mlprune.steps.variants.variant import VariantSpec
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
 class MasksJob(Job):
-    """Write the masks of a variant."""
+    """Store the masks of a variant."""
 
     step: ClassVar[str] = "prune"
     ordering: Identity
-    variant: MaskedVariant
+    variant: VariantSpec
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:

@@ -69,6 +69,9 @@ def check(run: FinishedRun, name: str, folder: Path) -> None:
     assert all(torch.equal(keep, parents[key]) for key, keep in masks.items())
 
     export_variant(run.store, spec.id, run.folder / "model", folder)
+    card = (folder / "README.md").read_text("utf-8")
+    assert "## Parents" in card
+    assert "| reconstruction |" in card
     tensors = load_file(folder / "model.safetensors")
     for block, file in enumerate(stored.weights):
         for layer, weight in read_block_weights(run.store, file).items():
