@@ -14,9 +14,9 @@ class Reconstruction:
 
     steps: int = 100
     """Steps of the optimiser per block."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     """Highest learning rate of a layer, relative to the root mean square of its kept weights."""
-    batch: int = 8
+    batch: int = 4
     """Demonstrations of a step."""
     seed: int = 0
     """Determines which demonstrations each step reads."""

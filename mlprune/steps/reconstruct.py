@@ -77,8 +77,8 @@ SAVED_STATES = 24
 """Values that a block keeps for its backward pass, per token and feature of its widest layer."""
 PASSES_OF_A_STEP = 3
 """Time of a step on some tokens in forward passes: one forward, and twice as much backward."""
-OTHER_PASSES = 7
-"""Forward passes over all demonstrations: dense, five measurements of the loss, and with the new weights."""
+OTHER_PASSES = 5
+"""Forward passes over all demonstrations: dense, three measurements of the loss, and with the new weights."""
 
 
 @dataclass(frozen=True)

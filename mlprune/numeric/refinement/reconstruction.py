@@ -13,7 +13,7 @@ m' and v' are m and v divided by 1 - 0.9^t and 1 - 0.95^t after t steps (AdamW w
 arXiv:1711.05101). The rate of a layer is `learning_rate` times the root mean square of its kept weights; it rises
 linearly during the first tenth of the steps and then falls to 0 as half a cosine.
 
-L is measured over all demonstrations before the first step and after each quarter of the steps, with weights rounded to
+L is measured over all demonstrations before the first step and after each half of the steps, with weights rounded to
 the dtype in which they are stored. The state with the least loss is returned, the earlier one of equals. So no
 reconstruction raises the measured loss, and a loss of 0 stays.
 """
@@ -25,6 +25,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from mlprune.errors import StatisticsError
 from mlprune.hashing import ordered_by_hash
@@ -34,7 +35,7 @@ from mlprune.processes.parallel import parallel_map
 Weights = Mapping[str, Tensor]
 """Layer -> [out, in]."""
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.95, 1e-8
-_N_MEASURED = 4
+_N_MEASURED = 2
 """How often the loss is measured after steps."""
 
 
@@ -94,13 +95,13 @@ def reconstruct(
     scales = _root_mean_squares(weights, keeps)
     states = {name: _Layer(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
-    measured = {-(-settings.steps * quarter // _N_MEASURED) for quarter in range(1, _N_MEASURED + 1)}
+    measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
     for step, batch in enumerate(draws, start=1):
         share = len(coefficients) / len(batch) / first
         gradients = objective.gradients(current, {n: share * coefficients[n] for n in batch})
         rate = settings.learning_rate * relative_rate(step, settings.steps)
-        _update_all(states, gradients, step=step, rate=rate)
+        _update_all(states, gradients, rate=rate)
         if step in measured:
             rounded = {name: weight.to(weights[name].dtype, copy=True) for name, weight in current.items()}
             errors = objective.errors(rounded)
@@ -142,14 +143,27 @@ class _Layer:
         self._removed = ~keep.to(weight.device)
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        self._n_steps = torch.zeros((), device=weight.device)
 
-    def update(self, gradient: Tensor, *, step: int, rate: float) -> None:
+    def update(self, gradient: Tensor, *, rate: float) -> None:
         """Take one step. Gradients of removed weights count as 0, so these stay 0."""
         gradient.masked_fill_(self._removed, 0)
-        self._first.mul_(_FIRST_DECAY).add_(gradient, alpha=1 - _FIRST_DECAY)
-        self._second.mul_(_SECOND_DECAY).addcmul_(gradient, gradient, value=1 - _SECOND_DECAY)
-        deviation = (self._second / (1 - _SECOND_DECAY**step)).sqrt_().add_(_EPSILON)
-        self.weight.addcdiv_(self._first, deviation, value=-rate * self._scale / (1 - _FIRST_DECAY**step))
+        adamw(
+            [self.weight],
+            [gradient],
+            [self._first],
+            [self._second],
+            [],
+            [self._n_steps],
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            lr=rate * self._scale,
+            beta1=_FIRST_DECAY,
+            beta2=_SECOND_DECAY,
+            eps=_EPSILON,
+            weight_decay=0,
+        )
 
 
 def _root_mean_squares(weights: Weights, keeps: Weights) -> dict[str, float]:
@@ -159,9 +173,9 @@ def _root_mean_squares(weights: Weights, keeps: Weights) -> dict[str, float]:
     return {name: sqrt(square / count) for name, square, count in zip(weights, squares, counts, strict=True)}
 
 
-def _update_all(states: Mapping[str, _Layer], gradients: Weights, *, step: int, rate: float) -> None:
+def _update_all(states: Mapping[str, _Layer], gradients: Weights, *, rate: float) -> None:
     def update(name: str) -> None:
-        states[name].update(gradients[name], step=step, rate=rate)
+        states[name].update(gradients[name], rate=rate)
 
     for _ in parallel_map(update, states):
         pass
