@@ -4,7 +4,8 @@ Several batches run at once. Their results are combined in the order of the keys
 threads.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -13,12 +14,15 @@ from mlprune.errors import statistics_context
 from mlprune.models.gradients import regional_gradients
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.observation import check_inputs, observe_inputs, run_keeping_tokens
+from mlprune.models.inference.spilled_states import SpilledStates
 from mlprune.models.messages import (
     ONLY_SQUARES,
+    HiddenStates,
     SweepObservation,
     SweepStates,
     TokenBatch,
     WantedStatistics,
+    on_device,
 )
 from mlprune.models.reconstruction import BlockOutputs, FittedOutput
 from mlprune.numeric.activations.accelerator_statistics import HostCopies, submit_hidden_magnitudes
@@ -27,6 +31,8 @@ from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.numeric.activations.statistics import CountedTokens, check_sums
 from mlprune.processes.parallel import n_threads, parallel_map
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Sums = dict[str, Tensor]
 """input -> [b, in] float32, sums of squares over counted tokens."""
 Tokens = dict[str, list[Tensor]]
@@ -54,7 +60,7 @@ class ResidentStates:
 
     def __init__(self, runner: BlockRunner) -> None:
         self._runner = runner
-        self._states: dict[Hashable, SweepStates] = {}
+        self._states = SpilledStates()
         self._counted: dict[Hashable, CountedTokens] = {}
         self._sums: dict[Hashable, Sums] = {}
         self._products: dict[str, GramAccumulator] = {}
@@ -102,7 +108,7 @@ class ResidentStates:
 
     def _observe_batch(self, block: int, key: Hashable, wanted: WantedStatistics, *, keeps_tokens: bool) -> _Observed:
         """Run a block on one batch; if the pass advances, keep the states after it."""
-        batch, counted = self._states[key], self._counted[key]
+        batch, counted = self._batch(key), self._counted[key]
         if not wanted.advances:
             found = _Observed(
                 *observe_inputs(self._runner, block, batch.states, counted=counted, keeps_tokens=keeps_tokens)
@@ -125,7 +131,7 @@ class ResidentStates:
 
         @torch.inference_mode()
         def advance(key: Hashable) -> None:
-            batch = self._states[key]
+            batch = self._batch(key)
             self._states[key] = SweepStates(self._runner.step(block, batch.states), batch.counted)
 
         for _ in parallel_map(advance, keys):
@@ -137,8 +143,12 @@ class ResidentStates:
         Args:
             pairs: (batch whose states before the block are read, batch whose states are those after the dense block).
         """
-        states = ((self._states[given].states, self._states[target].states.hidden) for given, target in pairs)
-        return BlockOutputs(self._runner, block, [FittedOutput(given, target) for given, target in states])
+
+        def demonstration(pair: tuple[Hashable, Hashable]) -> FittedOutput:
+            given, target = map(self._batch, pair)
+            return FittedOutput(given.states, target.states.hidden)
+
+        return BlockOutputs(self._runner, block, _ReadWhenUsed(demonstration, pairs))
 
     def take_observation(self) -> SweepObservation:
         """Remove and return what the last observed block gave."""
@@ -184,6 +194,14 @@ class ResidentStates:
         self._counted.clear()
         self._forget()
 
+    def _batch(self, key: Hashable) -> SweepStates:
+        """Return the states of a batch; those from the disk are moved to the shard's first device."""
+        batch = self._states[key]
+        hidden = batch.states.hidden
+        if hidden.device.type == "cpu":
+            hidden = on_device(hidden, self._runner.device)
+        return SweepStates(HiddenStates(hidden, batch.states.calls), batch.counted)
+
     def _add(self, key: Hashable, states: SweepStates) -> None:
         self._states[key] = states
         self._counted[key] = CountedTokens(states.counted)
@@ -222,8 +240,12 @@ class ResidentStates:
 
     def _add_gradients(self, block: int, keys: Sequence[Hashable]) -> None:
         """Compute the regional gradients of each set, with the states before the block."""
+
+        def batch(key: Hashable) -> tuple[HiddenStates, CountedTokens]:
+            return self._batch(key).states, self._counted[key]
+
         for name in dict.fromkeys(map(set_of, keys)):
-            batches = [(self._states[key].states, self._counted[key]) for key in keys if set_of(key) == name]
+            batches = _ReadWhenUsed(batch, [key for key in keys if set_of(key) == name])
             self._gradients[name] = regional_gradients(self._runner, block, batches)
 
     def _add_products_of_sets(self, keys: Sequence[Hashable], tokens: Sequence[Tokens]) -> None:
@@ -241,6 +263,35 @@ class ResidentStates:
             if name not in products:
                 products[name] = GramAccumulator(pieces[0].shape[1], pieces[0].device, dtype=dtype)
             products[name].add(pieces)
+
+
+class _ReadWhenUsed(Sequence[Value]):
+    """Values that are read when they are used, each time again.
+
+    Args:
+        read: thread-safe.
+        keys: what is read, in the order of the values.
+    """
+
+    def __init__(self, read: Callable[[Key], Value], keys: Sequence[Key]) -> None:
+        self._read = read
+        self._keys = keys
+
+    def __len__(self) -> int:
+        """Number of values."""
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, number: int) -> Value: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Value]: ...
+
+    def __getitem__(self, number: int | slice) -> Value | Sequence[Value]:
+        """Read a value, or select some without reading them."""
+        if isinstance(number, slice):
+            return _ReadWhenUsed(self._read, self._keys[number])
+        return self._read(self._keys[number])
 
 
 def _only(tokens: Tokens, inputs: Sequence[str]) -> Tokens:

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 from mlprune.json_values import JsonObject, JsonValue, as_list, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
+from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES, STATE_BYTES, Footprint
 from mlprune.recipe.models import ComputeConfig
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Parents, Record, identity
@@ -147,6 +147,15 @@ def n_block_weights(sizes: Footprint) -> int:
 def block_flops(sizes: Footprint, n_tokens: float) -> float:
     """Floating-point operations of one pass of some tokens through all blocks, and their chosen experts."""
     return 2.0 * n_tokens * (n_block_weights(sizes) - len(sizes.blocks) * sizes.idle)
+
+
+def state_bytes(sizes: Footprint, n_tokens: float, *, n_states: int = 1) -> int:
+    """Memory of the hidden states of a pass block by block; what is beyond a limit is on the disk.
+
+    Args:
+        n_states: states of each token.
+    """
+    return min(MAX_STATE_BYTES, int(n_states * n_tokens * sizes.hidden * sizes.itemsize))
 
 
 def batch_bytes(sizes: Footprint, batch_tokens: int) -> int:

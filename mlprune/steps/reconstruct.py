@@ -157,7 +157,7 @@ def reconstruction_cost(
         longest: tokens of the longest demonstration.
     """
     n_weights = sum(sizes.prunable)
-    state_bytes = 2 * size.n_tokens * sizes.hidden * sizes.itemsize
+    state_bytes = job.state_bytes(sizes, size.n_tokens, n_states=2)
     best_bytes = 2 * sizes.itemsize * n_weights
     fixed_bytes = job.SMALL_JOB_BYTES + state_bytes + MASTER_BYTES * n_weights + best_bytes + 4 * sizes.block
     fixed_bytes += FLOW_BYTES * settings.batch * longest * sizes.inputs

@@ -4,6 +4,7 @@ The chain pickles what passes between shards and what they return, so a tensor t
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.models.inference import spilled_states
 from mlprune.models.local_chain import local_chain
 from tests.pretended_gpus import pretended_gpus
 from tests.pretended_gpus.operations import OPERATIONS, leaves
@@ -59,6 +61,19 @@ def test_an_operation_gives_the_values_of_the_cpu(monkeypatch, folder_of, on_cpu
             assert ledger.kernels, f"{name} ran nothing on a GPU"
             for result, value in zip(results, expected[name], strict=True):
                 assert_equal(name, result, value)
+
+
+@pytest.mark.parametrize("n_shards", [1, 2])
+def test_states_on_disk_give_the_same_values(monkeypatch, folder_of, on_cpu, n_shards):
+    """Of a pass with gradients, of sweeps that change weights, and of a reconstruction; on a CPU and on a GPU."""
+    monkeypatch.setattr(spilled_states, "MAX_STATE_BYTES", 0)
+    for n_gpus in (0, 1):
+        with pretended_gpus(n_gpus) if n_gpus else nullcontext():
+            chain = pickled_chain(folder_of("xglm"), n_shards=n_shards)
+            for name in ("observe block by block", "sweep sparsegpt matrix", "reconstruct"):
+                results = leaves(OPERATIONS[name](chain, ARCHITECTURES["xglm"]))
+                for result, value in zip(results, on_cpu("xglm", name), strict=True):
+                    assert_equal(name, result, value)
 
 
 def assert_equal(name: str, result: Any, expected: Any) -> None:

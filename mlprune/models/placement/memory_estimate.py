@@ -25,6 +25,8 @@ _SCORING_BYTES = 4 + 1 + 1
 """Bytes per weight while its layer is ordered: float32 score, level, and one byte of scratch."""
 _LEVEL_COPIES = 3
 """Copies of the packed levels of a block: until they are written, as columns, and as the bytes of a file."""
+MAX_STATE_BYTES = 4 * 2**30
+"""Hidden states of a pass block by block that stay in memory, in bytes; see `SpilledStates`."""
 STATE_BYTES = 16
 """Bytes per token and feature of the widest input, while a batch runs through a block."""
 

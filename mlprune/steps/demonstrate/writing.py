@@ -32,6 +32,8 @@ N_TEXTS = 16
 """Texts of a sample, spread evenly over those that were drawn."""
 MAX_CHARACTERS = 2000
 """Characters of a text that are checked; files of code can be long."""
+PADDED = 1.25
+"""Most tokens of padded batches per token; a batch has demonstrations of similar length."""
 
 
 def sample_texts(texts: SourceTexts, groups: Sequence[Sequence[int]]) -> tuple[str, ...]:
@@ -279,7 +281,10 @@ def set_sizes(jobs: Iterable[Job]) -> dict[str, SetSize]:
     for job in jobs:
         if isinstance(job, DemonstrateJob):
             max_tokens[job.identity.id] = job.spec.max_tokens
-            sizes[job.identity.id] = SetSize(job.spec.samples * job.spec.max_tokens, job.spec.samples)
+            n_tokens = job.spec.samples * job.spec.max_tokens
+            if job.spec.token_budget is not None:
+                n_tokens = min(n_tokens, int(PADDED * job.spec.token_budget))
+            sizes[job.identity.id] = SetSize(n_tokens, job.spec.samples)
         elif isinstance(job, MixJob):
             max_tokens[job.identity.id] = job.spec.max_tokens
             n_tokens = sum(n * max_tokens[part] for n, part in zip(job.taken, job.parts, strict=True))

@@ -54,7 +54,7 @@ def block_pass_cost(
         product_bytes: most bytes of the Gram matrices of experts in memory at a time.
     """
     passes = planned_passes(sizes, n_bytes=product_bytes) if "products" in observed else ((),)
-    state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
+    state_bytes = job.state_bytes(sizes, size.n_tokens)
     squares_bytes = 4 * size.n_demonstrations * sizes.inputs
     stored_bytes = 4 * (sizes.input_products + sizes.inputs) if "products" in observed else 0  # the upper triangles
     stored_bytes += 16 * size.n_demonstrations * sizes.inputs if "sums" in observed else 0

@@ -224,7 +224,7 @@ def sweep_cost(
     ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * job.n_block_weights(sizes) if changes_weights else 0
-    state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
+    state_bytes = job.state_bytes(sizes, size.n_tokens)
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
     gram_bytes = max(gram_bytes, method.fixed_bytes(sizes))
     fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes

@@ -4,17 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from mlprune.errors import RecipeError, WorkerLostError
+from mlprune.models.inference import spilled_states
 from mlprune.models.local_chain import local_chain
+from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.reconstruct import ReconstructJob
+from mlprune.steps.job import SetSize
+from mlprune.steps.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
@@ -188,6 +192,27 @@ def test_blocks_on_disk_change_no_byte(run: FinishedRun, tmp_path: Path) -> None
     assert_same_files(store, run.store)
 
 
+@pytest.mark.parametrize(("name", "n_shards"), [("own", 1), ("two", 2)])
+def test_states_on_disk_change_no_byte(
+    run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, n_shards: int
+) -> None:
+    """Memory for the states of three demonstrations."""
+    job = job_of(run, name)
+    store = with_parent_only(run, job, tmp_path / "store")
+    read: list[Path] = []
+
+    def load_file(path: Path) -> dict[str, Tensor]:
+        read.append(path)
+        return safetensors.torch.load_file(path)
+
+    monkeypatch.setattr(spilled_states, "load_file", load_file)
+    monkeypatch.setattr(spilled_states, "MAX_STATE_BYTES", 3 * 48 * sizes_of(run.plan).hidden * 4)
+    chain = chain_with_masks(Path(run.plan.model.path), n_shards=n_shards)
+    job.run(store, lambda: chain)
+    assert len(read) > 100
+    assert_same_files(store, run.store)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"score": "magnitude", "sparsity": 0.5, "reconstruct": "block"}, "reads demonstrations"),
     ({"score": "wanda", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": "layer"}, "reconstruct is block"),
@@ -245,6 +270,16 @@ def test_the_plan_counts_steps_states_and_one_block_with_two_moments(run: Finish
     assert cost.device_fixed_bytes == states + of_block + 2 * 48 * 3 * 4 * sizes.inputs
     assert cost.disk_bytes == pytest.approx(N_WEIGHTS * (4 + 1 / 8))
     assert cost.runs_model
+
+
+def test_states_beyond_the_limit_are_planned_on_the_disk(run: FinishedRun) -> None:
+    sizes, job = sizes_of(run.plan), job_of(run, "own")
+    costs = [
+        reconstruction_cost("sweep", sizes, SetSize(n_tokens, 10**6), job.variant.settings, longest=48)
+        for n_tokens in (10**9, 10**10)
+    ]
+    assert costs[0].fixed_bytes == costs[1].fixed_bytes < MAX_STATE_BYTES * 1.1
+    assert costs[0].flops < costs[1].flops
 
 
 def with_parent_only(run: FinishedRun, job: ReconstructJob, folder: Path) -> Store:

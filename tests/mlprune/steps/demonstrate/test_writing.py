@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -412,6 +413,15 @@ def test_a_drawn_set_has_its_demonstrations_of_full_length(tiny_plan: Plan) -> N
     drawn = [job for job in tiny_plan.jobs if isinstance(job, DemonstrateJob)]
     assert drawn
     assert {sizes[job.identity.id] for job in drawn} == {(SET_TOKENS, 4)}
+
+
+@pytest.mark.parametrize(("token_budget", "n_tokens"), [(100, 125), (10_000, SET_TOKENS)])
+def test_a_set_of_a_token_budget_has_its_tokens_and_some_padding(
+    tiny_plan: Plan, token_budget: int, n_tokens: int
+) -> None:
+    drawn = next(job for job in tiny_plan.jobs if isinstance(job, DemonstrateJob))
+    job = replace(drawn, spec=replace(drawn.spec, token_budget=token_budget))
+    assert set_sizes([job])[job.identity.id] == (n_tokens, 4)
 
 
 def test_a_mixed_set_has_what_it_takes_of_each_part_even_if_a_part_is_mixed(tiny_plan: Plan) -> None:
