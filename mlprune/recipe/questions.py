@@ -76,8 +76,8 @@ class QuestionConfig(Model):
     """`dense`, or the name of another entry. A variant is compared with each comparable variant of that entry, as with
     the key `against` of variants; `{name: english, ignore: [language]}` leaves out an aspect."""
     task: TaskName
-    """A task of the recipe's evaluations. Of several evaluations on one split, the first one counts, with its first
-    rule, profile, prompt language and seed of shots."""
+    """A task of the recipe's evaluations. Of several evaluations on one split, the first one with the entries and the
+    language counts, with its first rule, profile, prompt language and seed of shots."""
     languages: GroupName
     """`outside_english` and `all` are means over languages; `worst` compares the variant's lowest language with the
     baseline's lowest."""

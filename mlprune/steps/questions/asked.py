@@ -9,6 +9,7 @@ from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.evaluation.inference.language_sums import language_groups
 from mlprune.languages import ENGLISH
 from mlprune.recipe import DENSE_LABEL, AgainstConfig, AskedLanguages, QuestionConfig, Recipe
+from mlprune.recipe.questions import evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
 from mlprune.steps.evaluate.model_evaluation import task_specs
 from mlprune.steps.inputs import Inputs
@@ -175,11 +176,12 @@ def _differing(question: PlannedQuestion, variants: Variants) -> tuple[AspectNam
 
 
 def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
-    """Return the task of the first evaluation that includes the entries of a question."""
+    """Return the task of the first evaluation that includes the entries of a question, and its language if it names one."""
     names = {config.variants, config.against.name} - {DENSE_LABEL}
     for entry in recipe.evaluations:
         is_asked = (entry.task, entry.split) == (config.task, config.split)
-        if is_asked and (not entry.variants or names <= set(entry.variants)):
+        has_language = config.group.kind != "language" or config.group.name in evaluated_languages(entry)
+        if is_asked and has_language and (not entry.variants or names <= set(entry.variants)):
             return task_specs(recipe, inputs, entry)[0].family
     expected = f"one evaluation of task {config.task} on split {config.split} with {sorted(names)}"
     raise RecipeError(

@@ -77,6 +77,16 @@ def test_variants_name_what_a_comparison_ignores(tiny_inputs: Path) -> None:
     assert numbers == [2, 3]
 
 
+@pytest.mark.parametrize("language", ["en", "sw"])
+def test_the_first_evaluation_with_the_language_of_a_question_counts(tiny_inputs: Path, language: str) -> None:
+    evaluations = [{**FACTS, "languages": ["en"]}, {**FACTS, "languages": ["sw"], "rule": "sum"}]
+    plan = plan_of(tiny_inputs, {**QUESTION, "languages": language}, evaluations=evaluations)
+    asked = plan.questions[0]
+    assert asked.languages == (language,)
+    alone = plan_of(tiny_inputs, {**QUESTION, "languages": language}, evaluations=evaluations[language == "sw" :][:1])
+    assert asked.id == alone.questions[0].id
+
+
 def test_names_and_flags_of_a_question_are_not_part_of_its_id(tiny_inputs: Path) -> None:
     renamed = {**QUESTION, "name": "other", "primary": False}
     ids = [plan_of(tiny_inputs, question).questions[0].id for question in (QUESTION, renamed)]
