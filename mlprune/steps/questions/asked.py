@@ -176,7 +176,7 @@ def _differing(question: PlannedQuestion, variants: Variants) -> tuple[AspectNam
 
 
 def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
-    """Return the task of the first evaluation that includes the entries of a question, and its language if it names one."""
+    """Return the task of the first evaluation with the entries of a question, and its language if it names one."""
     names = {config.variants, config.against.name} - {DENSE_LABEL}
     for entry in recipe.evaluations:
         is_asked = (entry.task, entry.split) == (config.task, config.split)

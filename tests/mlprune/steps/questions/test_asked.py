@@ -79,7 +79,7 @@ def test_variants_name_what_a_comparison_ignores(tiny_inputs: Path) -> None:
 
 @pytest.mark.parametrize("language", ["en", "sw"])
 def test_the_first_evaluation_with_the_language_of_a_question_counts(tiny_inputs: Path, language: str) -> None:
-    evaluations = [{**FACTS, "languages": ["en"]}, {**FACTS, "languages": ["sw"], "rule": "sum"}]
+    evaluations = [{**FACTS, "languages": ["en"]}, {**FACTS, "languages": ["sw"], "rule": "pmi"}]
     plan = plan_of(tiny_inputs, {**QUESTION, "languages": language}, evaluations=evaluations)
     asked = plan.questions[0]
     assert asked.languages == (language,)
