@@ -67,16 +67,16 @@ class PlannedVariant:
 
     @property
     def seed(self) -> int | None:
-        """Seed of its sets, or the one that its parents share; None if there is no such seed."""
-        if self.parents:
-            return _common([parent.seed for parent in self.parents])
-        return self.sets[0].spec.seed if self.sets else None
+        """The seed that its parents share, or that of its own sets; None if there is no such seed."""
+        shared = _common([parent.seed for parent in self.parents])
+        return self.sets[0].spec.seed if shared is None and self.sets else shared
 
     def own_seed(self, source: SeedSource) -> int | None:
         """Return the seed of a source; None if the variant has none, or parents with different ones."""
         if self.parents:
             seeds = {parent.own_seed(source) for parent in self.parents} - {None}
-            return next(iter(seeds)) if len(seeds) == 1 else None
+            if seeds or source != "demonstrations":
+                return next(iter(seeds)) if len(seeds) == 1 else None
         if self.baseline is not None:
             return None
         if source == "demonstrations" and self.sets:

@@ -17,6 +17,7 @@ from mlprune.plan import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.compare.seeds import seed_groups
 from mlprune.steps.job import SetSize
 from mlprune.steps.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.steps.variants.variant_rows import require_masks
@@ -256,6 +257,20 @@ def test_sets_of_the_seed_of_the_entry_are_read(tiny_inputs: Path) -> None:
     recipe["demonstrations"][1]["seed"] = [1, 2]
     with pytest.raises(RecipeError):
         build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+def test_the_seed_of_its_sets_is_that_of_a_variant_whose_parent_has_none(tiny_inputs: Path) -> None:
+    recipe = reconstructed_recipe()
+    recipe["demonstrations"][0]["seed"] = [0, 1]
+    fit = {"demonstrations": "mt", "steps": 2}
+    recipe["variants"] = [{"name": "fitted", "score": "magnitude", "sparsity": 0.5, "reconstruct": fit}]
+    variants = build_plan(parse_recipe(recipe, folder=tiny_inputs)).variants
+    fitted = [variant for variant in variants.values() if variant.entries]
+    assert [variant.seed for variant in fitted] == [0, 1]
+    (group,) = seed_groups(variants.values())
+    assert group.source == "demonstrations"
+    assert group.variants == tuple((variant.seed, variant.id) for variant in fitted)
+    assert fitted[0].differing_aspects(fitted[1]) == {"seed"}
 
 
 def test_the_plan_counts_steps_states_and_one_block_with_two_moments(run: FinishedRun) -> None:
