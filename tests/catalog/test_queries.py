@@ -540,6 +540,21 @@ def test_methods_are_ranked_by_perplexity_with_their_layer_errors_and_cost(catal
     assert {row["prune_cpu_s"] for row in found} > {None}
 
 
+def test_layer_errors_of_another_dtype_are_not_those_of_a_method(
+    catalog: Catalog, full_store: Store, rows: Rows
+) -> None:
+    """Evaluations and layer errors of the store name no dtype; one variant has errors in bfloat16, too."""
+    row = rows["layer_errors"][0]
+    matrices = write_rows(full_store, "gram_matrices", parameters={"dtype": "bfloat16"}, rows={})
+    of_other = {**row, "error": 7.0, "gram_matrices_id": matrices}
+    parents = {"variant": row["variant_id"], "gram_matrices": matrices}
+    write_rows(full_store, "layer_errors", parameters={}, parents=parents, rows={"layer_errors": [of_other]})
+    with Catalog.open(full_store) as with_others:
+        with_others.fold()
+        assert with_others.query("SELECT error FROM layer_errors WHERE error = 7") == [{"error": 7.0}]
+        assert answers(with_others, "methods_compared") == answers(catalog, "methods_compared")
+
+
 def test_pairs_of_variants_of_a_recipe_are_compared_without_dense(catalog: Catalog, rows: Rows) -> None:
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     wanted = {"task": "facts", "metric": "accuracy", "split": "test", "language": "sw"}
