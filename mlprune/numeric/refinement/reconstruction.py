@@ -139,7 +139,8 @@ class _Layer:
     """Weights of a layer in float32, with the two moments of their gradients."""
 
     def __init__(self, weight: Tensor, keep: Tensor, *, scale: float) -> None:
-        self.weight = weight.to(torch.float32, copy=True)
+        # The fused step reads memory in order: a transposed weight must have the layout of its gradient.
+        self.weight = weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         self._removed = ~keep.to(weight.device)
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)

@@ -39,7 +39,7 @@ class LinearBlock:
         leaves = {name: weight.double().requires_grad_() for name, weight in weights.items()}
         loss = sum((factor * self._error(leaves, number) for number, factor in coefficients.items()), torch.tensor(0.0))
         gradients = torch.autograd.grad(loss, list(leaves.values()))
-        return {name: gradient.float() for name, gradient in zip(leaves, gradients, strict=True)}
+        return {name: gradient.float().contiguous() for name, gradient in zip(leaves, gradients, strict=True)}
 
 
 def planted(seed: int, *, sparsity: float = 0.5) -> tuple[dict[str, Tensor], dict[str, Tensor], LinearBlock]:
@@ -137,6 +137,15 @@ def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> No
         assert torch.equal(stored[name], given[name])
     assert sum(result.after) < sum(result.before)
     assert block.errors(result.weights) == list(result.after)
+
+
+def test_the_layout_of_weights_in_memory_changes_no_bit() -> None:
+    """GPT-2 and some experts store transposed weights."""
+    weights, keeps, block = planted(8)
+    transposed = {name: weight.T.contiguous().T for name, weight in weights.items()}
+    results = [reconstruct(one, keeps, block, [1.0] * 6, Reconstruction(10)) for one in (weights, transposed)]
+    assert all(torch.equal(results[0].weights[name], results[1].weights[name]) for name in weights)
+    assert results[0].n_steps > 0
 
 
 def test_weights_without_an_error_stay_as_they_are() -> None:
