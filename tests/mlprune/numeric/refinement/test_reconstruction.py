@@ -125,6 +125,31 @@ def test_a_weight_takes_over_a_lost_direction() -> None:
     torch.testing.assert_close(result.weights["up"][0, 0], torch.tensor(0.6), rtol=1e-2, atol=0)
 
 
+class BlockWithBiases(LinearBlock):
+    """Squared errors of x -> V tanh(U x + b) + c."""
+
+    def _error(self, weights: Weights, number: int) -> Tensor:
+        hidden = torch.tanh(self.inputs[number] @ weights["up"].T + weights["up.bias"])
+        return (hidden @ weights["down"].T + weights["down.bias"] - self.targets[number]).square().sum()
+
+
+def test_a_bias_takes_over_a_constant_and_one_of_zeros_stays() -> None:
+    """The lost weight multiplies an input of ones."""
+    draw = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(8, 2, generator=draw, dtype=torch.float64) for _ in range(4)]
+    inputs = [torch.cat([one, torch.ones(8, 1)], dim=1) for one in drawn]
+    dense = {"up": torch.tensor([[0.7, 0.2, 0.3], [-0.5, 0.4, 0.0]]), "down": torch.tensor([[1.0, 0.5]])}
+    targets = [torch.tanh(one @ dense["up"].double().T) @ dense["down"].double().T for one in inputs]
+    keeps = {"up": torch.tensor([[True, True, False]] * 2), "down": torch.ones(1, 2).bool()}
+    biases = {"up.bias": torch.tensor([0.1, 0.1]), "down.bias": torch.zeros(1)}
+    pruned = {**{name: weight * keeps[name] for name, weight in dense.items()}, **biases}
+    kept = {**keeps, **{name: torch.ones(bias.shape).bool() for name, bias in biases.items()}}
+    result = reconstruct(pruned, kept, BlockWithBiases(inputs, targets), [1.0] * 4, Reconstruction(600, 0.05, 4))
+    assert sum(result.after) < 1e-5 * sum(result.before)
+    torch.testing.assert_close(result.weights["up.bias"], torch.tensor([0.3, 0.0]), rtol=0, atol=0.01)
+    assert not result.weights["down.bias"].any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> None:
     weights, keeps, block = planted(2)
