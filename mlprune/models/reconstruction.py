@@ -2,7 +2,7 @@
 
 A demonstration is a batch of its own, so nothing is padded and a step can read any of them. Gradients are computed in
 float32 whatever the dtype of the model: the block runs with float32 copies of its parameters, buffers and inputs.
-Errors are those of the block as it runs in every other pass, in the dtype of the model.
+Errors are those of the block as it runs in every other pass, in the dtype of the model, one expert after the other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.models.architecture.architecture import oriented
+from mlprune.models.experts import one_by_one
 from mlprune.models.gradients import RecordedLayers
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow
@@ -83,7 +84,8 @@ class BlockOutputs:
 
         @torch.inference_mode()
         def error(demonstration: FittedOutput) -> Tensor:
-            after = self._runner.step(self._block, demonstration.states).hidden
+            with one_by_one():  # products of all experts read their current weights
+                after = self._runner.step(self._block, demonstration.states).hidden
             return (after.double() - demonstration.target.double()).square().sum()
 
         with _replaced(self._module, self._stored(weights)):

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from mlprune.methods.reconstruction import Reconstruction
+from mlprune.models.experts import is_stack, stack_names
 from mlprune.models.local_chain import load_shard
 from mlprune.models.reconstruction import BlockOutputs, FittedOutput
 from mlprune.models.shard import Shard
@@ -152,6 +153,24 @@ def test_experts_without_tokens_have_gradients_of_zero(tmp_path: Path, model_typ
     assert list(gradients) == list(parameters(outputs))
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
     assert sum(bool(gradient.any()) for gradient in gradients.values()) >= 4
+
+
+def test_errors_of_experts_in_one_product_are_those_of_the_given_weights(tmp_path: Path) -> None:
+    """On some accelerators the weights of experts are slices of one tensor, which products read as a whole."""
+    shard, outputs = prepared(save_expert_model(tmp_path))
+    experts: Any = next(module for module in shard.runner.modules[BLOCK].modules() if is_stack(module))
+    with torch.no_grad():
+        for layer in stack_names(experts):
+            layers = [experts.get_submodule(f"{number}.{layer}") for number in range(N_EXPERTS)]
+            experts.stacks[layer] = torch.stack([one.weight for one in layers])
+            for one, weight in zip(layers, experts.stacks[layer], strict=True):
+                one.weight = nn.Parameter(weight, requires_grad=False)
+        halved = {name: weight / 2 for name, weight in outputs.weights().items() if ".experts." in name}
+        before, found = outputs.errors({}), outputs.errors(halved)
+        for name, weight in halved.items():
+            outputs.weights()[name].copy_(weight)
+    assert found == outputs.errors({})
+    assert all(one != other for one, other in zip(before, found, strict=True))
 
 
 @pytest.mark.parametrize(("family", "dtype"), [("llama", "float32"), ("gpt2", "bfloat16"), ("llama", "float16")])
