@@ -107,7 +107,7 @@ VALUES: Mapping[str, Any] = {
     "adopt": "models/pruned",
     "translations": {"xnli": "translated"},
     "system": "nllb",
-    "reconstruct": {"demonstrations": "mt"},
+    "reconstruct": {"demonstrations": "mt", "biases": True},
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}

@@ -15,12 +15,14 @@ class Reconstruction:
     steps: int = 100
     """Steps of the optimiser per block."""
     learning_rate: float = 0.02
-    """Highest learning rate of a layer, relative to the root mean square of its kept weights."""
+    """Highest learning rate of a parameter, relative to the root mean square of its kept values."""
     batch: int = 4
     """Demonstrations of a step."""
     seed: int = 0
     """Determines which demonstrations each step reads."""
     propagation: PropagationName = "sequential"
     """Blocks before a block: reconstructed ones, or those of the dense model."""
+    biases: bool = False
+    """Whether the biases of the layers are fitted, too."""
     shares: tuple[float, ...] = ()
     """Weight of each demonstration set; they sum to 1. Empty if all are equal."""

@@ -1,8 +1,8 @@
-"""The outputs of one block as an objective of its weights: errors and gradients, one demonstration at a time.
+"""The outputs of one block as an objective of its weights and biases: errors and gradients by demonstration.
 
 A demonstration is a batch of its own, so nothing is padded and a step can read any of them. Gradients are computed in
 float32 whatever the dtype of the model: the block runs with float32 copies of its parameters, buffers and inputs.
-Errors are those of the block as it runs in every other pass, in the dtype of the model.
+Errors are those of the block as it runs in every other pass, in the dtype of the model, one expert after the other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.models.architecture.architecture import oriented
+from mlprune.models.experts import one_by_one
 from mlprune.models.gradients import RecordedLayers
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
 
 Weights = Mapping[str, Tensor]
-"""Layer -> [out, in]."""
+"""Parameter of the block, such as `fc1.weight` or `fc1.bias` -> [out, in], or [out] of a bias."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,17 @@ class BlockOutputs:
         self._demonstrations = demonstrations
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the current weights of the layers, [out, in] in the dtype of the model; views, to be read only."""
-        names = self._architecture.layers
-        weights = {name: self._module.get_submodule(name).get_parameter("weight").detach() for name in names}
-        return {name: oriented(weight, self._architecture) for name, weight in weights.items()}
+        """Return the current weights of the layers in the dtype of the model; views, to be read only."""
+        return {name: oriented(weight, self._architecture) for name, weight in self._current("weight").items()}
+
+    def biases(self) -> dict[str, Tensor]:
+        """Return the current biases of the layers that have one, those of experts included; else as `weights`."""
+        return self._current("bias")
+
+    def _current(self, leaf: str) -> dict[str, Tensor]:
+        of_layers = {layer: self._module.get_submodule(layer)._parameters for layer in self._architecture.layers}
+        found = {f"{layer}.{leaf}": parameters.get(leaf) for layer, parameters in of_layers.items()}
+        return {name: parameter.detach() for name, parameter in found.items() if parameter is not None}
 
     def target_squares(self) -> list[float]:
         """Return the sum of the squared targets of each demonstration."""
@@ -71,23 +79,25 @@ class BlockOutputs:
         """Return the squared error of each demonstration, summed in float64.
 
         Args:
-            weights: of some layers, in the dtype of the model; the others have their current weights.
+            weights: some parameters, in the dtype of the model; the others have their current values.
         """
 
         @torch.inference_mode()
         def error(demonstration: FittedOutput) -> Tensor:
-            after = self._runner.step(self._block, demonstration.states).hidden
+            with one_by_one():  # products of all experts read their current weights
+                after = self._runner.step(self._block, demonstration.states).hidden
             return (after.double() - demonstration.target.double()).square().sum()
 
         with _replaced(self._module, self._stored(weights)):
             return _values(parallel_map(error, self._demonstrations))
 
     def gradients(self, weights: Weights, coefficients: Mapping[int, float]) -> dict[str, Tensor]:
-        """Return the gradients of a sum of squared errors by some layers.
+        """Return the gradients of a sum of squared errors by some parameters.
 
         As many demonstrations run at a time as the process has threads. Each gives the gradients of the outputs of the
         layers; the gradient of a weight is one product with the layer's inputs over the tokens of all demonstrations,
-        in the order of `coefficients`. The result does not depend on the number of threads.
+        in the order of `coefficients`, and that of a bias their sum over these tokens. The result does not depend on
+        the number of threads.
 
         Args:
             weights: float32.
@@ -96,15 +106,19 @@ class BlockOutputs:
         self._runner.hooks.observe_outputs()
         with torch.inference_mode(False):
             changed = {**_in_float32(self._module), **self._stored(weights)}
-            with _replaced(self._module, changed), _quick_layers(self._module, weights):
+            with _replaced(self._module, changed), _quick_layers(self._module, self._architecture.layers):
                 flows = list(parallel_map(lambda number: self._flows(number, coefficients[number]), coefficients))
 
         @torch.no_grad()
-        def gradient(layer: str) -> Tensor:
+        def gradient(name: str) -> Tensor:
+            layer, _, leaf = name.rpartition(".")
             pairs = [of_one[layer] for of_one in flows if layer in of_one]
             if not pairs:  # an expert without tokens
-                return torch.zeros_like(weights[layer])
-            outputs, inputs = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+                return torch.zeros_like(weights[name])
+            outputs = torch.cat([of_outputs for of_outputs, _ in pairs])
+            if leaf == "bias":
+                return outputs.sum(dim=0)
+            inputs = torch.cat([of_inputs for _, of_inputs in pairs])
             return quick_linear(outputs.T.contiguous(), inputs.T.contiguous())
 
         return dict(zip(weights, parallel_map(gradient, weights), strict=True))
@@ -126,8 +140,9 @@ class BlockOutputs:
         }
 
     def _stored(self, weights: Weights) -> dict[str, Tensor]:
-        """Return parameter -> weight as the module stores it."""
-        return {f"{name}.weight": oriented(weight, self._architecture) for name, weight in weights.items()}
+        """Return the parameters as the module stores them."""
+        kind = self._architecture
+        return {name: weight if weight.dim() == 1 else oriented(weight, kind) for name, weight in weights.items()}
 
 
 class _QuickProduct(torch.autograd.Function):

@@ -163,13 +163,15 @@ class ReconstructConfig(Model):
     steps: Annotated[int, Field(ge=1)] = Reconstruction.steps
     """Steps of the optimiser per block."""
     learning_rate: Annotated[float, Field(gt=0)] = Reconstruction.learning_rate
-    """Highest learning rate of a layer, relative to the root mean square of its kept weights."""
+    """Highest learning rate of a layer's weights or biases, relative to the root mean square of the kept ones."""
     batch: Annotated[int, Field(ge=1)] = Reconstruction.batch
     """Demonstrations of a step."""
     seed: Seed = Reconstruction.seed
     """Determines which demonstrations each step reads."""
     propagation: PropagationName = Reconstruction.propagation
     """Blocks before a block: reconstructed ones (`sequential`) or those of the dense model (`dense`)."""
+    biases: bool = Reconstruction.biases
+    """Whether the biases of the layers that can be pruned are fitted, too; a layer without a bias gets none."""
 
     @model_validator(mode="before")
     @classmethod

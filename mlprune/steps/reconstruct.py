@@ -1,4 +1,4 @@
-"""Reconstructed variants: plan them, and fit the kept weights of a finished variant block by block.
+"""Reconstructed variants: plan them, and fit the kept weights and biases of a finished variant block by block.
 
 A pass over the blocks keeps two states of every demonstration: that of the dense model, and that which the blocks of
 the variant read. Each block first runs dense, which gives the outputs that its kept weights are then fitted to; see
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import pad_batch
@@ -103,7 +104,7 @@ class BlockFit:
     """Number of demonstrations of each set."""
 
     def __call__(self, outputs: BlockOutputs) -> FittedBlock:
-        """Fit the kept weights; write masks, new weights and the biases of the parent."""
+        """Fit the kept weights, and the biases if wanted; write masks, new weights, and new biases if there are any."""
         store, block = Store(self.store_uri), self.block
         keeps = read_keep_masks(store.uri, *self.parent.files[block])
         squares = [fsum(of_set) for of_set in self._by_set(outputs.target_squares())]
@@ -111,10 +112,11 @@ class BlockFit:
         levels = {name: described_levels(keep.byte(), (self.variant.sparsity,)) for name, keep in keeps.items()}
         files = [write_block_masks(store, mask_path(self.ordering_id, block), levels)]
         earlier = read_block_weights(store, self.parent.weights[block]) if self.parent.weights else {}
-        weights = {**earlier, **(fitted.weights if fitted.n_steps else {})}
+        weights = {**earlier, **_by_layer(fitted, "weight")}
         files.append(write_block_weights(store, weights_path(self.variant.id, block), weights))
-        if self.parent.biases:
-            biases = read_block_weights(store, self.parent.biases[block])
+        if self.parent.biases or self.variant.settings.biases:
+            of_parent = read_block_weights(store, self.parent.biases[block]) if self.parent.biases else {}
+            biases = {**of_parent, **_by_layer(fitted, "bias")}
             files.append(write_block_weights(store, biases_path(self.variant.id, block), biases))
         return FittedBlock(tuple(files), tuple(self._rows(fitted, squares)))
 
@@ -125,7 +127,10 @@ class BlockFit:
             return ReconstructedBlock({}, errors, errors, 0)
         shares = zip(self.variant.shares, squares, self.sizes, strict=True)
         coefficients = [share / square if square else 0.0 for share, square, size in shares for _ in range(size)]
-        return reconstruct(outputs.weights(), keeps, outputs, coefficients, self.variant.settings)
+        biases = outputs.biases() if self.variant.settings.biases else {}
+        kept = {f"{layer}.weight": keep for layer, keep in keeps.items()}
+        kept |= {name: torch.ones(bias.shape, dtype=torch.bool) for name, bias in biases.items()}
+        return reconstruct({**outputs.weights(), **biases}, kept, outputs, coefficients, self.variant.settings)
 
     def _by_set(self, values: Sequence[float]) -> Iterator[Sequence[float]]:
         start = 0
@@ -145,6 +150,12 @@ class BlockFit:
                 "loss_after": fsum(after) / square if square else 0.0,
                 "n_steps": fitted.n_steps,
             }
+
+
+def _by_layer(fitted: ReconstructedBlock, leaf: str) -> dict[str, Tensor]:
+    """Return layer -> its fitted weight or bias; empty if the first values were the best."""
+    names = [name.rpartition(".") for name in fitted.weights if fitted.n_steps]
+    return {layer: fitted.weights[f"{layer}.{leaf}"] for layer, _, of in names if of == leaf}
 
 
 def reconstruction_cost(
@@ -234,6 +245,8 @@ class ReconstructJob(MasksJob):
         ]
         of_parent = store.require(*self.variant.parent.identity.key)
         columns = dict(self.variant.new_columns)
+        if any(read_block_weights(store, file) for one in records for file in artefacts_below(one, "biases/")):
+            columns["biases_changed"] = True
         rows = rows_of_parent(self.variant.id, of_parent, role=UNRECONSTRUCTED, columns=columns)
         rows["variant_demonstrations"] = [*rows.get("variant_demonstrations", []), *links]
         write_variants(store, self.ordering, records, (self.variant,), rows=rows)
@@ -359,6 +372,7 @@ def _reconstructed(
         config.batch,
         config.seed,
         config.propagation,
+        config.biases,
         normal_shares(config.shares if config.names else entry.shares),
     )
     model, set_ids = parent.spec.model, tuple(planned.id for planned in group)

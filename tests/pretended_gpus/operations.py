@@ -203,7 +203,7 @@ class _GrowingWeights:
 
 
 def _fitted(outputs: BlockOutputs) -> Any:
-    weights = outputs.weights()
+    weights = {**outputs.weights(), **outputs.biases()}
     keeps = {layer: (torch.arange(weight.numel()) % 3 > 0).view(weight.shape) for layer, weight in weights.items()}
     coefficients = [1 / square for square in outputs.target_squares()]
     fitted = reconstruct(weights, keeps, _GrowingWeights(outputs), coefficients, Reconstruction(8, 0.1, batch=1))

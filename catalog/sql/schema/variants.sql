@@ -11,7 +11,7 @@ CREATE OR REPLACE TABLE variants (
     sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); for a combination, the achieved fraction
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
-    biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs; NULL for no
+    biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs or were fitted; NULL for no
     intervention VARCHAR,          -- run-time method (lrp2, self_translate, translate_test) or vocabulary; NULL for none
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores

@@ -1,4 +1,4 @@
-"""Fit the kept weights of a block: AdamW steps over demonstrations, of which the best measured state is returned.
+"""Fit the kept weights and the biases of a block: AdamW steps; the best measured state is returned.
 
 The loss is a weighted sum of squared errors, one per demonstration:
 
@@ -10,8 +10,8 @@ with N demonstrations and the first weights W_0:
     m = 0.9 m + 0.1 g          v = 0.95 v + 0.05 g^2          W = W - rate * m' / (sqrt(v') + 1e-8)
 
 m' and v' are m and v divided by 1 - 0.9^t and 1 - 0.95^t after t steps (AdamW without decay: Loshchilov and Hutter,
-arXiv:1711.05101). The rate of a layer is `learning_rate` times the root mean square of its kept weights; it rises
-linearly during the first tenth of the steps and then falls to 0 as half a cosine.
+arXiv:1711.05101). The rate of a parameter is `learning_rate` times the root mean square of its kept values; it rises
+linearly during the first tenth of the steps and then falls to 0 as half a cosine. A bias of zeros stays.
 
 L is measured over all demonstrations before the first step and after each half of the steps, with weights rounded to
 the dtype in which they are stored. The state with the least loss is returned, the earlier one of equals. So no
@@ -33,7 +33,7 @@ from mlprune.methods.reconstruction import Reconstruction
 from mlprune.processes.parallel import parallel_map
 
 Weights = Mapping[str, Tensor]
-"""Layer -> [out, in]."""
+"""Parameter -> [out, in], or [out] of a bias."""
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.95, 1e-8
 _N_MEASURED = 2
 """How often the loss is measured after steps."""
@@ -51,7 +51,7 @@ class Objective(Protocol):
         Args:
             weights: float32.
             coefficients: demonstration -> factor of its squared error.
-        Returns: layer -> [out, in] float32. They may be changed.
+        Returns: parameter -> contiguous float32, of its shape. They may be changed.
         """
 
 
@@ -76,11 +76,11 @@ def reconstruct(
     coefficients: Sequence[float],
     settings: Reconstruction,
 ) -> ReconstructedBlock:
-    """Fit the kept weights of a block.
+    """Fit the kept weights and the biases of a block.
 
     Args:
         weights: any float dtype, 0 where `keeps` is False; they stay as they are.
-        keeps: layer -> [out, in] bool, True where the weight stays.
+        keeps: parameter -> bool of its shape, True where the weight stays.
         coefficients: c_n of each demonstration, >= 0.
     Raises:
         StatisticsError: an error of the first weights is not finite.
@@ -93,7 +93,7 @@ def reconstruct(
     if first == 0:
         return best
     scales = _root_mean_squares(weights, keeps)
-    states = {name: _Layer(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
+    states = {name: _Parameter(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
     measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
@@ -135,11 +135,12 @@ def drawn_batches(n: int, settings: Reconstruction) -> Iterator[tuple[int, ...]]
         del waiting[:size]
 
 
-class _Layer:
-    """Weights of a layer in float32, with the two moments of their gradients."""
+class _Parameter:
+    """Weights or biases of a layer in float32, with the two moments of their gradients."""
 
     def __init__(self, weight: Tensor, keep: Tensor, *, scale: float) -> None:
-        self.weight = weight.to(torch.float32, copy=True)
+        # The fused step reads memory in order: a transposed weight must have the layout of its gradient.
+        self.weight = weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         self._removed = ~keep.to(weight.device)
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
@@ -167,13 +168,13 @@ class _Layer:
 
 
 def _root_mean_squares(weights: Weights, keeps: Weights) -> dict[str, float]:
-    """Return layer -> root mean square of its kept weights; a device waits once for all layers."""
+    """Return parameter -> root mean square of its kept values; a device waits once for all of them."""
     squares = torch.stack([weight.double().square().sum() for weight in weights.values()]).tolist()
     counts = [max(1, int(keeps[name].sum())) for name in weights]
     return {name: sqrt(square / count) for name, square, count in zip(weights, squares, counts, strict=True)}
 
 
-def _update_all(states: Mapping[str, _Layer], gradients: Weights, *, rate: float) -> None:
+def _update_all(states: Mapping[str, _Parameter], gradients: Weights, *, rate: float) -> None:
     def update(name: str) -> None:
         states[name].update(gradients[name], rate=rate)
 

@@ -121,7 +121,11 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
         else ""
     )
     if row.get("biases_changed"):
-        changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
+        changed += (
+            " The biases of the pruned layers were fitted together with the weights."
+            if (row.get("reconstruction") or {}).get("biases")
+            else " The biases of the layers after removed units have new values, which contain their mean outputs."
+        )
     if form == "smaller":
         return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
     stored = "" if form == "published" else " The weights are stored densely, with zeros."

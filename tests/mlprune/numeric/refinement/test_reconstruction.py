@@ -39,7 +39,7 @@ class LinearBlock:
         leaves = {name: weight.double().requires_grad_() for name, weight in weights.items()}
         loss = sum((factor * self._error(leaves, number) for number, factor in coefficients.items()), torch.tensor(0.0))
         gradients = torch.autograd.grad(loss, list(leaves.values()))
-        return {name: gradient.float() for name, gradient in zip(leaves, gradients, strict=True)}
+        return {name: gradient.float().contiguous() for name, gradient in zip(leaves, gradients, strict=True)}
 
 
 def planted(seed: int, *, sparsity: float = 0.5) -> tuple[dict[str, Tensor], dict[str, Tensor], LinearBlock]:
@@ -125,6 +125,31 @@ def test_a_weight_takes_over_a_lost_direction() -> None:
     torch.testing.assert_close(result.weights["up"][0, 0], torch.tensor(0.6), rtol=1e-2, atol=0)
 
 
+class BlockWithBiases(LinearBlock):
+    """Squared errors of x -> V tanh(U x + b) + c."""
+
+    def _error(self, weights: Weights, number: int) -> Tensor:
+        hidden = torch.tanh(self.inputs[number] @ weights["up"].T + weights["up.bias"])
+        return (hidden @ weights["down"].T + weights["down.bias"] - self.targets[number]).square().sum()
+
+
+def test_a_bias_takes_over_a_constant_and_one_of_zeros_stays() -> None:
+    """The lost weight multiplies an input of ones."""
+    draw = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(8, 2, generator=draw, dtype=torch.float64) for _ in range(4)]
+    inputs = [torch.cat([one, torch.ones(8, 1)], dim=1) for one in drawn]
+    dense = {"up": torch.tensor([[0.7, 0.2, 0.3], [-0.5, 0.4, 0.0]]), "down": torch.tensor([[1.0, 0.5]])}
+    targets = [torch.tanh(one @ dense["up"].double().T) @ dense["down"].double().T for one in inputs]
+    keeps = {"up": torch.tensor([[True, True, False]] * 2), "down": torch.ones(1, 2).bool()}
+    biases = {"up.bias": torch.tensor([0.1, 0.1]), "down.bias": torch.zeros(1)}
+    pruned = {**{name: weight * keeps[name] for name, weight in dense.items()}, **biases}
+    kept = {**keeps, **{name: torch.ones(bias.shape).bool() for name, bias in biases.items()}}
+    result = reconstruct(pruned, kept, BlockWithBiases(inputs, targets), [1.0] * 4, Reconstruction(600, 0.05, 4))
+    assert sum(result.after) < 1e-5 * sum(result.before)
+    torch.testing.assert_close(result.weights["up.bias"], torch.tensor([0.3, 0.0]), rtol=0, atol=0.01)
+    assert not result.weights["down.bias"].any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> None:
     weights, keeps, block = planted(2)
@@ -137,6 +162,15 @@ def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> No
         assert torch.equal(stored[name], given[name])
     assert sum(result.after) < sum(result.before)
     assert block.errors(result.weights) == list(result.after)
+
+
+def test_the_layout_of_weights_in_memory_changes_no_bit() -> None:
+    """GPT-2 and some experts store transposed weights."""
+    weights, keeps, block = planted(8)
+    transposed = {name: weight.T.contiguous().T for name, weight in weights.items()}
+    results = [reconstruct(one, keeps, block, [1.0] * 6, Reconstruction(10)) for one in (weights, transposed)]
+    assert all(torch.equal(results[0].weights[name], results[1].weights[name]) for name in weights)
+    assert results[0].n_steps > 0
 
 
 def test_weights_without_an_error_stay_as_they_are() -> None:
