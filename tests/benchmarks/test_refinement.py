@@ -1,4 +1,4 @@
-"""The benchmark of refiners runs on a tiny model."""
+"""The benchmarks of refiners and of the reconstruction run on a tiny model."""
 
 from pathlib import Path
 
@@ -14,3 +14,11 @@ def test_the_small_benchmark_lowers_the_errors(refiner: str, tmp_path: Path) -> 
     assert found["mean_change"] < -0.1
     assert found["seconds"]["refine cpu"] > 0
     assert found["peak_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_the_small_benchmark_of_the_reconstruction_lowers_the_loss(tmp_path: Path) -> None:
+    found = small_figures("reconstruction.py", tmp_path, "--steps", "8")["measurements"]
+    assert 0 < found["loss"] < 1
+    assert found["ratio"] > 0
+    assert found["n_tokens"] == 88 * 64
