@@ -1,7 +1,8 @@
 """Hidden states of many batches under keys, of which those beyond a limit are kept on the disk.
 
 The states of all demonstrations of a set can be larger than the memory. The first ones stay in memory; each of the
-others is a file in a scratch folder, which is read when its batch runs.
+others is a file in a scratch folder, which is read when its batch runs. Positions and masks, the other arguments of a
+block, stay in memory.
 """
 
 import tempfile
