@@ -14,7 +14,7 @@ class Reconstruction:
 
     steps: int = 100
     """Steps of the optimiser per block."""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.005
     """Highest learning rate of a parameter, relative to the root mean square of its kept values."""
     batch: int = 4
     """Demonstrations of a step."""
