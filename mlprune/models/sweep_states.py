@@ -22,7 +22,6 @@ from mlprune.models.messages import (
     SweepStates,
     TokenBatch,
     WantedStatistics,
-    on_device,
 )
 from mlprune.models.reconstruction import BlockOutputs, FittedOutput
 from mlprune.numeric.activations.accelerator_statistics import HostCopies, submit_hidden_magnitudes
@@ -108,7 +107,7 @@ class ResidentStates:
 
     def _observe_batch(self, block: int, key: Hashable, wanted: WantedStatistics, *, keeps_tokens: bool) -> _Observed:
         """Run a block on one batch; if the pass advances, keep the states after it."""
-        batch, counted = self._batch(key), self._counted[key]
+        batch, counted = self._states[key], self._counted[key]
         if not wanted.advances:
             found = _Observed(
                 *observe_inputs(self._runner, block, batch.states, counted=counted, keeps_tokens=keeps_tokens)
@@ -131,7 +130,7 @@ class ResidentStates:
 
         @torch.inference_mode()
         def advance(key: Hashable) -> None:
-            batch = self._batch(key)
+            batch = self._states[key]
             self._states[key] = SweepStates(self._runner.step(block, batch.states), batch.counted)
 
         for _ in parallel_map(advance, keys):
@@ -145,7 +144,7 @@ class ResidentStates:
         """
 
         def demonstration(pair: tuple[Hashable, Hashable]) -> FittedOutput:
-            given, target = map(self._batch, pair)
+            given, target = (self._states[key] for key in pair)
             return FittedOutput(given.states, target.states.hidden)
 
         return BlockOutputs(self._runner, block, _ReadWhenUsed(demonstration, pairs))
@@ -194,14 +193,6 @@ class ResidentStates:
         self._counted.clear()
         self._forget()
 
-    def _batch(self, key: Hashable) -> SweepStates:
-        """Return the states of a batch; those from the disk are moved to the shard's first device."""
-        batch = self._states[key]
-        hidden = batch.states.hidden
-        if hidden.device.type == "cpu":
-            hidden = on_device(hidden, self._runner.device)
-        return SweepStates(HiddenStates(hidden, batch.states.calls), batch.counted)
-
     def _add(self, key: Hashable, states: SweepStates) -> None:
         self._states[key] = states
         self._counted[key] = CountedTokens(states.counted)
@@ -242,7 +233,7 @@ class ResidentStates:
         """Compute the regional gradients of each set, with the states before the block."""
 
         def batch(key: Hashable) -> tuple[HiddenStates, CountedTokens]:
-            return self._batch(key).states, self._counted[key]
+            return self._states[key].states, self._counted[key]
 
         for name in dict.fromkeys(map(set_of, keys)):
             batches = _ReadWhenUsed(batch, [key for key in keys if set_of(key) == name])

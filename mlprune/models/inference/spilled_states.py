@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
-from mlprune.models.messages import SweepStates
+from mlprune.models.messages import SweepStates, on_device
 from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES
 from mlprune.store.scratch import scratch_folder
 
@@ -27,7 +27,7 @@ _HIDDEN = "hidden"
 class SpilledStates(MutableMapping[Hashable, SweepStates]):
     """Key -> states of a batch. Threads may use different keys at the same time.
 
-    A key stays in memory or on the disk as long as it has states. States from the disk are on the CPU.
+    A key stays in memory or on the disk as long as it has states. States come back on the device where they were.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,7 @@ class SpilledStates(MutableMapping[Hashable, SweepStates]):
             hidden = load_file(path)[_HIDDEN]
         except (OSError, SafetensorError) as err:
             raise ModelError("spilled hidden states are gone", path=str(path), reason=str(err)) from err
+        hidden = on_device(hidden, kept.states.hidden.device)
         return replace(kept, states=replace(kept.states, hidden=hidden))
 
     def __setitem__(self, key: Hashable, states: SweepStates) -> None:
@@ -68,7 +69,7 @@ class SpilledStates(MutableMapping[Hashable, SweepStates]):
                 save_file({_HIDDEN: hidden.cpu().contiguous()}, path)
             except (OSError, SafetensorError) as err:
                 raise ModelError("the scratch folder cannot be written", path=str(path), reason=str(err)) from err
-            nothing = torch.empty(0, dtype=hidden.dtype)
+            nothing = torch.empty(0, dtype=hidden.dtype, device=hidden.device)
             states = replace(states, states=replace(states.states, hidden=nothing))
         self._states[key] = states
 
