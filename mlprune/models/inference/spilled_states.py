@@ -34,6 +34,8 @@ class SpilledStates(MutableMapping[Hashable, SweepStates]):
         self._states: dict[Hashable, SweepStates] = {}
         self._n_bytes: dict[Hashable, int] = {}
         """Key in memory -> bytes."""
+        self._total = 0
+        """Bytes of all keys in memory."""
         self._files: dict[Hashable, Path] = {}
         self._n_files = 0
         self._lock = Lock()
@@ -77,7 +79,7 @@ class SpilledStates(MutableMapping[Hashable, SweepStates]):
         """Forget the states of a batch."""
         with self._lock:
             del self._states[key]
-            self._n_bytes.pop(key, None)
+            self._total -= self._n_bytes.pop(key, 0)
             path = self._files.pop(key, None)
         if path is not None:
             path.unlink(missing_ok=True)
@@ -98,10 +100,11 @@ class SpilledStates(MutableMapping[Hashable, SweepStates]):
     def _place(self, key: Hashable, n_bytes: int) -> Path | None:
         """Return the file of a key, None if its states stay in memory."""
         is_new = key not in self._n_bytes and key not in self._files
-        if is_new and sum(self._n_bytes.values()) + n_bytes > MAX_STATE_BYTES:
+        if is_new and self._total + n_bytes > MAX_STATE_BYTES:
             self._files[key] = Path(self._folder.name) / f"{self._n_files}.safetensors"
             self._n_files += 1
         if key not in self._files:
+            self._total += n_bytes - self._n_bytes.get(key, 0)
             self._n_bytes[key] = n_bytes
         return self._files.get(key)
 
