@@ -14,8 +14,9 @@ class Reconstruction:
 
     steps: int = 100
     """Steps of the optimiser per block."""
-    learning_rate: float = 0.005
-    """Highest learning rate of a parameter, relative to the root mean square of its kept values."""
+    learning_rate: float = 1.0
+    """Highest learning rate, relative to the measured step length of a block; see
+    `mlprune.numeric.refinement.reconstruction`."""
     batch: int = 4
     """Demonstrations of a step."""
     seed: int = 0

@@ -10,8 +10,13 @@ with N demonstrations and the first weights W_0:
     m = 0.9 m + 0.1 g          v = 0.95 v + 0.05 g^2          W = W - rate * m' / (sqrt(v') + 1e-8)
 
 m' and v' are m and v divided by 1 - 0.9^t and 1 - 0.95^t after t steps (AdamW without decay: Loshchilov and Hutter,
-arXiv:1711.05101). The rate of a parameter is `learning_rate` times the root mean square of its kept values; it rises
-linearly during the first tenth of the steps and then falls to 0 as half a cosine. A bias of zeros stays.
+arXiv:1711.05101). The rate of a parameter is `learning_rate` times the step length of the block times the root mean
+square r of its kept values; it rises linearly during the first tenth of the steps and then falls to 0 as half a cosine.
+A bias of zeros stays.
+
+The step length is measured, because blocks differ by a factor of ten in what they bear. It is the t at which one step of
+equal relative size, W(t) = W_0 - t r sign(g), lowers the loss of some demonstrations most: the slopes of the loss along
+the step at 0 and at 0.0003 give a quadratic, and t is its minimum, at most 0.02.
 
 L is measured over all demonstrations before the first step and after each half of the steps, with weights rounded to
 the dtype in which they are stored. The state with the least loss is returned, the earlier one of equals. So no
@@ -19,7 +24,7 @@ reconstruction raises the measured loss, and a loss of 0 stays.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, fsum, isfinite, pi, sqrt
 from typing import Protocol
 
@@ -37,6 +42,10 @@ Weights = Mapping[str, Tensor]
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.95, 1e-8
 _N_MEASURED = 2
 """How often the loss is measured after steps."""
+_N_PROBED = 8
+"""Demonstrations by which the step length is measured."""
+_PROBE, _LONGEST_STEP = 3e-4, 2e-2
+"""Step at which the second slope is measured, and the largest step length."""
 
 
 class Objective(Protocol):
@@ -95,12 +104,13 @@ def reconstruct(
     scales = _root_mean_squares(weights, keeps)
     states = {name: _Parameter(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
+    learning_rate = settings.learning_rate * _step_length(states, objective, coefficients, first, settings)
     measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
     for step, batch in enumerate(draws, start=1):
         share = len(coefficients) / len(batch) / first
         gradients = objective.gradients(current, {n: share * coefficients[n] for n in batch})
-        rate = settings.learning_rate * relative_rate(step, settings.steps)
+        rate = learning_rate * relative_rate(step, settings.steps)
         _update_all(states, gradients, rate=rate)
         if step in measured:
             rounded = {name: weight.to(weights[name].dtype, copy=True) for name, weight in current.items()}
@@ -108,6 +118,31 @@ def reconstruct(
             if (loss := _loss(errors, coefficients)) < best_loss:
                 best, best_loss = ReconstructedBlock(rounded, before, errors, step), loss
     return best
+
+
+def _step_length(
+    states: Mapping[str, "_Parameter"],
+    objective: Objective,
+    coefficients: Sequence[float],
+    first: float,
+    settings: Reconstruction,
+) -> float:
+    """Return the relative length of the best first step; see the module."""
+    (probed,) = drawn_batches(len(coefficients), replace(settings, batch=_N_PROBED, steps=1))
+    factors = {number: coefficients[number] / first for number in probed}
+    weights = {name: state.weight for name, state in states.items()}
+    gradients = objective.gradients(weights, factors)
+    steps = {name: state.even_step(gradients[name]) for name, state in states.items()}
+    slopes = [_product(gradients, steps)]
+    probe = {name: weight - _PROBE * steps[name] for name, weight in weights.items()}
+    slopes.append(_product(objective.gradients(probe, factors), steps))
+    curvature = (slopes[0] - slopes[1]) / _PROBE
+    return min(_LONGEST_STEP, slopes[0] / curvature) if curvature > 0 else _LONGEST_STEP
+
+
+def _product(gradients: Weights, steps: Weights) -> float:
+    """Return the sum of products of all entries, in float64."""
+    return fsum(torch.stack([(gradients[name].double() * step).sum() for name, step in steps.items()]).tolist())
 
 
 def relative_rate(step: int, steps: int) -> float:
@@ -145,6 +180,10 @@ class _Parameter:
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self._n_steps = torch.zeros((), device=weight.device)
+
+    def even_step(self, gradient: Tensor) -> Tensor:
+        """Return a step of equal size for every kept value, relative to their root mean square."""
+        return gradient.sign().masked_fill_(self._removed, 0).mul_(self._scale)
 
     def update(self, gradient: Tensor, *, rate: float) -> None:
         """Take one step. Gradients of removed weights count as 0, so these stay 0."""
