@@ -15,8 +15,7 @@ class Reconstruction:
     steps: int = 100
     """Steps of the optimiser per block."""
     learning_rate: float = 1.0
-    """Highest learning rate, relative to the measured step length of a block; see
-    `mlprune.numeric.refinement.reconstruction`."""
+    """Highest learning rate, relative to the step length that is measured on each block."""
     batch: int = 4
     """Demonstrations of a step."""
     seed: int = 0

@@ -163,7 +163,7 @@ class ReconstructConfig(Model):
     steps: Annotated[int, Field(ge=1)] = Reconstruction.steps
     """Steps of the optimiser per block."""
     learning_rate: Annotated[float, Field(gt=0)] = Reconstruction.learning_rate
-    """Highest learning rate of a layer's weights or biases, relative to the root mean square of the kept ones."""
+    """Highest learning rate, relative to the step that lowers the loss of the block most; it is measured first."""
     batch: Annotated[int, Field(ge=1)] = Reconstruction.batch
     """Demonstrations of a step."""
     seed: Seed = Reconstruction.seed

@@ -27,7 +27,7 @@ from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.reconstruction import BlockOutputs
 from mlprune.models.shard import Shard
-from mlprune.numeric.refinement.reconstruction import ReconstructedBlock, reconstruct
+from mlprune.numeric.refinement.reconstruction import N_PROBED, ReconstructedBlock, reconstruct
 from mlprune.pruning.mask_files import (
     StoredChanges,
     biases_path,
@@ -78,6 +78,8 @@ SAVED_STATES = 24
 """Values that a block keeps for its backward pass, per token and feature of its widest layer."""
 PASSES_OF_A_STEP = 3
 """Time of a step on some tokens in forward passes: one forward, and twice as much backward."""
+N_PROBES = 2
+"""Gradients that measure the step length."""
 OTHER_PASSES = 5
 """Forward passes over all demonstrations: dense, three measurements of the loss, and with the new weights."""
 
@@ -171,10 +173,12 @@ def reconstruction_cost(
     state_bytes = job.state_bytes(sizes, size.n_tokens, n_states=2)
     best_bytes = 2 * sizes.itemsize * n_weights
     fixed_bytes = job.SMALL_JOB_BYTES + state_bytes + MASTER_BYTES * n_weights + best_bytes + 4 * sizes.block
-    fixed_bytes += FLOW_BYTES * settings.batch * longest * sizes.inputs
+    fixed_bytes += FLOW_BYTES * max(settings.batch, N_PROBED) * longest * sizes.inputs
     thread_bytes = 4 * SAVED_STATES * longest * sizes.widest
-    share = min(1.0, settings.batch / max(1, size.n_demonstrations))
-    n_runs = OTHER_PASSES + PASSES_OF_A_STEP * settings.steps * share
+    n_read = min(settings.batch, size.n_demonstrations) * settings.steps + N_PROBES * min(
+        N_PROBED, size.n_demonstrations
+    )
+    n_runs = OTHER_PASSES + PASSES_OF_A_STEP * n_read / max(1, size.n_demonstrations)
     usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
     return replace(
         usual,
@@ -378,7 +382,12 @@ def _reconstructed(
     model, set_ids = parent.spec.model, tuple(planned.id for planned in group)
     computed = job.computed_parameters(model, batch_tokens=1)  # the device is part of the id, batches are not
     parameters: dict[str, JsonValue] = {name: value for name, value in computed.items() if name != "batch_tokens"}
-    parameters["reconstruct"] = {"unit": "block", **without_defaults(settings)}
+    always = {
+        "steps": settings.steps,
+        "learning_rate": settings.learning_rate,
+        "batch": settings.batch,
+    }  # tuned defaults
+    parameters["reconstruct"] = {"unit": "block", **always, **without_defaults(settings)}
     parents: JsonObject = {
         "base_model": inputs.base.id,
         UNRECONSTRUCTED: parent.id,

@@ -14,9 +14,10 @@ arXiv:1711.05101). The rate of a parameter is `learning_rate` times the step len
 square r of its kept values; it rises linearly during the first tenth of the steps and then falls to 0 as half a cosine.
 A bias of zeros stays.
 
-The step length is measured, because blocks differ by a factor of ten in what they bear. It is the t at which one step of
-equal relative size, W(t) = W_0 - t r sign(g), lowers the loss of some demonstrations most: the slopes of the loss along
-the step at 0 and at 0.0003 give a quadratic, and t is its minimum, at most 0.02.
+The step length of a block is measured, because the best rates of blocks differ by a factor of ten. It is the t at which
+a first step of equal relative size, W_0 - t r sign(dL / dW_0), lowers the loss of eight demonstrations most. They are
+those that a first step of eight would read. The slopes of their loss at t = 0 and at t = 0.0003 give a quadratic, whose
+minimum is the step length; it is at most 0.02, also where the loss does not curve upwards.
 
 L is measured over all demonstrations before the first step and after each half of the steps, with weights rounded to
 the dtype in which they are stored. The state with the least loss is returned, the earlier one of equals. So no
@@ -42,10 +43,10 @@ Weights = Mapping[str, Tensor]
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.95, 1e-8
 _N_MEASURED = 2
 """How often the loss is measured after steps."""
-_N_PROBED = 8
-"""Demonstrations by which the step length is measured."""
+N_PROBED = 8
+"""Demonstrations on which the step length is measured, if there are as many."""
 _PROBE, _LONGEST_STEP = 3e-4, 2e-2
-"""Step at which the second slope is measured, and the largest step length."""
+"""Length at which the second slope is measured, and the largest step length."""
 
 
 class Objective(Protocol):
@@ -102,9 +103,11 @@ def reconstruct(
     if first == 0:
         return best
     scales = _root_mean_squares(weights, keeps)
+    (probed,) = drawn_batches(len(coefficients), replace(settings, batch=N_PROBED, steps=1))
+    factors = {number: coefficients[number] / first for number in probed}
+    learning_rate = settings.learning_rate * _step_length(weights, keeps, scales, objective, factors)
     states = {name: _Parameter(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
-    learning_rate = settings.learning_rate * _step_length(states, objective, coefficients, first, settings)
     measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
     for step, batch in enumerate(draws, start=1):
@@ -121,28 +124,32 @@ def reconstruct(
 
 
 def _step_length(
-    states: Mapping[str, "_Parameter"],
+    weights: Weights,
+    keeps: Weights,
+    scales: Mapping[str, float],
     objective: Objective,
-    coefficients: Sequence[float],
-    first: float,
-    settings: Reconstruction,
+    coefficients: Mapping[int, float],
 ) -> float:
-    """Return the relative length of the best first step; see the module."""
-    (probed,) = drawn_batches(len(coefficients), replace(settings, batch=_N_PROBED, steps=1))
-    factors = {number: coefficients[number] / first for number in probed}
-    weights = {name: state.weight for name, state in states.items()}
-    gradients = objective.gradients(weights, factors)
-    steps = {name: state.even_step(gradients[name]) for name, state in states.items()}
-    slopes = [_product(gradients, steps)]
-    probe = {name: weight - _PROBE * steps[name] for name, weight in weights.items()}
-    slopes.append(_product(objective.gradients(probe, factors), steps))
-    curvature = (slopes[0] - slopes[1]) / _PROBE
-    return min(_LONGEST_STEP, slopes[0] / curvature) if curvature > 0 else _LONGEST_STEP
+    """Return the relative length of the best first step over some demonstrations; see the module."""
+    start = {name: weight.to(torch.float32) for name, weight in weights.items()}
+    gradients = _of_kept(objective.gradients(start, coefficients), keeps)
+    slope = _weighted_sum({name: gradient.abs() for name, gradient in gradients.items()}, scales)
+    signs = {name: gradient.sign_() for name, gradient in gradients.items()}
+    probe = {name: weight - _PROBE * scales[name] * signs[name] for name, weight in start.items()}
+    later = _of_kept(objective.gradients(probe, coefficients), keeps)
+    later_slope = _weighted_sum({name: gradient.mul_(signs[name]) for name, gradient in later.items()}, scales)
+    curvature = (slope - later_slope) / _PROBE
+    return min(_LONGEST_STEP, slope / curvature) if curvature > 0 else _LONGEST_STEP
 
 
-def _product(gradients: Weights, steps: Weights) -> float:
-    """Return the sum of products of all entries, in float64."""
-    return fsum(torch.stack([(gradients[name].double() * step).sum() for name, step in steps.items()]).tolist())
+def _of_kept(gradients: Weights, keeps: Weights) -> Weights:
+    """Set the gradients of removed weights to 0, in place."""
+    return {name: gradient.masked_fill_(~keeps[name].to(gradient.device), 0) for name, gradient in gradients.items()}
+
+
+def _weighted_sum(tensors: Weights, factors: Mapping[str, float]) -> float:
+    """Return the sum over parameters of a factor times the sum of the entries, in float64."""
+    return float(torch.stack([factors[name] * tensor.double().sum() for name, tensor in tensors.items()]).sum())
 
 
 def relative_rate(step: int, steps: int) -> float:
@@ -180,10 +187,6 @@ class _Parameter:
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self._n_steps = torch.zeros((), device=weight.device)
-
-    def even_step(self, gradient: Tensor) -> Tensor:
-        """Return a step of equal size for every kept value, relative to their root mean square."""
-        return gradient.sign().masked_fill_(self._removed, 0).mul_(self._scale)
 
     def update(self, gradient: Tensor, *, rate: float) -> None:
         """Take one step. Gradients of removed weights count as 0, so these stay 0."""

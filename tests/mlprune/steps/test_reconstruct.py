@@ -41,7 +41,7 @@ N_BLOCKS = 3
 def reconstructed_recipe() -> dict[str, Any]:
     recipe = small_recipe()
     recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
-    fit = {"steps": 12, "learning_rate": 0.03, "batch": 2}
+    fit = {"steps": 12, "learning_rate": 1.5, "batch": 2}
     two = {**fit, "over": ["mt", "mono"], "shares": [1, 3], "propagation": "dense"}
     wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
     recipe["variants"] = [
@@ -138,7 +138,7 @@ def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun
     assert row["reconstruction"] == {
         "unit": "block",
         "steps": 12,
-        "learning_rate": 0.03,
+        "learning_rate": 1.5,
         "batch": 2,
         "propagation": "dense",
     }
@@ -278,11 +278,13 @@ def test_the_plan_counts_steps_states_and_one_block_with_two_moments(run: Finish
     job, sizes = job_of(run, "two"), sizes_of(run.plan)
     cost, block = costs[job.variant.id], N_WEIGHTS // N_BLOCKS
     forward = 2.0 * N_WEIGHTS * 2 * SET_TOKENS
-    read = 3 * 12 * 2 / 8  # forward and backward, 12 steps, 2 of 8 demonstrations
+    read = (
+        3 * (12 * 2 + 2 * 8) / 8
+    )  # forward and backward: 12 steps of 2 of 8 demonstrations, and twice all for the rate
     assert cost.flops == pytest.approx(forward * (5 + read))
     states = 2 * 2 * SET_TOKENS * sizes.hidden * 4
     of_block = block * (2 * 4 + 4 + 2 * 4 + 1) + 2 * 4 * block + 4 * sizes.block
-    assert cost.device_fixed_bytes == states + of_block + 2 * 48 * 3 * 4 * sizes.inputs
+    assert cost.device_fixed_bytes == states + of_block + 8 * 48 * 3 * 4 * sizes.inputs
     assert cost.disk_bytes == pytest.approx(N_WEIGHTS * (4 + 1 / 8))
     assert cost.runs_model
 

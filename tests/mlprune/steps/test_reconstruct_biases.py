@@ -38,7 +38,7 @@ from tests.tiny_recipes import (
     write_texts,
 )
 
-FIT = {"steps": 12, "learning_rate": 0.03, "batch": 2}
+FIT = {"steps": 12, "learning_rate": 1.5, "batch": 2}
 BIASES = {**FIT, "biases": True}
 WANDA = {"demonstrations": "mt", "propagation": "dense", "score": "wanda", "sparsity": 0.5}
 FLAP = {**WANDA, "score": "flap"}
@@ -128,7 +128,7 @@ def test_all_biases_change_and_the_catalog_says_so(float32_run: FinishedRun) -> 
             assert not torch.equal(bias, model.model.layers[block].get_submodule(layer).bias)
     row = float32_run.row("variants", job.variant.id)
     assert row["biases_changed"]
-    assert row["reconstruction"] == {"unit": "block", "steps": 12, "learning_rate": 0.03, "batch": 2, "biases": True}
+    assert row["reconstruction"] == {"unit": "block", "steps": 12, "learning_rate": 1.5, "batch": 2, "biases": True}
     assert "biases_changed" not in float32_run.row("variants", job_of(float32_run, "weights").variant.id)
 
 

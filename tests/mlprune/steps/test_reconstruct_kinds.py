@@ -15,7 +15,7 @@ from mlprune.steps.variants.variant_rows import require_masks
 from tests.expert_models import save_expert_model
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_inputs, write_texts
 
-FIT = {"demonstrations": "mt", "steps": 8, "learning_rate": 0.03, "batch": 2}
+FIT = {"demonstrations": "mt", "steps": 8, "learning_rate": 1.5, "batch": 2}
 WANDA = {"demonstrations": "mt", "propagation": "dense", "score": "wanda", "sparsity": 0.5}
 KINDS: dict[str, dict[str, Any]] = {
     "magnitude": {"score": "magnitude", "sparsity": 0.5},

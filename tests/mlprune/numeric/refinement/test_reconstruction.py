@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 import torch
@@ -56,6 +56,18 @@ def planted(seed: int, *, sparsity: float = 0.5) -> tuple[dict[str, Tensor], dic
     return weights, keeps, LinearBlock(inputs, targets)
 
 
+def nearly_fitted(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], LinearBlock]:
+    """The same, with outputs of weights that differ from the pruned ones by about 1 %."""
+    weights, keeps, block = planted(seed)
+    draw = torch.Generator().manual_seed(seed)
+    near = {
+        name: weight.double() * (1 + 0.01 * torch.randn(weight.shape, generator=draw, dtype=torch.float64))
+        for name, weight in weights.items()
+    }
+    block.targets = [torch.tanh(one @ near["up"].T) @ near["down"].T for one in block.inputs]
+    return weights, keeps, block
+
+
 def fitted_by_hand(
     weights: Mapping[str, Tensor],
     keeps: Mapping[str, Tensor],
@@ -75,14 +87,40 @@ def fitted_by_hand(
         errors = block.errors({name: torch.tensor(rows, dtype=torch.float64) for name, rows in values.items()})
         return sum(factor * error for factor, error in zip(coefficients, errors, strict=True))
 
+    def slopes(at: Mapping[str, list[list[float]]], numbers: Sequence[int]) -> Weights:
+        tensors = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in at.items()}
+        return block.gradients(tensors, {number: coefficients[number] for number in numbers})
+
     losses = [loss()]
+    (probed,) = drawn_batches(len(block.inputs), Reconstruction(1, batch=8, seed=settings.seed))
+    before = slopes(values, probed)
+    direction = {
+        name: [
+            [scale[name] * math.copysign(1, before[name][i, j]) * keep[name][i][j] for j in range(len(row))]
+            for i, row in enumerate(rows)
+        ]
+        for name, rows in values.items()
+    }
+    moved = {
+        name: [
+            [value - 3e-4 * step for value, step in zip(*pair, strict=True)]
+            for pair in zip(rows, direction[name], strict=True)
+        ]
+        for name, rows in values.items()
+    }
+    after = slopes(moved, probed)
+    of_start, of_moved = (
+        sum(float(gradients[name][i, j]) * direction[name][i][j] for name, i, j in cells)
+        for gradients in (before, after)
+    )
+    length = min(0.02, 3e-4 * of_start / (of_start - of_moved)) if of_start > of_moved else 0.02
     best = {name: [list(row) for row in rows] for name, rows in values.items()}
     measured = [math.ceil(settings.steps / 2), settings.steps]
     for step, batch in enumerate(drawn_batches(len(block.inputs), settings), start=1):
         share = len(block.inputs) / len(batch) / losses[0]
         tensors = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in values.items()}
         gradients = block.gradients(tensors, {number: share * coefficients[number] for number in batch})
-        rate = settings.learning_rate * relative_rate(step, settings.steps)
+        rate = settings.learning_rate * length * relative_rate(step, settings.steps)
         for name, i, j in cells:
             gradient = float(gradients[name][i, j]) if keep[name][i][j] else 0.0
             cell = (name, i, j)
@@ -97,9 +135,19 @@ def fitted_by_hand(
     return best, losses
 
 
-@pytest.mark.parametrize("settings", [Reconstruction(30, 0.05, 4), Reconstruction(7, 0.2, 5, seed=3)])
-def test_weights_and_losses_are_those_of_plain_loops(settings: Reconstruction) -> None:
-    weights, keeps, block = planted(1)
+@pytest.mark.parametrize(
+    ("inputs", "settings"),
+    [
+        (planted, Reconstruction(30, 2.5, 4)),
+        (planted, Reconstruction(7, 10.0, 5, seed=3)),
+        (nearly_fitted, Reconstruction(30, 1.0, 4)),
+        (nearly_fitted, Reconstruction(7, 0.5, 5, seed=3)),
+    ],
+)
+def test_weights_and_losses_are_those_of_plain_loops(
+    inputs: Callable[[int], tuple[dict[str, Tensor], dict[str, Tensor], LinearBlock]], settings: Reconstruction
+) -> None:
+    weights, keeps, block = inputs(1)
     coefficients = [0.5, 0.1, 0.2, 0.0, 1.0, 0.3]
     expected, losses = fitted_by_hand(weights, keeps, block, coefficients, settings)
     result = reconstruct(weights, keeps, block, coefficients, settings)
@@ -108,6 +156,18 @@ def test_weights_and_losses_are_those_of_plain_loops(settings: Reconstruction) -
     weighted = [sum(c * e for c, e in zip(coefficients, of, strict=True)) for of in (result.before, result.after)]
     assert weighted == pytest.approx([losses[0], min(losses)], rel=1e-4)
     assert result.n_steps > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_step_of_the_measured_length_lowers_the_loss_most(seed: int) -> None:
+    """All six demonstrations are read, and the first step of AdamW has the same size for all weights."""
+    weights, keeps, block = nearly_fitted(seed)
+    losses = []
+    for rate in (0.9, 1.0, 1.1, 2.0):
+        reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(1, rate, batch=6))
+        losses.append(sum(block.measured[-1]))
+    assert losses[1] == min(losses) < sum(block.measured[0])
+    assert losses[3] > losses[1] + 4 * (losses[0] - losses[1])
 
 
 def test_a_weight_takes_over_a_lost_direction() -> None:
@@ -119,7 +179,7 @@ def test_a_weight_takes_over_a_lost_direction() -> None:
     targets = [torch.tanh(one @ up.double().T) @ down.double().T for one in doubled]
     keeps = {"up": torch.tensor([[True, False, False], [False, False, True]]), "down": torch.ones(1, 2).bool()}
     pruned = {"up": up * keeps["up"], "down": down}
-    settings = Reconstruction(400, 0.02, 4)
+    settings = Reconstruction(400, 1.0, 4)
     result = reconstruct(pruned, keeps, LinearBlock(doubled, targets), [1.0] * 4, settings)
     assert sum(result.after) < 1e-6 * sum(result.before)
     torch.testing.assert_close(result.weights["up"][0, 0], torch.tensor(0.6), rtol=1e-2, atol=0)
@@ -144,7 +204,7 @@ def test_a_bias_takes_over_a_constant_and_one_of_zeros_stays() -> None:
     biases = {"up.bias": torch.tensor([0.1, 0.1]), "down.bias": torch.zeros(1)}
     pruned = {**{name: weight * keeps[name] for name, weight in dense.items()}, **biases}
     kept = {**keeps, **{name: torch.ones(bias.shape).bool() for name, bias in biases.items()}}
-    result = reconstruct(pruned, kept, BlockWithBiases(inputs, targets), [1.0] * 4, Reconstruction(600, 0.05, 4))
+    result = reconstruct(pruned, kept, BlockWithBiases(inputs, targets), [1.0] * 4, Reconstruction(600, 2.5, 4))
     assert sum(result.after) < 1e-5 * sum(result.before)
     torch.testing.assert_close(result.weights["up.bias"], torch.tensor([0.3, 0.0]), rtol=0, atol=0.01)
     assert not result.weights["down.bias"].any()
@@ -155,7 +215,7 @@ def test_removed_weights_stay_zero_and_the_dtype_stays(dtype: torch.dtype) -> No
     weights, keeps, block = planted(2)
     stored = {name: weight.to(dtype) for name, weight in weights.items()}
     given = {name: weight.clone() for name, weight in stored.items()}
-    result = reconstruct(stored, keeps, block, [1.0] * 6, Reconstruction(20, 0.05))
+    result = reconstruct(stored, keeps, block, [1.0] * 6, Reconstruction(20, 2.5))
     for name, weight in result.weights.items():
         assert weight.dtype == dtype
         assert (weight[~keeps[name]] == 0).all()
@@ -182,7 +242,7 @@ def test_weights_without_an_error_stay_as_they_are() -> None:
     assert len(block.measured) == 1
 
 
-@pytest.mark.parametrize("learning_rate", [0.001, 0.5, 50.0])
+@pytest.mark.parametrize("learning_rate", [0.05, 25.0, 2500.0])
 def test_no_reconstruction_raises_the_measured_loss(learning_rate: float) -> None:
     weights, keeps, block = planted(4)
     result = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(16, learning_rate))
