@@ -161,29 +161,14 @@ def test_a_reconstructed_variant_is_compared_with_its_parent(run: FinishedRun) -
 def test_a_killed_job_resumes_at_the_block_where_it_stopped(
     run: FinishedRun, tmp_path: Path, files_are_written: bool
 ) -> None:
-    job = job_of(run, "own")
-    store = with_parent_only(run, job, tmp_path / "store")
-    watch = {"stop_at": 1, "method": Shard.sweep_reconstruct, "files_are_written": files_are_written}
-    with pytest.raises(WorkerLostError):
-        job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
-    assert store.read_record(*job.variant.identity.key) is None
-    resumed = WatchedChain(chain_of(run.plan))
-    job.run(store, lambda: resumed)
-    assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
-    assert_same_files(store, run.store)
+    assert_resumes_after_a_kill(run, job_of(run, "own"), tmp_path / "store", files_are_written=files_are_written)
 
 
 @pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("own", 2, 1), ("two", 3, 1), ("sparsegpt", 1, 2)])
 def test_shards_and_threads_change_no_byte(
     run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int
 ) -> None:
-    job = job_of(run, name)
-    store = with_parent_only(run, job, tmp_path / "store")
-    chain = TransportChain(chain_with_masks(Path(run.plan.model.path), n_shards=n_shards))
-    with worker_threads(n_threads):
-        job.run(store, lambda: chain)
-    assert_same_files(store, run.store)
-    assert set(chain.tensors) <= {"sweep_release"}
+    assert_equal_on_shards(run, job_of(run, name), tmp_path / "store", n_shards=n_shards, n_threads=n_threads)
 
 
 def test_blocks_on_disk_change_no_byte(run: FinishedRun, tmp_path: Path) -> None:
@@ -308,6 +293,33 @@ def with_parent_only(run: FinishedRun, job: ReconstructJob, folder: Path) -> Sto
     for record in (masks, run.store.require(*job.variant.parent.identity.key)):
         store.write_record(record)
     return store
+
+
+def assert_resumes_after_a_kill(
+    run: FinishedRun, job: ReconstructJob, folder: Path, *, files_are_written: bool
+) -> None:
+    """Kill a job in its second block, before or after its files are written, and run it again."""
+    store = with_parent_only(run, job, folder)
+    watch = {"stop_at": 1, "method": Shard.sweep_reconstruct, "files_are_written": files_are_written}
+    with pytest.raises(WorkerLostError):
+        job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
+    assert store.read_record(*job.variant.identity.key) is None
+    resumed = WatchedChain(chain_of(run.plan))
+    job.run(store, lambda: resumed)
+    assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
+    assert_same_files(store, run.store)
+
+
+def assert_equal_on_shards(
+    run: FinishedRun, job: ReconstructJob, folder: Path, *, n_shards: int, n_threads: int
+) -> None:
+    """Run a job on shards, and compare all files. No states travel."""
+    store = with_parent_only(run, job, folder)
+    chain = TransportChain(chain_with_masks(Path(run.plan.model.path), n_shards=n_shards))
+    with worker_threads(n_threads):
+        job.run(store, lambda: chain)
+    assert_same_files(store, run.store)
+    assert set(chain.tensors) <= {"sweep_release"}
 
 
 def assert_same_files(store: Store, undisturbed: Store) -> None:

@@ -8,29 +8,25 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import WorkerLostError
-from mlprune.models.shard import Shard
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.rescore.verify import Recheck
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.vocabulary import DtypeName
-from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_threads
 from tests.expert_models import save_expert_model
 from tests.exported_models import loaded_by_its_own_loader
 from tests.mlprune.steps.test_reconstruct import (
-    assert_same_files,
+    assert_equal_on_shards,
+    assert_resumes_after_a_kill,
     job_of,
     rows_of,
     squares,
     states_after,
-    with_parent_only,
 )
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
-    chain_of,
     finished_run,
     reference_model,
     small_recipe,
@@ -167,15 +163,7 @@ def test_units_can_be_cut_out_after_their_biases_were_fitted(float32_run: Finish
 
 @pytest.mark.parametrize("name", ["biases", "units"])
 def test_a_killed_job_resumes_with_equal_bytes(float32_run: FinishedRun, tmp_path: Path, name: str) -> None:
-    job = job_of(float32_run, name)
-    store = with_parent_only(float32_run, job, tmp_path / "store")
-    watch = {"stop_at": 1, "method": Shard.sweep_reconstruct, "files_are_written": True}
-    with pytest.raises(WorkerLostError):
-        job.run(store, lambda: WatchedChain(chain_of(float32_run.plan), **watch))
-    resumed = WatchedChain(chain_of(float32_run.plan))
-    job.run(store, lambda: resumed)
-    assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
-    assert_same_files(store, float32_run.store)
+    assert_resumes_after_a_kill(float32_run, job_of(float32_run, name), tmp_path / "store", files_are_written=True)
 
 
 @pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("biases", 1, 2), ("units", 2, 1)])
@@ -183,9 +171,4 @@ def test_shards_and_threads_change_no_byte(
     float32_run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int
 ) -> None:
     job = job_of(float32_run, name)
-    store = with_parent_only(float32_run, job, tmp_path / "store")
-    chain = TransportChain(chain_with_masks(Path(float32_run.plan.model.path), n_shards=n_shards))
-    with worker_threads(n_threads):
-        job.run(store, lambda: chain)
-    assert_same_files(store, float32_run.store)
-    assert set(chain.tensors) <= {"sweep_release"}
+    assert_equal_on_shards(float32_run, job, tmp_path / "store", n_shards=n_shards, n_threads=n_threads)
