@@ -3,7 +3,7 @@
 -- structure are ranked: rank 1 has the lowest perplexity in the language. ratio_to_best divides by the lowest perplexity;
 -- whether two methods differ is a question for a test: see variants_compared. p_corrected tests the difference from
 -- dense. layer_error is the mean over the layers, in all sets over which layer errors were computed in this dtype.
--- prune_cpu_s does not include what is observed once for all methods.
+-- prune_cpu_s does not include what is observed once for all methods. methods_over_seeds has means over seeds.
 -- topic: methods
 -- $split VARCHAR = 'test'
 WITH errors AS (
