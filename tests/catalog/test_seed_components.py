@@ -43,55 +43,50 @@ def test_of_two_recipes_the_one_with_more_seeds_is_shown(tmp_path: Path) -> None
     assert sorted(row["seeds"] for row in found) == [[0, 1, 2], [7, 8]]
 
 
-def compared_methods(catalog: Catalog) -> dict[tuple[str, tuple[str, ...]], dict[str, Any]]:
-    found = run_user_query(catalog, "methods_over_seeds", ()).as_dicts()
-    assert found == sorted(
-        found, key=lambda row: (row["language"], row["sparsity"], row["structure"] or "", row["rank"])
-    )
-    return {(row["language"], tuple(row["variant_ids"])): row for row in found}
-
-
-def test_methods_without_seeds_are_single_variants(catalog: Catalog, rows: Rows) -> None:
+def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: Catalog, rows: Rows) -> None:
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     keys = {"baseline_id": dense, "task": "perplexity", "metric": "perplexity", "split": "test"}
-    single = [row for row in rows["comparison_results"] if keys.items() <= row.items()]
-    found = compared_methods(catalog)
-    assert set(found) == {(row["language"], (row["variant_id"],)) for row in single}
-    for row in single:
-        shown = found[row["language"], (row["variant_id"],)]
-        expected = [math.exp(row[column]) for column in ("difference", "ci_low", "ci_high")]
-        assert [shown[column] for column in ("ratio", "ratio_ci_low", "ratio_ci_high")] == pytest.approx(expected)
-        assert shown["n_seeds"] == 1
-
-
-def test_methods_with_seeds_are_one_row_with_mean_costs_and_the_rank_of_their_mean(
-    catalog: Catalog, full_store: Store, rows: Rows
-) -> None:
-    costs = "SELECT variant_id, prune_cpu_s FROM variant_costs JOIN variants USING (variant_id) WHERE sparsity = 0.1"
-    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query(costs)}
-    ids = sorted(seconds)[:2]
-    single = {key: row for key, row in compared_methods(catalog).items() if key[0] == "fr" and row["sparsity"] == 0.1}
-    evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == ids[0] and row["task"] == "perplexity")
-    group = {"seed_components_id": "@id", "variant_id": ids[0], "variant_ids": ids, "seeds": [0, 1], "seed_of": "score"}
-    group |= {
-        "task": "perplexity",
-        "split": "test",
-        "metric": "perplexity",
-        "group_kind": "language",
-        "group_name": "fr",
+    compared = {
+        (row["language"], row["variant_id"]): row for row in rows["comparison_results"] if keys.items() <= row.items()
     }
-    group |= {"difference": 0.01, "ci_low": -0.2, "ci_high": 0.3, "scale": "log_ratio", "n_seeds": 2, "n_items": 9}
-    group |= {"profile": "corrected", "protocol_id": evaluation["protocol_id"]}
-    write_rows(full_store, "seed_components", parameters={"seeds": 2}, rows={"seed_components": [group]})
+    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM variant_costs")}
+    found = run_user_query(catalog, "methods_over_seeds", ()).as_dicts()
+    assert sorted((row["language"], one) for row in found for one in row["variant_ids"]) == sorted(compared)
+    for row in found:
+        differences = [compared[row["language"], one] for one in row["variant_ids"]]
+        assert row["ratio"] == pytest.approx(math.exp(statistics.fmean(one["difference"] for one in differences)))
+        assert row["n_seeds"] == (2 if row["score"] == "random" else 1) == len(differences)
+        ends = [pytest.approx(math.exp(one["ci_low"])) for one in differences]
+        assert row["ratio_ci_low"] == (ends[0] if len(ends) == 1 else None)
+        known = [seconds[one] for one in row["variant_ids"] if one in seconds]
+        assert row["prune_cpu_s"] == (pytest.approx(statistics.fmean(known)) if known else None)
+        alike = [
+            other["ratio"]
+            for other in found
+            if all(other[column] == row[column] for column in ("language", "sparsity", "structure"))
+        ]
+        assert row["rank"] == 1 + sum(ratio < row["ratio"] for ratio in alike)
+    assert any(row["prune_cpu_s"] for row in found)
+
+
+def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, rows: Rows) -> None:
+    chosen = [row["variant_id"] for row in rows["variants"] if (row["score"], row["sparsity"]) == ("random", 0.3)]
+    compared = next(
+        row for row in rows["comparison_results"] if (row["variant_id"], row["task"]) == (chosen[0], "perplexity")
+    )
+    seeds = {"variant_id": chosen[0], "variant_ids": chosen, "seeds": [0, 1], "seed_of": "score", "n_seeds": 2}
+    keys = {"task": "perplexity", "split": "test", "metric": "perplexity", "profile": "corrected"}
+    keys |= {"group_kind": "language", "group_name": "fr"}
+    keys |= {column: compared[column] for column in ("baseline_id", "scoring_rule", "protocol_id")}
+    numbers = {"difference": 0.01, "ci_low": -0.2, "ci_high": 0.3, "scale": "log_ratio"}
+    row = {"seed_components_id": "@id", **seeds, **keys, **numbers}
+    write_rows(full_store, "seed_components", parameters={"seeds": 2}, rows={"seed_components": [row]})
     with Catalog.open(full_store) as opened:
-        found = {key: row for key, row in compared_methods(opened).items() if key[0] == "fr" and row["sparsity"] == 0.1}
-    assert set(found) == set(single) - {("fr", (one,)) for one in ids} | {("fr", tuple(ids))}
-    row = found["fr", tuple(ids)]
-    assert (row["ratio"], row["ratio_ci_low"]) == pytest.approx((math.exp(0.01), math.exp(-0.2)))
-    assert (row["n_seeds"], row["n_items"]) == (2, 9)
-    assert row["prune_cpu_s"] == pytest.approx(statistics.fmean(seconds[one] for one in ids))
-    same = [other["ratio"] for other in found.values() if other["structure"] == row["structure"]]
-    assert row["rank"] == 1 + sum(ratio < row["ratio"] for ratio in same)
+        found = run_user_query(opened, "methods_over_seeds", ()).as_dicts()
+    shown = [row for row in found if row["score"] == "random" and row["ratio_ci_low"] is not None]
+    assert [(row["language"], row["sparsity"], set(row["variant_ids"])) for row in shown] == [("fr", 0.3, set(chosen))]
+    ends = [shown[0][column] for column in ("ratio", "ratio_ci_low", "ratio_ci_high")]
+    assert ends == pytest.approx([math.exp(end) for end in (0.01, -0.2, 0.3)])
 
 
 def test_variants_with_a_single_draw_are_marked(catalog: Catalog, rows: Rows) -> None:
