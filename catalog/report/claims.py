@@ -259,7 +259,8 @@ def _noninferior_of_one(row: Row) -> Answer:
         return "no bound", f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}.", "open"
     paid = f"at most {bound(value, scale)}" if value > 0 else "nothing"
     sentence = f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): "
-    sentence += f"less than {margin}" if row["is_supported"] else f"a loss of {margin} is not excluded"
+    corrected = "after correction " if value < row["margin"] else ""
+    sentence += f"less than {margin}" if row["is_supported"] else f"{corrected}a loss of {margin} is not excluded"
     tone = "good" if row["is_supported"] else "bad" if is_worse(row) else "open"
     return paid, f"{sentence}. {estimate}.", tone
 

@@ -101,7 +101,9 @@ def _noninferior(rows: Sequence[Row]) -> str:
     if not bounds:
         return "the loss has no bound"
     if not shown:
-        return f"a loss of {margin} is not excluded, smallest bound {claims.bound(min(bounds), rows[0]['scale'])}"
+        corrected = " after correction" if min(bounds) < rows[0]["margin"] else ""
+        smallest = claims.bound(min(bounds), rows[0]["scale"])
+        return f"a loss of {margin} is not excluded{corrected}, smallest bound {smallest}"
     return f"loss at most {claims.bound(max(bounds), rows[0]['scale'])}, margin {margin.removesuffix(' points')}"
 
 

@@ -24,6 +24,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 """Path below docs/ -> function that makes the page."""
 
 WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "comparison.md": ("comparison", "comparison-languages"),
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
     "study.md": ("study",),

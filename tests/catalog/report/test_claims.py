@@ -178,7 +178,9 @@ def test_a_loss_of_nothing_is_reported_with_its_bound() -> None:
     assert "0.000 (−0.010 to +0.020), p = 0.010" in sentence
     answer, sentence, tone = answer_of([noninferior(0.0, ci90_low=-0.031, is_supported=False)])
     assert (answer, tone) == ("at most 3.1 points", "open")
-    assert "a loss of the margin of 2.0 points is not excluded" in sentence
+    assert ": a loss of the margin of 2.0 points is not excluded" in sentence
+    sentence = answer_of([noninferior(0.0, ci90_low=-0.01971, is_supported=False)])[1]
+    assert ": after correction a loss of the margin of 2.0 points is not excluded" in sentence
 
 
 def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:

@@ -61,8 +61,10 @@ def test_a_loss_has_its_bound_and_an_equivalence_its_90_percent_interval() -> No
     assert answer_line([kept]) == "helps: yes; loss at most 1.8 points, margin 8.0"
     lost = answered(-0.01, claim="noninferior", margin=0.01, is_supported=False)
     assert answer_line([lost, kept | {"is_supported": False}]).startswith(
-        "helps: no evidence; a loss of 1.0 points is not excluded"
+        "helps: no evidence; a loss of 1.0 points is not excluded, "
     )
+    alone = kept | {"is_supported": False}
+    assert answer_line([alone]).startswith("helps: no evidence; a loss of 8.0 points is not excluded after correction")
     equal = answered(-0.01, claim="equivalent", margin=0.04, is_supported=True)
     assert answer_line([equal]) == "helps: yes; -1.0 points (-1.8 to +0.8), margin 4.0"
 
