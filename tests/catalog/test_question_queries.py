@@ -284,6 +284,8 @@ def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog,
     found = answers(catalog, "answers_to_questions")
     assert len(found) == len(rows["answers"])
     assert found[0]["status"] == "primary"
+    for row in found:
+        assert row["p_claim"] == row["p_corrected" if row["claim"] == "gain" else "p_margin_corrected"]
     statuses = {row["title"]: row["status"] for row in found}
     assert statuses == {
         "together": "primary",

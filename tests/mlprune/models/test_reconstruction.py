@@ -140,7 +140,7 @@ def test_a_reconstruction_lowers_the_error_and_removed_weights_stay_zero(tmp_pat
     with torch.no_grad():
         for name, parameter in parameters(outputs).items():
             parameter.mul_(keeps[name])
-    settings = Reconstruction(20, 0.03, batch=2)
+    settings = Reconstruction(20, 1.5, batch=2)
     result = reconstruct(parameters(outputs), keeps, outputs, [1.0] * len(TEXTS), settings)
     assert sum(result.after) < 0.8 * sum(result.before)
     assert not any(bool(one[~keeps[name]].any()) for name, one in result.weights.items())
