@@ -126,7 +126,7 @@ class BlockFit:
         """Fit all layers; a block of which nothing is removed stays as it is."""
         if all(bool(keep.all()) for keep in keeps.values()):
             errors = outputs.errors({})
-            return ReconstructedBlock({}, errors, errors, 0)
+            return ReconstructedBlock({}, errors, errors, 0, None)
         shares = zip(self.variant.shares, squares, self.sizes, strict=True)
         coefficients = [share / square if square else 0.0 for share, square, size in shares for _ in range(size)]
         biases = outputs.biases() if self.variant.settings.biases else {}
@@ -151,6 +151,7 @@ class BlockFit:
                 "loss_before": fsum(before) / square if square else 0.0,
                 "loss_after": fsum(after) / square if square else 0.0,
                 "n_steps": fitted.n_steps,
+                "step_length": fitted.step_length,
             }
 
 

@@ -180,7 +180,7 @@ def reconstructed(tmp_path: Path) -> Catalog:
     for block in (0, 1):
         blocks = [
             {"variant_id": variant_id, "block": block, "demonstration_set_id": sets[language], "n_steps": 9}
-            | {"loss_before": before, "loss_after": after}
+            | {"loss_before": before, "loss_after": after, "step_length": 0.004}
             for (of_block, language), (before, after) in LOSSES.items()
             if of_block == block
         ]
@@ -195,7 +195,7 @@ def test_every_block_has_its_losses_per_set(reconstructed: Catalog) -> None:
     assert found == {
         key: pytest.approx(after / before - 1) if before else None for key, (before, after) in LOSSES.items()
     }
-    assert {(row["weight"], row["n_steps"]) for row in rows} == {(0.5, 9)}
+    assert {(row["weight"], row["n_steps"], row["step_length"]) for row in rows} == {(0.5, 9, 0.004)}
 
 
 def test_labels_say_on_what_blocks_were_reconstructed(reconstructed: Catalog) -> None:

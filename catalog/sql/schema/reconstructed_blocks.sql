@@ -6,5 +6,6 @@ CREATE OR REPLACE TABLE reconstructed_blocks (
     loss_before DOUBLE,            -- squared difference of the hidden states after the block from those of the dense model, relative to the squared states of the dense model, with the weights of the parent
     loss_after DOUBLE,             -- the same with the fitted weights
     n_steps BIGINT,                -- steps after which the fitted weights were measured; 0 if the parent's are the best, or nothing of the block is removed
+    step_length DOUBLE,            -- length of a first step of equal relative size that lowers the loss of some demonstrations most; the learning rate is relative to it. NULL if nothing of the block is removed or lost
     PRIMARY KEY (variant_id, block, demonstration_set_id)
 );

@@ -77,6 +77,8 @@ class ReconstructedBlock:
     """The same with `weights`."""
     n_steps: int
     """Number of steps after which `weights` were measured."""
+    step_length: float | None
+    """The measured step length; None if the first weights have no error."""
 
 
 def reconstruct(
@@ -99,13 +101,13 @@ def reconstruct(
     first = best_loss = _loss(before, coefficients)
     if not isfinite(first):
         raise StatisticsError("the output of a block is not finite before its reconstruction", got=first)
-    best = ReconstructedBlock(weights, before, before, 0)
     if first == 0:
-        return best
+        return ReconstructedBlock(weights, before, before, 0, None)
     scales = _root_mean_squares(weights, keeps)
     (probed,) = drawn_batches(len(coefficients), replace(settings, batch=N_PROBED, steps=1))
     factors = {number: coefficients[number] / first for number in probed}
-    learning_rate = settings.learning_rate * _step_length(weights, keeps, scales, objective, factors)
+    length = _step_length(weights, keeps, scales, objective, factors)
+    best = ReconstructedBlock(weights, before, before, 0, length)
     states = {name: _Parameter(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
     measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
@@ -113,13 +115,13 @@ def reconstruct(
     for step, batch in enumerate(draws, start=1):
         share = len(coefficients) / len(batch) / first
         gradients = objective.gradients(current, {n: share * coefficients[n] for n in batch})
-        rate = learning_rate * relative_rate(step, settings.steps)
+        rate = settings.learning_rate * length * relative_rate(step, settings.steps)
         _update_all(states, gradients, rate=rate)
         if step in measured:
             rounded = {name: weight.to(weights[name].dtype, copy=True) for name, weight in current.items()}
             errors = objective.errors(rounded)
             if (loss := _loss(errors, coefficients)) < best_loss:
-                best, best_loss = ReconstructedBlock(rounded, before, errors, step), loss
+                best, best_loss = ReconstructedBlock(rounded, before, errors, step, length), loss
     return best
 
 

@@ -128,6 +128,8 @@ def test_a_block_of_which_nothing_is_removed_keeps_its_weights(run: FinishedRun)
     assert fitted["loss_after"] < fitted["loss_before"]
     assert after_it["loss_before"] == after_it["loss_after"] > 0
     assert [row["n_steps"] > 0 for row in (before_it, fitted, after_it)] == [False, True, False]
+    assert 0 < fitted["step_length"] <= 0.02
+    assert before_it["step_length"] is after_it["step_length"] is None
 
 
 def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun) -> None:

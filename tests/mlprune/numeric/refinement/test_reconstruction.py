@@ -74,8 +74,8 @@ def fitted_by_hand(
     block: LinearBlock,
     coefficients: Sequence[float],
     settings: Reconstruction,
-) -> tuple[dict[str, list[list[float]]], list[float]]:
-    """The best weights and all measured losses, with plain Python numbers."""
+) -> tuple[dict[str, list[list[float]]], list[float], float]:
+    """The best weights, all measured losses and the step length, with plain Python numbers."""
     values = {name: weight.tolist() for name, weight in weights.items()}
     keep = {name: mask.tolist() for name, mask in keeps.items()}
     cells = [(name, i, j) for name, rows in values.items() for i, row in enumerate(rows) for j in range(len(row))]
@@ -132,7 +132,7 @@ def fitted_by_hand(
             losses.append(loss())
             if losses[-1] < min(losses[:-1]):
                 best = {name: [list(row) for row in rows] for name, rows in values.items()}
-    return best, losses
+    return best, losses, length
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,13 @@ def test_weights_and_losses_are_those_of_plain_loops(
 ) -> None:
     weights, keeps, block = inputs(1)
     coefficients = [0.5, 0.1, 0.2, 0.0, 1.0, 0.3]
-    expected, losses = fitted_by_hand(weights, keeps, block, coefficients, settings)
+    expected, losses, length = fitted_by_hand(weights, keeps, block, coefficients, settings)
     result = reconstruct(weights, keeps, block, coefficients, settings)
     for name, rows in expected.items():
         torch.testing.assert_close(result.weights[name].double(), torch.tensor(rows).double(), rtol=1e-4, atol=1e-5)
     weighted = [sum(c * e for c, e in zip(coefficients, of, strict=True)) for of in (result.before, result.after)]
     assert weighted == pytest.approx([losses[0], min(losses)], rel=1e-4)
+    assert result.step_length == pytest.approx(length, rel=1e-3)
     assert result.n_steps > 0
 
 
@@ -238,7 +239,7 @@ def test_weights_without_an_error_stay_as_they_are() -> None:
     block.targets = [torch.tanh(one @ weights["up"].double().T) @ weights["down"].double().T for one in block.inputs]
     result = reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(8))
     assert all(torch.equal(result.weights[name], weight) for name, weight in weights.items())
-    assert result.n_steps == 0
+    assert (result.n_steps, result.step_length) == (0, None)
     assert len(block.measured) == 1
 
 
