@@ -60,6 +60,13 @@ def loss_bound(row: Row) -> float | None:
     return -sign * end if row["scale"] == LOG_RATIO else min(-sign * end, 1.0)
 
 
+def is_left_open_by_correction(row: Row) -> bool:
+    """Return whether the bound of a loss is below the margin, but the corrected test of a primary question is not."""
+    end = loss_bound(row)
+    is_corrected = row["p_margin_corrected"] is not None
+    return is_corrected and not row["is_supported"] and end is not None and end < row["margin"]
+
+
 def p_text(value: float | None, method: str = "") -> str:
     """Return a p-value such as `p = 0.041, corrected for 6 tests` or `p < 0.001`."""
     if value is None:
@@ -259,7 +266,7 @@ def _noninferior_of_one(row: Row) -> Answer:
         return "no bound", f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}.", "open"
     paid = f"at most {bound(value, scale)}" if value > 0 else "nothing"
     sentence = f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): "
-    corrected = "after correction " if value < row["margin"] else ""
+    corrected = "after correction " if is_left_open_by_correction(row) else ""
     sentence += f"less than {margin}" if row["is_supported"] else f"{corrected}a loss of {margin} is not excluded"
     tone = "good" if row["is_supported"] else "bad" if is_worse(row) else "open"
     return paid, f"{sentence}. {estimate}.", tone

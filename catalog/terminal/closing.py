@@ -101,7 +101,7 @@ def _noninferior(rows: Sequence[Row]) -> str:
     if not bounds:
         return "the loss has no bound"
     if not shown:
-        corrected = " after correction" if min(bounds) < rows[0]["margin"] else ""
+        corrected = " after correction" if any(map(claims.is_left_open_by_correction, rows)) else ""
         smallest = claims.bound(min(bounds), rows[0]["scale"])
         return f"a loss of {margin} is not excluded{corrected}, smallest bound {smallest}"
     return f"loss at most {claims.bound(max(bounds), rows[0]['scale'])}, margin {margin.removesuffix(' points')}"

@@ -181,6 +181,8 @@ def test_a_loss_of_nothing_is_reported_with_its_bound() -> None:
     assert ": a loss of the margin of 2.0 points is not excluded" in sentence
     sentence = answer_of([noninferior(0.0, ci90_low=-0.01971, is_supported=False)])[1]
     assert ": after correction a loss of the margin of 2.0 points is not excluded" in sentence
+    sentence = answer_of([noninferior(0.0, ci90_low=-0.01971, is_supported=False, p_margin_corrected=None)])[1]
+    assert ": a loss of the margin of 2.0 points is not excluded" in sentence
 
 
 def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:

@@ -63,8 +63,10 @@ def test_a_loss_has_its_bound_and_an_equivalence_its_90_percent_interval() -> No
     assert answer_line([lost, kept | {"is_supported": False}]).startswith(
         "helps: no evidence; a loss of 1.0 points is not excluded, "
     )
-    alone = kept | {"is_supported": False}
+    alone = kept | {"is_supported": False, "p_margin_corrected": 0.06}
     assert answer_line([alone]).startswith("helps: no evidence; a loss of 8.0 points is not excluded after correction")
+    exploratory = kept | {"is_supported": False, "is_primary": False}
+    assert "a loss of 8.0 points is not excluded, " in answer_line([exploratory])
     equal = answered(-0.01, claim="equivalent", margin=0.04, is_supported=True)
     assert answer_line([equal]) == "helps: yes; -1.0 points (-1.8 to +0.8), margin 4.0"
 
