@@ -104,11 +104,12 @@ def reconstruct(
     if first == 0:
         return ReconstructedBlock(weights, before, before, 0, None)
     scales = _root_mean_squares(weights, keeps)
+    removed = {name: ~keeps[name].to(weight.device) for name, weight in weights.items()}
     (probed,) = drawn_batches(len(coefficients), replace(settings, batch=N_PROBED, steps=1))
     factors = {number: coefficients[number] / first for number in probed}
-    length = _step_length(weights, keeps, scales, objective, factors)
+    length = _step_length(weights, removed, scales, objective, factors)
     best = ReconstructedBlock(weights, before, before, 0, length)
-    states = {name: _Parameter(weight, keeps[name], scale=scales[name]) for name, weight in weights.items()}
+    states = {name: _Parameter(weight, removed[name], scale=scales[name]) for name, weight in weights.items()}
     current = {name: state.weight for name, state in states.items()}
     measured = {-(-settings.steps * part // _N_MEASURED) for part in range(1, _N_MEASURED + 1)}
     draws = drawn_batches(len(coefficients), settings)
@@ -127,26 +128,26 @@ def reconstruct(
 
 def _step_length(
     weights: Weights,
-    keeps: Weights,
+    removed: Weights,
     scales: Mapping[str, float],
     objective: Objective,
     coefficients: Mapping[int, float],
 ) -> float:
     """Return the relative length of the best first step over some demonstrations; see the module."""
     start = {name: weight.to(torch.float32) for name, weight in weights.items()}
-    gradients = _of_kept(objective.gradients(start, coefficients), keeps)
+    gradients = _of_kept(objective.gradients(start, coefficients), removed)
     slope = _weighted_sum({name: gradient.abs() for name, gradient in gradients.items()}, scales)
     signs = {name: gradient.sign_() for name, gradient in gradients.items()}
     probe = {name: weight - _PROBE * scales[name] * signs[name] for name, weight in start.items()}
-    later = _of_kept(objective.gradients(probe, coefficients), keeps)
+    later = _of_kept(objective.gradients(probe, coefficients), removed)
     later_slope = _weighted_sum({name: gradient.mul_(signs[name]) for name, gradient in later.items()}, scales)
     curvature = (slope - later_slope) / _PROBE
     return min(_LONGEST_STEP, slope / curvature) if curvature > 0 else _LONGEST_STEP
 
 
-def _of_kept(gradients: Weights, keeps: Weights) -> Weights:
+def _of_kept(gradients: Weights, removed: Weights) -> Weights:
     """Set the gradients of removed weights to 0, in place."""
-    return {name: gradient.masked_fill_(~keeps[name].to(gradient.device), 0) for name, gradient in gradients.items()}
+    return {name: gradient.masked_fill_(removed[name], 0) for name, gradient in gradients.items()}
 
 
 def _weighted_sum(tensors: Weights, factors: Mapping[str, float]) -> float:
@@ -182,10 +183,10 @@ def drawn_batches(n: int, settings: Reconstruction) -> Iterator[tuple[int, ...]]
 class _Parameter:
     """Weights or biases of a layer in float32, with the two moments of their gradients."""
 
-    def __init__(self, weight: Tensor, keep: Tensor, *, scale: float) -> None:
+    def __init__(self, weight: Tensor, removed: Tensor, *, scale: float) -> None:
         # The fused step reads memory in order: a transposed weight must have the layout of its gradient.
         self.weight = weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        self._removed = ~keep.to(weight.device)
+        self._removed = removed
         self._scale = scale
         self._first, self._second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self._n_steps = torch.zeros((), device=weight.device)
