@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo real test check docs constraints
+.PHONY: help demo real test test-all check docs constraints
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -19,7 +19,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13 pyth
 	then echo $$candidate; break; fi; done)
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from recipe to report; installs what it needs
 	@$(VENV)/bin/mlprune demo $(ARGS)
@@ -30,8 +30,11 @@ real: ## Prune Gemma-3-270M: make real ACCEPT_GEMMA_TERMS=yes; another study wit
 	@$(MAKE) --no-print-directory $(VENV)/.installed-real
 	@$(VENV)/bin/python -m infra.real $(ARGS)
 
-test: $(VENV)/.installed-test ## Run all checks and tests; installs what it needs. ARGS go to pytest: make test ARGS="-k holm"
+test: $(VENV)/.installed-test ## Check every behaviour; installs what it needs. ARGS go to pytest: make test ARGS="-k holm"
 	@infra/check.sh $(ARGS)
+
+test-all: test ## Run all checks and tests: what `make test` runs, then the thorough tests
+	@infra/check.sh --rest
 
 check: $(VENV)/.installed-test ## Run the checks alone: ruff, mypy and the import contracts, without the tests
 	@infra/check.sh --static

@@ -1,17 +1,12 @@
 #!/usr/bin/env bash
-# Run all checks: style, types, import contracts and tests.
+# Run the checks of this project: style, types, import contracts and tests.
 #
-#     infra/check.sh                  everything
-#     infra/check.sh -k holm -x       everything, with arguments for pytest
-#     infra/check.sh --static         without the tests
+#     infra/check.sh                  what `make test` promises: all checks, and at least one test of every behaviour
+#     infra/check.sh --rest           the thorough tests, which `make test` leaves out
+#     infra/check.sh --static         the checks without tests
+#     infra/check.sh -k holm -x       all checks, and pytest with these arguments
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-static_only=false
-if [ "${1:-}" = "--static" ]; then
-    static_only=true
-    shift
-fi
 
 if [ -x .venv/bin/ruff ]; then
     tools="$PWD/.venv/bin"
@@ -33,41 +28,53 @@ step() {
     "$@"
 }
 
-# Run the tests that share a Ray cluster in one process, and at the same time all other tests in one process per core, and
-# the checks that take long. A further process would import and collect everything once more. Print each result when it
-# is complete. tests/conftest.py chooses the order of the files: the longest ones first.
-all_tests() {
-    local cores workers
-    cores=$(getconf _NPROCESSORS_ONLN)
-    workers=$((cores < 2 ? 2 : cores > 6 ? 6 : cores))
-    local on_cluster=(tests/ray_jobs/test_ray.py tests/ray_jobs/test_submit.py tests/ray_jobs/test_budget.py)
-    local logs status=0 checks cluster
-    logs=$(mktemp -d)
-    slow_checks >"$logs/checks" 2>&1 &
+# Not run by either command: `slow` takes minutes, `gpu` needs an accelerator, `network` a model hub.
+elsewhere="not slow and not gpu and not network"
+
+# One process per core; tests/groups.py says which tests a process runs together, and in which order.
+tests() {
+    step pytest -n auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder -m "$1 and $elsewhere"
+}
+
+types_and_contracts() {
+    step mypy
+    step lint-imports --no-logo
+}
+
+style() {
+    step ruff check .
+    step ruff format --check .
+}
+
+# The checks of types take long on one core: run them next to the tests, and print their result when it is complete.
+fast_tests() {
+    local log status=0 checks
+    log=$(mktemp)
+    types_and_contracts >"$log" 2>&1 &
     checks=$!
-    step pytest "${on_cluster[@]}" >"$logs/cluster" 2>&1 &
-    cluster=$!
-    step pytest -n "$workers" --dist loadfile --no-loadscope-reorder "${on_cluster[@]/#/--ignore=}" || status=$?
+    tests "not thorough" || status=$?
     wait "$checks" || status=$?
-    cat "$logs/checks"
-    wait "$cluster" || status=$?
-    cat "$logs/cluster"
-    rm -r "$logs"
+    cat "$log"
+    rm "$log"
     return "$status"
 }
 
-slow_checks() {
-    step mypy && step lint-imports --no-logo
-}
-
-step ruff check .
-step ruff format --check .
-if [ "$static_only" = true ]; then
-    slow_checks
-elif [ $# -eq 0 ]; then
-    all_tests
-else
-    slow_checks
+case "${1:-}" in
+"")
+    style
+    fast_tests
+    ;;
+--rest)
+    tests thorough
+    ;;
+--static)
+    style
+    types_and_contracts
+    ;;
+*)
+    style
+    types_and_contracts
     step pytest "$@"
-fi
+    ;;
+esac
 printf '\nAll checks passed.\n'

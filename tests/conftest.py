@@ -71,38 +71,6 @@ def write_comments() -> Iterator[WriteComments]:
         yield original
 
 
-LONGEST_FILES = (
-    "tests/docs/test_commands.py",
-    "tests/ray_jobs/test_faults.py",
-    "tests/ray_jobs/test_paper_recipes.py",
-    "tests/catalog/report/test_page.py",
-    "tests/test_golden.py",
-    "tests/catalog/test_store.py",
-    "tests/test_masks_against_float64.py",
-    "tests/ray_jobs/test_damage.py",
-    "tests/catalog/test_check.py",
-    "tests/mlprune/models/test_offload.py",
-    "tests/mlprune/store/backend/test_object_store.py",
-    "tests/pretended_gpus/test_operations.py",
-    "tests/catalog/test_concurrency.py",
-    "tests/test_families_against_transformers.py",
-    "tests/mlprune/steps/prune/test_sweep.py",
-    "tests/catalog/report/test_browser.py",
-    "tests/mlprune/steps/questions/test_evidence.py",
-    "tests/ray_jobs/cli/test_application.py",
-    "tests/ray_jobs/test_two_drivers.py",
-    "tests/pretended_gpus/test_recipes.py",
-)
-"""Files that several pytest workers start first, so that none of them runs alone at the end."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files if several workers share the tests."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        rank = {name: number for number, name in enumerate(LONGEST_FILES)}
-        items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
-
-
 def pytest_collection_finish() -> None:
     """Exempt what the libraries and the tests created on import from garbage collection, which would visit it again."""
     gc.collect()

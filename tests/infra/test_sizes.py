@@ -1,8 +1,6 @@
-"""Sizes of modules and folders, as CONTRIBUTING.md sets them, and the order of the tests."""
+"""Sizes of modules and folders, as CONTRIBUTING.md sets them."""
 
 from pathlib import Path
-
-from tests.conftest import LONGEST_FILES
 
 ROOT = Path(__file__).parents[2]
 MODULES = [path for package in ("mlprune", "catalog", "ray_jobs") for path in (ROOT / package).rglob("*.py")]
@@ -17,7 +15,3 @@ def test_modules_have_at_most_450_lines() -> None:
 def test_folders_have_at_most_30_modules() -> None:
     folders = [str(path.parent.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"]
     assert {folder: n for folder in sorted(set(folders)) if (n := folders.count(folder)) > MAX_MODULES} == {}
-
-
-def test_every_file_that_is_started_first_exists() -> None:
-    assert [name for name in LONGEST_FILES if not (ROOT / name).is_file()] == []

@@ -1,0 +1,187 @@
+"""Test the tests: change one operator of the source at a time and run the tests that execute its line.
+
+    python -m infra.mutants --coverage .coverage --costs costs.tsv --number 150 > mutants.tsv
+
+`--coverage` is a data file of coverage.py whose contexts are the ids of tests, `--costs` what `pytest --costs FILE` has
+written. A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the
+thorough ones; within a group those of the module's own test file first, then the cheapest. One line is printed per
+mutant: outcome (`test`, `thorough` or `survived`), file, line, operator and the test that failed.
+
+Run it in a clone of its own: it writes each mutant into the source file and writes the original back.
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import coverage
+import parso
+import pytest
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
+
+FOLDERS = ("mlprune/numeric", "mlprune/pruning", "mlprune/steps/compare", "mlprune/steps/questions", "mlprune/store")
+OPERATORS = re.compile(
+    r"core/(ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_FloorDiv|BitAnd_BitOr|BitOr_BitAnd)"
+    r"|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt|Gt_GtE|GtE_Gt|Is_IsNot|IsNot_Is)"
+    r"|ReplaceUnaryOperator_(Delete_Not|Delete_USub)|AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue"
+    r"|ReplaceAndWithOr|ReplaceOrWithAnd|ReplaceBreakWithContinue|NumberReplacer)"
+)
+"""One change of each kind of operator; the others would be killed by the same tests."""
+MAX_SECONDS = 120
+MAX_FILES = 12
+"""Files of tests that are tried against one mutant in each group."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed operator: the n-th place in a file where an operator of the mutation tester applies."""
+
+    path: str
+    line: int
+    operator: str
+    occurrence: int
+
+
+def mutants_of(path: Path) -> Iterator[Mutant]:
+    """All mutants of a file, apart from those in annotations, which do not run."""
+    tree = parso.parse(path.read_text("utf-8"))
+    for name in filter(OPERATORS.fullmatch, plugins.operator_names()):
+        operator = operator_named(name)
+        places = (place for node in ast_nodes(tree) for place in operator.mutation_positions(node))
+        for occurrence, ((line, _), _) in enumerate(places):
+            yield Mutant(str(path), line, name, occurrence)
+
+
+def operator_named(name: str) -> Operator:
+    """An operator of the mutation tester."""
+    return plugins.get_operator(name)()
+
+
+def tests_by_line(data_files: Sequence[Path], path: str) -> dict[int, set[str]]:
+    """Line -> ids of the tests that execute it."""
+    found: dict[int, set[str]] = {}
+    for data_file in data_files:
+        data = coverage.CoverageData(str(data_file))
+        data.read()
+        for measured in data.measured_files():
+            if measured.endswith(f"/{path}"):
+                for line, contexts in data.contexts_by_lineno(measured).items():
+                    found.setdefault(line, set()).update(filter(None, contexts))
+    return found
+
+
+def chosen(tests: set[str], costs: dict[str, float], path: str) -> list[str]:
+    """The tests to run, in order: those of the module's own test file, then the cheapest, from a few files."""
+    own = f"test_{Path(path).name}::"
+    ordered = sorted(tests, key=lambda test: (own not in test, costs.get(test, 60.0), test))
+    files = list(dict.fromkeys(test.partition("::")[0] for test in ordered))[:MAX_FILES]
+    return [test for test in ordered if test.partition("::")[0] in files]
+
+
+class FirstFailure:
+    """Remember the first test that failed."""
+
+    test = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember a failure."""
+        if report.failed and not self.test:
+            self.test = report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be imported fails, too."""
+        if report.failed and not self.test:
+            self.test = report.nodeid
+
+
+def first_failure(tests: Sequence[str], marks: str) -> str:
+    """The first of the tests that fails in a forked process, `timeout` or `died`, or an empty text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        silent = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(silent, descriptor)
+        failure = FirstFailure()
+        options = ["-x", "-m", marks, "-p", "no:cacheprovider", "-p", "no:randomly"]
+        status = pytest.main([*options, *tests], plugins=[failure])
+        os.write(writer, (failure.test or ("died" if status not in (0, 5) else "")).encode())
+        os._exit(0)
+    os.close(writer)
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+    signal.alarm(MAX_SECONDS)
+    with os.fdopen(reader) as stream:
+        failed = stream.read()
+    _, status = os.waitpid(child, 0)
+    signal.alarm(0)
+    return failed or ("timeout" if os.WIFSIGNALED(status) else "")
+
+
+def outcome(mutant: Mutant, tests: set[str], costs: dict[str, float], groups: dict[str, str]) -> tuple[str, str]:
+    """The group that kills a mutant and the test that does."""
+    path = Path(mutant.path)
+    original = path.read_text("utf-8")
+    changed = mutate_code(original, operator_named(mutant.operator), mutant.occurrence)
+    try:
+        path.write_text(changed, "utf-8")
+        for group, marks in groups.items():
+            failed = first_failure(chosen(tests, costs, mutant.path), marks)
+            if failed:
+                return group, failed
+    finally:
+        path.write_text(original, "utf-8")
+    return "survived", ""
+
+
+def main() -> None:
+    """Sample mutants of executed lines and print the outcome of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coverage", type=Path, nargs="+", required=True, help="data files of coverage.py")
+    parser.add_argument("--costs", type=Path, required=True, help="what `pytest --costs FILE` has written")
+    parser.add_argument("--number", type=int, default=150, help="sampled mutants")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="0/1", help="K/N: only every N-th mutant, from the K-th")
+    options = parser.parse_args()
+    lines = (line.split("\t") for line in options.costs.read_text("utf-8").splitlines())
+    costs = {name: float(seconds) for seconds, name in lines}
+    pools = []
+    for folder in FOLDERS:
+        pool = [mutant for path in sorted(Path(folder).rglob("*.py")) for mutant in mutants_of(path)]
+        random.Random(options.seed).shuffle(pool)  # noqa: S311 - a sample, no secret
+        pools.append(pool)
+    for module in ("torch", "transformers", "pandas", "pyarrow", "numba", "scipy.stats", "duckdb", "pydantic"):
+        __import__(module)  # once for all forked processes
+    number, parts = map(int, options.part.split("/"))
+    covered: dict[str, dict[int, set[str]]] = {}
+    taken = 0
+    for mutant in (mutant for together in zip(*pools, strict=False) for mutant in together):
+        if taken >= options.number:
+            break
+        if mutant.path not in covered:
+            covered[mutant.path] = tests_by_line(options.coverage, mutant.path)
+        tests = covered[mutant.path].get(mutant.line, set())
+        if not tests:  # a line that no test executes, or an annotation
+            continue
+        taken += 1
+        if taken % parts != number:
+            continue
+        group, failed = outcome(mutant, tests, costs, {"test": FAST, "thorough": THOROUGH})
+        fields = (group, mutant.path, mutant.line, mutant.operator, mutant.occurrence, failed)
+        print(*fields, sep="\t", flush=True)  # noqa: T201 - the output of the command
+
+
+FAST = "not thorough and not slow and not gpu and not network"
+THOROUGH = "thorough and not slow and not gpu and not network"
+
+if __name__ == "__main__":
+    sys.exit(main())
