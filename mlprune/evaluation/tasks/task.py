@@ -170,7 +170,7 @@ def _check_different(candidates: Sequence[str], record: TemplateTask) -> None:
     if len(set(candidates)) < len(candidates):
         error = EqualCandidatesError if record.equal_candidates == "skip" else TaskFileError
         expected = "different texts, or the key equal_candidates: skip of the task"
-        raise error("two candidates of a row are equal", key=record.candidates, expected=expected, got=list(candidates))
+        raise error("two candidates of a row are equal", key="candidates", expected=expected, got=list(candidates))
 
 
 def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
