@@ -202,8 +202,6 @@ class TemplateTask(Model):
             raise self._wrong("wrong candidates", expected="two or more keys, all different", got=self.candidates)
         if self.words and len(self.words) != len(self.labels):
             raise self._wrong("wrong words", expected=f"one for each of {self.labels}", got=self.words)
-        if len(set(self.words)) != len(self.words):
-            raise self._wrong("wrong words", expected="all different", got=self.words)
 
     def _check_question(self, fields: Sequence[str]) -> None:
         """Check the keys of a question whose answer is generated."""

@@ -401,7 +401,6 @@ def test_a_row_that_does_not_fit_is_an_error(change: dict[str, Any]) -> None:
         {"labels": ("0",), "words": ()},
         {"labels": ("0", "0")},
         {"words": ("sad",)},
-        {"words": ("sad", "sad")},
     ],
 )
 def test_a_wrong_description_is_an_error_that_names_the_task(values: dict[str, Any]) -> None:
