@@ -155,6 +155,9 @@ class TemplateTask(Model):
     ones (`exact_match`, `token_f1`)."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
+    equal_candidates: Literal["refuse", "skip"] = "refuse"
+    """What happens to a row with two equal candidates, between which no model can choose: the file is refused
+    (`refuse`), or the row is left out and counted (`skip`)."""
     cluster: Annotated[str, Field(min_length=1)] | None = None
     """Key of the name that rows depending on each other share, such as the passage of several questions: equal in all
     languages. The key `cluster` if left out, in rows that have it."""
@@ -205,7 +208,9 @@ class TemplateTask(Model):
         if CANDIDATE in fields or not all(name.isidentifier() for name in fields):
             expected = "{keys} of a row, without {candidate}"
             raise self._wrong("the template of a task with generate is wrong", expected=expected, got=self.template)
-        others = sorted({"answer_as", "labels", "words", "candidates", "ties"} & self.model_fields_set)
+        others = sorted(
+            {"answer_as", "labels", "words", "candidates", "ties", "equal_candidates"} & self.model_fields_set
+        )
         if others:
             raise self._wrong("keys of a choice do not apply to generate", expected="none of them", got=others)
 

@@ -71,8 +71,16 @@ class MissingTaskFileError(TaskFileError):
     """A task has no file of a language and split."""
 
 
-class BlankTextError(TaskFileError):
-    """A text of a row is blank: the row has no item and is skipped, counted and named."""
+class SkippedRowError(TaskFileError):
+    """A row has no item: it is skipped, counted and named."""
+
+
+class BlankTextError(SkippedRowError):
+    """A text of the row is blank."""
+
+
+class EqualCandidatesError(SkippedRowError):
+    """Two candidates of the row are equal."""
 
 
 class HubError(BadInputError):

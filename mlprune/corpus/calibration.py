@@ -20,7 +20,7 @@ from mlprune.models.messages import TokenBatch
 from mlprune.vocabulary import LongerDemonstration, ProfileName, TokenScope
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 SCHEMA = {
     "demonstration": "int32",
@@ -79,10 +79,40 @@ def tokenise(
     Raises:
         CorpusError: the tokenizer does not give the characters of a token.
     """
+    encoding = _encode(tokenizer, demonstration, max_tokens=max_tokens, cut=cut)
+    sides, shots = token_roles(
+        demonstration.pieces, encoding["offset_mapping"], special=encoding["special_tokens_mask"]
+    )
+    return Tokens(list(encoding["input_ids"]), sides, shots)
+
+
+def loses_target(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, *, max_tokens: int) -> bool:
+    """Whether a demonstration with targets has no token of any of them when its end is cut off at `max_tokens`.
+
+    As in `token_roles`, a token belongs to the part with its last character.
+
+    Raises:
+        CorpusError: the tokenizer does not give the characters of a token.
+    """
+    start = demonstration.target_start
+    if start is None:
+        return False
+    encoding = _encode(tokenizer, demonstration, max_tokens=max_tokens, cut="right")
+    roles = zip(encoding["offset_mapping"], encoding["special_tokens_mask"], strict=True)
+    return all(is_special or max(end - 1, 0) < start for (_, end), is_special in roles)
+
+
+def _encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    demonstration: Demonstration,
+    *,
+    max_tokens: int,
+    cut: Literal["left", "right"],
+) -> "BatchEncoding":
     if not tokenizer.is_fast:
         raise CorpusError("the tokenizer has no character offsets", expected="a tokenizer.json", got="a slow tokenizer")
     tokenizer.truncation_side = cut
-    encoding = tokenizer(
+    return tokenizer(
         demonstration.text,
         truncation=True,
         max_length=max_tokens,
@@ -90,10 +120,6 @@ def tokenise(
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
     )
-    sides, shots = token_roles(
-        demonstration.pieces, encoding["offset_mapping"], special=encoding["special_tokens_mask"]
-    )
-    return Tokens(list(encoding["input_ids"]), sides, shots)
 
 
 def _is_longer(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, max_tokens: int) -> bool:

@@ -128,11 +128,8 @@ class ChatTemplate:
         """
         turns = demonstration.pieces
         written = self.pieces([turn.text.strip() for turn in turns])
-        is_pair = demonstration.kind == "translation"
         pieces = [
-            Piece(text, NO_SIDE, NO_SHOT)
-            if index is None
-            else Piece(text, turns[index].side if is_pair else SOURCE, turns[index].shot)
+            Piece(text, NO_SIDE, NO_SHOT) if index is None else replace(turns[index], text=text)
             for text, index in written
         ]
         return replace(demonstration, pieces=tuple(pieces), has_special_tokens=True)

@@ -122,6 +122,8 @@ class Piece:
     """1 for the source or the only side, 2 for the target."""
     shot: int
     """From 0."""
+    is_target: bool = False
+    """Whether it is what follows from the part before it: a translation, an answer, or a turn of the assistant."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,16 @@ class Demonstration:
     def text(self) -> str:
         """All pieces, joined."""
         return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def target_start(self) -> int | None:
+        """Index of the first character of the first target; None if there is no target."""
+        start = 0
+        for piece in self.pieces:
+            if piece.is_target:
+                return start
+            start += len(piece.text)
+        return None
 
 
 def drawing_order(
@@ -212,16 +224,18 @@ def unpaired_targets(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]
 def build_demonstration(
     kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str, targets: Sequence[int] = ()
 ) -> Demonstration:
-    """Write one demonstration: all sides of each shot, shot after shot.
+    """Write one demonstration: all sides of each shot, shot after shot. The second one is the target.
+
+    Only translations have a second side in another language. Other kinds have one side, in one or two parts.
 
     Args:
         numbers: of the texts of the shots.
         targets: of the texts of the second sides, if they are others.
     """
     pieces = [
-        Piece(side(number, end), side_number, shot)
-        for shot, side_numbers in enumerate(zip(numbers, targets or numbers, strict=True))
-        for side_number, (side, number) in enumerate(zip(sides, side_numbers, strict=False), start=1)
+        Piece(side(number, end), part if kind == "translation" else SOURCE, shot, is_target=part == TARGET)
+        for shot, part_numbers in enumerate(zip(numbers, targets or numbers, strict=True))
+        for part, (side, number) in enumerate(zip(sides, part_numbers, strict=False), start=SOURCE)
     ]
     sentence_ids = [number for pair in zip(numbers, targets, strict=True) for number in pair] if targets else numbers
     return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(sentence_ids))

@@ -145,6 +145,18 @@ class _Pair:
         source = source_of(own_name, self.model, self.own)
         return self.own.has(source) and _are_equal(stored(self.files, name), stored(self.own, source))
 
+    def dtypes_if_rounded(self, name: str) -> tuple[str, str] | None:
+        """Return the dtypes of both if a tensor has the base model's values rounded to its dtype, else None."""
+        from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
+
+        source = source_of(name, self.model, self.own)
+        if not self.own.has(source):
+            return None
+        expected, got = stored(self.files, name), stored(self.own, source)
+        is_rounded = expected.dtype != got.dtype and _are_equal(expected.to(got.dtype), got)
+        first, second = (str(tensor.dtype).removeprefix("torch.") for tensor in (expected, got))
+        return (first, second) if is_rounded else None
+
 
 def _compare(base: Path, adopted: Path) -> CheckpointDifference:
     from mlprune.models.meta_model import build_skeleton, source_of  # noqa: PLC0415 - imports transformers
@@ -273,14 +285,17 @@ def _require_equal_others(pair: _Pair) -> None:
         names = [name for name in pair.names if name not in prunable]
     different = [name for name in names if not pair.is_equal(name, name)]
     if different:
-        raise BadInputError(
-            "a checkpoint differs from its base model in more than the prunable layers",
-            path=str(pair.adopted),
-            base=str(pair.base),
-            n_tensors=len(different),
-            got=different[:MAX_LISTED],
-            next="name the revision of the base model that it was made from",
-        )
+        listed = different[:MAX_LISTED]
+        rounded = [pair.dtypes_if_rounded(name) for name in listed]
+        context = {"path": str(pair.adopted), "base": str(pair.base), "n_tensors": len(different)}
+        if rounded[0] is not None and None not in rounded:
+            expected, got = rounded[0]
+            message = "a checkpoint has more than the prunable layers rounded to another dtype than its base model"
+            step = f"store all tensors but those of prunable layers in {expected}"
+            raise BadInputError(message, context, tensors=listed, expected=expected, got=got, next=step)
+        message = "a checkpoint differs from its base model in more than the prunable layers"
+        step = "name the revision of the base model that it was made from"
+        raise BadInputError(message, context, got=listed, next=step)
 
 
 def _require_equal_tokenizers(base: Path, adopted: Path) -> None:

@@ -77,8 +77,8 @@ class KeepConfig(Model):
     """Languages whose tokens are counted; with `demonstrations`, those whose costs are measured as kept ones (the
     languages of the sets)."""
     corpus: str | None = None
-    """Parallel text in which tokens are counted (the recipe's corpus, without evaluated lines, and without every fifth
-    line, in which costs are measured)."""
+    """Parallel text in which tokens are counted (the recipe's corpus, without evaluated lines, and without the fifth of
+    its lines in which costs are measured: the first ones in the order of a hash)."""
     demonstrations: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Instead of a corpus: names of demonstration sets in whose texts tokens are counted, with their templates."""
     score: TokenScoreName = "frequency"

@@ -235,6 +235,26 @@ def _sides(
     return (lambda number, _: turns(number)[0], lambda number, _: turns(number)[1])
 
 
+def _context_and_answer(
+    spec: SetSpec, texts: Mapping[int, str], *, language: str | None, starts: Mapping[int, int]
+) -> tuple[Side, Side]:
+    """The two parts of every shot of a task: what is written before the answer, and the answer with what follows it.
+
+    Args:
+        starts: number of a text -> index of the first character of the answer; 0 if left out.
+    """
+    side, template, mark = _side(spec, texts, language=language), spec.template or DEFAULT_TEMPLATES[spec.kind], "\0"
+
+    def start(number: int, end: str) -> int:
+        before = fill_template(template, mark, language=language, end=end).partition(mark)[0]
+        return len(before) + starts.get(number, 0)
+
+    return (
+        lambda number, end: side(number, end)[: start(number, end)],
+        lambda number, end: side(number, end)[start(number, end) :],
+    )
+
+
 def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> SourceTexts:
     """The lines of the corpus."""
     lines = {language: dict(enumerate(corpus.lines(language))) for language in spec.languages}
@@ -277,7 +297,8 @@ def _task(spec: SetSpec) -> SourceTexts:
     items, content, skipped = task_items(spec)
     texts = {line: item.texts[item.gold] for line, item in items.items()}
     starts = {line: item.starts[item.gold] for line, item in items.items() if item.starts}
-    sides = _sides(spec, texts, language=spec.source, starts=starts)
+    parts = _context_and_answer if spec.chat is None else _sides
+    sides = parts(spec, texts, language=spec.source, starts=starts)
     keys = {line: item.example_id for line, item in items.items()}
     return SourceTexts("items", keys, sides, lambda _: {"items": content}, tuple(skipped))
 

@@ -171,9 +171,10 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"self_translations": "translations_id"},
     ),
     "tokenizations": RecordKind(
-        1,
+        2,
         "variant with a smaller vocabulary and choice of lines in which its cost is measured, by language",
         tables={"tokenizations": "tokenizations_id"},
+        shown_since=2,
     ),
     "task_items": RecordKind(
         1, "task, language and split whose items were evaluated", folders=("items",), tables={"tasks": "items_id"}

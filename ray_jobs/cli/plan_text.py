@@ -155,6 +155,11 @@ def _longer_lines(pending: Sequence[Job]) -> list[str]:
         for job in pending
         if isinstance(job, DemonstrateJob) and job.n_longer
     ]
+    lines += [
+        f"cut before the target: {job.cut} of {_set_text(job)}: max_tokens {job.spec.max_tokens}"
+        for job in pending
+        if isinstance(job, DemonstrateJob) and job.cut.n
+    ]
     evaluations = {
         (as_run(evaluation.task), job.model, job.batch_tokens): evaluation.task.longer
         for job in pending

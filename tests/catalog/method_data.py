@@ -310,6 +310,7 @@ def add_vocabulary(store: Store, base_model_id: str) -> list[dict[str, Any]]:
         rows={"variants": [variant], "vocabularies": [sizes]},
     )
     row = {"tokenizations_id": "@id", "variant_id": variant_id, "n_lines": 4, "n_words": 20, "n_characters": 100}
+    row |= {"n_longer_lines": 0}
     row |= {"n_tokens_dense": 25, "n_unknown_dense": 0, "n_partial_dense": 1, "n_unknown": 0, "log_prob_dense": -50.0}
     kept = {"language": "fr", "is_kept": True, "n_changed_lines": 0, "n_tokens": 25, "n_partial": 1}
     kept |= {"log_prob_trimmed": -45.0, "log_prob_cost": -50.0, "n_masked_lines": 4, "n_masked_characters": 100}

@@ -36,6 +36,7 @@ def test_costs_and_shares_are_those_of_their_definitions(store: Store) -> None:
         assert got["perplexity_trimmed"] == pytest.approx(math.exp(-source["log_prob_trimmed"] / 100))
         assert got["cost"] == pytest.approx(math.exp((-50.0 - source["log_prob_cost"]) / 100) - 1)
         assert got["cost_low"] <= got["cost"] <= got["cost_high"]
+        assert got["n_longer"] == source["n_longer_lines"]
     assert rows[0]["perplexity_masked"] == pytest.approx(math.exp(0.45))
     assert rows[1]["perplexity_masked"] is None
 

@@ -63,8 +63,10 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         for error_class in CLASSES
         if issubclass(error_class, BadInputError) and error_class is not BadInputError
     }
-    of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "BlankTextError", "ModelError", "HubError"} | {
-        "MissingTaskFileError"
+    of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "HubError"} | {
+        "SkippedRowError",
+        "BlankTextError",
+        "EqualCandidatesError",
     }
     assert fixable == of_inputs | {
         "MissingTaskFileError",

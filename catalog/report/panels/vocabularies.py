@@ -25,7 +25,7 @@ def vocabulary_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one figure per model and choice of tokens: a panel of kept languages, and one of dropped ones.
 
     Variants of a figure differ in the number of tokens that they keep. If a variant was measured in several texts, the
-    one of most lines is drawn.
+    one of most lines is drawn. A language without a line that fits the model has no cost and is not drawn.
 
     Args:
         rows: result of `vocabulary_cost.sql`.
@@ -34,12 +34,15 @@ def vocabulary_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
         max(measured, key=lambda row: row["n"]) for _, measured in exhibits.grouped(rows, "variant_id", "language")
     ]
     for (model, _, choice), members in exhibits.grouped(longest, "base_model", "base_model_id", "choice"):
-        styles = _styles(exhibits.english_first(row["language"] for row in members))
-        lines = sorted({row["n"] for row in members})
+        with_cost = [row for row in members if _log(row["cost"]) is not None]
+        if not with_cost:
+            continue
+        styles = _styles(exhibits.english_first(row["language"] for row in with_cost))
+        lines = sorted({row["n"] for row in with_cost})
         panels = [
-            _panel([row for row in members if row["is_kept"] == is_kept], title=title, styles=styles)
+            _panel([row for row in with_cost if row["is_kept"] == is_kept], title=title, styles=styles)
             for is_kept, title in ((True, "kept languages"), (False, "dropped languages"))
-            if any(row["is_kept"] == is_kept for row in members)
+            if any(row["is_kept"] == is_kept for row in with_cost)
         ]
         yield exhibits.Group(
             title=f"{model}: {choice}",
@@ -47,8 +50,15 @@ def vocabulary_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
             rows=members,
             legend=tuple(exhibits.LegendEntry.of_series(str(language), style) for language, style in styles.items()),
             facets=labels.facets_of(members[0], only=("model",)),
-            note=f"{labels.text_range(f'{lines[0]:,}', f'{lines[-1]:,}')} lines of each language.",
+            note=f"{labels.text_range(f'{lines[0]:,}', f'{lines[-1]:,}')} lines of each language.{_longer(members)}",
         )
+
+
+def _longer(rows: Sequence[Row]) -> str:
+    """Return a sentence about the lines that are left out, with the most of any variant; empty for none."""
+    most = {language: max(row["n_longer"] for row in of) for (language,), of in exhibits.grouped(rows, "language")}
+    texts = [f"{n_longer:,} in {language}" for language, n_longer in most.items() if n_longer]
+    return f" Lines left out because they are longer than the model: up to {', '.join(texts)}." if texts else ""
 
 
 def _styles(languages: Sequence[str]) -> Styles:

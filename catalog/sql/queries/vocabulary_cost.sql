@@ -2,8 +2,9 @@
 -- pays. Perplexities are per character, so they are comparable between vocabularies. dense, masked and trimmed are those
 -- of the base model, of the base model without removed tokens (only lines whose tokens are all kept), and of the variant.
 -- Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's perplexity, under the
--- normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over lines. changed_lines are
--- segmented differently. Variants of one choice differ in the number of tokens that they keep.
+-- normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
+-- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions.
+-- changed_lines are segmented differently. Variants of one choice differ in the number of tokens that they keep.
 -- topic: model
 -- $language VARCHAR = NULL
 SELECT
@@ -13,16 +14,17 @@ SELECT
     exp(t.log_cost) - 1 AS cost,
     exp(t.log_cost_low) - 1 AS cost_low,
     exp(t.log_cost_high) - 1 AS cost_high,
-    exp(-t.log_prob_dense / t.n_characters) AS perplexity_dense,
-    exp(-t.log_prob_trimmed / t.n_characters) AS perplexity_trimmed,
-    t.n_tokens_dense / t.n_words AS tokens_per_word_dense,
-    t.n_tokens / t.n_words AS tokens_per_word,
-    t.n_changed_lines / t.n_lines AS changed_lines,
+    t.n_longer_lines AS n_longer,
+    exp(-t.log_prob_dense / nullif(t.n_characters, 0)) AS perplexity_dense,
+    exp(-t.log_prob_trimmed / nullif(t.n_characters, 0)) AS perplexity_trimmed,
+    t.n_tokens_dense / nullif(t.n_words, 0) AS tokens_per_word_dense,
+    t.n_tokens / nullif(t.n_words, 0) AS tokens_per_word,
+    t.n_changed_lines / nullif(t.n_lines, 0) AS changed_lines,
     exp(-t.log_prob_dense_of_masked / t.n_masked_characters) AS perplexity_dense_of_masked,
     exp(-t.log_prob_masked / t.n_masked_characters) AS perplexity_masked,
-    t.n_unknown / t.n_tokens AS unknown_share,
-    t.n_partial_dense / t.n_tokens_dense AS partial_share_dense,
-    t.n_partial / t.n_tokens AS partial_share,
+    t.n_unknown / nullif(t.n_tokens, 0) AS unknown_share,
+    t.n_partial_dense / nullif(t.n_tokens_dense, 0) AS partial_share_dense,
+    t.n_partial / nullif(t.n_tokens, 0) AS partial_share,
     c.n_kept AS n_tokens,
     c.n_removed_weights / c.n_weights AS removed_weights,
     t.n_lines AS n,

@@ -1,13 +1,13 @@
 """The description of a task: its rows, items and metrics; also the tasks that a recipe describes by a template."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from string import Formatter
 from typing import Literal
 
 from mlprune.descriptions import CANDIDATE, AnswerRule, HubSet, TemplateTask
-from mlprune.errors import TaskFileError
+from mlprune.errors import EqualCandidatesError, TaskFileError
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import (
     CATEGORY,
@@ -160,9 +160,24 @@ def _candidates(row: Row, record: TemplateTask) -> tuple[str, ...]:
     return tuple(listed_texts(row, str(record.candidates)))
 
 
+def _check_different(candidates: Sequence[str], record: TemplateTask) -> None:
+    """Check that the candidates of a row of a file differ.
+
+    Raises:
+        EqualCandidatesError: two are equal, and the task skips such rows.
+        TaskFileError: two are equal, and it does not.
+    """
+    if len(set(candidates)) < len(candidates):
+        error = EqualCandidatesError if record.equal_candidates == "skip" else TaskFileError
+        expected = "different texts, or the key equal_candidates: skip of the task"
+        raise error("two candidates of a row are equal", key="candidates", expected=expected, got=list(candidates))
+
+
 def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
     """Fill a row into the template."""
     names = record.labels or _candidates(row, record)
+    if RIGHT not in row:
+        _check_different(names, record)
     is_label = record.answer_as is None and row[record.answer] in record.labels
     kind = "text" if is_label else record.answer_as
     gold = (

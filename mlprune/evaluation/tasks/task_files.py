@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from mlprune.corpus import cldr_facts
 from mlprune.counted import counted
-from mlprune.errors import BlankTextError, TaskFileError
+from mlprune.errors import BlankTextError, EqualCandidatesError, SkippedRowError, TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
 from mlprune.evaluation.tasks.items import (
@@ -35,8 +35,11 @@ logger = logging.getLogger(__name__)
 Item: TypeAlias = ChoiceItem | TranslationItem
 CORPUS = "corpus"
 """Path of a task that reads the recipe's corpus."""
-BLANK = "with a blank text"
-"""Reason for which rows of every task are skipped."""
+SKIPPED_ROWS: Mapping[type[SkippedRowError], str] = {
+    BlankTextError: "with a blank text",
+    EqualCandidatesError: "with equal candidates",
+}
+"""Error about a row that is skipped -> the reason in words."""
 MAX_NAMES = 5
 """Most names of rows or files in one line about skipped rows."""
 
@@ -58,8 +61,8 @@ class TaskData:
     """Hash of the clusters and categories of all rows or lines that were read; empty if there are none."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of rows without an item, except those that the task drops by design."""
-    blank: tuple[str, ...] = ()
-    """Ids of the rows that are skipped because a text is blank."""
+    skipped_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Reason -> ids of the skipped rows, for the reasons of `SKIPPED_ROWS`."""
 
     def keep(self, items: tuple[Item, ...]) -> "TaskData":
         """The same data with only some of its items."""
@@ -101,7 +104,7 @@ def read_items(
         raise type(err)(err.message, {**place, **err.context}) from err
     if not aligned:
         rows = [{**row, "id": f"{language}:{row['id']}"} if "id" in row else row for row in rows]
-    lines, ids, blank = _checked(definition, rows, where, has_lines=has_lines, **place)
+    lines, ids, skipped_ids = _checked(definition, rows, where, has_lines=has_lines, **place)
     kept = set(ordered_by_hash(seed, ids)[:limit])
     groups = _groups(definition, rows, where, **place)
     made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
@@ -115,8 +118,8 @@ def read_items(
         lines,
         rows_of_items,
         groups_sha256(dict(zip(lines, groups, strict=True))),
-        skipped={**skipped, **({BLANK: len(blank)} if blank else {})},
-        blank=tuple(blank),
+        skipped={**skipped, **_numbers(skipped_ids)},
+        skipped_ids=skipped_ids,
     )
 
 
@@ -132,7 +135,7 @@ def skipped_lines(read: Mapping[str, TaskData]) -> list[str]:
     lines = []
     for reason, total in totals.items():
         places = [place for place, data in read.items() if reason in data.skipped]
-        names = [f"{place} {name}" for place in places for name in read[place].blank] if reason == BLANK else places
+        names = [f"{place} {name}" for place in places for name in read[place].skipped_ids.get(reason, ())] or places
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         lines.append(f"{counted(total, 'row')} skipped, {reason}: {', '.join(names[:MAX_NAMES])}{more}")
     return lines
@@ -144,10 +147,15 @@ def log_once(line: str) -> None:
     logger.warning("%s", line)
 
 
+def _numbers(skipped_ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return reason -> number of skipped rows."""
+    return {reason: len(names) for reason, names in skipped_ids.items()}
+
+
 def _checked(
     definition: Task, rows: Sequence[Row], where: str, *, has_lines: bool, **place: str
-) -> tuple[Mapping[str, int], Sequence[str], Sequence[str]]:
-    """Return id -> number of all rows, the ids of those with an item, and of those with a blank text.
+) -> tuple[Mapping[str, int], Sequence[str], Mapping[str, tuple[str, ...]]]:
+    """Return id -> number of all rows, the ids of those with an item, and reason -> ids of those that are skipped.
 
     Items are not kept, as a limit may drop most.
 
@@ -160,11 +168,11 @@ def _checked(
     assert definition.to_item is not None, "the task reads rows"
     lines: dict[str, int] = {}
     ids: list[str] = []
-    blank: list[str] = []
+    skipped: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(rows):
         try:
             example_id = _example_id(row, keys=definition.keys, seen=lines)
-            item = _item_of(definition, example_id, row, blank)
+            item = _item_of(definition, example_id, row, skipped)
         except TaskFileError as err:
             line = {"line": number + 1} if has_lines else {}
             context = {"file": where, **line, "example": row.get("id"), **place, **err.context}
@@ -173,18 +181,19 @@ def _checked(
         if item is not None:
             ids.append(example_id)
     if not ids:
-        n_blank = {"n_blank": len(blank)} if blank else {}
-        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0, **n_blank)
-    return lines, ids, blank
+        numbers = {"skipped": _numbers(skipped)} if skipped else {}
+        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0, **numbers)
+    return lines, ids, skipped
 
 
-def _item_of(definition: Task, example_id: str, row: Row, blank: list[str]) -> Item | None:
-    """Return the item of a row; None, with its id in `blank`, if a text is blank."""
+def _item_of(definition: Task, example_id: str, row: Row, skipped: dict[str, tuple[str, ...]]) -> Item | None:
+    """Return the item of a row; None, with its id added to those of the reason, if the row is skipped."""
     assert definition.to_item is not None, "the task reads rows"
     try:
         return definition.to_item(example_id, row)
-    except BlankTextError:
-        blank.append(example_id)
+    except SkippedRowError as err:
+        reason = SKIPPED_ROWS[type(err)]
+        skipped[reason] = (*skipped.get(reason, ()), example_id)
         return None
 
 

@@ -300,7 +300,10 @@ def _plan_set(
     contents = texts.contents([number for numbers in groups.read for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
-    job = writing.DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer)
+    cut = writing.cut_targets(spec, texts, Path(inputs.model.path), set_id=identity.id)
+    job = writing.DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer, cut=cut)
+    if warning := cut.warning(spec.max_tokens):
+        log_once(f"demonstrations {entry.name} ({'-'.join(spec.languages)}): {warning}")
     sample = writing.sample_texts(texts, groups.kept)
     lines = {line for numbers in groups.kept for line in numbers} if entry.kind in READS_THE_CORPUS else ()
     return PlannedSet(entry.name, spec, identity, job, entry.activations, sample, lines=tuple(sorted(lines)))

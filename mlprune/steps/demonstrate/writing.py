@@ -5,14 +5,16 @@ Check that the tokenizer knows the texts of sets: a sample while planning, all t
 With unknown tokens, statistics describe the unknown token and not the language.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from mlprune.corpus import calibration
 from mlprune.corpus.chat import ChatTemplate, chat_columns
+from mlprune.corpus.demonstrations import Demonstration
+from mlprune.counted import counted
 from mlprune.errors import CorpusError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
@@ -32,6 +34,10 @@ N_TEXTS = 16
 """Texts of a sample, spread evenly over those that were drawn."""
 MAX_CHARACTERS = 2000
 """Characters of a text that are checked; files of code can be long."""
+MOST_CHECKED = 1000
+"""Most demonstrations of a set that are tokenised while planning, only to count those without a target."""
+WARNED_SHARE = 0.1
+"""Least share of demonstrations without a target of which a warning is logged."""
 PADDED = 1.25
 """Most tokens of padded batches per token; a batch has demonstrations of similar length."""
 
@@ -44,7 +50,8 @@ def sample_texts(texts: SourceTexts, groups: Sequence[Sequence[int]]) -> tuple[s
     """
     numbers = list(dict.fromkeys(chain.from_iterable(groups)))
     chosen = numbers[:: max(1, len(numbers) // N_TEXTS)][:N_TEXTS]
-    return tuple(side(number, "")[:MAX_CHARACTERS] for number in chosen for side in texts.sides)
+    written = (side(number, "")[:MAX_CHARACTERS] for number in chosen for side in texts.sides)
+    return tuple(text for text in written if text)
 
 
 def check_samples(model: Path, samples: Mapping[str, Sequence[str]]) -> None:
@@ -107,10 +114,8 @@ def set_columns(
         CorpusError: there are too few texts, or their tokens do not fill the budget.
     """
     longer = longer or calibration.LongerDemonstrations(spec.longer)
-    drawn = None if spec.longer == "skip" else samples
-    demonstrations = texts.demonstrations(spec, samples=drawn, end="" if spec.chat else tokenizer.eos_token)
     columns = calibration.demonstration_columns(
-        map(ChatTemplate(tokenizer, spec.chat).demonstration, demonstrations) if spec.chat else demonstrations,
+        _written(spec, texts, tokenizer, samples=None if spec.longer == "skip" else samples),
         tokenizer,
         samples=samples,
         longer=longer,
@@ -124,6 +129,53 @@ def set_columns(
     return (
         columns if spec.paired or spec.token_budget is None else calibration.cut_to_budget(columns, spec.token_budget)
     )
+
+
+def _written(
+    spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase", *, samples: int | None
+) -> Iterator[Demonstration]:
+    """Draw and write the demonstrations of a set, as chats if they are."""
+    if spec.chat is None:
+        return texts.demonstrations(spec, samples=samples, end=tokenizer.eos_token)
+    return map(ChatTemplate(tokenizer, spec.chat).demonstration, texts.demonstrations(spec, samples=samples, end=""))
+
+
+@dataclass(frozen=True)
+class CutTargets:
+    """How many demonstrations of a set are cut before the first token of a target: a translation or an answer."""
+
+    n: int = 0
+    n_checked: int = 0
+    """The first demonstrations of the set, at most `MOST_CHECKED`."""
+
+    def warning(self, max_tokens: int) -> str:
+        """Return a line about them; empty if they are few."""
+        if self.n < max(1, WARNED_SHARE * self.n_checked):
+            return ""
+        return f"{self} lose their target: it begins after max_tokens ({max_tokens}); use more"
+
+    def __str__(self) -> str:
+        return f"{self.n} of {counted(self.n_checked, 'demonstration')}"
+
+
+def cut_targets(spec: SetSpec, texts: SourceTexts, model: Path, *, set_id: str) -> CutTargets:
+    """Count the demonstrations of a set without a token of a target; the result is cached.
+
+    Args:
+        model: folder of the model, whose tokenizer is only loaded if the set has targets.
+        set_id: id of the set, which covers its texts and the tokenizer.
+    """
+    if spec.longer != "truncate_right" or len(texts.sides) == 1:
+        return CutTargets()
+
+    def count() -> dict[str, int]:
+        tokenizer = load_tokenizer(model)
+        n_checked = min(spec.samples, MOST_CHECKED)
+        written = islice(_written(spec, texts, tokenizer, samples=spec.samples), n_checked)
+        lose = (calibration.loses_target(tokenizer, each, max_tokens=spec.max_tokens) for each in written)
+        return {"n": sum(lose), "n_checked": n_checked}
+
+    return CutTargets(**cached_metadata(model, f"cut targets {set_id}", count))
 
 
 @dataclass(frozen=True)
@@ -189,6 +241,8 @@ class DemonstrateJob(SmallJob):
     """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""
     n_longer: int = field(default=0, compare=False)
     """Number of demonstrations that are longer than `max_tokens`, if it is counted; for people only."""
+    cut: CutTargets = field(default=CutTargets(), compare=False)
+    """Demonstrations without a target; for people only."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

@@ -8,8 +8,11 @@ tokens, which is called dense here, because it is the dense model if the variant
 - masked: tokens of the base model, removed tokens at minus infinity; only lines without removed tokens.
 - trimmed: tokens of the variant, removed tokens at minus infinity. This is the exported model.
 - cost: tokens of the variant, all logits.
+
+A line that is longer than the model, in the tokens of either, is left out of all of them and counted.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +47,8 @@ from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer
 from mlprune.trimming.kept_tokens import encoded
 from mlprune.trimming.tokenizer_json import TokenizerJson
+
+logger = logging.getLogger(__name__)
 
 Z = 1.959963984540054
 """Quantile of the normal distribution for an interval of 95 %."""
@@ -119,19 +124,35 @@ class VocabularyCostJob(RecordJob, ModelJob):
         tokenizer = load_tokenizer(Path(self.model.path))
         trimmed = load_tokenizer(tokenizer_folder(store, variant, self.model))
         source = read_tokenizer(tokenizer)
-        start = next((number for number in (tokenizer.bos_token_id, tokenizer.eos_token_id) if number is not None), 0)
+        starts = (tokenizer.bos_token_id, tokenizer.eos_token_id, 0)
+        start = next(int(number) for number in starts if number is not None)
         rows: list[Row] = []
+        longer: list[str] = []
         for index, language in enumerate(self.languages):
-            lines = [corpus.lines(language)[number] for number in self.lines]
-            dense, small = ([self._cut(ids) for ids in encoded(one, lines)] for one in (tokenizer, trimmed))
-            scores = self._scores(model, store, variant, dense, small, start=int(start), kept=kept)
+            every = [corpus.lines(language)[number] for number in self.lines]
+            both = zip(every, encoded(tokenizer, every), encoded(trimmed, every), strict=True)
+            fitting = [
+                (line, before, after)
+                for line, before, after in both
+                if self._fits(before, start) and self._fits(after, start)
+            ]
+            lines = [line for line, _, _ in fitting]
+            dense = [tuple(before) for _, before, _ in fitting]
+            small = [tuple(after) for _, _, after in fitting]
+            if len(lines) < len(every):
+                longer.append(f"{len(every) - len(lines)} of {len(every)} in {language}")
+            scores = self._scores(model, store, variant, dense, small, start=start, kept=kept)
             row: Row = {"variant_id": variant.id, "language": language, "is_kept": index < self.n_kept}
-            rows.append({**row, **_counts(source, lines, dense, small), **_losses(lines, *scores)})
+            counts = {**_counts(source, lines, dense, small), "n_longer_lines": len(every) - len(lines)}
+            rows.append({**row, **counts, **_losses(lines, *scores)})
+        if longer:
+            message = "vocabulary cost of variant %s: lines longer than the model's %s tokens are left out: %s"
+            logger.warning(message, variant.id, self.model.max_positions, ", ".join(longer))
         return rows
 
-    def _cut(self, ids: Sequence[int]) -> Tokens:
-        """Return the tokens of a line that fit the model."""
-        return tuple(ids if self.model.max_positions is None else ids[: self.model.max_positions - 1])
+    def _fits(self, ids: Sequence[int], start: int) -> bool:
+        """Whether the scored tokens of a line fit the model."""
+        return self.model.max_positions is None or len(_after_start(ids, start)) <= self.model.max_positions
 
     def _scores(
         self,
@@ -157,7 +178,7 @@ class VocabularyCostJob(RecordJob, ModelJob):
 
     def _log_probs(self, model: Chain, texts: Sequence[Tokens], start: int) -> Floats:
         """Return the log-probability of each text after the first token, or after a start token."""
-        scored = [ScoredText(ids if ids[:1] == (start,) else (start, *ids), 1) for ids in texts]
+        scored = [ScoredText(_after_start(ids, start), 1) for ids in texts]
         batches = plan_texts(
             scored,
             batch_tokens=self.batch_tokens,
@@ -168,6 +189,11 @@ class VocabularyCostJob(RecordJob, ModelJob):
         for scores in score_texts(model, batches):
             result[list(scores.texts)] = scores.log_likelihoods
         return result
+
+
+def _after_start(ids: Sequence[int], start: int) -> Tokens:
+    """Return the tokens of a line after a start token, which is added unless they begin with it."""
+    return tuple(ids) if next(iter(ids), None) == start else (start, *ids)
 
 
 def _counts(source: TokenizerJson, lines: Sequence[str], dense: Sequence[Tokens], small: Sequence[Tokens]) -> Row:
@@ -189,7 +215,7 @@ def _counts(source: TokenizerJson, lines: Sequence[str], dense: Sequence[Tokens]
 def _losses(lines: Sequence[str], dense: Floats, masked: Floats, trimmed: Floats, cost: Floats) -> Row:
     """Return the log-probabilities of all lines, and the log of the ratio of the perplexities per character."""
     sizes = np.array([len(line) for line in lines], dtype=np.float64)
-    ratio, low, high = log_ratio(dense - cost, sizes)
+    ratio, low, high = log_ratio(dense - cost, sizes) if lines else (float("nan"),) * 3
     is_masked = ~np.isnan(masked)
     return {
         "log_prob_dense": float(dense.sum()),
@@ -199,7 +225,7 @@ def _losses(lines: Sequence[str], dense: Floats, masked: Floats, trimmed: Floats
         "n_masked_characters": int(sizes[is_masked].sum()),
         "log_prob_masked": float(masked[is_masked].sum()) if is_masked.any() else None,
         "log_prob_dense_of_masked": float(dense[is_masked].sum()) if is_masked.any() else None,
-        "log_cost": ratio,
+        "log_cost": ratio if lines else None,
         "log_cost_low": low if np.isfinite(low) else None,
         "log_cost_high": high if np.isfinite(high) else None,
     }

@@ -16,7 +16,7 @@ from mlprune.steps.sets import PlannedSets
 from mlprune.store.store import Store
 
 MEASURED_SHARE, MOST_MEASURED = 5, 400
-"""One line in five is measured and not counted, and at most 400 lines are."""
+"""A fifth of the lines is measured and not counted, and at most 400 lines are."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class MeasuredTexts:
 
 
 def measured_lines(corpus: CorpusConfig, language: str, *, drawn: Collection[int] = ()) -> tuple[int, ...]:
-    """Return the lines of the recipe's corpus in which costs are measured, ascending.
+    """Return the lines of the recipe's corpus in which costs are measured, ascending: the first by SHA-256 of "0:line".
 
     Args:
         drawn: lines of demonstrations in which tokens are counted; they are not measured.

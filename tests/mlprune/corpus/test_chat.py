@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from mlprune.corpus.calibration import counted_tokens, demonstration_columns, tokenise
+from mlprune.corpus.calibration import counted_tokens, demonstration_columns, loses_target, tokenise
 from mlprune.corpus.chat import Chat, ChatTemplate, inspect_chat, split_answer
-from mlprune.corpus.demonstrations import SOURCE, TARGET, Demonstration, Piece
+from mlprune.corpus.demonstrations import SOURCE, TARGET, Demonstration, Piece, build_demonstration
 from mlprune.errors import CorpusError, ModelError
 from mlprune.models.loading import load_tokenizer
 from tests.chat_models import ALTERNATING, WITH_SYSTEM, chat_tokenizer, save_chat_model
@@ -67,6 +67,18 @@ def test_content_counts_the_tokens_of_turns_and_neither_roles_nor_the_system_tex
         (flags,) = counted_tokens(columns, scope)  # type: ignore[arg-type]
         ids = [token for token, is_counted in zip(columns["token_ids"][0], flags, strict=True) if is_counted]
         assert tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("kind", ["translation", "task"])
+def test_the_target_of_a_chat_begins_with_the_first_turn_of_the_assistant(kind: str) -> None:
+    tokenizer, template = template_of(WITH_SYSTEM, "Translate.")
+    plain = build_demonstration(kind, (lambda n, _: f"u{n}", lambda n, _: f"a{n}"), numbers=(0, 1), end="")
+    written = template.demonstration(plain)
+    start = written.text.index("a0")
+    assert written.target_start == start
+    n_before = len(tokenizer(written.text[:start], add_special_tokens=False)["input_ids"])
+    assert loses_target(tokenizer, written, max_tokens=n_before)
+    assert not loses_target(tokenizer, written, max_tokens=n_before + 1)
 
 
 def test_content_of_a_text_that_is_no_chat_is_everything_but_added_tokens() -> None:

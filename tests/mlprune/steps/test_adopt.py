@@ -195,6 +195,26 @@ def test_equal_values_in_another_dtype_are_equal(tmp_path: Path) -> None:
     assert difference.n_removed > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_copy_that_is_rounded_to_another_dtype_is_refused_by_its_dtype(
+    base: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    def rounded(tensors: dict[str, Tensor]) -> None:
+        zero_all("fc1.weight")(tensors)
+        tensors.update({name: tensor.to(dtype) for name, tensor in tensors.items()})
+
+    def other(tensors: dict[str, Tensor]) -> None:
+        tensors["model.embed_tokens.weight"][5] += 1
+        rounded(tensors)
+
+    with refused(BadInputError, expected="float32", got=str(dtype).removeprefix("torch.")) as caught:
+        compare_checkpoint(base, changed_copy(base, tmp_path / "rounded", rounded))
+    assert "float32" in str(caught.value.context["next"])
+    with pytest.raises(BadInputError) as of_revision:
+        compare_checkpoint(base, changed_copy(base, tmp_path / "other", other))
+    assert "revision" in str(of_revision.value.context["next"])
+
+
 def test_zeros_are_counted_in_the_layers_of_every_architecture(tmp_path: Path) -> None:
     saved = dict.fromkeys(ALL_FAMILY_NAMES, save_tiny_model) | {"qwen3_moe": save_expert_model}
     for family, save in saved.items():

@@ -209,6 +209,13 @@ def test_the_plan_names_the_items_and_counts_the_demonstrations_that_are_too_lon
     assert any("longer than max_tokens" in line and "truncate_left" in line for line in lines)
 
 
+def test_the_plan_counts_the_demonstrations_that_are_cut_before_their_target(own_inputs: Path, tmp_path: Path) -> None:
+    recipe = small_recipe()
+    recipe["demonstrations"] = [{**entry, "max_tokens": 4} for entry in recipe["demonstrations"]]
+    lines = plan_text(write_recipe(own_inputs, recipe, name="cut.yaml"), str(tmp_path / "store")).splitlines()
+    assert [line for line in lines if "4 of 4 demonstrations of translation fr-en" in line]
+
+
 @pytest.mark.usefixtures("no_accelerator")
 def test_a_recipe_for_accelerators_is_planned_on_a_machine_without_one(own_inputs: Path, tmp_path: Path) -> None:
     recipe = {**small_recipe(), "compute": {"device": "cuda"}}

@@ -10,7 +10,13 @@ from catalog.report.panels.vocabularies import MAX_LANGUAGES, vocabulary_panels
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn, texts
 
-MODEL = {"base_model": "tiny", "base_model_id": "m", "choice": "en sw, frequency, 90 tokens counted", "n": 200}
+MODEL = {
+    "base_model": "tiny",
+    "base_model_id": "m",
+    "choice": "en sw, frequency, 90 tokens counted",
+    "n": 200,
+    "n_longer": 0,
+}
 
 
 def paid(language: str, removed: float, cost: float, *, is_kept: bool = True) -> dict[str, Any]:
@@ -58,6 +64,21 @@ def test_choices_of_tokens_have_figures_of_their_own() -> None:
     name = "en sw, random, seed 1, 90 tokens counted"
     random = [{**row, "choice": name, "variant_id": f"random {row['variant_id']}"} for row in ROWS]
     assert len(list(vocabulary_panels([*ROWS, *random]))) == 2
+
+
+def test_lines_longer_than_the_model_are_counted_below_the_figure() -> None:
+    (group,) = vocabulary_panels([{**row, "n_longer": 3} if row["language"] == "hi" else row for row in ROWS])
+    assert "3 in hi" in group.note
+    assert "in en" not in group.note
+    assert "longer" not in next(iter(vocabulary_panels(ROWS))).note
+
+
+def test_a_language_without_a_line_that_fits_the_model_is_not_drawn() -> None:
+    without = {"cost": None, "cost_low": None, "cost_high": None, "n": 0, "n_longer": 9}
+    (group,) = vocabulary_panels([{**row, **without} if row["language"] == "hi" else row for row in ROWS])
+    assert [panel.label.split(";")[0] for panel in group.panels] == ["Cost by removed weights, kept languages"]
+    assert "9 in hi" in group.note
+    assert not list(vocabulary_panels([{**ROWS[0], **without}]))
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan])

@@ -14,10 +14,17 @@ import pytest
 
 from mlprune.corpus import cldr_facts
 from mlprune.descriptions import TemplateTask
-from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, groups_sha256, published_examples, runs
-from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import BLANK, TaskData, corpus_items, read_items, skipped_lines
+from mlprune.errors import BlankTextError, EqualCandidatesError, TaskFileError
+from mlprune.evaluation.tasks.items import (
+    ChoiceItem,
+    ItemGroup,
+    TranslationItem,
+    groups_sha256,
+    published_examples,
+    runs,
+)
+from mlprune.evaluation.tasks.task import RIGHT, Task, template_task
+from mlprune.evaluation.tasks.task_files import SKIPPED_ROWS, TaskData, corpus_items, read_items, skipped_lines
 from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.hashing import split_of
 from tests.published_data import NEWS_TOPICS, PUBLISHED, SIB_TOPICS, N, csv_tabs
@@ -27,6 +34,7 @@ ROWS: list[dict[str, Any]] = [
     {"id": number, "premise": f"p{number}", "hypothesis": f"h{number}", "label": number % 3, "other": "x"}
     for number in range(20)
 ]
+BLANK, EQUAL = SKIPPED_ROWS[BlankTextError], SKIPPED_ROWS[EqualCandidatesError]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -93,17 +101,17 @@ def test_a_row_with_a_blank_text_is_skipped_and_named(tmp_path: Path, key: str, 
     write(tmp_path / "en.test.jsonl", [*ROWS[:2], blank, *ROWS[2:]])
     data = read_items("xnli", tmp_path, language="en", split="test")
     assert [item.example_id for item in data.items] == [str(row["id"]) for row in ROWS]
-    assert (data.blank, dict(data.skipped)) == (("99",), {BLANK: 1})
+    assert (data.skipped_ids, dict(data.skipped)) == ({BLANK: ("99",)}, {BLANK: 1})
     assert data.lines["99"] == 2
     write(tmp_path / "fr.test.jsonl", [blank])
-    with refused(TaskFileError, n_blank=1):
+    with refused(TaskFileError, skipped={BLANK: 1}):
         read_items("xnli", tmp_path, language="fr", split="test")
 
 
 def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
     empty = TaskData((), "", "", {})
     read = {f"l{n}": replace(empty, skipped={"a single candidate": 34}) for n in range(53)}
-    read["nah"] = replace(empty, skipped={BLANK: 2}, blank=("12", "80"))
+    read["nah"] = replace(empty, skipped={BLANK: 2}, skipped_ids={BLANK: ("12", "80")})
     first, second = skipped_lines(read)
     assert "1802 rows" in first
     assert "a single candidate" in first
@@ -415,6 +423,42 @@ def test_a_cluster_is_a_text_or_an_integer(tmp_path: Path, value: object) -> Non
 def quiz(**keys: str) -> Task:
     record = {"name": "quiz", "template": "{text} {candidate}", "answer": "label", "labels": ("0", "1"), **keys}
     return template_task(TemplateTask.model_validate(record))
+
+
+@pytest.mark.parametrize("keys", [{"candidates": ["A", "B", "C"]}, {"candidates": "options"}])
+def test_equal_candidates_are_refused_or_skipped_and_counted(tmp_path: Path, keys: dict[str, Any]) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": f"q{n}", "text": "Qui?", "A": "oui", "B": other, "C": "si", "options": ["oui", other, "si"], "label": 0}
+        for n, other in enumerate(("non", "oui", "no"))
+    ]
+    path = write(tmp_path / "fr.test.jsonl", rows)
+    plain = {"name": "quiz", "template": "{text} {candidate}", "answer": "label", **keys}
+
+    def read(**more: str) -> TaskData:
+        definition = template_task(TemplateTask.model_validate({**plain, **more}))
+        return read_items(definition, tmp_path, language="fr", split="test")
+
+    with refused(TaskFileError, file=str(path), line=2, example="q1", got=["oui", "oui", "si"]) as caught:
+        read()
+    assert "equal_candidates" in str(caught.value.context["expected"])
+    skipping = read(equal_candidates="skip")
+    assert [item.example_id for item in skipping.items] == ["q0", "q2"]
+    assert (skipping.skipped_ids, dict(skipping.skipped)) == ({EQUAL: ("q1",)}, {EQUAL: 1})
+    (line,) = skipped_lines({"fr": skipping})
+    assert "fr q1" in line
+    write(path, rows[1:2])
+    with refused(TaskFileError, skipped={EQUAL: 1}):
+        read(equal_candidates="skip")
+
+
+def test_candidates_that_a_translation_made_equal_stay(tmp_path: Path) -> None:
+    row = {"text": "Qui?", "A": "Yes", "B": "Yes", "label": 0, RIGHT: 1}
+    record = {"name": "quiz", "template": "{text} {candidate}", "answer": "label", "candidates": ["A", "B"]}
+    to_item = template_task(TemplateTask.model_validate(record)).to_item
+    assert to_item is not None
+    item = to_item("1", row)
+    assert isinstance(item, ChoiceItem)
+    assert (item.candidates, item.gold) == (("Yes", "Yes"), 1)
 
 
 def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileErro
 from mlprune.hashing import ordered_by_hash
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_sets, refuse_without_counterpart, with_published_sets
-from mlprune.steps.demonstrate.writing import MixJob
+from mlprune.steps.demonstrate.writing import CutTargets, DemonstrateJob, MixJob
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.observe.passes import plan_observation
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.vocabulary import ProfileName, TokenScope
+from tests.mlprune.steps.demonstrate.test_writing import Written
 from tests.refusals import refused
+from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import N_FACTS, small_recipe, tiny_recipe
 
 SIZES = {"shots": 2, "max_tokens": 48, "samples": 4}
@@ -115,6 +117,46 @@ def test_a_longer_demonstration_can_be_refused_while_planning(tiny_inputs: Path)
     with refused(CorpusError, demonstrations="mt"):
         the_set(tiny_inputs, longer="refuse", max_tokens=30)
     assert the_set(tiny_inputs, longer="refuse", shots=1, max_tokens=64).spec.longer == "refuse"
+
+
+TARGET = {"mt": "English:", "facts": "rouge"}
+"""First word of the target in the text of the first shot: a label, or an answer."""
+
+
+@pytest.mark.parametrize("entry", [{**MT, "source": "fr", "shots": 1}, {**FACTS, "shots": 1, "template": "Q {text}"}])
+def test_demonstrations_that_max_tokens_cuts_before_their_target_are_counted_and_warned_of(
+    own_inputs: Path, caplog: pytest.LogCaptureFixture, entry: dict[str, Any]
+) -> None:
+    rows = [{"id": n, "prompt": f"{n} {'a' * (n // 2)} est <mask>", "candidates": ["rouge", "bleu"]} for n in range(40)]
+    facts = own_inputs / "facts" / "fr.test.jsonl"
+    facts.write_text("".join(json.dumps({**row, "answer": 0}) + "\n" for row in rows))
+    for language, text in (("fr", "{n} {a} chats"), ("en", "{n} cats")):
+        lines = [text.format(n=n, a="a" * (n // 2)) + "\n" for n in range(40)]
+        (own_inputs / "corpus" / f"{language}.txt").write_text("".join(lines))
+
+    def cut(max_tokens: int) -> tuple[CutTargets, list[str]]:
+        caplog.clear()
+        (one,) = planned(own_inputs, [{**entry, "samples": 20, "max_tokens": max_tokens}])[entry["name"]]
+        assert isinstance(one.job, DemonstrateJob)
+        return one.job.cut, [record.getMessage() for record in caplog.records if "target" in record.getMessage()]
+
+    written = Written(own_inputs, {**entry, "samples": 20, "max_tokens": 64}).table()
+    ids = tiny_tokenizer()
+    before = [len(ids(text[: text.index(TARGET[entry["name"]])])["input_ids"]) for text in written["text"]]
+    for max_tokens in (4, sorted(before)[10], max(before), max(before) + 1):
+        n = sum(number >= max_tokens for number in before)
+        count, warnings = cut(max_tokens)
+        assert (count.n, count.n_checked) == (n, 20)
+        assert [f"{n} of 20" in warning and str(max_tokens) in warning for warning in warnings] == [True] * (n >= 2)
+    assert cut(4)[0].n == 20
+
+
+def test_sets_without_targets_and_those_that_are_not_cut_at_the_end_lose_none(own_inputs: Path) -> None:
+    mono = {"name": "mt", "kind": "monolingual", "language": "fr", "shots": 1, "samples": 4, "max_tokens": 4}
+    for entry in (mono, {**MT, "source": "fr", "max_tokens": 4, "longer": "truncate_left"}):
+        (one,) = planned(own_inputs, [entry])["mt"]
+        assert isinstance(one.job, DemonstrateJob)
+        assert one.job.cut == CutTargets()
 
 
 def test_rows_with_a_blank_text_are_skipped_and_named_in_a_task_set(

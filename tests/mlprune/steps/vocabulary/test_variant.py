@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.loading import SENTENCE
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.vocabulary.cost import log_ratio
-from mlprune.steps.vocabulary.stored import stored_tokens
+from mlprune.steps.vocabulary.cost import VocabularyCostJob, log_ratio
+from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
 from mlprune.steps.vocabulary.texts import measured_lines
-from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe
+from tests.tiny_recipes import FinishedRun, chain_of_model, copy_of, finished_run, plan_of, write_recipe
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
 
@@ -98,11 +99,62 @@ def test_costs_are_those_of_plain_loops_over_the_base_model_and_the_export(run: 
         assert row["log_prob_trimmed"] == pytest.approx(sum(log_prob(model, ids, kept) for ids in old), rel=1e-4)
         whole = [ids for ids in dense if set(ids) <= set(kept)]
         assert row["n_masked_lines"] == len(whole)
+        assert row["n_longer_lines"] == 0
         if whole:
             assert row["log_prob_masked"] == pytest.approx(sum(log_prob(model, ids, kept) for ids in whole), rel=1e-4)
         assert row["log_cost"] == pytest.approx((row["log_prob_dense"] - row["log_prob_cost"]) / row["n_characters"])
         assert row["log_cost_low"] <= row["log_cost"] <= row["log_cost_high"]
     assert rows["en"]["n_partial"] == 0 < rows["ru"]["n_partial"]
+
+
+@pytest.fixture(scope="module")
+def cost_job(run: FinishedRun) -> VocabularyCostJob:
+    jobs = (job for job in run.plan.jobs if isinstance(job, VocabularyCostJob))
+    return next(job for job in jobs if job.identity.parents["variant"] == variant_id(run))
+
+
+def costs_of_a_model_with(
+    n_positions: int, job: VocabularyCostJob, run: FinishedRun, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """The rows of a measurement of the same weights with fewer positions, by language."""
+    model = replace(job.model, max_positions=n_positions)
+    identity = replace(job.identity, parameters={**job.identity.parameters, "positions": n_positions})
+    store = copy_of(run.store, folder / "store")
+    replace(job, identity=identity, model=model).run(store, lambda: chain_of_model(job.model))
+    return {row["language"]: row for row in store.require(*identity.key).rows["tokenizations"]}
+
+
+def test_lines_longer_than_the_model_are_left_out_on_both_sides_and_counted(
+    run: FinishedRun, cost_job: VocabularyCostJob, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer, model = loaded(EMBEDDED)
+    variant = run.store.require("variants", variant_id(run))
+    trimmed = AutoTokenizer.from_pretrained(tokenizer_folder(run.store, variant, cost_job.model))
+    lines = [open_corpus(cost_job.corpus).lines("ru")[number] for number in cost_job.lines]
+    dense, small = ([one(line)["input_ids"] for line in lines] for one in (tokenizer, trimmed))
+    n_positions = sorted(map(len, small))[len(small) // 2]
+    fits = [len(ids) <= n_positions for ids in small]
+    assert all(len(ids) <= n_positions for ids in dense), "only the trimmed tokens are too many"
+    row = costs_of_a_model_with(n_positions, cost_job, run, tmp_path)["ru"]
+    assert 0 < row["n_longer_lines"] == fits.count(False)
+    assert row["n_lines"] == fits.count(True)
+    dense, small, lines = ([one for one, is_in in zip(of, fits, strict=True) if is_in] for of in (dense, small, lines))
+    assert row["n_tokens_dense"] == sum(map(len, dense))
+    assert row["n_tokens"] == sum(map(len, small))
+    assert row["n_characters"] == sum(map(len, lines))
+    assert row["log_prob_dense"] == pytest.approx(sum(log_prob(model, ids) for ids in dense), rel=1e-4)
+    assert row["log_prob_cost"] == pytest.approx(sum(log_prob(model, ids) for ids in small), rel=1e-4)
+    (warning,) = [record.getMessage() for record in caplog.records if "longer" in record.getMessage()]
+    assert f"{row['n_longer_lines']} of {len(fits)} in ru" in warning
+    assert " in en" not in warning
+
+
+def test_a_language_without_a_line_that_fits_has_no_cost(
+    run: FinishedRun, cost_job: VocabularyCostJob, tmp_path: Path
+) -> None:
+    row = costs_of_a_model_with(1, cost_job, run, tmp_path)["ru"]
+    assert (row["n_lines"], row["n_longer_lines"]) == (0, len(cost_job.lines))
+    assert row["log_cost"] is row["log_cost_low"] is row["log_cost_high"] is None
 
 
 def test_the_export_gives_the_predictions_of_the_variant(run: FinishedRun, exported: Path) -> None:
