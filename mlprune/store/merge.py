@@ -253,8 +253,9 @@ def _require_no_links_out(other: Store, paths: Iterable[str]) -> None:
     Raises:
         DamagedArtefactError: one does.
     """
-    for path in paths if other.local_root is not None else ():
+    root = other.local_root
+    for path in paths if root is not None else ():
         try:
-            require_inside(other.local_root / path, other.local_root)
+            require_inside(f"{root}/{path}", str(root))
         except OSError as err:
             raise DamagedArtefactError("a file is a link out of the other store", path=path) from err
