@@ -99,6 +99,10 @@ class RetiredArtefactError(StoreError):
     """A retention rule removed a file. A run of its recipe with --remake makes it again."""
 
 
+class EarlierVersionError(StoreError):
+    """A record was written by a version of this package whose records are not read any more."""
+
+
 class QueryError(BadInputError):
     """A catalog query or one of its parameters is wrong."""
 

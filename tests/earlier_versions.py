@@ -1,10 +1,19 @@
 """Stores as earlier versions of the package left them."""
 
+import json
+
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
 from mlprune.steps.evaluate.results import FIRST_WITH_GROUPS
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
+
+
+def text_of_version_0_1(record: Record) -> bytes:
+    """Return the text of a record file as version 0.1 wrote it, without a checksum."""
+    fields = {**vars(record), "artefacts": [vars(artefact) for artefact in record.artefacts]}
+    return (json.dumps(fields, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
 
 NEW_COLUMNS = ("cluster", "category")
 """Columns of predictions that version 4 of the kind `evaluations` did not have."""

@@ -21,6 +21,7 @@ from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.ingest.table_files import Table, declared_tables, in_dependency_order
 from catalog.sql_files import sql_files, statement
@@ -73,6 +74,11 @@ TYPES: Mapping[str, pa.DataType] = {
 """DuckDB type of a column -> Arrow type of its values. Timestamps are text, which DuckDB casts."""
 
 
+LARGEST_COUNT = 2**53
+"""Largest magnitude of a count, a BIGINT column whose name begins with `n_`. With a larger one, a sum or product of a
+view could overflow, and the view could not be queried at all."""
+
+
 def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
     """Return rows as an Arrow table; keys without a column are ignored, missing keys are NULL.
 
@@ -97,7 +103,10 @@ def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
 def _array(name: str, kind: str, values: list[object]) -> pa.Array:
     try:
         if kind in ("INTEGER", "BIGINT", "BIGINT[]"):
-            return pa.array(values).cast(TYPES[kind])  # pa.array(values, type=...) would truncate 1.5 to 1
+            array = pa.array(values).cast(TYPES[kind])  # pa.array(values, type=...) would truncate 1.5 to 1
+            if kind == "BIGINT" and name.startswith("n_"):
+                _require_counts(array)
+            return array
         return pa.array(values, type=TYPES[kind])
     except pa.ArrowTypeError as err:
         if kind not in ("VARCHAR", "JSON"):
@@ -106,6 +115,13 @@ def _array(name: str, kind: str, values: list[object]) -> pa.Array:
         return pa.array(texts, pa.string())
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as err:
         raise ValueError(f"a value of column {name} is not a {kind}: {err}") from err
+
+
+def _require_counts(array: pa.Array) -> None:
+    """Check the magnitude of counts; raises ValueError."""
+    least, most = pc.min_max(array).as_py().values()
+    if least is not None and not -LARGEST_COUNT <= least <= most <= LARGEST_COUNT:
+        raise ValueError(f"a count has to be between -{LARGEST_COUNT} and {LARGEST_COUNT}")
 
 
 CLUSTERED = ("task", "split", "metric", "language")

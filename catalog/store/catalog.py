@@ -27,7 +27,7 @@ from catalog.sql_files import statement
 from catalog.store import connections, database_file
 from catalog.store.item_answers import artefact_table, called_answers
 from mlprune.atomic import remove_left_over, unfinished_path
-from mlprune.errors import QueryError, StoreError
+from mlprune.errors import EarlierVersionError, QueryError, StoreError
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
 
@@ -180,6 +180,9 @@ class Catalog:
 
         If the file is not available, nothing is folded and `persisted` is False. Queries then read a copy of the file
         or a catalog in memory, which the first query creates. The next fold catches up.
+
+        Raises:
+            EarlierVersionError: the store has records of version 0.1.
         """
         self._reader.close()
         if self.shared is not None:
@@ -188,21 +191,21 @@ class Catalog:
         return self._last_fold
 
     def _fold_file(self, path: Path) -> FoldResult:
-        """Fold into the file. A damaged file is moved to the quarantine and built again."""
+        """Fold into the file. One that is damaged or has another layout is moved aside and built again."""
         if not database_file.put_aside_unless_file(path):
             logger.warning("%s is not a file and cannot be moved, answering from memory", path)
             return FoldResult(n_records=0, n_rows=0, persisted=False)
         for is_first in (True, False):
             try:
                 return database_file.update_file(path, self.store)
+            except EarlierVersionError:
+                raise
             except (duckdb.Error, StoreError, OSError) as err:
-                if not (is_first and connections.is_damage(err) and database_file.quarantine_file(path)):
-                    reason = "is in use" if connections.is_locked(err) else "cannot be used"
-                    logger.warning(
-                        "the catalog file %s and is not updated, the next fold catches up: %s",
-                        reason,
-                        connections.one_line(err),
-                    )
+                problem = connections.problem_of_file(err)
+                if not (is_first and problem and database_file.quarantine_file(path, problem=problem)):
+                    is_locked = connections.is_locked(err)
+                    consequence = "is in use; the next fold updates it" if is_locked else "cannot be updated"
+                    logger.warning("the catalog file %s: %s", consequence, connections.one_line(err))
                     break
         return FoldResult(n_records=0, n_rows=0, persisted=False)
 

@@ -318,6 +318,14 @@ def is_damage(err: Exception) -> bool:
     return isinstance(err, broken) or (isinstance(err, duckdb.Error) and bool(_DAMAGED.search(str(err))))
 
 
+def problem_of_file(err: Exception) -> str:
+    """Return why a catalog file has to be built again, for a message; empty if that would not help."""
+    if is_damage(err):
+        return "is damaged"
+    other_layout = (duckdb.CatalogException, duckdb.BinderException, duckdb.DependencyException)
+    return f"has another layout than this version's ({one_line(err)})" if isinstance(err, other_layout) else ""
+
+
 def one_line(err: Exception) -> str:
     """Return DuckDB's message without the excerpt of the statement."""
     return " ".join(str(err).partition("\n\nLINE ")[0].split())

@@ -25,7 +25,7 @@ from catalog.ingest.insert_rows import Connection
 from catalog.store.connections import WRITE_PAUSE_S, InterruptibleConnection, connect, make_read_only, one_line
 from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.cache_folders import user_cache_folder
-from mlprune.errors import MlpruneError, StoreError
+from mlprune.errors import EarlierVersionError, MlpruneError, StoreError
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,13 @@ def write_ahead_log(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
 
-def quarantine_file(path: Path) -> bool:
-    """Move a damaged catalog file to `catalog.duckdb.damaged-1`; return whether that was possible.
+def quarantine_file(path: Path, *, problem: str = "is damaged") -> bool:
+    """Move a catalog file that cannot be used to `catalog.duckdb.damaged-1`; return whether that was possible.
 
-    It replaces the file that was damaged before: every damaged file is as large as the catalog.
+    It replaces the file that was moved before: every such file is as large as the catalog.
+
+    Args:
+        problem: why it cannot be used, for the log.
     """
     target = path.with_name(f"{path.name}.damaged-1")
     try:
@@ -56,7 +59,7 @@ def quarantine_file(path: Path) -> bool:
             write_ahead_log(path).rename(write_ahead_log(target))
     except OSError:
         return False
-    logger.warning("the catalog file is damaged; it is moved to %s and built again from the records", target.name)
+    logger.warning("the catalog file %s; it is moved to %s and built again from the records", problem, target.name)
     return True
 
 
@@ -224,6 +227,8 @@ def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnec
     Args:
         folder: folder for the copy.
     Returns: a read-only connection; None if there is not enough space, or the copy cannot be read.
+    Raises:
+        EarlierVersionError: the store has records of version 0.1.
     """
     try:
         copy = snapshot_copy(path, folder)
@@ -232,6 +237,8 @@ def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnec
         connection = connect(copy, read_only=False)
         update_connection(connection, store, persisted=False)
         make_read_only(connection)
+    except EarlierVersionError:
+        raise
     except (duckdb.Error, StoreError, OSError) as err:
         logger.info("a copy of the catalog cannot be used: %s", one_line(err))
         return None

@@ -7,14 +7,13 @@ is copied with the record.
 
 The other store may be anybody's. A merge writes only into the folders of a record's kind. It replaces a file only if a
 record of this store lists it with the same hash, so that the file is known to be damaged. It follows no link that leads
-out of the other store.
+out of the other store; of a link inside it, the content is copied.
 """
 
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError, StoreError
 from mlprune.given_files import require_inside
@@ -22,7 +21,7 @@ from mlprune.json_values import as_list, as_object, as_str
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import ID_LENGTH, Artefact, Record, RecordKey, parent_ids, record_path
-from mlprune.store.retired import group_of, only_retired, read_marker, retired_groups, write_marker
+from mlprune.store.retired import group_of, marker_path, only_retired, read_marker, retired_groups, write_marker
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -85,6 +84,7 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
             record = other.peek_record(*key)
             if record is None:  # it was removed since it was listed
                 continue
+            _require_no_links_out(other, [record.path, *(artefact.path for artefact in record.artefacts)])
             _require_trust(other, record, examine=examine, refused=refused)
             for artefact in record.artefacts:
                 try:
@@ -114,9 +114,7 @@ def mark_unverified(other: Store, store: Store) -> str | None:
     Returns: path of the mark; None if nothing is to be copied.
     """
     for path in other.list(UNVERIFIED):
-        data = other.read_file(path)
-        if data is not None:
-            store.write(path, data)
+        _copy_file(other, store, path)
     missing = sorted(set(other.record_names()) - set(store.record_names()))
     if not missing:
         return None
@@ -169,9 +167,11 @@ class _Markers:
         """Copy the marker of an artefact that was retired in the other store.
 
         Raises:
-            DamagedArtefactError: a record of this store lists a file of the group.
+            DamagedArtefactError: a record of this store lists a file of the group, or the marker is a link out of the
+                other store.
         """
         group = group_of(artefact.path)
+        _require_no_links_out(self._other, [marker_path(group)])
         marker = read_marker(self._other, group)
         if marker is None or group in self._in_use:
             raise DamagedArtefactError("an artefact was retired in the other store", path=artefact.path)
@@ -231,15 +231,31 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
 def _copy_run_files(other: Store, store: Store) -> int:
     """Copy the run files that do not exist. Run ids are random, so files of equal names are equal."""
     missing = sorted(set(other.list("runs")) - set(store.list("runs")))
-    n_files = 0
-    for path in missing:
+    return sum(_copy_file(other, store, path) for path in missing)
+
+
+def _copy_file(other: Store, store: Store, path: str) -> bool:
+    """Copy a file that no record lists; one that cannot be read is named. Return whether it was copied."""
+    try:
+        _require_no_links_out(other, [path])
+        data = other.read_file(path)
+    except (OSError, DamagedArtefactError) as err:
+        logger.warning("%s is not copied: %s", path, err)
+        return False
+    if data is not None:
+        store.write_bytes(path, data)
+    return data is not None
+
+
+def _require_no_links_out(other: Store, paths: Iterable[str]) -> None:
+    """Check that no link leads from some paths out of the other store.
+
+    Raises:
+        DamagedArtefactError: one does.
+    """
+    root = other.local_root
+    for path in paths if root is not None else ():
         try:
-            require_inside(Path(other.local_root or "/store", path), other.local_root or "/store")
-            data = other.read_file(path)
+            require_inside(f"{root}/{path}", str(root))
         except OSError as err:
-            logger.warning("run file %s is not copied: %s", path, err)
-            continue
-        if data is not None:
-            store.write_bytes(path, data)
-            n_files += 1
-    return n_files
+            raise DamagedArtefactError("a file is a link out of the other store", path=path) from err

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from mlprune.errors import DamagedRecordError
+from mlprune.errors import DamagedRecordError, EarlierVersionError
 from mlprune.hashing import canonical_json, digest
 from mlprune.json_values import JsonObject, JsonValue, as_str
 from mlprune.store.record_kinds import artefact_folders
@@ -152,10 +152,11 @@ def _one_per_line(values: Sequence[JsonObject]) -> str:
     return "[" + ",".join("\n" + canonical_json(value) for value in values) + "]"
 
 
-_CHECKSUM_START = b'{"checksum":"'
+CHECKSUM_START = b'{"checksum":"'
+"""First bytes of every record since version 0.2."""
 _CHECKSUM_END = b'",'
 _SHA256_LENGTH = 64
-_BODY_START = len(_CHECKSUM_START) + _SHA256_LENGTH + len(_CHECKSUM_END)
+_BODY_START = len(CHECKSUM_START) + _SHA256_LENGTH + len(_CHECKSUM_END)
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -172,24 +173,52 @@ def parse_record(text: bytes, *, kind: str, record_id: str) -> Record:
         record_id: id under which it is stored.
     Raises:
         DamagedRecordError: it is not, byte for byte, what was written under this kind and id.
+        EarlierVersionError: version 0.1 wrote it.
     """
     try:
         return _checked(one_line(text), kind, record_id)
     except (ValueError, RecursionError) as err:
+        if is_of_version_0_1(text, kind=kind, record_id=record_id):
+            raise version_0_1_error(record=record_path(kind, record_id)) from err
         raise DamagedRecordError("a record is damaged", record=record_path(kind, record_id), reason=str(err)) from err
+
+
+def is_of_version_0_1(text: bytes, *, kind: str, record_id: str) -> bool:
+    """Whether version 0.1 wrote a text under this kind and id: it has all fields of a record except for the checksum.
+
+    Its id has to follow from its inputs, as in later versions. Damage of a later record does not produce such a text.
+    """
+    if text.startswith(CHECKSUM_START):
+        return False
+    try:
+        fields = {**orjson.loads(text), "checksum": ""}
+        _require_types(fields)
+        inputs = {name: fields[name] for name in ("step_version", "parameters", "parents", "contents")}
+        return (fields["kind"], fields["id"]) == (kind, record_id) and record_id == identity(kind, **inputs)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def version_0_1_error(**context: object) -> EarlierVersionError:
+    """Return the error for records of version 0.1."""
+    return EarlierVersionError(
+        "records of mlprune 0.1 are not read by later versions",
+        context,
+        next="run the recipe again with another folder as --store; docs/store.md, Stores of earlier versions",
+    )
 
 
 def stated_checksum(text: bytes) -> bytes | None:
     """Return the checksum that the text of a record states, however damaged the rest is; None if it states none."""
-    checksum = text[len(_CHECKSUM_START) : len(_CHECKSUM_START) + _SHA256_LENGTH]
-    is_stated = text.startswith(_CHECKSUM_START) and _SHA256.fullmatch(checksum.decode("ascii", "replace"))
+    checksum = text[len(CHECKSUM_START) : len(CHECKSUM_START) + _SHA256_LENGTH]
+    is_stated = text.startswith(CHECKSUM_START) and _SHA256.fullmatch(checksum.decode("ascii", "replace"))
     return checksum if is_stated else None
 
 
 def _checked(line: bytes, kind: str, record_id: str) -> Record:
     """Parse and check a record; a ValueError says what is wrong."""
-    stated = line[len(_CHECKSUM_START) : len(_CHECKSUM_START) + _SHA256_LENGTH]
-    if line[:_BODY_START] != _CHECKSUM_START + stated + _CHECKSUM_END:
+    stated = line[len(CHECKSUM_START) : len(CHECKSUM_START) + _SHA256_LENGTH]
+    if line[:_BODY_START] != CHECKSUM_START + stated + _CHECKSUM_END:
         raise ValueError("it does not begin with a checksum")
     computed = hashlib.sha256(b"{")
     computed.update(memoryview(line)[_BODY_START:])

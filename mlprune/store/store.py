@@ -14,12 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mlprune.counted import counted
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.given_files import NOT_A_FILE
 from mlprune.store.artefacts import ArtefactStore
 from mlprune.store.backend.store_files import quarantine_path
 from mlprune.store.compacted_records import MOST_REFRESHES, CompactedRecords
-from mlprune.store.records import Record, RecordKey, parse_record, record_path
+from mlprune.store.records import (
+    CHECKSUM_START,
+    Record,
+    RecordKey,
+    is_of_version_0_1,
+    parse_record,
+    record_path,
+    version_0_1_error,
+)
 from mlprune.store.segments import ENDING, void_path
 from mlprune.store.succession import quarantine_outdated
 
@@ -98,12 +107,44 @@ class Store(ArtefactStore):
 
         Raises:
             StoreError: it has no records, or its folder does not exist.
+            EarlierVersionError: it has records of version 0.1.
         """
         expected = "a store that a run wrote to"
         if self.local_root is not None and not self.local_root.exists():
             raise StoreError("the store does not exist", store=self.uri, expected=expected, got="no such folder")
         if not self.list("records"):
             raise StoreError("the store has no records", store=self.uri, expected=expected, got="none")
+        self.require_current_version()
+
+    def require_current_version(self) -> None:
+        """Check that version 0.1 wrote none of the records.
+
+        In a folder, a store that quarantines examines the beginning of every record file, because the command is about
+        to write. Otherwise one file of each kind is examined, and the others when they are read.
+
+        Raises:
+            EarlierVersionError: it wrote some.
+        """
+        examines_all = self.is_local and self.quarantines
+        files = record_listing(self.list("records")).record_files
+        keys = [
+            (kind, one)
+            for kind in sorted(files)
+            for one in (sorted(files[kind]) if examines_all else [min(files[kind])])
+        ]
+        old = [key for key in keys if self._is_of_version_0_1(*key)]
+        if old:
+            got = f"{len(old)} of {counted(len(keys), 'examined record')}, such as {record_path(*old[0])}"
+            raise version_0_1_error(store=self.uri, got=got)
+
+    def _is_of_version_0_1(self, kind: str, record_id: str) -> bool:
+        path = record_path(kind, record_id)
+        try:
+            if self.read_range(path, 0, len(CHECKSUM_START)) == CHECKSUM_START:
+                return False
+            return is_of_version_0_1(self._read(path), kind=kind, record_id=record_id)
+        except OSError:  # it is named when it is read
+            return False
 
     def write_record(self, record: Record) -> None:
         """Write a record, after its artefacts. From now on its work counts as done.

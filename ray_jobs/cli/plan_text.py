@@ -77,6 +77,8 @@ def described_plan(
     Raises:
         BadInputError: the recipe cannot be run, or does not fit on the machines, or the cluster cannot be reached.
     """
+    store = Store(store_uri)
+    store.require_current_version()
     recipe = load_changed_recipe(source, changes)
     requested = model_imports.requested_imports(recipe, store_uri=store_uri, address="local")
     if not allow_import and (missing := model_imports.pending_imports(requested)):
@@ -86,7 +88,6 @@ def described_plan(
     if not nodes and address not in LOCAL_ADDRESSES:
         with machines(address, recipe.compute.node_labels) as available:
             nodes, processors = available.nodes, available.processors()
-    store = Store(store_uri)
     plan = extend_plan(build_plan(recipe, nodes or [local_node()]), store)
     pending = pending_jobs(plan.jobs, store)
     retired = find_retired(plan.jobs, pending, store)

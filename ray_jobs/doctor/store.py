@@ -70,6 +70,7 @@ def _content_findings(store: Store) -> Iterator[Finding]:
     if not store.list("records"):
         yield ok(SUBJECT, "no records yet")
         return
+    store.require_current_version()
     contents = _read(store)
     yield ok(SUBJECT, counted(contents.n_records, "record"))
     yield from _catalog_findings(catalog_state(store), store.uri)

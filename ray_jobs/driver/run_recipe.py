@@ -233,11 +233,13 @@ def run_recipe(
         stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
+        EarlierVersionError: the store has records of version 0.1; nothing is written.
         StoreError: an object store stopped answering; finished jobs are kept. Or the run needs retired files that it
             is not asked to make again; nothing is written.
     """
     try:
         _require_absolute(store_uri, address)
+        Store(store_uri, quarantine=True).require_current_version()
         recipe = load_changed_recipe(source, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:

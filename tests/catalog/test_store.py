@@ -19,13 +19,15 @@ from catalog.ingest.fold import FoldResult, update_schema
 from catalog.store import LOCK_TIMEOUT_S, Catalog, database_file, rebuild
 from catalog.store.connections import READABLE_FROM
 from catalog.store.database_file import FILE_NAME
-from mlprune.errors import QueryError, StoreError
+from mlprune.errors import EarlierVersionError, QueryError, StoreError
 from mlprune.store.record_kinds import table_of
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 from tests.catalog.store_processes import held_by_another_process
 from tests.catalog_data import SPARSITIES
+from tests.earlier_versions import text_of_version_0_1
 from tests.records import made_up_record
+from tests.refusals import refused
 
 COUNT = "SELECT count(*) AS n FROM records"
 
@@ -357,6 +359,54 @@ def test_a_catalog_of_another_version_is_filled_again_by_the_next_fold(store: St
         assert len(catalog.query("SELECT * FROM described_variants")) == len(store.record_names("variants"))
         assert catalog.fingerprints() == fresh.fingerprints()
         assert catalog.query("SELECT table_name FROM duckdb_tables() WHERE table_name = 'gone'") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE schema_version; DROP VIEW comparisons; CREATE TABLE comparisons (n INTEGER)",
+        "UPDATE schema_version SET version = 1; DROP TABLE metrics; CREATE VIEW metrics AS SELECT 1 AS n",
+        "CREATE OR REPLACE TABLE schema_version (number INTEGER)",
+    ],
+)
+def test_a_catalog_with_objects_of_another_layout_is_moved_away_and_built_again_once(
+    few: Store, statement: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with duckdb.connect(str(catalog_file(few))) as connection:
+        connection.execute(statement)
+    for _ in range(2):
+        with caplog.at_level(logging.WARNING), Catalog.open(few) as catalog:
+            assert catalog.fold().persisted
+            assert catalog.query(COUNT) == [{"n": len(few.record_names())}]
+        assert len(caplog.records) == 1
+    assert catalog_file(few).with_name("catalog.duckdb.damaged-1").exists()
+
+
+def test_a_command_killed_after_it_moved_a_catalog_away_leaves_a_store_that_the_next_one_repairs(few: Store) -> None:
+    path = catalog_file(few)
+    path.with_name("catalog.duckdb.wal").write_bytes(b"the log of the catalog that was moved")
+    path.rename(path.with_name("catalog.duckdb.damaged-1"))
+    with Catalog.open(few) as catalog:
+        assert catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": len(few.record_names())}]
+
+
+def test_a_catalog_of_a_newer_duckdb_is_moved_away_and_built_again(few: Store) -> None:
+    data = bytearray(catalog_file(few).read_bytes())
+    data[12:20] = (9999).to_bytes(8, "little")  # the version of the file format
+    catalog_file(few).write_bytes(data)
+    with Catalog.open(few) as catalog:
+        assert catalog.fold().persisted
+    assert catalog_file(few).with_name("catalog.duckdb.damaged-1").read_bytes() == data
+
+
+def test_a_fold_and_a_query_refuse_a_store_with_a_record_of_version_0_1(few: Store) -> None:
+    old = made_up_record("base_models", {"old": 1})
+    few.write_bytes(old.path, text_of_version_0_1(old))
+    with Catalog.open(few) as catalog:
+        for use in (catalog.fold, lambda: catalog.query(COUNT)):
+            with refused(EarlierVersionError, record=old.path):
+                use()
 
 
 def test_a_fold_killed_right_after_new_tables_leaves_nothing_that_counts_as_folded(few: Store) -> None:

@@ -3,8 +3,10 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+import duckdb
 import pytest
 
+from catalog.ingest.insert_rows import LARGEST_COUNT
 from catalog.ingest.table_files import views
 from catalog.sql_files import statement
 from catalog.store import Catalog
@@ -32,6 +34,17 @@ def test_every_view_describes_one_row() -> None:
     assert {"language_gap", "gain_over_dense", "best_variant", "sparsity_curve", "pareto", "lineage"} <= set(views())
     for file in views().values():
         assert "one row per" in file.description
+
+
+def test_the_largest_counts_of_one_row_do_not_hide_the_others_of_a_view(store: Store) -> None:
+    assert store.local_root is not None
+    with duckdb.connect(str(store.local_root / "catalog.duckdb")) as connection:
+        counts = f"n_items = {LARGEST_COUNT}, n_languages = {LARGEST_COUNT}, n_clusters = {LARGEST_COUNT}"
+        connection.execute(f"UPDATE aggregate_results SET {counts}, test = 'sign_flip' WHERE metric = 'accuracy'")
+        for view in ("aggregates", "answers"):
+            connection.execute(f"SELECT * FROM {view}").fetchall()
+        count = "SELECT count(smallest_significant), count(*) FILTER (metric <> 'accuracy') FROM aggregates"
+        assert min(connection.execute(count).fetchall()[0]) > 0
 
 
 def test_gain_over_dense_has_exactly_the_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:

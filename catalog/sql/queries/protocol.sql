@@ -120,7 +120,7 @@ statements AS (
                     ORDER BY coalesce(nullif(group_name, ''), group_kind)
                 ),
             max(n_shared_items) || ' items of test occur in dev',
-            CAST(round(100 * max(shared_clusters)) AS INTEGER) || ' % of the clusters of test occur in dev'
+            TRY_CAST(round(100 * max(shared_clusters)) AS INTEGER) || ' % of the clusters of test occur in dev'
         ) AS detail
     FROM choices
     GROUP BY task, metric

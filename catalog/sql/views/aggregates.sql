@@ -11,7 +11,7 @@ SELECT
         WHEN a.test = 'sign_flip' AND a.metric IN ('accuracy', 'exact_match') AND a.group_kind NOT IN ('worst', 'gap')
             AND w.fewest_clusters <= a.n_clusters
             THEN least(
-                w.fewest_clusters / (a.n_items * a.n_languages),
+                w.fewest_clusters / (a.n_items::DOUBLE * a.n_languages),
                 CASE WHEN a.p_value < 0.05 / f.n_family THEN abs(a.difference) END
             )
     END AS smallest_significant,

@@ -94,7 +94,7 @@ SELECT
         WHEN a.test = 'tango' AND w.fewest_items <= a.n_items THEN w.fewest_items / a.n_items
         WHEN a.test = 'sign_flip' AND a.has_credit AND w.fewest_clusters <= a.n_clusters
             THEN least(
-                w.fewest_clusters / (a.n_items * a.n_languages),
+                w.fewest_clusters / (a.n_items::DOUBLE * a.n_languages),
                 CASE WHEN a.p_value < 0.05 / a.n_family THEN abs(a.difference) END
             )
     END AS smallest_significant,

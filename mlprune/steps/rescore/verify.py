@@ -224,8 +224,12 @@ class Recheck:
             return list(_shortened(RECHECKS.get(record.kind, Recheck._of_job)(self, record)))
         except (StoreError, DamagedArtefactError):
             raise
-        except (PermanentError, ValueError, LookupError, TypeError, AttributeError) as err:
-            return [f"it does not follow from its inputs: {type(err).__name__}: {err}"]
+        except (PermanentError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError) as err:
+            return [_does_not_follow(err)]
+        except RuntimeError as err:
+            if not isinstance(err.__cause__, StopIteration):  # a `next` that finds nothing, in a generator
+                raise
+            return [_does_not_follow(err.__cause__)]
 
     def _of_evaluation(self, record: Record) -> Iterator[str]:
         """Compare the metrics of an evaluation with its predictions."""
@@ -333,6 +337,10 @@ class ScratchStore(Store):
 
 def _no_chain() -> NoReturn:
     raise AssertionError("a recheck runs no model")
+
+
+def _does_not_follow(err: BaseException) -> str:
+    return f"it does not follow from its inputs: {type(err).__name__}: {err}".rstrip(": ")
 
 
 def _shortened(problems: Iterator[str]) -> Iterator[str]:

@@ -147,6 +147,7 @@ def merge(
     from catalog.check import examination  # noqa: PLC0415 - loads torch
 
     source, target = existing_store(other), Store(store, quarantine=True)
+    target.require_current_version()
     mark = mark_unverified(source, target) if unverified else None
     examine = (lambda _, record: row_problems(record)) if unverified else examination(source)
     result = merge_stores(source, target, examine=examine)

@@ -35,6 +35,7 @@ def serve(
             "the extra serve is not installed", expected=install_command("serve"), got=str(err)
         ) from err
     opened = Store(store)
+    opened.require_current_version()
     sources = Sources(opened, read_runs=runs_reader(opened), render_report=render_in_child(opened.uri))
     with live_server(sources, port=port) as server:
         if not opened.list("records"):

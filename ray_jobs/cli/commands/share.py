@@ -91,6 +91,7 @@ def import_(
     from mlprune.steps.evaluate.harness import import_results  # noqa: PLC0415 - these load torch
 
     opened = Store(store, quarantine=True)
+    opened.require_current_version()
     variant_id = find_variant(opened, variant) if variant is not None else None
     n_new = 0
     for imported in import_results(opened, paths, variant_id=variant_id):

@@ -23,7 +23,9 @@ def status(
 
     Example: mlprune status --store runs/
     """
-    reader = StatusReader(Store(store))
+    opened = Store(store)
+    opened.require_current_version()
+    reader = StatusReader(opened)
     while True:
         runs = reader.read(last=last)
         echo(format_report("\n\n".join(format_run(run) for run in runs)))

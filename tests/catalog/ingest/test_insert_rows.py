@@ -46,6 +46,15 @@ def test_a_value_other_than_text_becomes_json_text_in_a_column_of_text() -> None
     assert arrow_rows(COLUMNS[:1], rows).column("name").to_pylist() == ["5", "5", '{"a": [1]}', None]
 
 
+def test_a_count_that_could_overflow_a_sum_of_a_view_is_refused_and_a_seed_is_not() -> None:
+    columns = (("n_items", "BIGINT"), ("seed", "BIGINT"))
+    for count in (2**53, -(2**53), None):
+        assert arrow_rows(columns, [{"n_items": count, "seed": 2**63 - 1}]).num_rows == 1
+    for count in (2**53 + 1, -(2**63)):
+        with pytest.raises(ValueError, match="n_items"):
+            arrow_rows(columns, [{"n_items": 1}, {"n_items": count}])
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -264,6 +264,51 @@ def test_a_run_file_that_is_a_link_out_of_the_other_store_is_not_copied(
     assert target.list("runs") == ["runs/run-2/job-0.json"]
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_file_of_a_record_that_is_a_link_out_of_the_other_store_is_not_copied(
+    target: Store, source: Store, tmp_path: Path, *, is_folder: bool
+) -> None:
+    folder = root(source) / "predictions"
+    outside = tmp_path / "outside"
+    if is_folder:
+        folder.rename(outside)
+        folder.symlink_to(outside)
+    else:
+        outside.write_bytes((folder / "evaluations-2.parquet").read_bytes())
+        (folder / "evaluations-2.parquet").unlink()
+        (folder / "evaluations-2.parquet").symlink_to(outside)
+    expected = [numbered(source, number) for number in ((2, 3) if is_folder else (2,))]
+    examined: list[Record] = []
+    done = merge(source, target, examine=lambda _, record: examined.append(record) or [])  # type: ignore[func-returns-value]
+    assert not any(record in examined for record in expected)
+    assert sorted(done.refused) == sorted(record.path for record in expected)
+    for record in expected:
+        assert target.sizes_of([record.path, record.artefacts[0].path]) == [-1, -1]
+
+
+def test_of_a_link_inside_the_other_store_the_content_is_copied(target: Store, source: Store) -> None:
+    path = numbered(source, 2).artefacts[0].path
+    (root(source) / path).rename(root(source) / "predictions" / "moved.parquet")
+    (root(source) / path).symlink_to("moved.parquet")
+    assert merge(source, target).refused == ()
+    assert target.is_intact(numbered(source, 2))
+    assert not (root(target) / path).is_symlink()
+
+
+def test_a_mark_or_marker_that_is_a_link_out_of_the_other_store_is_not_copied(
+    target: Store, source: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text('{"reason": "secret"}')
+    (group,) = {group_of(artefact.path) for artefact in numbered(source, 2).artefacts}
+    for path in ("unverified/x.json", f"retired/{group}.json"):
+        (root(source) / path).parent.mkdir(parents=True)
+        (root(source) / path).symlink_to(tmp_path / "secret")
+    source.delete(numbered(source, 2).artefacts[0].path)
+    mark_unverified(source, target)
+    assert merge(source, target).refused == (numbered(source, 2).path,)
+    assert not any("secret" in path.read_text() for path in root(target).rglob("*.json"))
+
+
 def test_of_many_refused_records_the_first_are_logged(
     target: Store, source: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

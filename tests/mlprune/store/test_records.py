@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from mlprune.errors import DamagedRecordError
+from mlprune.errors import DamagedRecordError, EarlierVersionError
 from mlprune.hashing import canonical_json
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS, RECORD_KINDS
 from mlprune.store.records import Artefact, identity, one_line, parse_record, record_path
+from tests.earlier_versions import text_of_version_0_1
 from tests.records import EXAMPLE_INPUTS as INPUTS
 from tests.records import EXAMPLE_RECORD as RECORD
 from tests.records import made_up_record, record_text
+from tests.refusals import refused
 
 EXAMPLE: dict[str, Any] = {
     "step_version": 1,
@@ -103,6 +105,17 @@ def test_every_flip_of_a_single_bit_is_detected(text: str) -> None:
         flipped[index // 8] ^= 1 << index % 8
         with pytest.raises(DamagedRecordError):
             parse_record(bytes(flipped), **KEY)
+
+
+def test_a_record_of_version_0_1_is_told_from_a_damaged_one() -> None:
+    old = text_of_version_0_1(RECORD)
+    with refused(EarlierVersionError, record=RECORD.path):
+        parse_record(old, **KEY)
+    for damaged in (old[:-3], old.replace(b"0.3", b"0.4"), old.replace(b'"rows"', b'"cows"')):
+        with pytest.raises(DamagedRecordError):
+            parse_record(damaged, **KEY)
+    with pytest.raises(DamagedRecordError):
+        parse_record(old, **{**KEY, "record_id": "0" * 20})
 
 
 @pytest.mark.parametrize("key", [{"kind": "variants"}, {"record_id": "0" * 20}])

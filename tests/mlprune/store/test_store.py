@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from mlprune.errors import DamagedArtefactError, DamagedRecordError, StoreError
+from mlprune.errors import DamagedArtefactError, DamagedRecordError, EarlierVersionError, StoreError
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
 from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store, record_listing
+from tests.earlier_versions import text_of_version_0_1
 from tests.records import made_up_record
 from tests.refusals import refused
 
@@ -272,6 +273,29 @@ def test_only_a_store_that_quarantines_moves_a_damaged_record(
     assert not running.has_record("masks", ID)
     assert not pickle.loads(pickle.dumps(answering)).quarantines
     assert pickle.loads(pickle.dumps(running)).quarantines
+
+
+def test_a_store_with_one_record_of_version_0_1_is_refused_and_nothing_is_moved(store: Store) -> None:
+    old, new = record(sparsity=0.7), [record(sparsity=one / 100) for one in range(10)]
+    for one in new:
+        store.write_record(one)
+    store.write_bytes(old.path, text_of_version_0_1(old))
+    store.write_bytes(record_path("variants", ID), b"{")
+    before = store.list("")
+    for opened in (Store(store.uri), Store(store.uri, quarantine=True)):
+        for read in (lambda: list(opened.records()), lambda: opened.peek_record("masks", old.id)):  # noqa: B023
+            with refused(EarlierVersionError, record=old.path):
+                read()
+        assert opened.read_record("masks", new[0].id) == new[0]
+    with refused(EarlierVersionError, store=store.uri):
+        Store(store.uri, quarantine=True).require_records()
+    assert store.list("") == before
+
+
+def test_a_store_of_version_0_1_is_refused_before_its_records_are_read(store: Store) -> None:
+    store.write_bytes(record().path, text_of_version_0_1(record()))
+    with refused(EarlierVersionError, store=store.uri):
+        store.require_records()
 
 
 def test_a_record_whose_id_does_not_follow_from_its_inputs_is_not_written(store: Store) -> None:

@@ -282,6 +282,12 @@ def test_metrics_follow_from_predictions_and_changed_ones_do_not(tiny_run: Finis
     assert contradictions(tiny_run.store, with_metric(record, n=1))
 
 
+def test_what_cannot_be_looked_up_in_an_inputs_names_is_a_contradiction(tiny_run: FinishedRun) -> None:
+    record = evaluation_of(tiny_run, "translation")
+    (problem,) = contradictions(tiny_run.store, replace(record, parameters={**record.parameters, "language": "x"}))
+    assert "StopIteration" in problem
+
+
 def test_numbers_of_another_processor_are_no_contradiction(tiny_run: FinishedRun) -> None:
     record = next(tiny_run.store.records("comparisons"))
     rows = [

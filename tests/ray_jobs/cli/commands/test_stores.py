@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from catalog.store import Catalog
-from mlprune.errors import BadInputError, StoreError
+from mlprune.errors import BadInputError, EarlierVersionError, StoreError
 from mlprune.processes.process_identity import this_process
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import RunStatus, State, StepStatus
@@ -20,6 +20,7 @@ from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from ray_jobs.cli.commands.status import MAX_CLAIMS, MAX_FAILURES, format_run
 from ray_jobs.cli.commands.store import parse_size
+from tests.earlier_versions import text_of_version_0_1
 from tests.mlprune.store.test_merge import add
 from tests.records import made_up_record
 
@@ -111,6 +112,42 @@ def test_a_quota_that_cannot_be_met_is_a_warning(store: Store) -> None:
     result = mlprune("store", "gc", "--store", store.uri, "--quota", "1B")
     assert result.exit_code == 0
     assert "above the quota" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "recipe.yaml"),
+        ("plan", "recipe.yaml"),
+        ("status",),
+        ("status", "--web"),
+        ("query", "SELECT 1"),
+        ("report", "--out", "report.html"),
+        ("rescore",),
+        ("check", "store"),
+        ("check", "store", "--repair"),
+        ("import", "results.json", "--results"),
+        ("export", "--as", "parquet", "--out", "exported"),
+        ("store", "gc"),
+        ("store", "compact"),
+        ("store", "rebuild"),
+        ("store", "merge", "other"),
+    ],
+    ids="-".join,
+)
+def test_a_store_of_version_0_1_is_refused_by_every_command_and_nothing_is_written(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    add(Store(tmp_path / "other"), 2)
+    old, path = Store(tmp_path / "old"), tmp_path / "recipe.yaml"
+    path.write_text("base_model: nowhere\n")
+    old.write_bytes(made_up_record().path, text_of_version_0_1(made_up_record()))
+    before = sorted(tmp_path.rglob("*"))
+    result = mlprune(*command, "--store", "old")
+    assert isinstance(result.exception, EarlierVersionError), result.output
+    assert result.output == ""
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_merge_copies_all_records_and_folds_them(store: Store, tmp_path: Path) -> None:
