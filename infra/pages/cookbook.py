@@ -1,8 +1,9 @@
 """The cookbook page: questions in `docs/cookbook/`, their SQL, and the answers of frozen stores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from catalog.queries import answer_user_query
 from catalog.sql_files import SqlFile
 from catalog.store import Catalog
 from catalog.terminal import TableOptions
@@ -70,9 +71,16 @@ def cookbook() -> str:
                     f"## {question.number}. {question.title}",
                     question.explanation,
                     f"```sql\n{question.sql}\n```",
-                    f"```text\n{render(catalog.select(question.sql), 'table', options=LAYOUT)}\n```",
+                    f"```text\n{_answer(catalog, question)}\n```",
                 ]
     return page("Cookbook", parts, source="`docs/cookbook/` and `docs/stores/`")
+
+
+def _answer(catalog: Catalog, question: Question) -> str:
+    """Return the table that `mlprune query` prints."""
+    answer = answer_user_query(catalog, question.sql)
+    options = replace(LAYOUT, is_user_sql=answer.is_user_sql, interval_owners=answer.interval_owners)
+    return render(answer.result, "table", options=options)
 
 
 def _parsed(path: Path, store: str) -> Question:

@@ -31,8 +31,11 @@ def query(
     """Query the catalog with SQL or with a built-in query.
 
     Without one, six questions to begin with are shown. A table fits the terminal: it has at most 20 rows and the
-    columns for which there is room, and its last lines name the rest. Columns that are the same in every row are listed
-    above it; ids are shortened.
+    columns for which there is room, and its last lines name the rest. Columns of a built-in query that are the same in
+    every row are listed above it; ids are shortened.
+
+    An interval is joined to the column of its name, P_ci_low to P. ci_low without such a column is joined to the column
+    that it has in the view or table that your SQL reads, if every row has low <= value <= high.
 
     \b
     Examples:
@@ -54,7 +57,7 @@ def query(
         answer = answer_user_query(catalog, sql_or_name, param or [])
         layout = options.layout_of(wide=wide, vertical=vertical)
         text = options.format_result(
-            catalog, answer.result, format_name=format_, layout=layout, first=answer.first, rows=rows, digits=digits
+            catalog, answer.result, format_name=format_, layout=layout, answer=answer, rows=rows, digits=digits
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
