@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from catalog.sql_files import FIRST_QUESTIONS, list_queries
+from infra.pages import cookbook
 from infra.pages.command_reference import commands
+from infra.pages.frozen import thawed
 from infra.pages.model_reference import working_types
 from mlprune.evaluation.inference import estimates
 from mlprune.numeric.evaluation import choice, metrics
@@ -35,7 +37,7 @@ NUMBER_WORDS = (
 COUNTED: dict[str, tuple[str, Callable[[], int]]] = {
     "named queries": (r"(\w+) (?:named|built-in) queries\b", lambda: len(list_queries())),
     "first questions": (r"(\w+) (?:queries|questions) to begin with", lambda: len(FIRST_QUESTIONS)),
-    "commands": (r"(?:are|has) (\w+) commands\b", lambda: len(command_table.COMMANDS)),
+    "commands": (r"(?:are|has) (\w+) commands\b", lambda: len({name.split()[0] for name in command_table.COMMANDS})),
     "model types": (r"(\d+) types\b", lambda: len(working_types())),
 }
 """What is counted -> how a page states its number, and the number that the code has."""
@@ -58,6 +60,16 @@ def test_the_numbers_of_the_readme_are_found_and_those_of_the_command_line_follo
     text = " ".join((ROOT / "README.md").read_text("utf-8").split()).replace("[", "")
     assert all(re.search(COUNTED[what][0], text) for what in ("named queries", "commands", "model types"))
     assert NUMBER_WORDS[len(FIRST_QUESTIONS) - 1] in str(query.query.__doc__)
+
+
+def test_pages_with_answers_of_the_demo_say_on_which_processor_they_were_computed() -> None:
+    with thawed("demo") as store:
+        environments = [store.read_json(path) for path in store.list("runs") if "/environment" in path]
+    (machine,) = {f"{one['processor']}, {str(one['instructions']).replace('AVX', 'AVX-')}" for one in environments}
+    texts = [(ROOT / "docs" / name).read_text("utf-8") for name in ("quick-start.md", "python.md")]
+    for text in (*texts, cookbook.OPENING):
+        assert f"({machine})" in " ".join(text.split())
+        assert "another processor" in " ".join(text.split())
 
 
 def test_there_are_pages_with_links() -> None:
