@@ -297,8 +297,9 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
         no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)
-        owners = interval_owners_of(catalog, text, result.columns)
-        return Answer(result, (*_warnings(catalog), *no_rows), is_user_sql=True, interval_owners=owners)
+        notes = (*_warnings(catalog), *no_rows)
+        known = interval_owners_of(catalog, text, result.columns)
+        return Answer(result, notes, is_user_sql=True, interval_owners=known)
     name = text.strip()
     is_file = name.endswith(".sql")
     query = read_query(Path(name)) if is_file else find_query(name)

@@ -84,7 +84,7 @@ def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
     former = _distinct(one.id for one in stored if one.name == name and one.is_former)
     if not ids and len(former) > 1:
         expected = _one_of(sorted(_labels(former, lookup).values()))
-        raise StoreError(f"several {words_of(kind)}s had this label", got=name, expected=expected)
+        raise StoreError(f"several {words_of(kind)}s have this label, each of its model", got=name, expected=expected)
     if ids or former:
         return ids or former
     if len(name) < MIN_BEGINNING or not stored:
