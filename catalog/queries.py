@@ -21,6 +21,7 @@ from catalog.store import Catalog
 from catalog.store.item_answers import ArrowTable
 from catalog.stored_names import found_id, lookup_in
 from catalog.terminal import SHORT_ID
+from catalog.terminal.columns import has_interval, interval_owners
 from catalog.terminal.result_table import render
 from mlprune.counted import counted
 from mlprune.errors import QueryError, unknown
@@ -80,6 +81,26 @@ def short_id_length(catalog: Catalog, result: QueryResult) -> int:
     sql = statement("parameters", "short_id_length")
     length: int = catalog.select(sql, {"ids": sorted(ids), "least": SHORT_ID}).rows[0][0]
     return length
+
+
+def interval_owners_of(catalog: Catalog, sql: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the low end of each interval in the result of a user's SQL -> the column that it belongs to.
+
+    Only tables and views can tell: those that the statement names have to agree.
+
+    Args:
+        columns: of the result.
+    """
+    if not has_interval(columns):
+        return {}
+    words = sorted(set(re.findall(r"\w+", sql.lower())))
+    numbers = [row["columns"] for row in catalog.query(statement("parameters", "number_columns"), {"names": words})]
+    owners: dict[str, set[str | None]] = {}
+    for names in numbers:
+        known = interval_owners(names)
+        for low in filter(names.__contains__, columns):
+            owners.setdefault(low, set()).add(known.get(low))
+    return {low: owner for low, (owner, *others) in owners.items() if owner is not None and not others}
 
 
 EVALUATED = ("task", "split", "metric", "language", "scoring_rule")
@@ -194,6 +215,7 @@ __all__ = [
     "answer_named_query",
     "answer_user_query",
     "find_query",
+    "interval_owners_of",
     "is_sql",
     "list_queries",
     "named_query",
@@ -215,6 +237,10 @@ class Answer:
     """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
     first: tuple[str, ...] = ()
     """Columns of most interest."""
+    is_user_sql: bool = False
+    """Whether a user wrote the statement."""
+    interval_owners: Mapping[str, str] | None = None
+    """Of the SQL of a user: see `interval_owners_of`."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +297,9 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
         no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)
-        return Answer(result, (*_warnings(catalog), *no_rows))
+        notes = (*_warnings(catalog), *no_rows)
+        known = interval_owners_of(catalog, text, result.columns)
+        return Answer(result, notes, is_user_sql=True, interval_owners=known)
     name = text.strip()
     is_file = name.endswith(".sql")
     query = read_query(Path(name)) if is_file else find_query(name)
@@ -280,7 +308,8 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     ready = _prepared(catalog, query, values, given=given, may_follow_store=not is_file)
     result = catalog.select(query.sql, query.bound(ready.values), tables=ready.tables)
     notes = ready.notes if result.rows else (*ready.notes, ready.no_rows(catalog))
-    return Answer(result, notes, first=query.first)
+    owners = interval_owners_of(catalog, query.sql, result.columns) if is_file else None
+    return Answer(result, notes, first=query.first, is_user_sql=is_file, interval_owners=owners)
 
 
 def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, ParameterValue]) -> ArrowAnswer:

@@ -26,6 +26,8 @@ class StoredName(NamedTuple):
 
     name: str
     id: str
+    is_former: bool = False
+    """Whether it is a label that the variant has in a catalog with other base models."""
 
 
 Lookup: TypeAlias = Callable[[str], Sequence[StoredName]]
@@ -60,7 +62,7 @@ def lookup_in(catalog: Catalog, kind: Kind) -> Lookup:
     """Return the lookup of names in a catalog."""
     sql = statement("api", "named_ids")
     return lambda beginning: [
-        StoredName(str(row["name"]), str(row["id"]))
+        StoredName(str(row["name"]), str(row["id"]), is_former=bool(row["is_former"]))
         for row in catalog.query(sql, {"kind": kind, "beginning": beginning})
     ]
 
@@ -68,21 +70,29 @@ def lookup_in(catalog: Catalog, kind: Kind) -> Lookup:
 def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
     """Return the ids with a name, each once; a recipe may give a name to several variants.
 
-    If nothing has exactly this name, it may be the beginning of one.
+    If nothing has exactly this name, it may be a label that one variant has in a catalog with other base models, or the
+    beginning of a name.
 
     Raises:
-        StoreError: nothing is named so, recipes use the name for different things, or several names begin so.
+        StoreError: nothing is named so, recipes use the name for different things, several variants had the label, or
+            several names begin so.
     """
     stored = lookup(name)
-    ids = _distinct(one.id for one in stored if one.name == name)
+    ids = _distinct(one.id for one in stored if one.name == name and not one.is_former)
     if len(ids) > 1:
         _require_one_meaning(kind, name, lookup)
-    if ids:
-        return ids
+    former = _distinct(one.id for one in stored if one.name == name and one.is_former)
+    if not ids and len(former) > 1:
+        expected = _one_of(sorted(_labels(former, lookup).values()))
+        raise StoreError(f"several {words_of(kind)}s have this label, each of its model", got=name, expected=expected)
+    if ids or former:
+        return ids or former
     if len(name) < MIN_BEGINNING or not stored:
         known = _distinct(one.name for one in lookup(""))
         raise unknown(words_of(kind), name, known, error=StoreError, n_nearest=3, listing=LISTINGS[kind])
-    ids, names = _distinct(one.id for one in stored), _distinct(one.name for one in stored)
+    ids = _distinct(one.id for one in stored)
+    labels = _labels(ids, lookup) if any(one.is_former for one in stored) else {}
+    names = _distinct(labels[one.id] if one.is_former else one.name for one in stored)
     if len(ids) == 1 or len(names) == 1:
         return ids
     raise StoreError(f"several names of {words_of(kind)}s begin with this", got=name, expected=_one_of(names))
@@ -96,10 +106,15 @@ def found_id(kind: Kind, name: str, lookup: Lookup) -> str:
     """
     ids = found_ids(kind, name, lookup)
     if len(ids) > 1:
-        labels = {stored.id: stored.name for stored in reversed(lookup(""))}
-        expected = _one_of([f"{labels[one]} ({one})" for one in ids])
+        expected = _one_of([f"{label} ({one})" for one, label in _labels(ids, lookup).items()])
         raise StoreError(f"several {words_of(kind)}s have this name", got=name, expected=expected)
     return ids[0]
+
+
+def _labels(ids: Sequence[str], lookup: Lookup) -> dict[str, str]:
+    """Return id -> the first of its names: its label."""
+    first = {stored.id: stored.name for stored in reversed(lookup(""))}
+    return {one: first[one] for one in ids}
 
 
 def words_of(kind: Kind) -> str:
@@ -124,7 +139,8 @@ def _require_one_meaning(kind: Kind, name: str, lookup: Lookup) -> None:
 
 def _one_of(names: Sequence[str]) -> str:
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f"one of {', '.join(names[:MAX_LISTED])}{more}"
+    texts = [f'"{name}"' if "," in name else name for name in names[:MAX_LISTED]]
+    return f"one of {', '.join(texts)}{more}"
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -1,16 +1,14 @@
 """Columns of a result as a terminal shows them: kinds, texts of values, and joined intervals.
 
-Columns of a result as they are shown: formatted, and each value joined with its interval.
-
-One rule joins intervals, for every query: a pair of columns `P_ci_low` and `P_ci_high`, where P may be missing, belongs
-to the column named P, otherwise to the next column on the left that has measured numbers and whose name starts with P.
-The joined column keeps the name of that column: `0.280 (0.207 to 0.353)`. A second interval of the same value, and one
-without a value, is a column of its own.
+A pair of columns `P_ci_low` and `P_ci_high` is the interval of the column P. A pair without such a column, as `ci_low`
+and `ci_high`, belongs to the column that it has in the table, view or named query that it comes from: there, the next
+measured numbers on the left whose name starts with P. It is joined only if every row has low <= value <= high. The
+joined column keeps the name of the value: `0.280 (0.207 to 0.353)`.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -227,25 +225,38 @@ class ShownColumn:
 class Interval:
     """Names of the columns of an interval."""
 
-    name: str
-    """Name of the column if the interval is shown alone."""
+    stem: str
+    """P of `P_ci_low`; empty without P."""
     low: str
     high: str
 
+    @property
+    def name(self) -> str:
+        """Name of the column if the interval is shown alone."""
+        return self.low.removesuffix("_low")
 
-def shown_columns(result: QueryResult, *, digits: int | None, id_length: int | None) -> list[ShownColumn]:
+
+def shown_columns(
+    result: QueryResult,
+    *,
+    digits: int | None,
+    id_length: int | None,
+    joined: Mapping[str, Interval],
+    joins_ends: bool = True,
+) -> list[ShownColumn]:
     """Format the columns of a result that has rows.
 
     Args:
         digits: decimals of numbers; None for the default.
         id_length: digits of an id that are written; None for all.
+        joined: column -> its interval, of `joined_intervals`.
+        joins_ends: whether the ends of an interval that belongs to no column become one column.
     """
     values = dict(zip(result.columns, zip(*result.rows, strict=True), strict=True))
     kinds = {name: kind_of(name, column) for name, column in values.items()}
-    owners = interval_owners(result.columns, kinds)
-    alone = {interval.low: interval for owner, interval in owners if owner is None}
-    joined = {owner: interval for owner, interval in owners if owner is not None}
-    ends = {end for _, interval in owners for end in (interval.low, interval.high)}
+    others = [interval for interval in _intervals(kinds) if interval not in joined.values()] if joins_ends else []
+    alone = {interval.low: interval for interval in others}
+    ends = {end for interval in (*joined.values(), *others) for end in (interval.low, interval.high)}
     is_ratio = tuple(scale == LOG_RATIO for scale in values.get("scale", ()))
     columns = []
     for name in result.columns:
@@ -262,24 +273,69 @@ def shown_columns(result: QueryResult, *, digits: int | None, id_length: int | N
     return columns
 
 
-def interval_owners(names: Sequence[str], kinds: Mapping[str, Kind]) -> list[tuple[str | None, Interval]]:
-    """Return each interval with the column it belongs to, None if there is none; see the rule of this module."""
-    found: list[tuple[str | None, Interval]] = []
-    for place, low in enumerate(names):
-        match = _LOW.fullmatch(low)
-        high = low.removesuffix("low") + "high"
-        if match is None or high not in names or not (kinds[low].is_number and kinds[high].is_number):
+def joined_intervals(result: QueryResult, *, owners: Mapping[str, str] | None) -> dict[str, Interval]:
+    """Return column -> the interval that is joined to it; see the rule of this module.
+
+    Args:
+        owners: as `interval_owners` returns them for the table, view or query that the columns come from; None if the
+            columns of the result are those of a named query, in its order.
+    """
+    if not has_interval(result.columns) or not result.rows:
+        return {}
+    values = dict(zip(result.columns, zip(*result.rows, strict=True), strict=True))
+    kinds = {name: kind_of(name, column) for name, column in values.items()}
+    numbers = [name for name, kind in kinds.items() if kind.is_number and (kind is not Kind.COUNT or _END.search(name))]
+    known = interval_owners(numbers) if owners is None else owners
+    found: dict[str, Interval] = {}
+    for interval in _intervals(kinds):
+        stem = interval.stem
+        owner = stem if stem in kinds else known.get(interval.low)
+        if owner is None or owner in found or not (owner in kinds and kinds[owner].is_number):
             continue
-        stem = match["stem"] or ""
-        left = (
-            name
-            for name in reversed(names[:place])
-            if kinds[name] in MEASURED and name.startswith(stem) and not _END.search(name)
-        )
-        owner = stem if stem in names and kinds[stem].is_number else next(left, None)
-        is_taken = any(owner == other for other, _ in found)
-        found.append((None if is_taken else owner, Interval(low.removesuffix("_low"), low, high)))
+        if owner == stem or _is_in_order(values[interval.low], values[owner], values[interval.high]):
+            found[owner] = interval
     return found
+
+
+def interval_owners(numbers: Sequence[str]) -> dict[str, str]:
+    """Return the low end of each interval of a table, view or named query -> the column that it belongs to.
+
+    Args:
+        numbers: names of its columns with numbers that are not counts, in order.
+    """
+    owners = {}
+    for place, low in enumerate(numbers):
+        if (interval := _interval(low)) is not None and interval.high in numbers:
+            measured = (
+                name
+                for name in reversed(numbers[:place])
+                if name.startswith(interval.stem) and not _END.search(name) and kind_of(name, (0.5,)) in MEASURED
+            )
+            owner = interval.stem if interval.stem in numbers else next(measured, None)
+            owners.update({} if owner is None else {low: owner})
+    return owners
+
+
+def has_interval(names: Iterable[str]) -> bool:
+    """Whether one of the columns is named like the low end of an interval."""
+    return any(map(_LOW.fullmatch, names))
+
+
+def _interval(low: str) -> Interval | None:
+    match = _LOW.fullmatch(low)
+    return None if match is None else Interval(match["stem"] or "", low, f"{low.removesuffix('low')}high")
+
+
+def _intervals(kinds: Mapping[str, Kind]) -> list[Interval]:
+    """Return the intervals of columns whose ends are numbers, in order."""
+    found = (interval for name in kinds if (interval := _interval(name)) is not None)
+    return [one for one in found if one.high in kinds and kinds[one.low].is_number and kinds[one.high].is_number]
+
+
+def _is_in_order(lows: Sequence[Value], values: Sequence[Value], highs: Sequence[Value]) -> bool:
+    """Whether each value is between the ends of its interval; a row that lacks one of the three is."""
+    rows = zip(lows, values, highs, strict=True)
+    return all(None in row or row[0] <= row[1] <= row[2] for row in rows)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Tables of a query's result that fit the terminal, its preview, and its text formats.
 
-A table has one line per row. Columns that are the same in every row are above it. Of the others it has those that fit
-side by side, in this order of preference: the columns that the query names as the most interesting ones, the columns
-of the result, columns that repeat what the label of a variant says, and ids. The last lines name the rest. Nothing is
-left out of a wide table, of a vertical one, and of the other formats.
+A table has one line per row. Columns of a named query that are the same in every row are above it. Of the others it has
+those that fit side by side, in this order of preference: the columns that the query names as the most interesting ones,
+the columns of the result, columns that repeat what the label of a variant says, and ids. The last lines name the rest.
+Nothing is left out of a wide table, of a vertical one, and of the other formats.
 """
 
 import io
@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.results import QueryResult, to_csv, to_json, visible
-from catalog.terminal.columns import Kind, ShownColumn, shown_columns
+from catalog.terminal.columns import Interval, Kind, ShownColumn, joined_intervals, shown_columns
 from mlprune.counted import counted
 from mlprune.errors import QueryError
 
@@ -62,6 +62,10 @@ class TableOptions:
     """Decimals of numbers and significant digits of p-values; None for 3, and fewer for seconds and GiB."""
     id_length: int = SHORT_ID
     """Digits of an id, enough to tell ids apart."""
+    is_user_sql: bool = False
+    """Whether a user wrote the statement. Its columns stay in the table, also those that are constant or empty."""
+    interval_owners: Mapping[str, str] | None = None
+    """See `joined_intervals`."""
 
 
 def to_table(result: QueryResult, options: TableOptions) -> str:
@@ -74,11 +78,14 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     note = counted(n_all, "row") if n_rows == n_all else f"{n_rows} of {n_all:,} rows (--rows all)"
     id_length = options.id_length if options.layout == "fitting" else None
     first_rows = QueryResult(result.columns, result.rows[:n_rows])
-    columns = _columns(first_rows, digits=options.digits, id_length=id_length)
+    joined = joined_intervals(result, owners=options.interval_owners)
+    columns = _columns(
+        first_rows, digits=options.digits, id_length=id_length, joined=joined, joins_ends=not options.is_user_sql
+    )
     if options.layout != "fitting":
         lines = _row_table(columns, None) if options.layout == "wide" else _vertical(columns, width)
         return "\n".join([*lines, note])
-    same, varying = _split(columns, result)
+    same, varying = ([], columns) if options.is_user_sql else _split(columns, result)
     kept = _fitting(varying, width, first=options.first)
     n_same = _n_fitting([_stated(column) for column in same], width)
     caption = ["; ".join(_stated(column) for column in same[:n_same])] if n_same else []
@@ -89,19 +96,20 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     return "\n".join([*lines, *_naming(note, hidden, width, n_lines=MOST_LINES - len(lines))])
 
 
-def preview(result: QueryResult, *, width: int, n_rows: int) -> str:
+def preview(result: QueryResult, options: TableOptions, *, n_rows: int) -> str:
     """Format rows as text without a final line break: one line per row, and the names of the columns without room.
 
     Args:
         result: the first rows.
-        width: cells of a line.
         n_rows: number of all rows.
     """
-    width = max(width, LEAST_WIDTH)
+    width = max(options.width, LEAST_WIDTH)
     if not result.rows:
         return format_text(f"No rows; the columns are {', '.join(result.columns)}", width=width)
-    columns = _columns(result, digits=None, id_length=SHORT_ID)
-    kept = _fitting([column for column in columns if not column.is_empty] or columns[:1], width)
+    joined = joined_intervals(result, owners=options.interval_owners)
+    is_user_sql = options.is_user_sql
+    columns = _columns(result, digits=None, id_length=SHORT_ID, joined=joined, joins_ends=not is_user_sql)
+    kept = _fitting([column for column in columns if is_user_sql or not column.is_empty] or columns[:1], width)
     shown = f"the first {len(result.rows)} of {n_rows:,} rows" if len(result.rows) < n_rows else counted(n_rows, "row")
     left_out = [column.name for column in columns if column not in kept]
     note = "; ".join([shown, *([f"more columns: {', '.join(left_out)}"] if left_out else [])])
@@ -134,9 +142,16 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
 
 
-def _columns(result: QueryResult, *, digits: int | None, id_length: int | None) -> list[ShownColumn]:
+def _columns(
+    result: QueryResult,
+    *,
+    digits: int | None,
+    id_length: int | None,
+    joined: Mapping[str, Interval],
+    joins_ends: bool,
+) -> list[ShownColumn]:
     named = QueryResult(tuple(visible(name).replace("\n", " ") for name in result.columns), result.rows)
-    return shown_columns(named, digits=digits, id_length=id_length)
+    return shown_columns(named, digits=digits, id_length=id_length, joined=joined, joins_ends=joins_ends)
 
 
 def _split(columns: Sequence[ShownColumn], result: QueryResult) -> tuple[list[ShownColumn], list[ShownColumn]]:

@@ -3,7 +3,7 @@
 -- of them, of others not at all.
 -- $primary BOOLEAN = true
 SELECT
-    q.name, a.verdict, exp(a.difference) AS ratio, exp(a.ci_low) AS ci_low, exp(a.ci_high) AS ci_high,
+    q.name, a.verdict, exp(a.difference) AS ratio, exp(a.ci_low) AS ratio_ci_low, exp(a.ci_high) AS ratio_ci_high,
     coalesce(a.p_margin_corrected, a.p_corrected, a.p_value) AS p_value, exp(a.detectable_difference) AS detectable,
     a.n_seeds AS draws, a.n_items AS items
 FROM answers AS a

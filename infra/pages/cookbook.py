@@ -1,8 +1,9 @@
 """The cookbook page: questions in `docs/cookbook/`, their SQL, and the answers of frozen stores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from catalog.queries import answer_user_query
 from catalog.sql_files import SqlFile
 from catalog.store import Catalog
 from catalog.terminal import TableOptions
@@ -31,9 +32,10 @@ mkdir demo-store
 tar -xJf docs/stores/demo.tar.xz -C demo-store
 ```
 
-The numbers are those of a model of two million parameters that was trained for an hour ([demo.md](demo.md)); the
-questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME --store
-demo-store`, parameters in [the reference](reference/catalog.md#queries).
+The numbers are those of a model of two million parameters that was trained for an hour ([demo.md](demo.md)), on one
+machine (AMD EPYC, AVX-512): a demo on another processor can have other values, and choose other variants where dev is
+nearly a tie. The questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME
+--store demo-store`, parameters in [the reference](reference/catalog.md#queries).
 
 The last question is about refined masks, rounded weights and missing neurons. Its answer is that of
 `docs/stores/refined.tar.xz`, a run of [`refined.yaml`](../infra/recipes/refined.yaml) on the same model.
@@ -70,9 +72,16 @@ def cookbook() -> str:
                     f"## {question.number}. {question.title}",
                     question.explanation,
                     f"```sql\n{question.sql}\n```",
-                    f"```text\n{render(catalog.select(question.sql), 'table', options=LAYOUT)}\n```",
+                    f"```text\n{_answer(catalog, question)}\n```",
                 ]
     return page("Cookbook", parts, source="`docs/cookbook/` and `docs/stores/`")
+
+
+def _answer(catalog: Catalog, question: Question) -> str:
+    """Return the table that `mlprune query` prints."""
+    answer = answer_user_query(catalog, question.sql)
+    options = replace(LAYOUT, is_user_sql=answer.is_user_sql, interval_owners=answer.interval_owners)
+    return render(answer.result, "table", options=options)
 
 
 def _parsed(path: Path, store: str) -> Question:

@@ -37,6 +37,12 @@ types whose "config cannot be used".
 Outcome = Mapping[str, Any]
 
 
+def working_types() -> list[str]:
+    """Return the model types whose default config works."""
+    outcomes: Mapping[str, Outcome] = json.loads(OUTCOMES.read_text(encoding="utf-8"))["outcomes"]
+    return [name for name, outcome in outcomes.items() if "refused" not in outcome and "," not in name]
+
+
 def model_reference() -> str:
     """Return the page."""
     stored = json.loads(OUTCOMES.read_text(encoding="utf-8"))

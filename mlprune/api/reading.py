@@ -82,6 +82,17 @@ class CatalogReader:
         Raises:
             QueryError: the text is not such a statement, or a parameter is missing or unknown.
         """
+        from catalog.queries import interval_owners_of  # noqa: PLC0415
+
+        def answered(catalog: "Catalog") -> Relation:
+            table = catalog.arrow(text, parameters)
+            owners = interval_owners_of(catalog, text, table.column_names)
+            return Relation(table, sql=text, parameters=parameters, is_user_sql=True, interval_owners=owners)
+
+        return self.use(answered)
+
+    def _run(self, text: str, parameters: Mapping[str, Value] | None = None) -> Relation:
+        """Run a statement of this package, or the rows that a caller chooses of one."""
         table = self.use(lambda catalog: catalog.arrow(text, parameters))
         return Relation(table, sql=text, parameters=parameters)
 
@@ -139,7 +150,7 @@ class CatalogReader:
         Args:
             order: columns to sort by; all columns if empty.
         """
-        schema = self.sql(f"FROM (\n{rows}\n) LIMIT 0").arrow().schema
+        schema = self._run(f"FROM (\n{rows}\n) LIMIT 0").arrow().schema
         columns = tuple(name for name in schema.names if late is None or name != late.key)
         filters = self._by_id(choice.filters, columns)
         for name in filters:
@@ -150,7 +161,7 @@ class CatalogReader:
         clauses, parameters = choice.clauses(filters, columns, default_order=order)
         rest = f"\nFROM (\n{rows}\n){clauses}"
         relation = (
-            self.sql(f"SELECT *{rest}", parameters)
+            self._run(f"SELECT *{rest}", parameters)
             if late is None
             else self._with_late(rest, parameters, columns, late)
         )
@@ -162,8 +173,8 @@ class CatalogReader:
         """Run a statement without the columns that are looked up."""
         from catalog.sql_files import statement  # noqa: PLC0415
 
-        values = self.sql(statement("api", late.file)).arrow()
-        table = self.sql(f"SELECT * EXCLUDE ({', '.join(values.column_names)}){rest}", parameters).arrow()
+        values = self._run(statement("api", late.file)).arrow()
+        table = self._run(f"SELECT * EXCLUDE ({', '.join(values.column_names)}){rest}", parameters).arrow()
         sql = f"SELECT * EXCLUDE ({late.key}){rest}"
         return Relation(table, sql=sql, parameters=parameters, late=LateColumns(late.key, values, columns))
 
@@ -187,7 +198,7 @@ class CatalogReader:
         for name, values in filters.items():
             texts = [value for value in values if isinstance(value, str)]
             if texts:
-                known = self.sql(statement("api", "distinct_values", column=f'"{name}"', rows=rows))["value"]
+                known = self._run(statement("api", "distinct_values", column=f'"{name}"', rows=rows))["value"]
                 for text in texts:
                     if text not in known:
                         raise unknown(name, text, map(str, known), error=QueryError)

@@ -152,6 +152,9 @@ class Relation:
         parameters: values of its parameters.
         notes: what the user should know: defaults that follow from the store, or why rows are missing.
         late: columns that are not in the table; None if it has all.
+        is_user_sql: whether a user wrote the statement; its columns are shown even if they are empty.
+        interval_owners: low end of an interval -> the column that it belongs to; by default as in the table, in its
+            order.
     Raises:
         QueryError: two columns have the same name.
     """
@@ -164,6 +167,8 @@ class Relation:
         parameters: Mapping[str, Value] | None = None,
         notes: Sequence[str] = (),
         late: LateColumns | None = None,
+        is_user_sql: bool = False,
+        interval_owners: Mapping[str, str] | None = None,
     ) -> None:
         self.columns: tuple[str, ...] = tuple(table.column_names) if late is None else late.order
         """Names of the columns."""
@@ -175,6 +180,8 @@ class Relation:
         """Defaults that follow from the store, and why rows are missing."""
         self._table = table
         self._late = late
+        self._is_user_sql = is_user_sql
+        self._interval_owners = _owners_in_order(table) if interval_owners is None else interval_owners
         if duplicates := sorted(repeated(self.columns)):
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
@@ -282,7 +289,15 @@ class Relation:
         return self._part(self._table.select([*own, self._late.key]), replace(self._late, order=names))
 
     def _part(self, table: "pa.Table", late: LateColumns | None) -> "Relation":
-        return Relation(table, sql=self.sql, parameters=self.parameters, notes=self.notes, late=late)
+        return Relation(
+            table,
+            sql=self.sql,
+            parameters=self.parameters,
+            notes=self.notes,
+            late=late,
+            is_user_sql=self._is_user_sql,
+            interval_owners=self._interval_owners,
+        )
 
     def _require_column(self, name: str) -> None:
         if name not in self.columns:
@@ -311,18 +326,33 @@ class Relation:
 
     def __repr__(self) -> str:
         from catalog.results import QueryResult  # noqa: PLC0415 - the interface loads the catalog only when it is used
-        from catalog.terminal import preview  # noqa: PLC0415
+        from catalog.terminal import TableOptions, preview  # noqa: PLC0415
 
         result = QueryResult(self.columns, tuple(tuple(row.values()) for row in self._first_rows))
         width = get_terminal_size((DEFAULT_WIDTH, 24)).columns
-        return "\n".join((preview(result, width=width, n_rows=len(self)), *self.notes))
+        options = TableOptions(width, is_user_sql=self._is_user_sql, interval_owners=self._interval_owners)
+        return "\n".join((preview(result, options, n_rows=len(self)), *self.notes))
 
     def _repr_html_(self) -> str:
-        known = [name for name in self.columns if any(row[name] is not None for row in self._first_rows)]
+        known = [
+            name for name in self.columns if self._is_user_sql or any(row[name] is not None for row in self._first_rows)
+        ]
         shown = known[:SHOWN_COLUMNS]
         rows = [[row[name] for name in shown] for row in self._first_rows]
         more = [name for name in self.columns if name not in shown]
         return table_html(shown, rows, n_rows=len(self), notes=self.notes, more=more)
+
+
+def _owners_in_order(table: "pa.Table") -> dict[str, str]:
+    """Return the low end of each interval of a table -> the column that it belongs to in the order of the table."""
+    if not any(name.endswith("_low") for name in table.column_names):
+        return {}
+    from pyarrow import types  # noqa: PLC0415 - loaded by the catalog
+
+    from catalog.terminal.columns import interval_owners  # noqa: PLC0415 - loads rich
+
+    numbers = [field.name for field in table.schema if types.is_floating(field.type) or types.is_decimal(field.type)]
+    return interval_owners(numbers)
 
 
 def _require(library: str) -> None:

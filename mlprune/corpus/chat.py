@@ -5,10 +5,12 @@ system text, and turns of the user and the assistant alternate.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mlprune.corpus.demonstrations import NO_SHOT, NO_SIDE, SOURCE, Demonstration, Piece
@@ -206,6 +208,17 @@ def _template_of(tokenizer: "PreTrainedTokenizerBase") -> str:
         message, path = "the model has no chat template", tokenizer.name_or_path
         expected = "chat_template.jinja, or chat_template in tokenizer_config.json"
         raise ModelError(message, path=path, expected=expected, next="use an instruction-tuned model") from err
+
+
+def folder_template_sha256(folder: Path) -> str | None:
+    """Return the SHA-256 of the chat template in the files of a model, None without one; see `_template_of`."""
+    path, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if path.is_file():
+        return _sha256(path.read_text("utf-8"))
+    stated = json.loads(settings.read_bytes()).get("chat_template") if settings.is_file() else None
+    if isinstance(stated, list):
+        stated = next((one["template"] for one in stated if one["name"] == "default"), None)
+    return None if stated is None else _sha256(stated)
 
 
 def _sha256(source: str) -> str:

@@ -4,6 +4,7 @@ The id of a base model is a hash of its files, so two folders with equal files a
 the dtype are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from mlprune.corpus.chat import Chat, inspect_chat
+from mlprune.corpus.chat import Chat, folder_template_sha256, inspect_chat
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.corpus.text_files import listed_names, nearest_layout
@@ -267,11 +268,18 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, de
 
 
 def _import_columns(folder: Path) -> JsonObject:
-    """Return the columns about the import of a base model; none if it was not imported."""
+    """Return the columns about the import of a base model; none if it was not imported.
+
+    Several models can be imported from files of one name: the folder, the dtype and the chat template tell them apart.
+    """
     record = read_import_record(folder)
     if record is None:
         return {}
+    config = as_object(json.loads((folder / "config.json").read_bytes()))
     return {
+        "folder": folder.absolute().name,
+        "dtype": config.get("dtype", config.get("torch_dtype")),
+        "chat_template_sha256": folder_template_sha256(folder),
         "imported_from": record.source,
         "imported_revision": record.origin.commit if record.origin else None,
         "import_sources": {name: file.sha256 for name, file in record.files.items()},

@@ -121,14 +121,22 @@ class VisibleFormatter(logging.Formatter):
 
 
 class TerminalHandler(logging.Handler):
-    """Writes log lines to stderr through rich, which is loaded when there is a line to write."""
+    """Writes log lines to stderr through rich, which is loaded when there is a line to write.
+
+    A warning is written once, although many jobs of a run may have the same reason for it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._handler: logging.Handler | None = None
+        self._warnings: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line."""
+        """Write a line, unless it is a warning that was written before."""
+        if record.levelno == logging.WARNING:
+            if (message := record.getMessage()) in self._warnings:
+                return
+            self._warnings.add(message)
         if self._handler is None:
             from rich.logging import RichHandler  # noqa: PLC0415 - most commands log nothing
 

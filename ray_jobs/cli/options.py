@@ -17,6 +17,7 @@ from ray_jobs.cli.known_words import complete_store, complete_variant
 from ray_jobs.process.verbosity import is_quiet
 
 if TYPE_CHECKING:
+    from catalog.queries import Answer
     from catalog.store import Catalog
     from catalog.terminal.result_table import Layout
 
@@ -225,14 +226,14 @@ def format_result(
     *,
     format_name: str,
     layout: "Layout" = "fitting",
-    first: tuple[str, ...] = (),
+    answer: "Answer | None" = None,
     rows: str = MOST_ROWS,
     digits: int | None = None,
 ) -> str:
     """Format a result as `table`, `json` or `csv`; a table fits the terminal unless it is wide.
 
     Args:
-        first: columns of most interest.
+        answer: whose result it is, if it is that of a user's query.
         rows: most rows of a table: a number, or `all`.
     Raises:
         QueryError: there is no such format.
@@ -250,10 +251,12 @@ def format_result(
     options = TableOptions(
         screen_width(),
         layout=layout,
-        first=first,
+        first=() if answer is None else answer.first,
         n_rows=n_rows,
         digits=digits,
         id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,
+        is_user_sql=answer is not None and answer.is_user_sql,
+        interval_owners=None if answer is None else answer.interval_owners,
     )
     return render(result, format_name, options=options)
 

@@ -136,9 +136,11 @@ def _short_power(power: Power) -> str:
     """Say what a question can find, or why it cannot decide."""
     if power.weakness is not None:
         return power.weakness
-    if power.question.criterion.margin is None:
-        return "power unknown" if power.detectable is None else f"finds {power.amount(power.detectable)} or more"
-    return "power unknown" if power.testable_margin is None else f"can show {power.amount(power.testable_margin)}"
+    is_gain = power.question.criterion.margin is None
+    amount = power.detectable if is_gain else power.testable_margin
+    if amount is None:
+        return f"power unknown ({power.unknown_reason})"
+    return f"finds {power.amount(amount)} or more" if is_gain else f"can show {power.amount(amount)}"
 
 
 def _family_lines(plan: Plan) -> Iterator[str]:
@@ -202,4 +204,4 @@ def _findings(power: Power) -> Iterator[str]:
 
 
 def _known(power: Power, what: str, value: float | None, basis: str) -> str:
-    return f"{what} {power.amount(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"
+    return f"{what} unknown ({power.unknown_reason})" if value is None else f"{what} {power.amount(value)} ({basis})"

@@ -6,9 +6,10 @@ import pytest
 
 from catalog.queries import complete_ids
 from catalog.store import Catalog
-from catalog.stored_names import StoredName, find_variant, find_variants, found_ids
+from catalog.stored_names import StoredName, find_variant, find_variants, found_ids, lookup_in
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
+from tests.catalog_data import write_rows
 from tests.records import made_up_record
 from tests.tiny_recipes import FinishedRun, copy_of
 
@@ -124,6 +125,61 @@ def test_an_unknown_variant_is_reported_with_similar_names_and_the_nearest_id(
     with pytest.raises(StoreError) as several:
         find_variant(store, "nested")
     assert all(variant.id in str(several.value) for variant in method_run.named("nested"))
+
+
+def write_models(store: Store, models: list[dict[str, str]]) -> dict[str, str]:
+    """Write a dense and a pruned variant of each model, one more of the first; return base model -> its pruned one."""
+    pruned = {}
+    for number, row in enumerate(models):
+        rows = [{"base_model_id": "@id", **row}]
+        base_id = write_rows(store, "base_models", parameters={"n": number}, rows={"base_models": rows})
+        for score, sparsity in ((None, 0.0), ("magnitude", 0.4), *([("wanda", 0.5)] if number == 0 else [])):
+            variant = {"variant_id": "@id", "base_model_id": base_id, "score": score, "sparsity": sparsity}
+            rows = [{**variant, "weights_changed": False}]
+            variant_id = write_rows(
+                store, "variants", parameters={"n": number, "score": score}, rows={"variants": rows}
+            )
+            pruned[base_id] = variant_id if score == "magnitude" else pruned.get(base_id, variant_id)
+    return pruned
+
+
+def test_a_label_stays_a_name_when_another_model_enters_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = write_models(store, [{"source": "a.gguf", "folder": name} for name in ("first", "second")]).values()
+    with Catalog.in_memory(store) as catalog:
+        names = lookup_in(catalog, "variant")
+        rows = catalog.query("SELECT label, variant_id FROM variant_descriptions")
+        labels = {row["label"]: row["variant_id"] for row in rows}
+        assert (labels["first, magnitude 0.4"], labels["second, magnitude 0.4"]) == (first, second)
+        only = labels["first, wanda 0.5"]
+        for name in ("wanda 0.5", "first, wanda 0.5", "a.gguf, wanda 0.5", "wanda 0"):
+            assert found_ids("variant", name, names) == [only], name
+        assert complete_ids(catalog, {"variant_id": "wanda 0.5"}) == {"variant_id": only}
+        for name in ("magnitude 0.4", "magnitude"):
+            with pytest.raises(StoreError) as several:
+                found_ids("variant", name, names)
+            assert several.value.context["expected"] == 'one of "first, magnitude 0.4", "second, magnitude 0.4"'
+
+
+def test_models_from_files_of_one_name_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    differences: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+        "folder": ({"folder": "a"}, {"folder": "b"}),
+        "chat": ({"folder": "c", "chat_template_sha256": "f"}, {"folder": "c"}),
+        "dtype": ({"folder": "d", "dtype": "float16"}, {"folder": "d", "dtype": "bfloat16"}),
+        "nothing": ({}, {}),
+    }
+    models = [{"source": source, **row} for source, rows in differences.items() for row in rows]
+    store = Store(tmp_path / "store")
+    pruned = write_models(store, [*models, {"source": "other"}])
+    with Catalog.in_memory(store) as catalog:
+        rows = catalog.query("SELECT variant_id, label FROM variant_descriptions")
+    labels = {row["variant_id"]: row["label"] for row in rows}
+    names = [labels[one].removesuffix(", magnitude 0.4") for one in pruned.values()]
+    assert names == [
+        *("a", "b", "chat (chat template)", "chat (no chat template)", "dtype (float16)", "dtype (bfloat16)"),
+        *(f"nothing #{base_id[:6]}" for base_id in list(pruned)[6:8]),
+        "other",
+    ]
 
 
 def test_a_beginning_of_several_names_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:

@@ -8,20 +8,68 @@ from pathlib import Path
 
 import pytest
 
+from catalog.sql_files import FIRST_QUESTIONS, list_queries
+from infra.pages import cookbook
 from infra.pages.command_reference import commands
+from infra.pages.frozen import thawed
+from infra.pages.model_reference import working_types
 from mlprune.evaluation.inference import estimates
 from mlprune.numeric.evaluation import choice, metrics
 from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES, cluster_resamples
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.steps.questions import answers
+from ray_jobs.cli import command_table
 from ray_jobs.cli.command_line import present_arguments, select_form
 from ray_jobs.cli.command_table import GROUPS
+from ray_jobs.cli.commands import query
 from tests.docs.pages import FENCE, ROOT, anchors, blocks, links, pages
 
 PAGES = pages()
 _NAMED = re.compile(r"(?<![\w/.{-])(?:infra|tests|ray_jobs|mlprune|catalog)/[\w/.*-]+")
 """Paths that start with a folder of the repository."""
+
+
+NUMBER_WORDS = (
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"),
+    *("fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+COUNTED: dict[str, tuple[str, Callable[[], int]]] = {
+    "named queries": (r"(\w+) (?:named|built-in) queries\b", lambda: len(list_queries())),
+    "first questions": (r"(\w+) (?:queries|questions) to begin with", lambda: len(FIRST_QUESTIONS)),
+    "commands": (r"(?:are|has) (\w+) commands\b", lambda: len({name.split()[0] for name in command_table.COMMANDS})),
+    "model types": (r"(\d+) types\b", lambda: len(working_types())),
+}
+"""What is counted -> how a page states its number, and the number that the code has."""
+
+
+@pytest.mark.parametrize("what", COUNTED)
+def test_a_number_on_a_page_is_what_the_code_counts(what: str) -> None:
+    pattern, count = COUNTED[what]
+    stated = {}
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(page.read_text("utf-8").split()))
+        for word in re.findall(pattern, text):
+            if word.isdecimal() or word in NUMBER_WORDS:
+                number = int(word) if word.isdecimal() else NUMBER_WORDS.index(word) + 1
+                stated[page.relative_to(ROOT).as_posix(), word] = number
+    assert stated == dict.fromkeys(stated, count())
+
+
+def test_the_numbers_of_the_readme_are_found_and_those_of_the_command_line_follow_from_the_lists() -> None:
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split()).replace("[", "")
+    assert all(re.search(COUNTED[what][0], text) for what in ("named queries", "commands", "model types"))
+    assert NUMBER_WORDS[len(FIRST_QUESTIONS) - 1] in str(query.query.__doc__)
+
+
+def test_pages_with_answers_of_the_demo_say_on_which_processor_they_were_computed() -> None:
+    with thawed("demo") as store:
+        environments = [store.read_json(path) for path in store.list("runs") if "/environment" in path]
+    (machine,) = {f"{one['processor']}, {str(one['instructions']).replace('AVX', 'AVX-')}" for one in environments}
+    texts = [(ROOT / "docs" / name).read_text("utf-8") for name in ("quick-start.md", "python.md")]
+    for text in (*texts, cookbook.OPENING):
+        assert f"({machine})" in " ".join(text.split())
+        assert "another processor" in " ".join(text.split())
 
 
 def test_there_are_pages_with_links() -> None:

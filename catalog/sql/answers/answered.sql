@@ -12,6 +12,7 @@ WHERE e.profile = 'corrected' AND e.task = $task AND e.split = $split
     AND ($language::VARCHAR IS NULL OR e.language = $language::VARCHAR)
     AND (
         $variant::VARCHAR IS NULL OR e.variant_id = $variant::VARCHAR
-        OR v.label = $variant::VARCHAR OR ($variant::VARCHAR = 'dense' AND v.is_dense)
+        OR e.variant_id IN (SELECT variant_id FROM variant_names WHERE name = $variant::VARCHAR)
+        OR ($variant::VARCHAR = 'dense' AND v.is_dense)
     )
 ORDER BY e.evaluation_id;

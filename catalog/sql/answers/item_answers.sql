@@ -19,5 +19,6 @@ WHERE e.task = of_task AND e.split = of_split
     AND (of_language::VARCHAR IS NULL OR e.language = of_language::VARCHAR)
     AND (
         of_variant::VARCHAR IS NULL OR e.variant_id = of_variant::VARCHAR
-        OR v.label = of_variant::VARCHAR OR (of_variant::VARCHAR = 'dense' AND v.is_dense)
+        OR e.variant_id IN (SELECT variant_id FROM variant_names WHERE name = of_variant::VARCHAR)
+        OR (of_variant::VARCHAR = 'dense' AND v.is_dense)
     );

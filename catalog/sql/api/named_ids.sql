@@ -1,11 +1,14 @@
 -- named_ids: one row per name of a variant or demonstration set and what it stands for, of the names that begin with
--- $beginning: ids, labels, and names in recipes, alone and as recipe/name
+-- $beginning: ids, labels, and names in recipes, alone and as recipe/name. is_former marks a label that the variant has in
+-- catalogs with other base models.
 WITH named AS (
     SELECT name, id, 1 AS place FROM names WHERE kind = $kind
     UNION
     SELECT recipe || '/' || name AS name, id, 2 AS place FROM names WHERE kind = $kind
     UNION
-    SELECT label AS name, variant_id AS id, 0 AS place FROM variant_descriptions WHERE $kind = 'variant'
+    SELECT name, variant_id AS id, CASE WHEN is_current THEN 0 ELSE 4 END AS place
+    FROM variant_names
+    WHERE $kind = 'variant'
     UNION
     SELECT label AS name, demonstration_set_id AS id, 0 AS place
     FROM described_sets
@@ -17,7 +20,7 @@ WITH named AS (
     FROM demonstration_sets
     WHERE $kind = 'demonstration_set'
 )
-SELECT name, id
+SELECT name, id, min(place) = 4 AS is_former
 FROM named
 WHERE starts_with(name, $beginning)
 GROUP BY name, id

@@ -183,7 +183,7 @@ described AS (
 worded AS MATERIALIZED (
     SELECT
         v.*,
-        CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.source END AS model,
+        CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.name END AS model,
         nullif(
             concat_ws(
                 ' ',
@@ -201,7 +201,7 @@ worded AS MATERIALIZED (
             v.target_language, v.demonstration_label, v.settings_id
         ])), 20) AS method_id
     FROM described AS v
-    LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
+    LEFT JOIN described_models AS b ON b.base_model_id = v.base_model_id
 ),
 texts AS (
     SELECT

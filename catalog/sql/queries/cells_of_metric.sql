@@ -38,13 +38,13 @@ unchanged_cells AS (
     )
 )
 SELECT
-    b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
+    b.name AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
     v.demonstration_label, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
     v.settings, coalesce(m.evaluation_profile, 'corrected') AS evaluation_profile, m.scoring_rule, q.protocol,
     m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_corrected, m.test,
     m.n_family, v.variant_id, m.evaluation_id
 FROM (FROM measured_cells UNION ALL FROM unchanged_cells) AS m
 JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
-ORDER BY b.source, m.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, m.language;
+ORDER BY b.name, m.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, m.language;

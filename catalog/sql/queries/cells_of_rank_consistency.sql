@@ -15,7 +15,7 @@ WITH cells AS (
     WINDOW variant_languages AS (PARTITION BY r.variant_id, r.profile, r.scoring_rule, r.protocol_id)
 )
 SELECT
-    b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
+    b.name AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
     v.demonstration_label, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
     v.settings, coalesce(r.profile, 'corrected') AS evaluation_profile, r.scoring_rule, q.protocol,
     r.language, r.value, r.ci_low, r.ci_high,
@@ -27,6 +27,6 @@ SELECT
     CASE WHEN r.p_value IS NOT NULL THEN 'sign_flip' END AS test, r.n_family, v.variant_id, r.evaluation_id
 FROM cells AS r
 JOIN variant_descriptions AS v ON v.variant_id = r.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
-ORDER BY b.source, r.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, r.language;
+ORDER BY b.name, r.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, r.language;

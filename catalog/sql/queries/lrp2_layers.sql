@@ -16,13 +16,13 @@ SELECT
     CASE WHEN is_chosen THEN e.value END AS test_value,
     CASE WHEN is_chosen THEN e.dense_value END AS dense_value,
     CASE WHEN is_chosen THEN e.n END AS test_n,
-    t.metric, t.split, t.scoring_rule, q.protocol, v.label, b.source AS base_model, c.variant_id, c.choice_id, t.trial_id
+    t.metric, t.split, t.scoring_rule, q.protocol, v.label, b.name AS base_model, c.variant_id, c.choice_id, t.trial_id
 FROM lrp2_choices AS c
 JOIN record_parents AS p ON p.id = c.choice_id AND p.role = 'trials'
 JOIN lrp2_trials AS t ON t.trial_id = p.parent_id
 LEFT JOIN protocols AS q ON q.protocol_id = t.protocol_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-JOIN base_models AS b ON b.base_model_id = t.base_model_id
+JOIN described_models AS b ON b.base_model_id = t.base_model_id
 LEFT JOIN tested AS e ON e.choice_id = c.choice_id AND e.metric = t.metric
 WHERE t.profile = 'corrected' AND t.task = $task
 ORDER BY base_model, v.label, c.variant_id, t.language, t.scoring_rule, q.protocol NULLS FIRST, t.first_block,

@@ -33,14 +33,14 @@ SELECT
         ', ', v.intervention_parameters->>'keeps', coalesce(v.intervention_parameters->>'score', 'frequency'),
         'seed ' || (v.intervention_parameters->>'seed'), c.n_counted || ' tokens counted'
     ) AS choice,
-    b.source AS base_model,
+    b.name AS base_model,
     v.base_model_id,
     t.variant_id,
     t.tokenizations_id
 FROM tokenizations AS t
 JOIN variants AS v ON v.variant_id = t.variant_id
 JOIN vocabularies AS c ON c.variant_id = t.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.id = t.variant_id

@@ -39,11 +39,11 @@ ranked AS (
     WINDOW same AS (PARTITION BY base_model_id, task, metric, scoring_rule, protocol_id, example_limit)
 )
 SELECT
-    b.source AS base_model, r.task, r.metric, concat_ws(', ', r.scoring_rule, q.protocol) AS scoring_rule,
+    b.name AS base_model, r.task, r.metric, concat_ws(', ', r.scoring_rule, q.protocol) AS scoring_rule,
     r.example_limit, r.n_languages, r.n_variants, r.place, r.label, r.value, d.value AS dense_value, r.variant_id,
     r.base_model_id
 FROM ranked AS r
-JOIN base_models AS b ON b.base_model_id = r.base_model_id
+JOIN described_models AS b ON b.base_model_id = r.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 LEFT JOIN complete AS d
     ON d.is_dense AND d.base_model_id = r.base_model_id AND d.task = r.task AND d.metric = r.metric

@@ -16,7 +16,7 @@
 -- an entry under evaluations, such as task: facts with split: test.
 WITH points AS (
     SELECT
-        b.source AS base_model, d.base_model_id, d.task, d.split, d.metric,
+        b.name AS base_model, d.base_model_id, d.task, d.split, d.metric,
         concat_ws(', ', d.scoring_rule, q.protocol) AS scoring_rule, d.example_limit,
         CASE d.group_kind WHEN 'language' THEN d.group_name ELSE d.group_kind END AS language,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
@@ -24,7 +24,7 @@ WITH points AS (
         d.chance, d.dense_limit
     FROM against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
-    JOIN base_models AS b ON b.base_model_id = d.base_model_id
+    JOIN described_models AS b ON b.base_model_id = d.base_model_id
     LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
     WHERE d.metric IN ('accuracy', 'chrf', 'perplexity') AND d.difference IS NOT NULL AND v.intervention IS NULL
         AND d.group_kind IN ('language', 'outside_english')

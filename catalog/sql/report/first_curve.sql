@@ -5,14 +5,14 @@
 -- are excluded.
 WITH points AS (
     SELECT
-        b.source AS base_model, d.base_model_id, d.task, d.split, d.metric, d.scoring_rule, q.protocol, d.example_limit,
+        b.name AS base_model, d.base_model_id, d.task, d.split, d.metric, d.scoring_rule, q.protocol, d.example_limit,
         CASE d.group_kind WHEN 'language' THEN d.group_name ELSE d.group_kind END AS language,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.chance,
         CASE d.metric WHEN 'perplexity' THEN 1 ELSE d.dense_value END AS dense_value
     FROM against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
-    JOIN base_models AS b ON b.base_model_id = d.base_model_id
+    JOIN described_models AS b ON b.base_model_id = d.base_model_id
     LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
     WHERE d.metric IN ('accuracy', 'chrf', 'perplexity') AND d.difference IS NOT NULL AND v.intervention IS NULL
         AND d.group_kind IN ('language', 'outside_english')

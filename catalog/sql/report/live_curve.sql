@@ -4,7 +4,7 @@
 -- variants; the split is dev if there is one: values on dev are for choices, never for reports.
 WITH means AS (
     SELECT
-        b.source AS base_model, v.base_model_id, m.task, m.split, m.metric, m.scoring_rule, m.protocol_id, m.example_limit,
+        b.name AS base_model, v.base_model_id, m.task, m.split, m.metric, m.scoring_rule, m.protocol_id, m.example_limit,
         m.variant_id, v.is_dense, v.sparsity,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings,
         bool_or(m.language <> 'en') AS is_outside,
@@ -14,7 +14,7 @@ WITH means AS (
         ) AS value
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
-    JOIN base_models AS b ON b.base_model_id = v.base_model_id
+    JOIN described_models AS b ON b.base_model_id = v.base_model_id
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     WHERE m.profile = 'corrected' AND m.metric IN ('accuracy', 'chrf', 'perplexity') AND m.value IS NOT NULL
         AND v.intervention IS NULL

@@ -32,7 +32,7 @@ others AS (
     WHERE a.split = 'test' AND a.metric = 'accuracy' AND a.group_kind = 'outside_english'
 )
 SELECT
-    b.source AS base_model, p.base_model_id, p.task, 'test' AS split,
+    b.name AS base_model, p.base_model_id, p.task, 'test' AS split,
     concat_ws(', ', p.scoring_rule, q.protocol) AS scoring_rule, p.example_limit, p.languages,
     coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure, v.settings,
     v.demonstration_label, v.sparsity, v.is_dense, p.english_value, p.others_value, p.n_others,
@@ -45,7 +45,7 @@ SELECT
 FROM balance AS p
 JOIN variant_descriptions AS v ON v.variant_id = p.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
-JOIN base_models AS b ON b.base_model_id = p.base_model_id
+JOIN described_models AS b ON b.base_model_id = p.base_model_id
 LEFT JOIN against_dense AS e ON e.evaluation_id = p.english_evaluation_id AND e.metric = 'accuracy'
 LEFT JOIN others AS o
     ON o.variant_id = p.variant_id AND o.task = p.task AND o.n_languages = p.n_others

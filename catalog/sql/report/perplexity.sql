@@ -24,7 +24,7 @@ WITH ratios AS (
     QUALIFY row_number() OVER (PARTITION BY evaluation_id ORDER BY baseline_evaluation_id) = 1
 )
 SELECT
-    b.source AS base_model, m.language, m.split, v.label, coalesce(v.score, v.combination) AS score,
+    b.name AS base_model, m.language, m.split, v.label, coalesce(v.score, v.combination) AS score,
     v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation, v.structure, v.settings, v.sparsity,
     m.value AS perplexity, m.ci_low, m.ci_high,
     coalesce(r.ratio, m.value / nullif(m.dense_value, 0)) AS ratio_to_dense,
@@ -32,7 +32,7 @@ SELECT
     m.variant_id, m.evaluation_id
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
-JOIN base_models AS b ON b.base_model_id = m.base_model_id
+JOIN described_models AS b ON b.base_model_id = m.base_model_id
 ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 LEFT JOIN ratios AS r ON r.evaluation_id = m.evaluation_id
 WHERE m.metric = 'perplexity'

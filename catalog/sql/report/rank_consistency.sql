@@ -17,7 +17,7 @@ WITH shown AS (
     SELECT variant_id, base_model_id, language, task FROM best_variant WHERE NOT is_dense AND language IS NOT NULL
 )
 SELECT
-    b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
+    b.name AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
     r.value AS rank_consistency, r.ci_low, r.ci_high, r.chance, r.n_items, r.n_skipped,
     r.difference, r.difference_ci_low, r.difference_ci_high, r.p_value,
     r.above_expected, r.above_expected_ci_low, r.above_expected_ci_high,
@@ -26,7 +26,7 @@ SELECT
     v.variant_id
 FROM rank_consistency AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 SEMI JOIN shown AS s
     ON s.variant_id = r.variant_id

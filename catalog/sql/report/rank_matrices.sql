@@ -17,7 +17,7 @@ WITH shown AS (
     GROUP BY variant_id, task
 )
 SELECT
-    b.source AS base_model, v.base_model_id, r.task, r.split, s.chosen_for, r.language, r.reference_language,
+    b.name AS base_model, v.base_model_id, r.task, r.split, s.chosen_for, r.language, r.reference_language,
     r.value AS rank_consistency, r.ci_low, r.ci_high, r.chance, r.difference, r.difference_ci_low, r.difference_ci_high,
     r.p_value, r.n_items, r.n_skipped,
     v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label,
@@ -25,7 +25,7 @@ SELECT
 FROM rank_consistency AS r
 JOIN shown AS s ON s.variant_id = r.variant_id AND (s.task IS NULL OR s.task = r.task)
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 WHERE r.profile = 'corrected' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)

@@ -8,14 +8,14 @@
 -- the ranks, and its 95 % interval.
 -- empty: The store has no sensitivity. An entry under sensitivity fills this figure.
 SELECT
-    b.source AS base_model, v.base_model_id, a.task, a.split, a.metric, a.scoring_rule, a.example_limit,
+    b.name AS base_model, v.base_model_id, a.task, a.split, a.metric, a.scoring_rule, a.example_limit,
     a.unit_kind, a.sparsity, a.language, a.other_language, CASE WHEN a.n_units >= 10 THEN a.corrected END AS corrected,
     CASE WHEN a.n_units >= 10 THEN a.ci_low END AS ci_low, CASE WHEN a.n_units >= 10 THEN a.ci_high END AS ci_high,
     CASE WHEN a.n_units >= 10 THEN a.rank_correlation END AS rank_correlation,
     a.n_units, a.n_clusters, a.sensitivity_id
 FROM sensitivity_agreement AS a
 JOIN variant_descriptions AS v ON v.variant_id = a.baseline_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 ORDER BY
     base_model, v.base_model_id, a.task, a.metric, a.unit_kind, a.sparsity, a.sensitivity_id, a.language,
     a.other_language;

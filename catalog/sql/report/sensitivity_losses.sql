@@ -7,7 +7,7 @@
 -- group with 95 % intervals; blue ones are significant after correction over the parts.
 -- empty: The store has no sensitivity. An entry under sensitivity fills this figure.
 SELECT
-    b.source AS base_model, v.base_model_id, s.task, s.split, s.metric, s.scoring_rule, s.example_limit, q.protocol,
+    b.name AS base_model, v.base_model_id, s.task, s.split, s.metric, s.scoring_rule, s.example_limit, q.protocol,
     s.unit_kind, s.sparsity, s.group_kind,
     CASE s.group_kind
         WHEN 'language' THEN s.group_name
@@ -19,7 +19,7 @@ SELECT
     v.score, v.demonstration_label, s.variant_id, s.sensitivity_id
 FROM sensitivity AS s
 JOIN variant_descriptions AS v ON v.variant_id = s.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
+JOIN described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = s.protocol_id
 ORDER BY
     base_model, v.base_model_id, s.task, s.metric, s.scoring_rule, s.unit_kind, s.sparsity, s.sensitivity_id,

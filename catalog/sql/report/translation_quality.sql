@@ -24,7 +24,7 @@ WITH changes AS (
     QUALIFY row_number() OVER (PARTITION BY evaluation_id, metric ORDER BY baseline_evaluation_id) = 1
 )
 SELECT
-    b.source AS base_model, m.language AS pair, m.split, v.label,
+    b.name AS base_model, m.language AS pair, m.split, v.label,
     coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation,
     v.structure, v.settings, v.sparsity,
     max(m.value) FILTER (WHERE m.metric = 'bleu') AS bleu,
@@ -48,7 +48,7 @@ SELECT
     m.variant_id, m.evaluation_id
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
-JOIN base_models AS b ON b.base_model_id = m.base_model_id
+JOIN described_models AS b ON b.base_model_id = m.base_model_id
 ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 LEFT JOIN changes AS c ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric
 WHERE m.task = 'translation'

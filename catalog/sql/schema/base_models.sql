@@ -6,6 +6,9 @@ CREATE OR REPLACE TABLE base_models (
     n_blocks INTEGER,           -- number of transformer blocks
     hidden_size INTEGER,        -- number of features after each block
     n_prunable BIGINT,          -- number of weights in all prunable layers
+    folder VARCHAR,             -- imported: name of its folder
+    dtype VARCHAR,              -- imported: dtype of its weights as its config states it
+    chat_template_sha256 VARCHAR,  -- imported: SHA-256 of its chat template; NULL without one
     imported_from VARCHAR,      -- imported with `mlprune import`: name on the hub, or of the folder, of the source
     imported_revision VARCHAR,  -- imported from a hub: the commit
     import_sources JSON,        -- imported: name -> SHA-256 of the published weights, config and tokenizer

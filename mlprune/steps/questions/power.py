@@ -94,6 +94,13 @@ class Power:
             return f"cannot decide, the baseline is {self.amount(self.headroom)} below the best value"
         return None
 
+    @property
+    def unknown_reason(self) -> str:
+        """Why `detectable` or `testable_margin` is None, in a few words."""
+        if self.is_binary or self.n_stored:
+            return f"too few items, {self.n_answers}"
+        return f"no {self.question.criterion.metric} measured yet"
+
     def warnings(self) -> Iterator[str]:
         """Yield what the question cannot answer, one line each."""
         n_tests = self.question.n_tests

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
+from catalog.results import QueryResult
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, NamedQuery, list_queries
 from ray_jobs.cli import options
 from ray_jobs.cli.known_words import complete_query
 
@@ -31,8 +32,11 @@ def query(
     """Query the catalog with SQL or with a built-in query.
 
     Without one, six questions to begin with are shown. A table fits the terminal: it has at most 20 rows and the
-    columns for which there is room, and its last lines name the rest. Columns that are the same in every row are listed
-    above it; ids are shortened.
+    columns for which there is room, and its last lines name the rest. Columns of a built-in query that are the same in
+    every row are listed above it; ids are shortened.
+
+    An interval is joined to the column of its name, P_ci_low to P. ci_low without such a column is joined to the column
+    that it has in the view or table that your SQL reads, if every row has low <= value <= high.
 
     \b
     Examples:
@@ -43,6 +47,11 @@ def query(
       mlprune query my-question.sql --store runs/
     """
     if topics or not (sql_or_name.strip() or param):
+        if format_ != "table":
+            from catalog.terminal.result_table import render  # noqa: PLC0415 - loads rich
+
+            options.echo(render(_queries() if topics else _questions(), format_))
+            return
         for line in _queries_by_topic() if topics else _first_questions(store):
             options.echo(options.cut_line(line))
         return
@@ -54,7 +63,7 @@ def query(
         answer = answer_user_query(catalog, sql_or_name, param or [])
         layout = options.layout_of(wide=wide, vertical=vertical)
         text = options.format_result(
-            catalog, answer.result, format_name=format_, layout=layout, first=answer.first, rows=rows, digits=digits
+            catalog, answer.result, format_name=format_, layout=layout, answer=answer, rows=rows, digits=digits
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
@@ -73,11 +82,27 @@ def _first_questions(store: str) -> Iterator[str]:
     yield f'More: {n_more} in {len(TOPICS)} topics: mlprune query --topics.  SQL: mlprune query "SELECT ...".'
 
 
+def _questions() -> QueryResult:
+    return QueryResult(("name", "question"), tuple(FIRST_QUESTIONS.items()))
+
+
+def _queries() -> QueryResult:
+    """Return one row per built-in query, in the order of the topics."""
+    rows = [(query.name, topic, query.meaning) for topic, members in _members().items() for query in members]
+    return QueryResult(("name", "topic", "meaning"), tuple(rows))
+
+
+def _members() -> dict[str, list[NamedQuery]]:
+    """Return topic -> its queries; the last one, without a name, has those of no topic."""
+    members: dict[str, list[NamedQuery]] = {topic: [] for topic in (*TOPICS, "")}
+    for query in list_queries():
+        members[query.topic if query.topic in TOPICS else ""].append(query)
+    return members
+
+
 def _queries_by_topic() -> Iterator[str]:
     """Yield one line per topic and per query; those of no topic come last."""
-    queries = list_queries()
-    width = max(len(query.name) for query in queries)
-    for topic, title in {**TOPICS, "": "Others"}.items():
-        members = [query for query in queries if (query.topic if query.topic in TOPICS else "") == topic]
-        yield from [title] if members else []
+    width = max(len(query.name) for query in list_queries())
+    for topic, members in _members().items():
+        yield from [TOPICS.get(topic, "Others")] if members else []
         yield from (f"  {query.name:{width}}  {query.meaning}" for query in members)

@@ -33,7 +33,7 @@ HASHES = {
     9: "697f9b55cf6409438d8008e488274c2e3a4b2f8e2f6b1707d5c6a640be0bf56f",
     10: "c1ae471445874a07f7d87827e2e08be39aebec1bb0ef573060076978569b617b",
     11: "b40ae04fb9025cc9b7cd8566f0242f3ea9bf03119d332a4cdb02dedf37bff023",
-    12: "129b2720975140e91d98c293de4099d612861dbd4f1e60e2116241ca099da11d",
+    12: "",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
@@ -42,7 +42,8 @@ it catalog files of users would keep their old tables."""
 def test_the_schema_of_each_version_is_the_pinned_one() -> None:
     statements = [file.statement for folder in ("schema", "materialized", "parts") for file in sql_files(folder)]
     schema_hash = hashlib.sha256("\n".join(statements).encode()).hexdigest()
-    assert (SCHEMA_VERSION, schema_hash) == (max(HASHES), HASHES[max(HASHES)])
+    assert max(HASHES) == SCHEMA_VERSION
+    assert schema_hash == HASHES[SCHEMA_VERSION], f"the hash of the statements is {schema_hash}"
 
 
 def test_every_column_has_a_type_that_rows_can_be_inserted_as() -> None:

@@ -11,6 +11,8 @@ from catalog.terminal.columns import (
     ShownColumn,
     aligned,
     decimals_of,
+    interval_owners,
+    joined_intervals,
     kind_of,
     number_text,
     other_text,
@@ -149,8 +151,9 @@ def test_points_are_aligned() -> None:
 
 
 def shown(columns: tuple[str, ...], *rows: tuple[Any, ...]) -> dict[str, ShownColumn]:
-    formatted = shown_columns(QueryResult(columns, rows), digits=None, id_length=8)
-    return {column.name: column for column in formatted}
+    result = QueryResult(columns, rows)
+    joined = joined_intervals(result, owners=None)
+    return {column.name: column for column in shown_columns(result, digits=None, id_length=8, joined=joined)}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +197,36 @@ def test_a_second_interval_of_a_value_is_a_column_of_its_own() -> None:
     columns = shown(("difference", "ci_low", "ci_high", "ci90_low", "ci90_high"), (0.1, 0.0, 0.2, 0.05, 0.15))
     assert columns["difference"].compact(0) == "+0.100 (0.000 to +0.200)"
     assert columns["ci90"].cells == ("(0.050 to 0.150)",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "owner"),
+    [
+        (("difference", "per_point", "ci_low", "ci_high"), (-0.133, -0.003, -0.241, -0.042), "difference"),
+        (("per_point", "ci_low", "ci_high"), (-0.1, -0.241, -0.042), None),
+        (("difference", "ci_low", "ci_high"), (0.5, -0.241, -0.042), None),
+        (("difference", "ci_low", "ci_high"), (None, -0.241, -0.042), None),
+        (("value", "difference", "value_ci_low", "value_ci_high"), (0.3, 0.3, 0.2, 0.4), "value"),
+        (("value", "value_ci_low", "value_ci_high"), (0.9, 0.2, 0.4), "value"),
+    ],
+)
+def test_in_own_sql_an_interval_joins_the_column_of_its_name_or_of_its_table_if_rows_are_in_order(
+    columns: tuple[str, ...], row: tuple[Any, ...], owner: str | None
+) -> None:
+    joined = joined_intervals(QueryResult(columns, (row,)), owners={"ci_low": "difference"})
+    assert list(joined) == ([] if owner is None else [owner])
+
+
+def test_one_row_out_of_order_leaves_all_rows_as_they_were_asked() -> None:
+    result = QueryResult(("value", "ci_low", "ci_high"), ((0.3, 0.2, 0.4), (0.5, 0.2, 0.4)))
+    assert joined_intervals(result, owners=None) == {}
+    formatted = shown_columns(result, digits=None, id_length=8, joined={}, joins_ends=False)
+    assert [column.name for column in formatted] == ["value", "ci_low", "ci_high"]
+
+
+def test_a_table_says_to_which_column_its_intervals_belong() -> None:
+    numbers = ["value", "p_value", "difference", "ci_low", "ci_high", "ci90_low", "ci90_high", "test_ci_low"]
+    assert interval_owners(numbers) == {"ci_low": "difference", "ci90_low": "difference"}
 
 
 def test_texts_named_like_the_ends_of_an_interval_are_not_joined() -> None:

@@ -132,6 +132,38 @@ def test_equal_rows_keep_a_column_and_a_single_row_keeps_all() -> None:
     assert to_table(QueryResult(("a",), ((None,),)), TableOptions()).splitlines() == ["a", "─", "", "1 row"]
 
 
+def test_the_columns_of_own_sql_stay_in_the_table_also_constant_and_empty_ones() -> None:
+    result = QueryResult(("a", "b", "c"), ((1, 2, None), (3, 2, None)))
+    options = TableOptions(is_user_sql=True)
+    assert to_table(result, options).splitlines() == ["a  b  c", "───────", "1  2", "3  2", "2 rows"]
+    assert preview(result, options, n_rows=2).splitlines()[0].split() == ["a", "b", "c"]
+
+
+def test_an_interval_of_own_sql_stays_with_the_column_that_it_has_in_its_view(demo: Catalog) -> None:
+    sql = "SELECT language, difference, difference / 100 AS per_point, {} FROM against_dense WHERE metric = 'accuracy'"
+    for ends, columns in {
+        "ci_low, ci_high": {"language", "difference", "per_point"},
+        "-1.0 AS ci_low, -0.5 AS ci_high": {"language", "difference", "per_point", "ci_low", "ci_high"},
+    }.items():
+        answer = answer_user_query(demo, sql.format(ends))
+        options = TableOptions(is_user_sql=answer.is_user_sql, interval_owners=answer.interval_owners, n_rows=3)
+        assert set(to_table(answer.result, options).splitlines()[0].split()) == columns
+
+
+def test_an_interval_that_could_be_of_two_tables_is_not_joined(demo: Catalog) -> None:
+    sql = "SELECT m.value, d.difference, m.ci_low, m.ci_high FROM metrics m JOIN against_dense d USING (variant_id)"
+    assert answer_user_query(demo, sql).interval_owners == {}
+    alone = answer_user_query(demo, "SELECT value, ci_low, ci_high FROM metrics")
+    assert alone.interval_owners == {"ci_low": "value"}
+    assert answer_user_query(demo, "best_by_language").interval_owners is None
+
+
+def test_a_view_can_be_described_with_its_six_columns(demo: Catalog) -> None:
+    answer = answer_user_query(demo, "DESCRIBE against_dense")
+    lines = to_table(answer.result, TableOptions(80, is_user_sql=answer.is_user_sql, n_rows=20)).splitlines()
+    assert lines[0].split() == ["column_name", "column_type", "null", "key", "default", "extra"]
+
+
 def test_a_table_without_rows_is_a_sentence_with_its_columns() -> None:
     assert to_table(QueryResult(("only_column",), ()), TableOptions()) == "No rows; the columns are only_column"
 
@@ -178,7 +210,7 @@ ROWS = tuple((f"variant {number}", 0.5, 0.4, 0.6, "long\ntext " * 9, None) for n
 
 @pytest.mark.parametrize("width", [20, 50, 120])
 def test_every_row_is_one_line_that_fits(width: int) -> None:
-    lines = preview(QueryResult(COLUMNS, ROWS), width=width, n_rows=7).splitlines()
+    lines = preview(QueryResult(COLUMNS, ROWS), TableOptions(width), n_rows=7).splitlines()
     assert max(map(len, lines)) <= max(width, 20)
     assert sum(line.startswith("variant") for line in lines) == 3
     text = " ".join(lines)
@@ -188,8 +220,8 @@ def test_every_row_is_one_line_that_fits(width: int) -> None:
 
 
 def test_no_rows_name_the_columns_and_controls_are_escaped() -> None:
-    assert "label, value" in preview(QueryResult(COLUMNS, ()), width=80, n_rows=0)
-    assert "\x1b" not in preview(QueryResult(("a\x1b", "b"), (("\x1b[2J", 1),)), width=80, n_rows=1)
+    assert "label, value" in preview(QueryResult(COLUMNS, ()), TableOptions(80), n_rows=0)
+    assert "\x1b" not in preview(QueryResult(("a\x1b", "b"), (("\x1b[2J", 1),)), TableOptions(80), n_rows=1)
 
 
 RESULT_FORMATS_RESULT = QueryResult(("variant_id", "value"), (("3e395151aa0123456789", 0.1 + 0.2),))

@@ -155,6 +155,9 @@ def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_
     assert after.base_row == {
         **before.base_row,
         "source": "facebook/xglm-564M",
+        "folder": "model",
+        "dtype": "float32",
+        "chat_template_sha256": None,
         "imported_from": "facebook/xglm-564M",
         "imported_revision": "c" * 40,
         "import_sources": {"pytorch_model.bin": "f" * 64},

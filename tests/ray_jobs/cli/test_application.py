@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors and output that scripts can read."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli import application
-from ray_jobs.cli.application import app
+from ray_jobs.cli.application import TerminalHandler, app
 from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS
 from tests.command_line import Done
@@ -312,3 +313,13 @@ def test_an_unexpected_error_without_a_signal_keeps_its_traceback(monkeypatch: p
     monkeypatch.setattr(sys, "argv", ["mlprune", "status"])
     with pytest.raises(RuntimeError, match="unexpected"):
         application.main()
+
+
+def test_a_repeated_warning_is_written_once_and_other_lines_every_time(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = TerminalHandler()
+    for level, text in ((logging.WARNING, "unpaired %s"), (logging.ERROR, "broken %s"), (logging.INFO, "step %s")):
+        for value in ("en", "en", "fr"):
+            handler.handle(logging.LogRecord("mlprune", level, "", 0, text, (value,), None))
+    written = capsys.readouterr().err
+    counts = [written.count(text) for text in ("unpaired en", "unpaired fr", "broken en", "step en")]
+    assert counts == [1, 1, 2, 2]

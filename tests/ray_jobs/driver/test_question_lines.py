@@ -56,6 +56,19 @@ def test_without_details_a_question_is_one_line_that_says_what_it_can_find(own_i
     assert max(map(len, lines)) <= MAX_QUESTION_CELLS
 
 
+def test_an_unknown_power_has_its_reason_next_to_it(own_inputs: Path, tmp_path: Path) -> None:
+    texts = {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 20}
+    recipe = small_recipe()
+    recipe["evaluations"] = [*recipe["evaluations"], texts]
+    for question in ({**GAIN, "task": "perplexity"}, {**MARGIN, "task": "perplexity"}):
+        path = write_recipe(own_inputs, {**recipe, "questions": [question]}, name="asked.yaml")
+        plan, store = plan_of(path), Store(str(tmp_path))
+        for is_detailed in (False, True):
+            lines = question_lines(plan, store, declarations(plan.questions, store), is_detailed=is_detailed)
+            assert "unknown (no perplexity measured yet)" in lines[1]
+            assert is_detailed or len(lines[1]) <= MAX_QUESTION_CELLS
+
+
 def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_inputs: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     path = write_recipe(own_inputs, {**small_recipe(), "questions": [MARGIN]}, name="asked.yaml")

@@ -1,5 +1,6 @@
 """Commands that answer questions: query, tables, report, figures and rescore."""
 
+import csv
 import json
 import os
 import signal
@@ -52,6 +53,23 @@ def test_without_a_question_the_first_ones_are_shown(tmp_path: Path) -> None:
     assert len(lines) == 8
     assert str(tmp_path) in lines[0]
     assert "--topics" in lines[-1]
+
+
+@pytest.mark.parametrize("arguments", [("--list", "--format"), ("--topics", "--format")])
+def test_the_list_of_queries_has_every_format(arguments: tuple[str, ...]) -> None:
+    rows = json.loads(query(*arguments, "json"))
+    assert {row["name"]: (row["topic"], row["meaning"]) for row in rows} == {
+        one.name: (one.topic, one.meaning) for one in list_queries()
+    }
+    assert list(csv.DictReader(query(*arguments, "csv").splitlines())) == rows
+
+
+def test_the_first_questions_have_every_format(tmp_path: Path) -> None:
+    rows = json.loads(query("--store", str(tmp_path), "--format", "json"))
+    assert {row["name"]: row["question"] for row in rows} == FIRST_QUESTIONS
+    done = CliRunner().invoke(app, ["query", "--list", "--format", "yaml"])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, QueryError | SystemExit)
 
 
 def test_topics_list_every_query_once() -> None:
