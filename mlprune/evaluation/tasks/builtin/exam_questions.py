@@ -9,7 +9,7 @@ AfriMMLU translates 500 questions of MMLU (Adelani et al. 2024, arXiv:2406.03368
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from mlprune.corpus.text_files import read_parquet
+from mlprune.corpus.parquet_files import read_parquet
 from mlprune.descriptions import AnswerKind, HubSet
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
