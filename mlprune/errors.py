@@ -71,6 +71,10 @@ class CorpusError(BadInputError):
     """A corpus or demonstration source is unusable."""
 
 
+class UnrecognisedDataError(CorpusError):
+    """The files at a path are in no known layout."""
+
+
 class TaskFileError(BadInputError):
     """An evaluation file is unusable."""
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mlprune.errors import CorpusError
 from mlprune.given_files import MIB, expanded_limit, open_given
@@ -108,10 +109,19 @@ def _too_large(path: Path, *, limit: int) -> CorpusError:
 def _decoded_bytes(values: pa.Array) -> int:
     """Return the bytes of the texts and numbers of a column as Python values, at least."""
     if isinstance(values, pa.DictionaryArray):
-        lengths = pc.take(pc.binary_length(values.dictionary), values.indices)
-        return VALUE_BYTES * len(values) + (pc.sum(lengths).as_py() or 0)
+        return VALUE_BYTES * len(values) + int(_text_bytes(values.dictionary)[values.indices.drop_null()].sum())
     if isinstance(values, pa.StructArray):
         return sum(map(_decoded_bytes, values.flatten()))
     if isinstance(values, pa.ListArray | pa.LargeListArray):
         return VALUE_BYTES * len(values) + _decoded_bytes(values.flatten())
     return int(values.nbytes) + VALUE_BYTES * len(values)
+
+
+def _text_bytes(texts: pa.Array) -> NDArray[np.signedinteger]:
+    """Return the length of each text in bytes: [n], int32 or int64."""
+    is_large = pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type)
+    starts = texts.buffers()[1] if len(texts) else None
+    if starts is None:
+        return np.zeros(len(texts), np.int32)
+    offsets = np.frombuffer(starts, np.int64 if is_large else np.int32)
+    return np.diff(offsets[texts.offset : texts.offset + len(texts) + 1])

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from mlprune.corpus.parquet_files import read_parquet
 from mlprune.errors import CorpusError, repeated
-from mlprune.given_files import expanded_limit, open_given
+from mlprune.given_files import expanded_limit, kind_of, open_given
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
 
@@ -138,7 +138,7 @@ def listed_names(folder: Path) -> list[str] | str:
     if folder.is_file():
         return f"a file, {folder.name}"
     if not folder.is_dir():
-        return "no such folder"
+        return kind_of(folder.stat().st_mode) if folder.exists() else "no such folder"
     names = sorted(path.name for path in folder.iterdir())
     n_more = len(names) - MOST_LISTED_FILES
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
