@@ -75,7 +75,7 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         "MissingTaskFileError"
     }
     assert fixable == of_inputs | {
-        "MissingTaskFileError",
+        "UnrecognisedDataError",
         "StoreError",
         "QueryError",
         "PluginError",
