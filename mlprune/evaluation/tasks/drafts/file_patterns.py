@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
@@ -85,7 +85,7 @@ def _frames(name: str) -> Iterable[tuple[str, str]]:
     codes = (match["code"] for match in _WORD.finditer(_stem(name)) if match["code"])
     for code in dict.fromkeys(codes):
         if is_known_language(code):
-            yield code, _replaced(name, lambda match, code=code: match["code"] == code, "{language}")
+            yield code, _replaced(name, {"code": code}, "{language}")
     parts = _stem(name).split("/")
     for word in dict.fromkeys(part for part in parts if part.lower() in _language_names()):
         stem = "/".join("{language}" if part == word else part for part in parts)
@@ -108,9 +108,11 @@ def _stem(name: str) -> str:
     return name[: -len(next(suffix for suffix in SUFFIXES if name.endswith(suffix)))]
 
 
-def _replaced(name: str, is_meant: Callable[[re.Match[str]], bool], field: str) -> str:
+def _replaced(name: str, word: Mapping[str, str], field: str) -> str:
+    """Return a name with a field in place of a word: its kind, a group of `_WORD`, and the word itself."""
     stem = _stem(name)
-    return _WORD.sub(lambda match: field if is_meant(match) else match[0], stem) + name[len(stem) :]
+    ((kind, text),) = word.items()
+    return _WORD.sub(lambda match: field if match[kind] == text else match[0], stem) + name[len(stem) :]
 
 
 def _named(name: str, frames: Mapping[str, str], languages: Mapping[str, set[str]]) -> NamedFile:
@@ -121,7 +123,7 @@ def _named(name: str, frames: Mapping[str, str], languages: Mapping[str, set[str
     pattern = frames[code] if is_language else name
     splits = [match["split"] for match in _WORD.finditer(_stem(pattern)) if match["split"]]
     if splits:
-        pattern = _replaced(pattern, lambda match: match["split"] == splits[-1], "{split}")
+        pattern = _replaced(pattern, {"split": splits[-1]}, "{split}")
     return NamedFile(name, pattern, code if is_language else "", splits[-1] if splits else "")
 
 

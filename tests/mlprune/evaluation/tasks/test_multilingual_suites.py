@@ -26,6 +26,10 @@ DESCRIPTION = {
     "endings": ["[step] swings.", "pulls  it up."],
     "label": " 1",
 }
+COMMON_SENSE = {
+    "question": {"stem": "Q?", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]},
+    "answerKey": "B",
+}
 
 
 def test_options_are_a_list_that_a_table_has_as_text() -> None:
@@ -66,6 +70,8 @@ def test_marks_of_descriptions_are_removed() -> None:
         (two_solutions_item, SITUATION, "label", ["2"]),
         (m_hellaswag_item, DESCRIPTION, "label", ["", "2", None]),
         (m_hellaswag_item, DESCRIPTION, "endings", ["a", []]),
+        (xcsqa_item, COMMON_SENSE, "answerKey", ["", None, "C", 1, "b"]),
+        (xcsqa_item, COMMON_SENSE, "question", ["Q?", {}, {"stem": "Q?", "choices": "x"}]),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(to_item: Any, row: dict[str, Any], key: str, values: list[Any]) -> None:
