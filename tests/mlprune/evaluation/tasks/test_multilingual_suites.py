@@ -11,6 +11,7 @@ from mlprune.evaluation.tasks.builtin.exam_questions import listed_item
 from mlprune.evaluation.tasks.builtin.global_piqa import four_solutions_item, standard_code, two_solutions_item
 from mlprune.evaluation.tasks.builtin.m_hellaswag import m_hellaswag_item
 from mlprune.evaluation.tasks.builtin.masakhanews import TOPICS, masakhanews_item
+from mlprune.evaluation.tasks.builtin.xcsqa import xcsqa_item
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import read_items
 from tests.published_data import tabs
