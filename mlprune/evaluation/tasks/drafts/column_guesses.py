@@ -59,7 +59,7 @@ def guess_columns(head: TableHead) -> Guesses:
         texts = _texts(head, used=pair)
         named = tuple(name for name in texts if _plain(name) in TEXTS)
         return Guesses(_id(head), named, pair[0], "text", pair)
-    candidates = _candidate_list(head) or _candidate_columns(head)
+    candidates: str | tuple[str, ...] = _candidate_list(head) or _candidate_columns(head)
     listed = (candidates,) if isinstance(candidates, str) else candidates
     others = [name for name in head.columns if name not in listed]
     answer = _answer(others, rows)
