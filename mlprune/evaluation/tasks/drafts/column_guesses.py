@@ -64,7 +64,8 @@ def guess_columns(head: TableHead) -> Guesses:
     others = [name for name in head.columns if name not in listed]
     answer = _answer(others, rows)
     if not answer and isinstance(candidates, str) and _plain(candidates) in ANSWERS:
-        candidates, listed, answer = (), (), candidates
+        answer = candidates
+        candidates = listed = ()
     labels: tuple[str, ...] = ()
     answer_as: AnswerKind | None = None
     if candidates and answer:
