@@ -16,6 +16,8 @@ MAX_LISTED_NAMES = 100
 """Longest list of expected names that a message spells out."""
 MAX_REASON = 1_000
 """Most characters of the message of a foreign error; some of them print a whole file."""
+MAX_VALUE = 3_000
+"""Most characters of one value of a message: a row of another person's file can have a million keys."""
 _WORK = "while working on "
 """Start of the notes that `work_context` adds."""
 MAX_NAMES_BESIDE_LISTING = 12
@@ -34,9 +36,15 @@ class MlpruneError(Exception):
         super().__init__(message, self.context)
 
     def __str__(self) -> str:
-        details = ", ".join(f"{key}={value!r}" for key, value in self.context.items())
+        details = ", ".join(f"{key}={_shown(value)}" for key, value in self.context.items())
         text = f"{self.message} [{details}]" if details else self.message
         return " ".join(text.split())
+
+
+def _shown(value: object) -> str:
+    """Return the representation of a value, cut off with the number of its characters if it is very long."""
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text):,} characters)"
 
 
 class PermanentError(MlpruneError):
@@ -61,6 +69,10 @@ class PluginError(BadInputError):
 
 class CorpusError(BadInputError):
     """A corpus or demonstration source is unusable."""
+
+
+class UnrecognisedDataError(CorpusError):
+    """The files at a path are in no known layout."""
 
 
 class TaskFileError(BadInputError):

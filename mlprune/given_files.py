@@ -16,6 +16,8 @@ NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 """Errors of a path that leads to a folder, a pipe, a device, or nowhere, where a file should be."""
 TEXT_MIB = 64
 """Default limit of `read_given`. Recipes, configurations and indexes are far smaller."""
+MOST_EXPANSION, FREE_MIB = 100, 64
+"""A compressed file may expand to this many times its size, and in any case to this many MiB."""
 
 
 def open_given(path: str | Path) -> BufferedReader:
@@ -57,6 +59,11 @@ def read_given_text(path: str | Path) -> str:
         UnicodeDecodeError: it is not UTF-8.
     """
     return read_given(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def expanded_limit(path: Path) -> int:
+    """Return the most bytes to which a compressed file or an archive may expand: texts shrink to a tenth, not less."""
+    return max(FREE_MIB * MIB, MOST_EXPANSION * path.stat().st_size)
 
 
 def require_regular(path: str | Path) -> None:

@@ -99,6 +99,8 @@ TASK_TRAITS: Mapping[str, TaskTraits] = {
     "include": TaskTraits("exam_questions"),
     "mmlu_prox": TaskTraits("exam_questions"),
     "afrimmlu": TaskTraits("exam_questions"),
+    "mmmlu": TaskTraits("exam_questions"),
+    "xcsqa": TaskTraits("xcsqa"),
     "masakhanews": TaskTraits("masakhanews"),
     "global_piqa": TaskTraits("global_piqa"),
     "global_piqa_parallel": TaskTraits("global_piqa"),

@@ -357,6 +357,51 @@ def afrimmlu(folder: Path) -> None:
             csv_tabs(folder / f"data/{code}/{split}.tsv", [["subject", "question", "choices", "answer"], *rows])
 
 
+def mmmlu(folder: Path) -> None:
+    """MMMLU: tables whose first column is the number of the row, without a name."""
+    for language, name in (("fr", "FR-FR"), ("zh", "ZH-CN")):
+        text = io.StringIO()
+        rows = [
+            [n, f'"{n}", {WORDS[language]}?', f"{n}a", f"{n}b", f"{n}c", f"{n}d", "ABCD"[n % 4], "anatomy"]
+            for n in range(N)
+        ]
+        csv.writer(text).writerows([["", "Question", *"ABCD", "Answer", "Subject"], *rows])
+        write_text(folder / f"test/mmlu_{name}.csv", text.getvalue())
+    write_text(folder / "README.md", "MMMLU\n")
+
+
+def xcsqa_rows(language: str, split: str) -> list[dict[str, Any]]:
+    return [
+        {"id": f"0{n}", "lang": language, "answerKey": "ABCDE"[n % 5] if split == "dev" else ""}
+        | {
+            "question": {
+                "stem": f"{WORDS[language]} {n}?",
+                "choices": [{"label": letter, "text": f"{letter}{n}"} for letter in "ABCDE"],
+            }
+        }
+        for n in range(N)
+    ]
+
+
+def xcsqa(folder: Path) -> None:
+    """X-CSQA: the answers of test are hidden; X-CODAH, in the same form, is next to it."""
+    for language in ("fr", "sw"):
+        for split in ("dev", "test"):
+            json_lines(folder / f"X-CSR_datasets/X-CSQA/{language}/{split}.jsonl", xcsqa_rows(language, split))
+            json_lines(folder / f"X-CSR_datasets/X-CODAH/{language}/{split}.jsonl", xcsqa_rows(language, split))
+
+
+def xcsqa_hub(folder: Path) -> None:
+    """X-CSQA on the hub: the options are two lists."""
+    for language in ("fr", "sw"):
+        for split, name in (("dev", "validation"), ("test", "test")):
+            rows = xcsqa_rows(language, split)
+            for row in rows:
+                choices = row["question"]["choices"]
+                row["question"]["choices"] = {key: [each[key] for each in choices] for key in ("label", "text")}
+            parquet(folder / f"X-CSQA-{language}/{name}-00000-of-00001.parquet", rows)
+
+
 NEWS_TOPICS = ("business", "entertainment", "health", "politics", "religion", "sports")
 
 
@@ -626,6 +671,30 @@ PUBLISHED: Mapping[str, Published] = {
         afrimmlu,
         dict.fromkeys(("en", "sw"), ("dev", "test", "val")),
         right=lambda language, n: f"{n}? {n}" + ("'a", "b", '"c', "d")[n % 4],
+    ),
+    "mmmlu": Published(
+        "mmmlu",
+        ("mmmlu",),
+        mmmlu,
+        dict.fromkeys(("fr", "zh"), TEST),
+        right=lambda language, n: f"? {n}{'abcd'[n % 4]}",
+    ),
+    "xcsqa": Published(
+        "xcsqa",
+        ("xcsqa",),
+        xcsqa,
+        dict.fromkeys(("fr", "sw"), DEV),
+        tuple(f"0{n}" for n in range(N)),
+        lambda language, n: f"{n}? {'ABCDE'[n % 5]}{n}",
+    ),
+    "xcsqa-hub": Published(
+        "xcsqa",
+        ("xcsqa",),
+        xcsqa_hub,
+        dict.fromkeys(("fr", "sw"), DEV),
+        tuple(f"0{n}" for n in range(N)),
+        lambda language, n: f"{n}? {'ABCDE'[n % 5]}{n}",
+        is_text=False,
     ),
     "masakhanews": Published(
         "masakhanews",

@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 Query = Callable[[str], list[dict[str, Any]]]
 # tasks in which positions of candidates mean nothing: candidates that share the top share the credit
 SHARED_CREDIT = {"facts", "multiblimp", "global_mmlu", "include", "xquad_spans", "mbbq", "mmlu_prox", "afrimmlu"}
-SHARED_CREDIT |= {"global_piqa", "global_piqa_parallel", "m_hellaswag"}
+SHARED_CREDIT |= {"global_piqa", "global_piqa_parallel", "m_hellaswag", "mmmlu", "xcsqa"}
 CONDITIONS = ("split", "example_limit", "task", "scoring_rule", "protocol_id")
 
 

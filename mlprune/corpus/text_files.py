@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mlprune.corpus.parquet_files import read_parquet
 from mlprune.errors import CorpusError, repeated
-from mlprune.given_files import open_given, require_regular
+from mlprune.given_files import expanded_limit, kind_of, open_given
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
 
@@ -30,8 +30,8 @@ READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowExcept
 """Errors of files that are missing, damaged or not text."""
 MOST_LINE_MIB = 16
 """Longest line of a text. A document of this size has three million words."""
-MOST_EXPANSION, FREE_MIB = 100, 64
-"""A compressed file may expand to this many times its size, and in any case to this many MiB."""
+LINE_BYTES = 64
+"""Bytes that a line of a compressed file counts in addition to its text, because each line becomes an object."""
 _PIECE_BYTES = 1 << 18
 MOST_LISTED_FILES = 20
 """Longest list of existing files in an error."""
@@ -76,11 +76,6 @@ def open_binary(path: Path, *, most_line_bytes: int | None = None) -> BinaryIO:
     return io.BufferedReader(bounded, _PIECE_BYTES)
 
 
-def expanded_limit(path: Path) -> int:
-    """Return the most bytes to which a compressed file or an archive may expand: texts shrink to a tenth, not less."""
-    return max(FREE_MIB << 20, MOST_EXPANSION * path.stat().st_size)
-
-
 class _BoundedBytes(io.RawIOBase):
     """The bytes of a file, up to an OSError where all of them, or a line, are too many.
 
@@ -104,7 +99,8 @@ class _BoundedBytes(io.RawIOBase):
         view = memoryview(buffer)
         data = self._opened.read(len(view))
         view[: len(data)] = data
-        self._n_bytes += len(data)
+        is_text = self._most_line_bytes is not None
+        self._n_bytes += len(data) + (LINE_BYTES * data.count(b"\n") if is_text else 0)
         end = data.rfind(b"\n")
         self._n_line_bytes = len(data) - end - 1 if end >= 0 else self._n_line_bytes + len(data)
         if self._most_bytes is not None and self._n_bytes > self._most_bytes:
@@ -142,7 +138,7 @@ def listed_names(folder: Path) -> list[str] | str:
     if folder.is_file():
         return f"a file, {folder.name}"
     if not folder.is_dir():
-        return "no such folder"
+        return kind_of(folder.stat().st_mode) if folder.exists() else "no such folder"
     names = sorted(path.name for path in folder.iterdir())
     n_more = len(names) - MOST_LISTED_FILES
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
@@ -177,10 +173,6 @@ def _likeness(example: str, file: Path) -> float:
     return SequenceMatcher(None, example, name, autojunk=False).ratio()
 
 
-MOST_ROWS = 20_000_000
-"""Most rows of a Parquet file, which can repeat a value very often in a few bytes."""
-
-
 def read_rows(path: Path) -> list[dict[str, JsonValue]]:
     """All rows of a file, in order.
 
@@ -203,37 +195,6 @@ def read_rows(path: Path) -> list[dict[str, JsonValue]]:
 def delimited_format(path: Path) -> tuple[str, bool]:
     """The delimiter of a file of `DELIMITED_SUFFIXES`, and whether its values are in quotes."""
     return (",", True) if uncompressed_name(path).endswith(".csv") else ("\t", False)
-
-
-def parquet_columns(path: Path) -> list[str]:
-    """The names of the columns of a Parquet file.
-
-    Raises:
-        CorpusError: the file cannot be read.
-    """
-    try:
-        require_regular(path)
-        return list(pq.read_schema(path).names)
-    except (OSError, pa.ArrowException) as err:
-        raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
-
-
-def read_parquet(path: Path) -> list[dict[str, JsonValue]]:
-    """All rows of a Parquet file.
-
-    Raises:
-        CorpusError: the file cannot be read.
-    """
-    try:
-        require_regular(path)
-        n_rows = pq.read_metadata(path).num_rows
-        if n_rows > MOST_ROWS:
-            raise CorpusError(
-                "a table has too many rows", file=str(path), expected=f"at most {MOST_ROWS:,}", got=n_rows
-            )
-        return list(pq.read_table(path).to_pylist())
-    except (OSError, pa.ArrowException) as err:
-        raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 
 
 def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:

@@ -33,7 +33,15 @@ def _check_not_dense(name: str) -> str:
     return name
 
 
+def _check_recipe_name(name: str) -> str:
+    """Refuse separators of paths: `recipe/name` is a name of a variant, and files may be named after a recipe."""
+    if set(name) & set("/\\") or name in (".", ".."):
+        raise ValueError(f"the name of a recipe is not a path: write it without / and \\, got {name[:40]!r}")
+    return name
+
+
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
+RecipeName = Annotated[Name, AfterValidator(_check_recipe_name)]
 EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
 """Name of an entry that makes variants."""
 

@@ -10,7 +10,7 @@ from mlprune.descriptions import HubSet, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
-from mlprune.recipe.base import Name, Seed, names_of, with_import_key
+from mlprune.recipe.base import RecipeName, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig
 from mlprune.recipe.options import refuse_keys_of_others
@@ -152,7 +152,7 @@ class CorpusConfig(Model):
 class Recipe(Model):
     """All settings of a run."""
 
-    name: Name
+    name: RecipeName
     """Name of the recipe in the catalog's table `names`. Ids of the work do not depend on it."""
     model: BaseModelConfig
     """The base model that is pruned."""

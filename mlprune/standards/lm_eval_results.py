@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,12 @@ from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue, parse_given_json
 
 NO_FILTER = "none"
-MOST_MIB = 1024
-"""Largest file that is read."""
+MOST_RESULTS_MIB, MOST_SAMPLES_MIB = 32, 1024
+"""Largest files that are read. As Python values, JSON can need 25 times its size."""
+MOST_TASKS, MOST_METRICS = 10_000, 1_000
+"""Most tasks of a results file, and most numbers of one."""
+MOST_SAMPLES = 1_000_000
+"""Most lines of a samples file."""
 MOST_COUNTED = 2**31 - 1
 """Largest number of documents or shots: that of the columns of the catalog."""
 _STDERR = "_stderr"
@@ -99,7 +104,7 @@ def read_results(path: Path) -> tuple[ReportedTask, ...]:
         BadInputError: the file cannot be read, or is not a results file of the harness.
     """
     try:
-        content = parse_given_json(read_given(path, most_mib=MOST_MIB))
+        content = parse_given_json(read_given(path, most_mib=MOST_RESULTS_MIB))
     except OSError as err:
         raise BadInputError("a results file cannot be read", path=str(path), reason=err.strerror or str(err)) from err
     except ValueError as err:
@@ -122,9 +127,14 @@ def _not_results(path: Path, got: str) -> BadInputError:
 
 def _tasks(content: JsonObject, path: Path) -> Iterator[ReportedTask]:
     groups = {name for name, members in _object(content, "group_subtasks").items() if members}
-    for name, values in _object(content, "results").items():
+    results = _object(content, "results")
+    if len(results) > MOST_TASKS:
+        raise _not_results(path, f"{len(results):,} tasks, more than {MOST_TASKS:,}")
+    for name, values in results.items():
         if not isinstance(values, Mapping):
             raise _not_results(path, f"results of {name} that are not a mapping")
+        if len(values) > MOST_METRICS:
+            raise _not_results(path, f"{len(values):,} results of {name}, more than {MOST_METRICS:,}")
         metrics = tuple(_metrics(values, _object(_object(content, "higher_is_better"), name)))
         if name not in groups and metrics:
             yield _task(content, name, metrics)
@@ -272,14 +282,17 @@ def read_samples(path: Path) -> TaskSamples:
         BadInputError: it cannot be read, or a line is not a sample of the harness.
     """
     try:
-        data = read_given(path, most_mib=MOST_MIB)
+        data = read_given(path, most_mib=MOST_SAMPLES_MIB)
     except OSError as err:
         raise BadInputError("a samples file cannot be read", path=str(path), reason=err.strerror or str(err)) from err
     return TaskSamples(tuple(_samples(path, data)), sha256(data).hexdigest())
 
 
 def _samples(path: Path, data: bytes) -> Iterator[DocumentSample]:
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, line in enumerate(BytesIO(data), start=1):
+        if number > MOST_SAMPLES:
+            expected = f"at most {MOST_SAMPLES:,} lines"
+            raise BadInputError("a samples file has too many lines", path=str(path), expected=expected, got="more")
         if not line.strip():
             continue
         try:

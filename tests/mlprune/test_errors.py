@@ -37,6 +37,14 @@ def test_line_breaks_never_reach_the_text(separator: str) -> None:
     assert str(error).startswith("first second [")
 
 
+def test_a_very_long_value_is_cut_off_and_its_size_stated() -> None:
+    names = [f"key_{number}" for number in range(100_000)]
+    text = str(errors.TaskFileError("a row lacks keys", file="fr.jsonl", got=names, missing=["id"]))
+    assert len(text) < 2 * errors.MAX_VALUE
+    assert f"{len(repr(names)):,} characters" in text
+    assert text.endswith("missing=['id']]")
+
+
 def test_context_comes_from_a_mapping_and_from_keywords_which_win() -> None:
     error = MlpruneError("m", {"line": 1, "message": "inner"}, line=2)
     assert error.message == "m"
@@ -69,7 +77,7 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         "EqualCandidatesError",
     }
     assert fixable == of_inputs | {
-        "MissingTaskFileError",
+        "UnrecognisedDataError",
         "StoreError",
         "QueryError",
         "PluginError",

@@ -21,7 +21,8 @@ from mlprune.corpus.layouts.text_layout import (
     recipe_tags,
     split_name,
 )
-from mlprune.corpus.text_files import parquet_columns, read_lines, read_parquet, uncompressed_name
+from mlprune.corpus.parquet_files import parquet_columns, read_parquet
+from mlprune.corpus.text_files import read_lines, uncompressed_name
 from mlprune.errors import CorpusError
 
 logger = logging.getLogger(__name__)

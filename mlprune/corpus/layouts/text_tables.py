@@ -9,6 +9,7 @@ from typing import cast
 
 from mlprune.corpus import text_files
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
+from mlprune.corpus.parquet_files import parquet_columns, read_parquet
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject, parse_json
 from mlprune.vocabulary import DELIMITED_SUFFIXES
@@ -39,7 +40,7 @@ def _parquet_sources(path: Path) -> list[TextSource]:
 
 
 def _text_column(path: Path) -> str | None:
-    columns = text_files.parquet_columns(path)
+    columns = parquet_columns(path)
     return next((name for name in _TEXT_COLUMNS if name in columns), None)
 
 
@@ -51,10 +52,8 @@ def _parquet_sentences(path: Path) -> list[str]:
     """The sentences of a table, in the order of their ids."""
     column = _text_column(path)
     if column is None:
-        raise CorpusError(
-            "a table has no sentences", file=str(path), expected=_TEXT_COLUMNS, got=text_files.parquet_columns(path)
-        )
-    rows = text_files.read_parquet(path)
+        raise CorpusError("a table has no sentences", file=str(path), expected=_TEXT_COLUMNS, got=parquet_columns(path))
+    rows = read_parquet(path)
     if rows and isinstance(rows[0].get("id"), int):
         rows = sorted(rows, key=lambda row: cast("int", row["id"]))
     return [str(row[column] or "") for row in rows]

@@ -11,7 +11,8 @@ from rich.cells import cell_len, set_cell_size
 from mlprune.corpus.data_report import DataReport, DataRow, text_report
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.text_files import listed_names, nearest_layout
-from mlprune.errors import CorpusError, unknown
+from mlprune.errors import CorpusError, UnrecognisedDataError, unknown
+from mlprune.evaluation.tasks.drafts.task_draft import draft_task
 from mlprune.evaluation.tasks.layouts.layout import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.task_reports import task_reports
@@ -20,8 +21,9 @@ from ray_jobs.cli.options import echo, screen_width
 
 MOST_CELLS, LEAST_CELLS_OF_TEXT, GAP = 24, 20, 2
 """Widest column of names, narrowest column of texts, and the space between columns."""
-MOST_LISTED = 10
-"""Most names of files that an error lists."""
+MOST_LISTED, MOST_CHARACTERS = 5, 40
+"""Most names of files that an error lists, and the longest name that it shows in full."""
+DESCRIBE_A_TASK = "tables in any other layout: describe a custom task in the recipe, docs/data.md#own-files"
 
 
 def check(
@@ -39,11 +41,17 @@ def check(
 ) -> None:
     """Show the layout, languages and problems of published data.
 
-    It also shows splits, examples and labels. Nothing is written. Exit code 1 means that a recipe would be refused.
+    It also shows splits, examples and labels. Nothing is written. Exit code 1 means that a recipe would be refused. For
+    tables in no known layout (exit code 2) it drafts a task for the recipe.
 
     Example: mlprune check data flores200_dataset
     """
-    text, n_problems = describe_data(Path(path), tasks=task or (), split=split)
+    try:
+        text, n_problems = describe_data(Path(path), tasks=task or (), split=split)
+    except UnrecognisedDataError:
+        if not task:
+            echo(draft_task(Path(path)))
+        raise
     echo(text)
     if n_problems:
         raise typer.Exit(1)
@@ -55,7 +63,8 @@ def describe_data(path: Path, *, tasks: Sequence[str] = (), split: str | None = 
     Args:
         tasks: tasks that will read the data; if empty, all that can.
     Raises:
-        CorpusError: nothing is recognised, for one of the tasks or at all, or a task is unknown.
+        UnrecognisedDataError: nothing is recognised, for one of the tasks or at all.
+        CorpusError: the path does not exist or is a device, or a task is unknown.
         TaskFileError: an archive is damaged.
     """
     for task in tasks:
@@ -76,15 +85,23 @@ def _reports(path: Path, *, task: str | None, split: str | None) -> list[DataRep
     if not reports:
         texts = {name: layout.example for name, layout in TEXT_LAYOUTS.items()}
         of_tasks = {name: layout.summary for name, layout in TASK_LAYOUTS.items() if task in (None, *layout.tasks)}
-        context: dict[str, object] = {
-            "path": str(path),
-            **({} if task is None else {"task": task}),
-            "expected": "a published layout",
-        }
-        message = "no layout is recognised" if path.exists() else "the path does not exist"
-        context |= nearest_layout(path, texts | of_tasks)
-        raise CorpusError(message, context, got=listed_names(path), page=PAGE)
+        context: dict[str, object] = {"path": str(path), **({} if task is None else {"task": task})}
+        if not path.is_dir() and not path.is_file():
+            message = "the path is neither a file nor a folder" if path.exists() else "the path does not exist"
+            raise CorpusError(message, context, expected="a file or a folder", got=listed_names(path), page=PAGE)
+        context |= {"expected": "a published layout", **nearest_layout(path, texts | of_tasks)}
+        context |= {"got": _few_names(path), "page": PAGE} | ({"next": DESCRIBE_A_TASK} if task is None else {})
+        raise UnrecognisedDataError("no layout is recognised", context)
     return reports
+
+
+def _few_names(path: Path) -> list[str] | str:
+    """Return the first names in a folder, cut off, and how many more there are."""
+    if path.is_file():
+        return listed_names(path)
+    names = sorted(child.name for child in path.iterdir())
+    few = [name if len(name) <= MOST_CHARACTERS else f"{name[:MOST_CHARACTERS]}…" for name in names[:MOST_LISTED]]
+    return [*few, f"and {len(names) - MOST_LISTED:,} more"] if names[MOST_LISTED:] else few or "an empty folder"
 
 
 def _text_report(path: Path, *, split: str | None) -> DataReport | None:
@@ -99,7 +116,7 @@ def _text_report(path: Path, *, split: str | None) -> DataReport | None:
             got = [*names[:MOST_LISTED], *([f"and {len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else [])]
             message = "no layout of a task is recognised in the archive"
             next_step = f"if it has parallel text: {err.context.get('expected')}"
-            raise CorpusError(
+            raise UnrecognisedDataError(
                 message, path=str(path), expected="a published layout", got=got, page=PAGE, next=next_step
             ) from err
         raise

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlprune import given_files
 from mlprune.corpus import text_files
 from mlprune.corpus.text_files import (
     listed_names,
@@ -86,12 +87,13 @@ def test_a_line_that_is_too_long_is_refused_before_it_is_in_memory(
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
 def test_a_file_that_expands_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(text_files, "FREE_MIB", 1)
-    (tmp_path / name).write_bytes(WRITERS[name](b"\n" * (1 << 20)))
-    assert len(read_lines(tmp_path / name)) == 1 << 20
-    (tmp_path / name).write_bytes(WRITERS[name](b"\n" * (16 << 20)))
-    with pytest.raises(CorpusError):
-        read_text(tmp_path / name)
+    monkeypatch.setattr(given_files, "FREE_MIB", 1)
+    (tmp_path / name).write_bytes(WRITERS[name](b"x" * 1000 + b"\n" + b"x" * 1_000_000))
+    assert len(read_lines(tmp_path / name)) == 2
+    for data in (b"x" * 1000 * (1 << 10) * 2, b"\n" * (1 << 15)):  # a line counts more than its text
+        (tmp_path / name).write_bytes(WRITERS[name](data))
+        with refused(CorpusError, file=str(tmp_path / name)):
+            read_text(tmp_path / name)
 
 
 def test_a_pipe_or_a_folder_in_place_of_a_text_is_refused(tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_a_language_that_yaml_reads_as_false_is_explained() -> None:
 RECIPE: dict[str, Any] = {"name": "r", "model": {"path": "m"}, "corpus": {"kind": "cldr"}}
 
 
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "a\\b", "/etc", ".", ".."])
+def test_the_name_of_a_recipe_is_not_a_path(name: str) -> None:
+    with pytest.raises(RecipeError, match="not a path"):
+        parse({**GOOD, "name": name})
+    assert parse({**GOOD, "name": "v1.2 (sw-en)"}).name == "v1.2 (sw-en)"
+
+
 @pytest.mark.parametrize("name", ["x" * 100_000, "a\x1b[31mb", "two\nlines", " ", "nul\0"])
 @pytest.mark.parametrize("section", ["", "demonstrations", "variants", "baselines"])
 def test_a_name_is_one_short_line(section: str, name: str) -> None:

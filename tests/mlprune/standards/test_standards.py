@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
 from mlprune.numeric.statistics.proportions import wilson_interval
+from mlprune.standards import lm_eval_results
 from mlprune.standards.every_eval_ever import (
     EvaluatedMetric,
     EvaluatedModel,
@@ -215,4 +216,28 @@ def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str) -> None:
     good: dict[str, Any] = {"doc_id": 0, "metrics": ["acc"], "acc": 1.0}
     path.write_text(json.dumps(good) + "\n" + line + "\n")
     with refused(BadInputError, line=2):
+        read_samples(path)
+
+
+def test_results_of_very_many_tasks_or_numbers_or_a_large_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_output(tmp_path)
+    n_tasks, n_numbers = len(RESULTS["results"]), max(map(len, RESULTS["results"].values()))
+    limits = {"MOST_TASKS": n_tasks, "MOST_METRICS": n_numbers, "MOST_RESULTS_MIB": 1}
+    for name, limit in limits.items():
+        monkeypatch.setattr(lm_eval_results, name, limit)
+        assert read_results(path)
+        with monkeypatch.context() as patch, refused(BadInputError, path=str(path)):
+            patch.setattr(lm_eval_results, name, limit - 1)
+            read_results(path)
+
+
+def test_very_many_samples_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = samples_file(write_output(tmp_path), "xnli_fr")
+    assert path is not None
+    monkeypatch.setattr(lm_eval_results, "MOST_SAMPLES", len(ACCURACIES))
+    assert len(read_samples(path).documents) == len(ACCURACIES)
+    monkeypatch.setattr(lm_eval_results, "MOST_SAMPLES", len(ACCURACIES) - 1)
+    with refused(BadInputError, path=str(path)):
         read_samples(path)

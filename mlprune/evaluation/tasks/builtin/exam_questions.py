@@ -1,16 +1,20 @@
-"""Exam questions: Global-MMLU, INCLUDE, MMLU-ProX and AfriMMLU.
+"""Exam questions: Global-MMLU, INCLUDE, MMLU-ProX, AfriMMLU and MMMLU.
 
 Global-MMLU translates MMLU into 42 languages (Singh et al. 2024, arXiv:2412.03304); INCLUDE collects exams of the
 languages' own regions (Romanou et al. 2024, arXiv:2411.19799). Both have four options and are published as Parquet
 files with the same keys. MMLU-ProX translates MMLU-Pro, with up to ten options (Xuan et al. 2025, arXiv:2503.10497);
-AfriMMLU translates 500 questions of MMLU (Adelani et al. 2024, arXiv:2406.03368).
+AfriMMLU translates 500 questions of MMLU (Adelani et al. 2024, arXiv:2406.03368); MMMLU translates all of its test
+split into 14 languages (OpenAI 2024).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from mlprune.corpus.text_files import read_parquet
+from mlprune.corpus.parquet_files import read_parquet
+from mlprune.corpus.text_files import read_cells
 from mlprune.descriptions import AnswerKind, HubSet
+from mlprune.errors import CorpusError
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
 from mlprune.evaluation.tasks.items import (
@@ -35,6 +39,20 @@ PROX_OPTIONS = tuple(f"option_{number}" for number in range(10))
 """Columns of the options of MMLU-ProX; the last ones are empty where there are fewer."""
 CHOICES = "choices"
 """Column of the options of AfriMMLU, a list in the notation of Python."""
+MMMLU_NAMES: Mapping[str, str] = {
+    name[:2].lower(): name
+    for name in (
+        *("AR-XY", "BN-BD", "DE-DE", "ES-LA", "FR-FR", "HI-IN", "ID-ID", "IT-IT", "JA-JP", "KO-KR", "PT-BR", "SW-KE"),
+        *("YO-NG", "ZH-CN"),
+    )
+}
+"""Tag -> name of the language in MMMLU, some of whose regions are no countries."""
+MMMLU_COLUMNS: Mapping[str, str] = {
+    "question": "Question",
+    **dict(zip(OPTION_KEYS, LETTERS, strict=True)),
+    "answer": "Answer",
+}
+"""Key -> column of MMMLU."""
 FILE = r"-00000-of-00001\.parquet"
 """End of the name of a file; one language and split is one file."""
 INCLUDE_LANGUAGES = """
@@ -125,6 +143,33 @@ def _read_african(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]
 def african_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """The category is the subject, such as `global_facts`."""
     return [ItemGroup(category=stated_name(row, "subject")) for row in rows]
+
+
+def _find_mmmlu(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    tags = {name: tag for tag, name in MMMLU_NAMES.items()}
+    for file in layout.files_named(tree, rf"mmlu_(?P<language>{'|'.join(tags)})\.csv", splits={}, are_codes=False):
+        if {*MMMLU_COLUMNS.values(), "Subject"} <= set(_header(tree.file(file.name))):
+            code = file.name.rpartition("mmlu_")[2].partition(".")[0]
+            yield replace(file, language=tags[code])
+
+
+def _header(path: Path) -> Sequence[str]:
+    """Return the cells of the first row of a table with commas; none if it cannot be read."""
+    try:
+        return next((cells for _, cells in read_cells(path, delimiter=",", quoted=True)), [])
+    except CorpusError:
+        return []
+
+
+def _read_mmmlu(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read a table; rows are in the order of MMLU in all languages, so an id is the number of a row."""
+    rows = enumerate(table_rows(tree.file(file.name)))
+    return [{**row, **{key: row[name] for key, name in MMMLU_COLUMNS.items()}, "id": number} for number, row in rows]
+
+
+def mmmlu_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The category is the subject, such as `abstract_algebra`, in English in all languages."""
+    return [ItemGroup(category=stated_name(row, "Subject")) for row in rows]
 
 
 def _complete(rows: Iterable[Row]) -> Sequence[Row]:
@@ -232,4 +277,22 @@ AFRIMMLU = Task(
         columns=(("options", (CHOICES,)),),
     ),
     layouts=(layout.TaskLayout("afrimmlu", ("afrimmlu",), "data/hau/test.tsv", _find_african, _read_african),),
+)
+MMMLU = Task(
+    "mmmlu",
+    CHOICE_METRICS,
+    KEYS,
+    question_item,
+    ties="shared",
+    texts=KEYS[:-1],
+    groups=mmmlu_groups,
+    citation="OpenAI 2024, https://huggingface.co/datasets/openai/MMMLU",
+    dataset=HubSet(
+        name="openai/MMMLU",
+        files=("test/mmlu_{config}.csv",),
+        splits=(("test", "test"),),
+        configs=tuple(MMMLU_NAMES.items()),
+        columns=tuple(MMMLU_COLUMNS.items()),
+    ),
+    layouts=(layout.TaskLayout("mmmlu", ("mmmlu",), "test/mmlu_FR-FR.csv", _find_mmmlu, _read_mmmlu),),
 )

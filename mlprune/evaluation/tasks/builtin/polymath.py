@@ -6,7 +6,7 @@ compared as numbers or as texts, not by their value: `$\frac{1}{2}$` and `0.5` d
 
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.text_files import read_parquet
+from mlprune.corpus.parquet_files import read_parquet
 from mlprune.descriptions import AnswerRule, HubSet
 from mlprune.evaluation.tasks.items import Row, TranslationItem, answers_of, generated_item, text_of
 from mlprune.evaluation.tasks.layouts import layout

@@ -7,7 +7,8 @@ answers of its paragraph. The paper extracts the span instead.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mlprune.corpus.text_files import read_parquet, read_text
+from mlprune.corpus.parquet_files import read_parquet
+from mlprune.corpus.text_files import read_text
 from mlprune.descriptions import AnswerRule
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.tasks.items import (

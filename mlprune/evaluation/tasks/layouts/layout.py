@@ -23,16 +23,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from mlprune.corpus.layouts.text_layout import recipe_tags
-from mlprune.corpus.text_files import (
-    expanded_limit,
-    open_binary,
-    open_text,
-    parquet_columns,
-    read_cells,
-    read_lines,
-)
+from mlprune.corpus.parquet_files import parquet_columns
+from mlprune.corpus.text_files import open_binary, open_text, read_cells, read_lines
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
+from mlprune.given_files import expanded_limit
 from mlprune.json_values import JsonValue, parse_json
 from mlprune.languages import language_tag
 

@@ -223,6 +223,26 @@ def test_a_table_of_a_data_set_has_quotes_lists_and_positions(hub: Hub) -> None:
     assert item.candidates == ("Ann", 'Bob "B" B.')
 
 
+def test_mmmlu_is_a_table_under_the_name_of_a_locale(hub: Hub) -> None:
+    table = ',Question,A,B,C,D,Answer,Subject\n0,"Q, ""q""?",x,y,z,u,C,anatomy\n'
+    hub.push("openai/MMMLU", {"test/mmlu_SW-KE.csv": table.encode()})
+    (item,) = items_of("mmmlu", "hub:openai/MMMLU", language="sw").items
+    assert isinstance(item, ChoiceItem)
+    assert item.texts[item.gold] == 'Q, "q"? z'
+
+
+def test_questions_of_common_sense_have_published_answers_in_dev_alone(hub: Hub) -> None:
+    question = {"stem": "Q?", "choices": {"label": ["A", "B"], "text": ["x", "y"]}}
+    rows = [{"id": "7f", "lang": "jap", "question": question, "answerKey": key} for key in ("B", "")]
+    names = [f"X-CSQA-jap/{split}-00000-of-00001.parquet" for split in ("validation", "test")]
+    hub.push("INK-USC/xcsr", {name: parquet([row]) for name, row in zip(names, rows, strict=True)})
+    (item,) = items_of("xcsqa", "hub:INK-USC/xcsr", language="ja", split="dev").items
+    assert isinstance(item, ChoiceItem)
+    assert (item.example_id, item.texts[item.gold]) == ("7f", "Q? y")
+    with pytest.raises(TaskFileError, match="use dev"):
+        items_of("xcsqa", "hub:INK-USC/xcsr", language="ja")
+
+
 AFRICAN: list[tuple[str, str, str, str]] = [
     ("xnli", "masakhane/afrixnli", "premise\thypothesis\tlabel\nP.\tH.\t1\n", "P. , right?  Also , H."),
     (
@@ -325,7 +345,7 @@ def test_published_data_sets_fit_their_records(name: str) -> None:
     )
     task |= {"Global-MMLU": "global_mmlu", "include-base-44": "include", "afrixnli": "xnli"}
     task |= {"MMLU-ProX": "mmlu_prox", "MMLU-ProX-Lite": "mmlu_prox", "global-piqa-nonparallel": "global_piqa"}
-    task |= {"global-piqa-parallel": "global_piqa_parallel"}
+    task |= {"global-piqa-parallel": "global_piqa_parallel", "MMMLU": "mmmlu", "xcsr": "xcsqa"}
     task |= {name: name for name in ("afrimmlu", "masakhanews", "m_hellaswag")}
     language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
     language = "fr-FR" if "piqa" in name else language

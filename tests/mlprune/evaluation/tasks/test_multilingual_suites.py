@@ -11,6 +11,7 @@ from mlprune.evaluation.tasks.builtin.exam_questions import listed_item
 from mlprune.evaluation.tasks.builtin.global_piqa import four_solutions_item, standard_code, two_solutions_item
 from mlprune.evaluation.tasks.builtin.m_hellaswag import m_hellaswag_item
 from mlprune.evaluation.tasks.builtin.masakhanews import TOPICS, masakhanews_item
+from mlprune.evaluation.tasks.builtin.xcsqa import xcsqa_item
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import read_items
 from tests.published_data import tabs
@@ -25,6 +26,10 @@ DESCRIPTION = {
     "ctx_b": "the lady",
     "endings": ["[step] swings.", "pulls  it up."],
     "label": " 1",
+}
+COMMON_SENSE = {
+    "question": {"stem": "Q?", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]},
+    "answerKey": "B",
 }
 
 
@@ -66,6 +71,8 @@ def test_marks_of_descriptions_are_removed() -> None:
         (two_solutions_item, SITUATION, "label", ["2"]),
         (m_hellaswag_item, DESCRIPTION, "label", ["", "2", None]),
         (m_hellaswag_item, DESCRIPTION, "endings", ["a", []]),
+        (xcsqa_item, COMMON_SENSE, "answerKey", ["", None, "C", 1, "b"]),
+        (xcsqa_item, COMMON_SENSE, "question", ["Q?", {}, {"stem": "Q?", "choices": "x"}]),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(to_item: Any, row: dict[str, Any], key: str, values: list[Any]) -> None:

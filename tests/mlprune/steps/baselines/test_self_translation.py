@@ -38,6 +38,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "sib200": {"text": "Il skie", "category": "sports"},
     "multiblimp": {"sen": "Ils voient", "wrong_sen": "Ils voit"},
     "global_mmlu": {"question": "Combien ?", **{f"option_{x}": f"Option {x}" for x in "abcd"}, "answer": "C"},
+    "mmmlu": {"question": "Combien ?", **{f"option_{x}": f"Option {x}" for x in "abcd"}, "answer": "C"},
     "mmlu_prox": {"question": "Combien ?", "options": ["Un", "Deux", "Trois"], "answer": "C"},
     "afrimmlu": {"question": "Combien ?", "options": ["Un", "Deux", "Trois", "Cinq"], "answer": 1},
     "masakhanews": {"headline": "Il court", "text": "mot " * 200, "category": "sports"},

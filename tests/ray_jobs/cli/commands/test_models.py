@@ -1,8 +1,10 @@
 """Commands on models and data: import, publish, results and data check."""
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -333,6 +335,31 @@ def test_nothing_recognised_names_the_nearest_layout_not_all(tmp_path: Path, fil
         describe_data(tmp_path)
     assert f"{nearest}: " in str(caught.value.context["nearest"])
     assert len(str(caught.value)) < 500
+
+
+def test_tables_in_no_known_layout_give_a_draft_of_a_task_and_few_names(
+    tmp_path: Path, here: Callable[..., Done]
+) -> None:
+    for number in range(67):
+        writer(tmp_path)(f"{'long' * 30}_{number}.csv", b"question,A,B,gold\nq,a,b,A\n")
+    done = here("check", "data", tmp_path)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert len(done.out.splitlines()) < 24
+    assert len(done.out + done.err) < 2500
+    assert yaml.safe_load(done.out)["tasks"][0]["candidates"] == ["A", "B"]
+    assert "custom task" in done.err
+    done = here("check", "data", tmp_path, "--task", "xnli")
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_path_that_is_neither_a_file_nor_a_folder_is_named_for_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as opened, contextlib.chdir(tmp_path):
+        opened.bind("socket")
+    paths = {"pipe": "a pipe", "socket": "a socket", "/dev/zero": "a device", "missing": "no such folder"}
+    for name, kind in paths.items():
+        with refused(CorpusError, got=kind):
+            describe_data(tmp_path / name)
 
 
 def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:

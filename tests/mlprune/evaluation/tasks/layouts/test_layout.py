@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.corpus import text_files
+from mlprune import given_files
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts import layout as file_tree_module
 from mlprune.evaluation.tasks.layouts.layout import file_tree, first_cells, first_object, tab_separated
@@ -110,7 +110,7 @@ def test_a_member_that_decompresses_to_too_much_is_refused(
 def test_an_archive_that_expands_too_much_is_refused_before_it_is_extracted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(text_files, "FREE_MIB", 1)
+    monkeypatch.setattr(given_files, "FREE_MIB", 1)
     pack(tmp_path / name, {"x/zeros.tsv": bytes(16 << 20)})
     with refused(TaskFileError, file=str(tmp_path / name)):
         file_tree(tmp_path / name)

@@ -1,0 +1,1 @@
+"""Drafts of a recipe's `tasks` for tables in no known layout."""
