@@ -221,10 +221,10 @@ def _require_equal_settings(pair: _Pair, kept: Sequence[int], wider: WiderFiles 
     Raises:
         BadInputError: a setting that changes shapes or results differs.
     """
+    from mlprune.models.fewer_blocks import settings_of_blocks  # noqa: PLC0415 - imports transformers
+
     expected, got = (_settings(folder) for folder in (pair.base, pair.adopted))
-    for key, value in expected.items():
-        if "layer" in key and isinstance(value, list) and len(value) == pair.n_blocks:
-            expected[key] = [value[block] for block in kept]
+    expected |= settings_of_blocks(expected, pair.n_blocks, kept)
     n_blocks_key = _config(pair.base).attribute_map.get("num_hidden_layers", "num_hidden_layers")
     keys = sorted({*expected, *got} - {n_blocks_key} if len(kept) < pair.n_blocks else {*expected, *got})
     different = [key for key in keys if expected.get(key) != got.get(key) and not (key in BIAS_KEYS and got.get(key))]

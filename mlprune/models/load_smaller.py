@@ -24,20 +24,24 @@ def load(folder: str | Path, **options: Any) -> Any:
         options: of `from_pretrained`, such as `dtype`.
     """
     folder = Path(folder)
-    changes = json.loads((folder / "smaller.json").read_text("utf-8"))
-    shapes = {name: _shape(folder, place) for name, place in changes["narrowed"].items()}
     original = MODEL_FOR_CAUSAL_LM_MAPPING[type(AutoConfig.from_pretrained(folder))]
 
     def build(self: Any, *args: Any, **settings: Any) -> None:
         original.__init__(self, *args, **settings)
-        for name, shape in shapes.items():
-            _narrow_parameter(self, name, shape)
-        _set_attributes(self, changes["attributes"])
-        for path, kept in changes["alibi_heads"].items():
-            _select_alibi(self.get_submodule(path), kept, n_heads=changes["n_heads"])
+        narrow(self, folder)
 
     narrowed: Any = type(original.__name__, (original,), {"__init__": build, "__module__": original.__module__})
     return narrowed.from_pretrained(folder, **options).eval()
+
+
+def narrow(model: Any, folder: Path) -> None:
+    """Give a new model, built from the config of a folder, the widths of its weights."""
+    changes = json.loads((folder / "smaller.json").read_text("utf-8"))
+    for name, place in changes["narrowed"].items():
+        _narrow_parameter(model, name, _shape(folder, place))
+    _set_attributes(model, changes["attributes"])
+    for path, kept in changes["alibi_heads"].items():
+        _select_alibi(model.get_submodule(path), kept, n_heads=changes["n_heads"])
 
 
 def _shape(folder: Path, place: str) -> list[int]:

@@ -297,7 +297,7 @@ def checked_tensors(path: Path, model: "PreTrainedModel", files: weight_files.We
 
 
 def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, set[str]]:
-    """Check that the files have every parameter of a model with its shape.
+    """Check that the files have every parameter of a model with its shape, and no stored buffer with another one.
 
     Returns: file -> the tensors in it that the model reads.
     Raises:
@@ -310,14 +310,23 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.
         source = source_of(name, model, files)
         if not files.has(source):
             raise ModelError("the weights lack a tensor", path=str(path), expected=name)
-        parts = files.parts(source)
-        got, expected = files.shape(source), tuple(parameter.shape)
-        if got != expected:
-            context = {"path": str(path / parts[0].file), "tensor": parts[0].name, "expected": expected, "got": got}
-            raise ModelError("a tensor does not fit the config", context)
-        for part in parts:
+        _require_shape(path, files, source, tuple(parameter.shape))
+        for part in files.parts(source):
             tensors.setdefault(part.file, set()).add(part.name)
+    weights = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in weights and files.has(name):
+            _require_shape(path, files, name, tuple(buffer.shape))
     return tensors
+
+
+def _require_shape(path: Path, files: weight_files.WeightFiles, name: str, expected: tuple[int, ...]) -> None:
+    """Raise ModelError if a stored tensor has another shape than the config requires."""
+    got = files.shape(name)
+    if got != expected:
+        part = files.parts(name)[0]
+        context = {"path": str(path / part.file), "tensor": part.name, "expected": expected, "got": got}
+        raise ModelError("a tensor does not fit the config", context)
 
 
 def _check_all_read(
