@@ -38,7 +38,7 @@ def narrow(model: Any, folder: Path) -> None:
     """Give a new model, built from the config of a folder, the widths of its weights."""
     changes = json.loads((folder / "smaller.json").read_text("utf-8"))
     for name, place in changes["narrowed"].items():
-        _narrow_parameter(model, name, _shape(folder, place))
+        narrow_parameter(model, name, _shape(folder, place))
     _set_attributes(model, changes["attributes"])
     for path, kept in changes["alibi_heads"].items():
         _select_alibi(model.get_submodule(path), kept, n_heads=changes["n_heads"])
@@ -52,7 +52,8 @@ def _shape(folder: Path, place: str) -> list[int]:
     return shape
 
 
-def _narrow_parameter(model: Any, name: str, shape: list[int]) -> None:
+def narrow_parameter(model: Any, name: str, shape: list[int]) -> None:
+    """Replace a parameter of a model by one of another shape, without values."""
     path, _, leaf = name.rpartition(".")
     module, dense = model.get_submodule(path), model.get_parameter(name)
     setattr(module, leaf, torch.nn.Parameter(dense.new_empty(shape), requires_grad=dense.requires_grad))

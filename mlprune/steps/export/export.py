@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, ModelError, StoreError, unknown
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import unit_layouts
@@ -39,6 +39,7 @@ from mlprune.models.fewer_experts import RemovedExperts, cut_experts
 from mlprune.models.loading import checked_tensors, load_tokenizer
 from mlprune.models.meta_model import build_skeleton
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
+from mlprune.models.wider_files import KEPT_FILE
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
 from mlprune.steps.export.tensor_changes import (
@@ -108,6 +109,9 @@ def make_smaller(
         raise BadInputError(message, expected="all columns of a head or neuron removed")
     narrow = narrow_config(architecture, config, blocks)
     narrowed = narrow_files(folder, architecture, blocks)
+    if has_fewer_units:
+        kept: list[JsonValue] = [{unit.layout.kind: list(unit.indices) for unit in of_block} for of_block in blocks]
+        _write_json(folder / KEPT_FILE, {"blocks": kept})
     if not isinstance(narrow, UnequalWidths):
         original = (folder / "config.json").read_bytes()
         _write_json(folder / "config.json", narrow)
