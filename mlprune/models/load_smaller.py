@@ -38,18 +38,12 @@ def narrow(model: Any, folder: Path) -> None:
     """Give a new model, built from the config of a folder, the widths of its weights."""
     changes = json.loads((folder / "smaller.json").read_text("utf-8"))
     for name, place in changes["narrowed"].items():
-        narrow_parameter(model, name, _shape(folder, place))
+        file, _, stored = place.partition(":")
+        with safe_open(str(folder / file), framework="pt") as opened:
+            narrow_parameter(model, name, opened.get_slice(stored).get_shape())
     _set_attributes(model, changes["attributes"])
     for path, kept in changes["alibi_heads"].items():
         _select_alibi(model.get_submodule(path), kept, n_heads=changes["n_heads"])
-
-
-def _shape(folder: Path, place: str) -> list[int]:
-    """Return the shape of a tensor; `place` has its file and its name in the file."""
-    file, _, stored = place.partition(":")
-    with safe_open(str(folder / file), framework="pt") as opened:
-        shape: list[int] = opened.get_slice(stored).get_shape()
-    return shape
 
 
 def narrow_parameter(model: Any, name: str, shape: list[int]) -> None:
