@@ -16,6 +16,7 @@ from mlprune.errors import BadInputError, ModelError
 from mlprune.evaluation.scoring.batches import ScoredText
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import advance_to
+from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
@@ -25,7 +26,7 @@ from mlprune.models.masks.masking import RemovedBlock
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.export.export import export_variant, remove_blocks
+from mlprune.steps.export.export import export_variant
 from tests.chains import worker_threads
 from tests.refusals import refused
 from tests.scored_texts import one_batch, score_of_text, scored, scored_alone, some_texts

@@ -6,7 +6,7 @@ has to be equal: with another embedding or norm, the checkpoint belongs to anoth
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,9 @@ from mlprune.models.checkpoint.weight_files import (
     is_obsolete_buffer,
     weight_name,
 )
-from mlprune.models.loading import MAX_LISTED, inspect_model, load_tokenizer
+from mlprune.models.loading import MAX_LISTED, inspect_model, inspect_narrowed, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
-from mlprune.models.wider_files import LOADER_FILE, TensorFiles, WiderFiles, stored
+from mlprune.models.wider_files import KEPT_FILE, LOADER_FILE, TensorFiles, WiderFiles, stored
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -80,13 +80,21 @@ def compare_checkpoint(base: Path, adopted: Path) -> CheckpointDifference:
         BadInputError: the model type, settings, shapes or tokenizers differ, or more than the prunable layers does.
         ModelError: the checkpoint is not a model that can be read.
     """
-    if (adopted / LOADER_FILE).exists():
-        message = "a checkpoint whose blocks have different widths has shapes that its config does not state"
-        raise BadInputError(message, path=str(adopted), got=LOADER_FILE, next="adopt an export without --smaller")
-    inspect_model(adopted)
+    checkpoint_content(adopted)
     name = f"difference to {digest(dict(inspect_model(base).content))}"
     cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted)))
     return CheckpointDifference(**{**cached, "removed_blocks": tuple(cached["removed_blocks"])})
+
+
+def checkpoint_content(adopted: Path) -> dict[str, str]:
+    """Check the weight files of a pruned checkpoint against its config, and return name -> SHA-256 of its files.
+
+    Raises:
+        ModelError: the checkpoint is not a model that can be read.
+    """
+    content = dict(inspect_narrowed(adopted) if (adopted / LOADER_FILE).exists() else inspect_model(adopted).content)
+    stated = [name for name in (LOADER_FILE, KEPT_FILE) if (adopted / name).exists()]
+    return content | {name: file_sha256(adopted / name) for name in stated}
 
 
 def open_adopted(base: Path, adopted: Path) -> tuple[WeightFiles, WiderFiles]:
@@ -138,12 +146,19 @@ class _Pair:
         prefix = f"{self.files.architecture.blocks}.{block}."
         return [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
 
-    def is_equal(self, name: str, own_name: str) -> bool:
-        """Whether both have a tensor with equal values; of two tied ones, each may store only one."""
+    def is_equal(self, name: str, own_name: str, kept: tuple[int, Sequence[int]] | None = None) -> bool:
+        """Whether both have a tensor with equal values; of two tied ones, each may store only one.
+
+        Args:
+            kept: a dimension, and the entries along it that are compared; None: all of the tensor.
+        """
         from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
 
         source = source_of(own_name, self.model, self.own)
-        return self.own.has(source) and _are_equal(stored(self.files, name), stored(self.own, source))
+        expected = stored(self.files, name)
+        if kept is not None:
+            expected = expected.index_select(kept[0], torch.tensor(kept[1]))
+        return self.own.has(source) and _are_equal(expected, stored(self.own, source))
 
     def dtypes_if_rounded(self, name: str) -> tuple[str, str] | None:
         """Return the dtypes of both if a tensor has the base model's values rounded to its dtype, else None."""
@@ -176,7 +191,7 @@ def _compare(base: Path, adopted: Path) -> CheckpointDifference:
     pair = _Pair(model, base, adopted, files, wider or own, present)
     kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
     _require_equal_settings(pair, kept, wider)
-    _require_equal_others(pair)
+    _require_equal_others(pair, kept)
     return _changes(pair) if has_all_blocks else _without_blocks(pair, kept)
 
 
@@ -233,10 +248,10 @@ def _require_equal_settings(pair: _Pair, kept: Sequence[int], wider: WiderFiles 
     Raises:
         BadInputError: a setting that changes shapes or results differs.
     """
+    from mlprune.models.fewer_blocks import settings_of_blocks  # noqa: PLC0415 - imports transformers
+
     expected, got = (_settings(folder) for folder in (pair.base, pair.adopted))
-    for key, value in expected.items():
-        if "layer" in key and isinstance(value, list) and len(value) == pair.n_blocks:
-            expected[key] = [value[block] for block in kept]
+    expected |= settings_of_blocks(expected, pair.n_blocks, kept)
     n_blocks_key = _config(pair.base).attribute_map.get("num_hidden_layers", "num_hidden_layers")
     keys = sorted({*expected, *got} - {n_blocks_key} if len(kept) < pair.n_blocks else {*expected, *got})
     different = [key for key in keys if expected.get(key) != got.get(key) and not (key in BIAS_KEYS and got.get(key))]
@@ -266,15 +281,22 @@ def _config(folder: Path) -> Any:
     return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
 
-def _require_equal_others(pair: _Pair) -> None:
+def _require_equal_others(pair: _Pair, kept: Sequence[int]) -> None:
     """Compare all tensors but the weights and biases of prunable layers.
 
+    Args:
+        kept: the blocks that remain; of tensors with entries of every block, theirs are compared.
     Raises:
         BadInputError: some differ, or the checkpoint lacks one.
     """
+    from mlprune.models.fewer_blocks import without_blocks  # noqa: PLC0415 - imports transformers
+
     architecture = pair.files.architecture
-    if pair.own.architecture.n_blocks < architecture.n_blocks:
+    entries: Mapping[str, tuple[int, Sequence[int]]] = {}
+    if len(kept) < architecture.n_blocks:
         names = [name for name in pair.names if not architecture.is_in_blocks(name)]
+        removed = [block for block in range(architecture.n_blocks) if block not in kept]
+        entries = without_blocks(_config(pair.base), architecture, removed).kept
     else:
         prunable = {
             name(architecture, block, layer)
@@ -283,7 +305,7 @@ def _require_equal_others(pair: _Pair) -> None:
             for name in (weight_name, bias_name)
         }
         names = [name for name in pair.names if name not in prunable]
-    different = [name for name in names if not pair.is_equal(name, name)]
+    different = [name for name in names if not pair.is_equal(name, name, entries.get(name))]
     if different:
         listed = different[:MAX_LISTED]
         rounded = [pair.dtypes_if_rounded(name) for name in listed]
@@ -311,9 +333,18 @@ def _require_equal_tokenizers(base: Path, adopted: Path) -> None:
         return
     expected, got = (_rules(load_tokenizer(folder)) for folder in (base, adopted))
     different = sorted(key for key in {*expected, *got} if expected.get(key) != got.get(key))
-    if different:
-        message = "the tokenizer of a checkpoint differs from that of its base model"
-        raise BadInputError(message, path=str(adopted), base=str(base), got=different)
+    if not different:
+        return
+    context: dict[str, object] = {"path": str(adopted), "base": str(base)}
+    tokens = [set(rules["vocabulary"]) for rules in (expected, got)]
+    if tokens[1] < tokens[0]:
+        message = "a checkpoint with a part of its base model's tokens cannot be adopted"
+        advice = "adopt the checkpoint with all tokens, and give its entry the same `keep`"
+        sizes = {"expected": len(tokens[0]), "got": len(tokens[1])}
+        raise BadInputError(message, {**context, **sizes, "next": advice})
+    raise BadInputError(
+        "the tokenizer of a checkpoint differs from that of its base model", {**context, "got": different}
+    )
 
 
 def _rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:

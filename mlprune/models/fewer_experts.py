@@ -5,24 +5,19 @@ builds from the new config shows which tensors next to the experts have an entry
 biases and correction biases.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture, Experts
 from mlprune.models.architecture.units import EXPERT_KEYS
+from mlprune.models.checkpoint.rewritten_files import FileChanges, rewrite_files, write_json
 from mlprune.models.checkpoint.weight_files import (
-    INDEX_FILE,
     WeightFiles,
     architecture_at,
     bias_name,
@@ -34,16 +29,6 @@ from mlprune.models.removed_experts import require_choice
 
 RemovedExperts = Mapping[int, tuple[int, ...]]
 """Block -> its removed experts, ascending."""
-
-
-@dataclass
-class _FileChanges:
-    """Changes of the tensors of one weight file; all other tensors stay as they are."""
-
-    names: dict[str, str | None] = field(default_factory=dict)
-    """Tensor -> its new name; None if it belongs to a removed expert."""
-    kept: dict[str, tuple[int, Sequence[int]]] = field(default_factory=dict)
-    """Tensor with an entry per expert -> the dimension of the experts, and those that remain."""
 
 
 def cut_experts(folder: Path, removed: RemovedExperts) -> tuple[int, int]:
@@ -65,7 +50,7 @@ def cut_experts(folder: Path, removed: RemovedExperts) -> tuple[int, int]:
     model = build_skeleton(folder, torch.float32)
     n_kept = _equal_count(experts, kept)
     files = WeightFiles(folder, architecture)
-    changes: dict[str, _FileChanges] = defaultdict(_FileChanges)
+    changes: dict[str, FileChanges] = defaultdict(FileChanges)
     for block, of_block in kept.items():
         _collect_experts(changes, files, block, experts[block], of_block)
     _write_config(folder, n_before={kind.n_experts for kind in experts.values()}, n_kept=n_kept)
@@ -73,7 +58,7 @@ def cut_experts(folder: Path, removed: RemovedExperts) -> tuple[int, int]:
     _require_count(architecture_at(folder), n_kept)
     for block, of_block in kept.items():
         _collect_routing(changes, files, f"{architecture.blocks}.{block}.", of_block, before=model, after=smaller)
-    _rewrite(folder, files, changes)
+    rewrite_files(folder, files, changes)
     return sum(kind.n_experts for kind in experts.values()), n_kept * len(experts)
 
 
@@ -101,7 +86,7 @@ def _unequal(reason: str, of_config: str) -> BadInputError:
 
 
 def _collect_experts(
-    changes: dict[str, _FileChanges], files: WeightFiles, block: int, experts: Experts, kept: Sequence[int]
+    changes: dict[str, FileChanges], files: WeightFiles, block: int, experts: Experts, kept: Sequence[int]
 ) -> None:
     """Collect the changes of the tensors with the layers of the experts of a block."""
     architecture = files.architecture
@@ -123,7 +108,7 @@ def _collect_experts(
 
 
 def _collect_routing(
-    changes: dict[str, _FileChanges],
+    changes: dict[str, FileChanges],
     files: WeightFiles,
     prefix: str,
     kept: Sequence[int],
@@ -150,7 +135,7 @@ def _write_config(folder: Path, *, n_before: set[int], n_kept: int) -> None:
     loaded: JsonObject = AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
     stated = [key for key in EXPERT_KEYS if config.get(key) in n_before]
     keys = stated or [key for key in EXPERT_KEYS if loaded.get(key) in n_before][:1]
-    _write_json(folder / "config.json", config | dict.fromkeys(keys, n_kept))
+    write_json(folder / "config.json", config | dict.fromkeys(keys, n_kept))
 
 
 def _require_count(architecture: Architecture, n_kept: int) -> None:
@@ -159,40 +144,3 @@ def _require_count(architecture: Architecture, n_kept: int) -> None:
     if got != [n_kept]:
         message = f"the config of a {architecture.name} has no key that is known for the number of experts"
         raise BadInputError(message, expected=n_kept, got=got)
-
-
-def _rewrite(folder: Path, files: WeightFiles, changes: Mapping[str, _FileChanges]) -> None:
-    """Rewrite the weight files and their index; a file without tensors is deleted."""
-    places: dict[str, str] = {}
-    n_bytes = 0
-    for name in (file for file in files.file_names if file != INDEX_FILE):
-        tensors = _changed(folder / name, changes.get(name, _FileChanges()))
-        if name in changes:
-            (folder / name).unlink()
-            if tensors:
-                save_file(tensors, folder / name, metadata={"format": "pt"})
-        places |= dict.fromkeys(tensors, name)
-        n_bytes += sum(tensor.nbytes for tensor in tensors.values())
-    if (folder / INDEX_FILE).exists():
-        _write_json(
-            folder / INDEX_FILE, {"metadata": {"total_size": n_bytes}, "weight_map": dict(sorted(places.items()))}
-        )
-
-
-def _write_json(path: Path, value: JsonObject) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _changed(file: Path, changes: _FileChanges) -> dict[str, Tensor]:
-    tensors = {}
-    with safe_open(str(file), framework="pt") as opened:
-        for name in sorted(opened.keys()):
-            new_name = changes.names.get(name, name)
-            if new_name is None:
-                continue
-            tensor = opened.get_tensor(name)
-            if name in changes.kept:
-                dimension, kept = changes.kept[name]
-                tensor = tensor.index_select(dimension, torch.tensor(kept))
-            tensors[new_name] = tensor.clone().contiguous()  # the file is about to be replaced
-    return tensors

@@ -24,31 +24,30 @@ def load(folder: str | Path, **options: Any) -> Any:
         options: of `from_pretrained`, such as `dtype`.
     """
     folder = Path(folder)
-    changes = json.loads((folder / "smaller.json").read_text("utf-8"))
-    shapes = {name: _shape(folder, place) for name, place in changes["narrowed"].items()}
     original = MODEL_FOR_CAUSAL_LM_MAPPING[type(AutoConfig.from_pretrained(folder))]
 
     def build(self: Any, *args: Any, **settings: Any) -> None:
         original.__init__(self, *args, **settings)
-        for name, shape in shapes.items():
-            _narrow_parameter(self, name, shape)
-        _set_attributes(self, changes["attributes"])
-        for path, kept in changes["alibi_heads"].items():
-            _select_alibi(self.get_submodule(path), kept, n_heads=changes["n_heads"])
+        narrow(self, folder)
 
     narrowed: Any = type(original.__name__, (original,), {"__init__": build, "__module__": original.__module__})
     return narrowed.from_pretrained(folder, **options).eval()
 
 
-def _shape(folder: Path, place: str) -> list[int]:
-    """Return the shape of a tensor; `place` has its file and its name in the file."""
-    file, _, stored = place.partition(":")
-    with safe_open(str(folder / file), framework="pt") as opened:
-        shape: list[int] = opened.get_slice(stored).get_shape()
-    return shape
+def narrow(model: Any, folder: Path) -> None:
+    """Give a new model, built from the config of a folder, the widths of its weights."""
+    changes = json.loads((folder / "smaller.json").read_text("utf-8"))
+    for name, place in changes["narrowed"].items():
+        file, _, stored = place.partition(":")
+        with safe_open(str(folder / file), framework="pt") as opened:
+            narrow_parameter(model, name, opened.get_slice(stored).get_shape())
+    _set_attributes(model, changes["attributes"])
+    for path, kept in changes["alibi_heads"].items():
+        _select_alibi(model.get_submodule(path), kept, n_heads=changes["n_heads"])
 
 
-def _narrow_parameter(model: Any, name: str, shape: list[int]) -> None:
+def narrow_parameter(model: Any, name: str, shape: list[int]) -> None:
+    """Replace a parameter of a model by one of another shape, without values."""
     path, _, leaf = name.rpartition(".")
     module, dense = model.get_submodule(path), model.get_parameter(name)
     setattr(module, leaf, torch.nn.Parameter(dense.new_empty(shape), requires_grad=dense.requires_grad))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprune.errors import HubError, ModelError, reason_of
 from mlprune.hub import list_files, snapshot
+from mlprune.json_values import as_object
 from mlprune.models.checkpoint import weight_files
 from mlprune.models.checkpoint.content_hashes import (
     SENTENCEPIECE_FILES,
@@ -34,6 +35,7 @@ from mlprune.models.checkpoint.content_hashes import (
 from mlprune.models.checkpoint.tensor_hashes import scan_weights
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 from mlprune.models.model_layers import ModelLayer, model_layers
+from mlprune.models.wider_files import LOADER_FILE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -262,13 +264,25 @@ def inspect_model(path: Path) -> ModelInfo:
     return ModelInfo(**{**metadata, "path": path, "layers": tuple(ModelLayer(*row) for row in metadata["layers"])})
 
 
-def _inspect(path: Path) -> dict[str, Any]:
+def inspect_narrowed(path: Path) -> Mapping[str, str]:
+    """Check the weight files of an export that needs its own loader, as `inspect_model` does; the result is cached.
+
+    Returns: file name -> SHA-256 of config, tokenizer and weight files.
+    Raises: as `inspect_model`.
+    """
+    content: Mapping[str, str] = cached_metadata(path, "narrowed", lambda: _inspect(path, is_narrowed=True)["content"])
+    return content
+
+
+def _inspect(path: Path, *, is_narrowed: bool = False) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
     from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
     architecture = weight_files.architecture_at(path)
     files = weight_files.WeightFiles(path, architecture)
     model = build_skeleton(path, weight_files.DTYPES["float32"])
+    if is_narrowed:
+        _narrow(model, files, path / LOADER_FILE)
     tensors = checked_tensors(path, model, files)
     hashes = scan_weights(path, {**dict.fromkeys(files.file_names, ()), **tensors})
     config = model.config
@@ -284,6 +298,22 @@ def _inspect(path: Path) -> dict[str, Any]:
     }
 
 
+def _narrow(model: "PreTrainedModel", files: weight_files.WeightFiles, changes: Path) -> None:
+    """Give the parameters that a folder with its own loader names the shapes of their tensors.
+
+    Raises:
+        ModelError: the file of the changes is damaged, or names another parameter.
+    """
+    from mlprune.models.load_smaller import narrow_parameter  # noqa: PLC0415 - imports transformers
+
+    try:
+        for name in as_object(weight_files.read_json_object(changes)["narrowed"]):
+            narrow_parameter(model, name, list(files.shape(name)))
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        message = "the narrower tensors of a folder with its own loader cannot be read"
+        raise ModelError(message, path=str(changes), reason=reason_of(err)) from err
+
+
 def checked_tensors(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, list[str]]:
     """Check the names and shapes of the tensors in weight files against a model; only headers are read.
 
@@ -297,7 +327,7 @@ def checked_tensors(path: Path, model: "PreTrainedModel", files: weight_files.We
 
 
 def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, set[str]]:
-    """Check that the files have every parameter of a model with its shape.
+    """Check that the files have every parameter of a model with its shape, and no stored buffer with another one.
 
     Returns: file -> the tensors in it that the model reads.
     Raises:
@@ -310,14 +340,23 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.
         source = source_of(name, model, files)
         if not files.has(source):
             raise ModelError("the weights lack a tensor", path=str(path), expected=name)
-        parts = files.parts(source)
-        got, expected = files.shape(source), tuple(parameter.shape)
-        if got != expected:
-            context = {"path": str(path / parts[0].file), "tensor": parts[0].name, "expected": expected, "got": got}
-            raise ModelError("a tensor does not fit the config", context)
-        for part in parts:
+        _require_shape(path, files, source, tuple(parameter.shape))
+        for part in files.parts(source):
             tensors.setdefault(part.file, set()).add(part.name)
+    weights = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in weights and files.has(name):
+            _require_shape(path, files, name, tuple(buffer.shape))
     return tensors
+
+
+def _require_shape(path: Path, files: weight_files.WeightFiles, name: str, expected: tuple[int, ...]) -> None:
+    """Raise ModelError if a stored tensor has another shape than the config requires."""
+    got = files.shape(name)
+    if got != expected:
+        part = files.parts(name)[0]
+        context = {"path": str(path / part.file), "tensor": part.name, "expected": expected, "got": got}
+        raise ModelError("a tensor does not fit the config", context)
 
 
 def _check_all_read(

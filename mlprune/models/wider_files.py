@@ -1,8 +1,9 @@
 """A checkpoint with fewer experts, heads or neurons than its base model, read in the shapes of the base model.
 
 Which of them remain follows from equal values, block by block: experts from the rows of the router, heads and neurons
-from their rows and columns. They keep their order. Removed weights are read as 0; other tensors that belong to removed
-parts, such as rows of a router or biases, have the values of the base model.
+from their rows and columns, unless the folder states them (`KEPT_FILE`). They keep their order. Removed weights are
+read as 0; other tensors that belong to removed parts, such as rows of a router or biases, have the values of the base
+model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError
+from mlprune.json_values import as_int, as_list, as_object
 from mlprune.models.architecture.architecture import Architecture, Experts, oriented
 from mlprune.models.architecture.units import (
     EXPERT_KEYS,
@@ -27,6 +29,8 @@ from mlprune.models.smaller import KeptUnits
 
 LOADER_FILE = "smaller.json"
 """File of a folder whose blocks have different widths, with the config of the base model."""
+KEPT_FILE = "kept_units.json"
+"""File of an export with fewer heads or neurons: `blocks` has, for each block, kind -> those that remain, ascending."""
 
 
 class TensorFiles(Protocol):
@@ -159,9 +163,10 @@ class WiderFiles:
                         yield name, _Place(name_of(architecture, block, layers[position]) if layers else None)
         for name in self._names:
             if architecture.split_name(name)[0] == block and self._base.has(name) and self._own.has(name):
-                before, after = self._base.shape(name), self._own.shape(name)
-                if before != after and before[:1] == (base.n_experts,) and after[:1] == (own.n_experts,):
-                    yield name, _Place(name, 0, torch.tensor(kept))
+                sizes = zip(self._base.shape(name), self._own.shape(name), strict=False)
+                different = [(number, size) for number, size in enumerate(sizes) if size[0] != size[1]]
+                if len(different) == 1 and different[0][1] == (base.n_experts, own.n_experts):
+                    yield name, _Place(name, different[0][0], torch.tensor(kept))
 
     def _kept_experts(self, block: int, experts: Experts) -> list[int]:
         """Return the experts of the base model whose rows of the router the checkpoint has."""
@@ -181,14 +186,40 @@ class WiderFiles:
             if layout.kind == "heads":
                 self._require_equal_heads(block, layout, n_own)
             kept = torch.zeros(layout.n_units, dtype=torch.bool)
-            kept[self._kept_units(block, layout, n_own)] = True
+            stated = self._stated_units(block, layout, n_own)
+            kept[self._kept_units(block, layout, n_own) if stated is None else stated] = True
             for layer, remaining in KeptUnits(layout, kept).slices.items():
                 is_row = remaining.rows is not None
                 indices = remaining.rows if is_row else remaining.columns
                 weight, bias = (name_of(architecture, block, layer) for name_of in (weight_name, bias_name))
-                yield weight, _Place(weight, int(is_row == kind.transposed), indices)
-                if is_row and self._base.has(bias):
-                    yield bias, _Place(bias, 0, indices)
+                places = [_Place(weight, int(is_row == kind.transposed), indices)]
+                places += [_Place(bias, 0, indices)] if is_row and self._base.has(bias) else []
+                for name, place in zip((weight, bias), places, strict=False):
+                    self._require_narrowed(layout.kind, block, name, place)
+                    yield name, place
+
+    def _require_narrowed(self, kind: str, block: int, name: str, place: _Place) -> None:
+        """Check that a tensor has the shape of the base model's, apart from the dimension with fewer entries."""
+        expected = list(self._base.shape(name))
+        assert place.indices is not None, "the tensor is narrower"
+        expected[place.dimension] = len(place.indices)
+        if self._own.shape(name) != tuple(expected):
+            raise self._not_some_of(kind, block, expected=f"{name} of shape {tuple(expected)}")
+
+    def _stated_units(self, block: int, layout: UnitLayout, n_own: int) -> list[int] | None:
+        """Return the units that an export says to have kept; None if it does not say. Their values may be new."""
+        if not (self._own_folder / KEPT_FILE).exists():
+            return None
+        try:
+            blocks = as_list(read_json_object(self._own_folder / KEPT_FILE)["blocks"])
+            units = [as_int(unit) for unit in as_list(as_object(blocks[block])[layout.kind])]
+        except (KeyError, IndexError, TypeError, ValueError) as err:
+            raise self._not_some_of(layout.kind, block, expected=f"their numbers in {KEPT_FILE}") from err
+        if len(units) != n_own or units != sorted(set(units)) or not all(0 <= one < layout.n_units for one in units):
+            expected = f"{n_own} ascending numbers below {layout.n_units} in {KEPT_FILE}"
+            raise self._not_some_of(layout.kind, block, expected=expected)
+        self._narrower.add(layout.kind)
+        return units
 
     def _kept_units(self, block: int, layout: UnitLayout, n_own: int) -> list[int]:
         """Return the units of the base model whose weights the checkpoint has; weights that are 0 fit any."""
@@ -212,7 +243,12 @@ class WiderFiles:
         return self._found(layout.kind, block, found, expected="unchanged rows and columns")
 
     def _require_equal_heads(self, block: int, layout: UnitLayout, n_own: int) -> None:
-        """Check that the heads of a checkpoint have the width and the positions of the base model's."""
+        """Check that the heads of a checkpoint have the width and the positions of the base model's.
+
+        A folder with a loader has the config of the base model, and gives each head its own positions.
+        """
+        if (self._own_folder / LOADER_FILE).exists():
+            return
         n_heads, n_own_heads = (
             n_attention_heads(read_json_object(folder / "config.json"))
             for folder in (self._base_folder, self._own_folder)

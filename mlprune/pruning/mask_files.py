@@ -169,7 +169,11 @@ def weights_path(owner: str, block: int) -> str:
 
 
 def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) -> Artefact:
-    """Write changed weights of one block: layer -> [out, in], pruned entries exactly 0; or biases: layer -> [out]."""
+    """Write changed weights of one block: layer -> [out, in], pruned entries exactly 0; or biases: layer -> [out].
+
+    A layer without an entry keeps the values of the base model, apart from its mask. A block has new weights of all its
+    pruned layers, or of none.
+    """
     return store.write_bytes(path, save({layer: weight.cpu().contiguous() for layer, weight in weights.items()}))
 
 

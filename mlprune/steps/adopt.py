@@ -8,8 +8,8 @@ from mlprune.errors import BadInputError, RecipeError
 from mlprune.hub import snapshot_origin
 from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.adopted_checkpoint import compare_checkpoint, layer_differences, open_adopted
-from mlprune.models.loading import inspect_model, resolve_model
+from mlprune.models.adopted_checkpoint import checkpoint_content, compare_checkpoint, layer_differences, open_adopted
+from mlprune.models.loading import resolve_model
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import (
@@ -71,7 +71,7 @@ class AdoptJob(MasksJob):
             BadInputError: the checkpoint has changed since it was planned.
         """
         folder, variant = Path(self.variant.folder), self.variant
-        if dict(inspect_model(folder).content) != dict(variant.identity.contents):
+        if checkpoint_content(folder) != dict(variant.identity.contents):
             raise BadInputError("the adopted checkpoint has changed", path=str(folder), next="run the command again")
         if variant.difference.removed_blocks:
             rows = rows_without_blocks(variant, variant.difference.removed_blocks)
@@ -133,7 +133,7 @@ def adopted_variant(recipe: Recipe, inputs: Inputs, name: str) -> AdoptedVariant
     hub_id, _, revision = name.partition("@")
     folder = (resolve_model(str(local)) if local.exists() else resolve_model(hub_id, revision or "main")).absolute()
     difference = compare_checkpoint(Path(inputs.model.path), folder)
-    contents = inspect_model(folder).content
+    contents = checkpoint_content(folder)
     parents = {"base_model": inputs.base.id}
     identity = make_identity("variants", {ADOPTED: True}, parents=parents, contents=contents)
     return AdoptedVariant(identity, inputs.model, str(folder), tuple(_origin(folder)), difference)

@@ -3,11 +3,12 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlprune.errors import BadInputError, ModelError
 from mlprune.json_values import JsonValue
@@ -18,10 +19,12 @@ from mlprune.models.loading import SENTENCE, load_tokenizer
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+SIZE = "vocab_size"
+"""Beginning of the keys of a config for the number of tokens; a further embedding can have a key of its own."""
 COPIED = (TOKENIZER_CONFIG, "special_tokens_map.json", TEMPLATE)
 """Files of a tokenizer next to its vocabulary."""
 TOKEN_LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids")
@@ -128,10 +131,10 @@ def _check_written(
 
 
 def vocabulary_tensors(folder: Path) -> dict[str, int]:
-    """Return the stored tensors with a row per token: the embedding, and the head and its bias if they are stored.
+    """Return the stored tensors with a row per token: embeddings, and the head and its bias if they are stored.
 
     Raises:
-        BadInputError: the embedding and the head have other sizes, so the config does not describe them.
+        BadInputError: an embedding and the head have other sizes, so the config does not describe them.
     """
     from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
@@ -141,11 +144,32 @@ def vocabulary_tensors(folder: Path) -> dict[str, int]:
     of_tokens = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     bias = getattr(model.get_output_embeddings(), "bias", None)
     of_tokens |= set() if bias is None else {id(bias)}
+    of_tokens |= {id(embedding.weight) for embedding in _token_embeddings(model)}
     names = {name: int(tensor.shape[0]) for name, tensor in parameters.items() if id(tensor) in of_tokens}
     files = WeightFiles(folder, architecture_at(folder))
     if set(names.values()) != {rows}:
-        raise BadInputError("the embedding and the head have different numbers of tokens", got=names)
+        raise BadInputError("the embeddings and the head have different numbers of tokens", got=names)
     return {part.name: rows for name in names if files.has(name) for part in files.parts(name)}
+
+
+def _token_embeddings(model: "PreTrainedModel") -> list[nn.Embedding]:
+    """Return the embeddings that read the tokens themselves; Gemma 4 has one more, with inputs of every block.
+
+    The model runs without weights as far as it can: the embeddings come first.
+    """
+    tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
+    found: list[nn.Embedding] = []
+
+    def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Embedding) and (args[0] is tokens or args[0]._base is tokens):
+            found.append(module)
+
+    handles = [module.register_forward_pre_hook(note) for module in model.modules() if isinstance(module, nn.Embedding)]
+    with suppress(Exception):  # later operations may need values
+        model(input_ids=tokens)
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
@@ -159,14 +183,15 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
         multiple: `vocab_size` is rounded up to a multiple of it by rows of zeros, and a bias of the lowest value.
     Returns: the rows of the new embedding.
     Raises:
-        BadInputError: the config has no `vocab_size`, or the embedding and the head have different numbers of tokens.
+        BadInputError: the config has no `vocab_size`, or embeddings and the head have different numbers of tokens.
     """
     config = dict(read_json_object(folder / CONFIG))
     names = vocabulary_tensors(folder)
     n_rows = next(iter(names.values()))
-    if config.get("vocab_size") != n_rows:
+    sizes = [key for key, value in config.items() if key.startswith(SIZE) and value == n_rows]
+    if SIZE not in sizes:
         message = "the vocabulary cannot be made smaller: the config does not state its size"
-        raise BadInputError(message, key="vocab_size", expected=n_rows, got=config.get("vocab_size"))
+        raise BadInputError(message, key=SIZE, expected=n_rows, got=config.get(SIZE))
     n_new = -(-len(kept) // multiple) * multiple
     files = WeightFiles(folder, architecture_at(folder))
     n_bytes = 0
@@ -178,7 +203,7 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
         index = dict(read_json_object(folder / INDEX_FILE))
         _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
     number_of = {old: new for new, old in enumerate(kept)}
-    _write_json(folder / CONFIG, {**_renumbered(config, number_of), "vocab_size": n_new})
+    _write_json(folder / CONFIG, _renumbered(config, number_of) | dict.fromkeys(sizes, n_new))
     if (folder / GENERATION_CONFIG).exists():
         generation = read_json_object(folder / GENERATION_CONFIG)
         _write_json(folder / GENERATION_CONFIG, _renumbered(generation, number_of))

@@ -5,7 +5,8 @@ Make an exported folder smaller: cut out the heads and neurons whose outputs a v
 Other removed weights stay zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
 plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers. Whole blocks
 that a variant lacks, and experts of which it keeps no weight, are left out of every export, which stays a plain folder:
-a router would still choose an expert whose weights are zeros.
+a router would still choose an expert whose weights are zeros. A folder with other shapes than the base model is opened
+again, without weights, before it is finished.
 
 Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
@@ -15,20 +16,16 @@ those and in its model card; and where the variant adds biases, in its config an
 """
 
 import json
-import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, PretrainedConfig
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, ModelError, StoreError, reason_of, unknown
+from mlprune.errors import BadInputError, ModelError, StoreError, unknown
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
@@ -36,11 +33,13 @@ from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
-from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
+from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.fewer_experts import RemovedExperts, cut_experts
-from mlprune.models.loading import load_tokenizer
-from mlprune.models.meta_model import blocks_of, build_skeleton, skeleton_of
+from mlprune.models.loading import checked_tensors, load_tokenizer
+from mlprune.models.meta_model import build_skeleton
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
+from mlprune.models.wider_files import KEPT_FILE
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
 from mlprune.steps.export.tensor_changes import (
@@ -110,6 +109,9 @@ def make_smaller(
         raise BadInputError(message, expected="all columns of a head or neuron removed")
     narrow = narrow_config(architecture, config, blocks)
     narrowed = narrow_files(folder, architecture, blocks)
+    if has_fewer_units:
+        kept: list[JsonValue] = [{unit.layout.kind: list(unit.indices) for unit in of_block} for of_block in blocks]
+        _write_json(folder / KEPT_FILE, {"blocks": kept})
     if not isinstance(narrow, UnequalWidths):
         original = (folder / "config.json").read_bytes()
         _write_json(folder / "config.json", narrow)
@@ -148,100 +150,6 @@ def smaller_text(model: SmallerModel) -> str:
     )
 
 
-def remove_blocks(folder: Path, architecture: Architecture, removed: Collection[int]) -> str:
-    """Remove blocks from a folder with all weights, and renumber the others; a file is in memory at a time.
-
-    Returns: the section of a model card about it.
-    Raises:
-        BadInputError: the numbers of blocks have a meaning in the model.
-    """
-    loaded = AutoConfig.from_pretrained(folder, local_files_only=True)
-    n_blocks = loaded.num_hidden_layers
-    values = values_without_blocks(loaded, architecture, removed)
-    number_of = {block: number for number, block in enumerate(_others(n_blocks, removed))}
-    _write_json(folder / "config.json", {**read_json_object(folder / "config.json"), **values})
-    places: dict[str, JsonValue] = {}
-    n_bytes = 0
-    for name in (file for file in WeightFiles(folder, architecture).file_names if file != INDEX_FILE):
-        tensors = _renumbered(folder / name, architecture, number_of)
-        (folder / name).unlink()
-        if tensors:
-            save_file(tensors, folder / name, metadata={"format": "pt"})
-        places |= dict.fromkeys(tensors, name)
-        n_bytes += sum(tensor.nbytes for tensor in tensors.values())
-    if (folder / INDEX_FILE).exists():
-        _write_json(folder / INDEX_FILE, {"metadata": {"total_size": n_bytes}, "weight_map": places})
-    names = ", ".join(block_ranges(sorted(removed)))
-    return (
-        f"{len(number_of)} of {n_blocks} blocks remain. Removed, by their numbers from 0 in the base model: {names}.\n"
-    )
-
-
-def values_without_blocks(
-    config: PretrainedConfig, architecture: Architecture, removed: Collection[int]
-) -> dict[str, JsonValue]:
-    """Return the number of blocks and the lists by block of a config without some blocks, by their keys in its file.
-
-    Lists that the file leaves out are part of it: their defaults follow from the numbers of the blocks.
-
-    Raises:
-        BadInputError: the computation of a block depends on its number.
-    """
-    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
-        message = "the attention of a block depends on its number, so no smaller folder has the same outputs"
-        raise BadInputError(message, setting="scale_attn_by_inverse_layer_idx", expected=False, got=True)
-    others = _others(config.num_hidden_layers, removed)
-    values: dict[str, JsonValue] = {
-        key: [value[block] for block in others]
-        for key, value in config.to_dict().items()
-        if "layer" in key and isinstance(value, list) and len(value) == config.num_hidden_layers
-    }
-    values |= {config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): len(others)}
-    shapes = _block_shapes(config, architecture)
-    try:
-        smaller_shapes = _block_shapes(type(config).from_dict({**config.to_dict(), **values}), architecture)
-    except Exception as err:  # a config without a kind of block can raise anything in the model's code
-        message = "the model cannot be built without the removed blocks"
-        raise BadInputError(
-            message, model_type=architecture.name, removed=sorted(removed), reason=reason_of(err)
-        ) from err
-    if smaller_shapes != [shapes[block] for block in others]:
-        message = "the layers of a block depend on its number, so no smaller folder has the same outputs"
-        raise BadInputError(message, model_type=architecture.name, removed=sorted(removed))
-    return values
-
-
-def _block_shapes(config: PretrainedConfig, architecture: Architecture) -> list[dict[str, tuple[int, ...]]]:
-    """Return the shapes of the parameters of each block."""
-    blocks = blocks_of(skeleton_of(config, torch.float32), architecture)
-    return [{name: tuple(parameter.shape) for name, parameter in block.named_parameters()} for block in blocks]
-
-
-def _others(n_blocks: int, removed: Collection[int]) -> list[int]:
-    return [block for block in range(n_blocks) if block not in removed]
-
-
-def _renumbered(file: Path, architecture: Architecture, number_of: Mapping[int, int]) -> dict[str, Tensor]:
-    """Return the tensors of a file without those of removed blocks, under their new names.
-
-    Args:
-        number_of: number of a block that remains -> its new one.
-    """
-    prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
-    pattern = re.compile(rf"(?:{prefix}\.)?{re.escape(path)}\.(\d+)\..+")
-    name_of = {stored: name for name, stored in architecture.renamed}
-    tensors = {}
-    with safe_open(str(file), framework="pt") as opened:
-        for stored in sorted(opened.keys()):
-            match = pattern.fullmatch(name_of.get(stored, stored))
-            if match is None:
-                tensors[stored] = opened.get_tensor(stored).clone()  # the file is about to be replaced
-            elif (block := int(match[1])) in number_of:
-                new = stored.replace(f".{block}.", f".{number_of[block]}.", 1)
-                tensors[new] = opened.get_tensor(stored).clone()
-    return tensors
-
-
 def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
     for kind in ("heads", "neurons"):
         units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
@@ -274,8 +182,8 @@ def export_variant(
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
-            architecture can declare the biases that it adds, nothing can be cut out, or blocks keep unequal numbers of
-            experts.
+            architecture can declare the biases that it adds, nothing can be cut out, blocks keep unequal numbers of
+            experts, or the smaller folder cannot be opened again.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
@@ -356,8 +264,10 @@ def _write_folder(
             index_added_file(temporary, zeros)
         hashes = require_hashes(temporary, model_path, {**zeros, **changed})
         if removed:
-            text = remove_blocks(temporary, architecture_at(temporary), removed)
+            architecture = architecture_at(temporary)
+            remove_blocks(temporary, architecture, removed)
             hashes = tensor_hashes(temporary)
+            text = _text_without_blocks(removed, n_blocks=architecture.n_blocks)
             card = "\n".join((card, *section("Smaller model", text)))
         elif smaller or experts:
             weights = removed_weights(store, variant) if smaller else ()
@@ -368,8 +278,35 @@ def _write_folder(
             text = _cut_tokens(temporary, model_path, tokens, multiple=multiple, n_before=n_rows_of(named))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller vocabulary", text)))
+        if is_smaller or added:
+            _require_loadable(temporary, variant_id=named.id)
         write_hashes(temporary, hashes)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def _text_without_blocks(removed: Collection[int], *, n_blocks: int) -> str:
+    """Return the section of a model card about removed blocks."""
+    names = ", ".join(block_ranges(sorted(removed)))
+    n_kept = n_blocks - len(removed)
+    return f"{n_kept} of {n_blocks} blocks remain. Removed, by their numbers from 0 in the base model: {names}.\n"
+
+
+def _require_loadable(folder: Path, *, variant_id: str) -> None:
+    """Open a folder again without weights, and compare names and shapes of all tensors with the model of its config.
+
+    Raises:
+        BadInputError: the config describes another model than the weights, or none.
+    """
+    try:
+        model = build_skeleton(folder, torch.float32)
+        if (folder / CHANGES).exists():
+            load_smaller.narrow(model, folder)
+        checked_tensors(folder, model, WeightFiles(folder, architecture_at(folder)))
+    except ModelError as err:
+        context = {key: value for key, value in err.context.items() if key not in ("path", "next")}
+        message = f"the smaller folder could not be opened again: {err.message}"
+        next_step = "evaluate the variant in place, or load it in memory with store.load"
+        raise BadInputError(message, {"variant_id": variant_id, **context}, next=next_step) from err
 
 
 def _cut_tokens(folder: Path, model_path: Path, tokens: Sequence[int], *, multiple: int, n_before: int) -> str:

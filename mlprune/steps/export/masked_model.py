@@ -14,11 +14,12 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
+from mlprune.models.fewer_blocks import without_blocks
 from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel, blocks_of, source_of
 from mlprune.pruning.mask_files import StoredChanges
-from mlprune.steps.export.export import values_without_blocks, variant_record
+from mlprune.steps.export.export import variant_record
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, stored_changes
 from mlprune.store.records import Record
@@ -90,7 +91,7 @@ def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
 
 def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
     """Remove blocks from a model that has all of them, and renumber the others."""
-    values = values_without_blocks(meta.model.config, meta.architecture, removed)
+    fewer = without_blocks(meta.model.config, meta.architecture, removed)
     blocks = blocks_of(meta.model, meta.architecture)
     others = nn.ModuleList(module for block, module in enumerate(blocks) if block not in removed)
     for number, module in enumerate(others):
@@ -99,7 +100,12 @@ def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
                 vars(part)["layer_idx"] = number
     parent, _, name = meta.architecture.blocks.rpartition(".")
     setattr(meta.model.get_submodule(parent), name, others)
-    for key, value in values.items():
+    for tensor, (dimension, kept) in fewer.kept.items():
+        path, _, leaf = tensor.rpartition(".")
+        dense = meta.model.get_parameter(tensor)
+        values = dense.detach().index_select(dimension, torch.tensor(kept, device=dense.device))
+        setattr(meta.model.get_submodule(path), leaf, nn.Parameter(values))
+    for key, value in fewer.values.items():
         setattr(meta.model.config, key, value)
 
 

@@ -151,7 +151,7 @@ def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator
         else _quantised(store, variant, model_path)
     )
     streams = (_removed(store, stored), changed, _of_files(store, stored.biases if stored else (), "bias"))
-    check = _RecordCheck(variant)
+    check = _RecordCheck(variant, frozenset(map(block_of, stored.weights if stored else ())))
     for block, entries in groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         by_layer: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for _, layer, what, tensor in entries:
@@ -286,10 +286,18 @@ def block_of(artefact: Artefact) -> int:
 
 
 class _RecordCheck:
-    """Compare the changes of layers with the variant's record while they are used. Call `finish` after the last one."""
+    """Compare the changes of layers with the variant's record while they are used. Call `finish` after the last one.
 
-    def __init__(self, variant: Record) -> None:
+    If weights have changed, every block has a file of new weights, which contains all pruned layers of the block; or
+    none of them, if the first weights of a reconstructed block were the best.
+
+    Args:
+        blocks: those with a file of new weights.
+    """
+
+    def __init__(self, variant: Record, blocks: frozenset[int]) -> None:
         self._variant = variant
+        self._blocks = blocks
         rows = variant.rows.get("variant_layers", [])
         self._left: dict[LayerKey, int] = {
             (as_int(row["block"]), as_str(row["layer"])): as_int(row["n_removed"]) for row in rows
@@ -316,11 +324,13 @@ class _RecordCheck:
         """Check that nothing is missing.
 
         Raises:
-            PermanentError: the masks lack layers of the record, or pruned layers lack new weights.
+            PermanentError: the masks lack layers of the record, a block lacks its file of new weights, or some pruned
+                layers of a block lack new weights while others have some.
         """
         if self._left:
             raise PermanentError("the variant's masks lack layers that its record has", got=sorted(self._left))
-        missing = sorted(self._pruned - self._rewritten)
+        as_before = self._blocks - {block for block, _ in self._rewritten}
+        missing = sorted(key for key in self._pruned - self._rewritten if key[0] not in as_before)
         if self._variant.rows["variants"][0]["weights_changed"] and missing:
             message = "weights have changed according to the record, but pruned layers have no new weights"
             raise PermanentError(message, variant_id=self._variant.id, got=missing[:3])

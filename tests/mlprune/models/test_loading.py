@@ -21,6 +21,7 @@ from mlprune.models.loading import (
     load_tokenizer,
     resolve_model,
 )
+from tests.expert_models import save_expert_model
 from tests.hub import Hub, serving, use_hub
 from tests.refusals import refused
 from tests.tiny_models import (
@@ -262,6 +263,16 @@ def test_only_buffers_that_the_model_computes_and_tied_weights_may_stay_unread(t
     tensors["score.weight"] = torch.ones(4)
     save_file(tensors, path / "model.safetensors")
     with refused(ModelError, unread=["score.weight"], n_unread=1):
+        inspect_model(path)
+
+
+def test_a_stored_buffer_with_another_shape_than_the_config_requires_is_an_error(tmp_path):
+    path = save_expert_model(tmp_path, "deepseek_v3", n_experts=4)
+    tensors = load_file(path / "model.safetensors")
+    name = "model.layers.1.mlp.gate.e_score_correction_bias"
+    tensors[name] = torch.zeros(5)
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    with refused(ModelError, tensor=name, expected=(4,), got=(5,)):
         inspect_model(path)
 
 

@@ -1,5 +1,6 @@
 """Adopted checkpoints with fewer experts, heads or neurons: own exports give back masks and results, others refused."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, ModelError
 from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.models.loading import load_tokenizer
+from mlprune.models.wider_files import KEPT_FILE, LOADER_FILE
 from mlprune.steps.export.export import export_variant
+from mlprune.trimming.folder import read_tokenizer, trim_folder, write_tokenizer
 from tests.expert_models import save_expert_model
 from tests.refusals import refused
 from tests.tiny_models import save_tiny_model
@@ -120,24 +124,68 @@ def test_experts_of_another_router_or_order_are_refused(tmp_path: Path) -> None:
         compare_checkpoint(base, pruned)
 
 
-def test_retrained_narrower_weights_and_wider_heads_are_refused(tmp_path: Path) -> None:
-    base = save_tiny_model(tmp_path / "model", "llama", blocks=2)
-    adopted_run(tmp_path, {**UNITS, "compensate": False}, smaller=True)
-    trained = tmp_path / "trained"
-    shutil.copytree(tmp_path / "pruned", trained)
-    tensors = load_file(trained / "model.safetensors")
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model, and an export of it with fewer heads and neurons."""
+    folder = tmp_path_factory.mktemp("narrow")
+    save_tiny_model(folder / "model", "llama", blocks=2)
+    adopted_run(folder, {**UNITS, "compensate": False}, smaller=True)
+    return folder
+
+
+@pytest.fixture
+def trained(narrow: Path, tmp_path: Path) -> Path:
+    """A copy of the export with new values in a narrower layer."""
+    folder = tmp_path / "trained"
+    shutil.copytree(narrow / "pruned", folder)
+    tensors = load_file(folder / "model.safetensors")
     tensors["model.layers.0.mlp.up_proj.weight"] += 0.1
-    save_file(tensors, trained / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_retrained_narrower_weights_are_found_if_the_folder_states_its_units(narrow: Path, trained: Path) -> None:
+    difference = compare_checkpoint(narrow / "model", trained)
+    assert difference.weights_changed
+    assert difference.n_removed == compare_checkpoint(narrow / "model", narrow / "pruned").n_removed
+    (trained / KEPT_FILE).unlink()
     with refused(BadInputError, block=0, expected="unchanged rows and columns"):
-        compare_checkpoint(base, trained)
+        compare_checkpoint(narrow / "model", trained)
+
+
+@pytest.mark.parametrize(
+    "blocks", [[], ["heads"], [{"heads": [0]}] * 2, [{"neurons": [-1]}] * 2, [{"neurons": list(range(32))}] * 2]
+)
+def test_statements_of_units_that_do_not_fit_the_weights_are_refused(
+    narrow: Path, trained: Path, blocks: list[Any]
+) -> None:
+    (trained / KEPT_FILE).write_text(json.dumps({"blocks": blocks}))
+    with refused(BadInputError, path=str(trained), block=0):
+        compare_checkpoint(narrow / "model", trained)
+
+
+def test_narrower_weights_of_another_model_are_refused(narrow: Path, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "other", "llama", blocks=2, seed=9)
     with pytest.raises(BadInputError):
-        compare_checkpoint(other, tmp_path / "pruned")
+        compare_checkpoint(other, narrow / "pruned")
 
 
-def test_a_folder_with_a_loader_is_refused_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{}, {"narrowed": {"model.layers.7.fc1.weight": "model.safetensors:x"}}])
+def test_a_folder_whose_loader_has_no_usable_changes_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     base = save_tiny_model(tmp_path / "model", "xglm", blocks=2)
     pruned = shutil.copytree(base, tmp_path / "pruned")
-    (pruned / "smaller.json").write_text("{}")
-    with refused(BadInputError, path=str(pruned), got="smaller.json"):
+    (pruned / LOADER_FILE).write_text(json.dumps(changes))
+    with pytest.raises(ModelError):
         compare_checkpoint(base, pruned)
+
+
+def test_a_checkpoint_with_fewer_tokens_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    base = save_tiny_model(tmp_path / "model", "xglm", blocks=2)
+    pruned = shutil.copytree(base, tmp_path / "pruned")
+    tokens = list(range(100)) + list(range(101, 259))
+    source = read_tokenizer(load_tokenizer(base))
+    n_rows = trim_folder(pruned, tokens)
+    write_tokenizer(base, pruned, tokens, source=source, new_ids={old: new for new, old in enumerate(tokens)})
+    with refused(BadInputError, path=str(pruned), expected=259, got=n_rows) as caught:
+        compare_checkpoint(base, pruned)
+    assert "keep" in str(caught.value.context["next"])

@@ -1,33 +1,43 @@
 """Reconstructed variants of a tiny recipe: their weights, rows and labels; killed, resumed and on two shards."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from mlprune.errors import RecipeError, WorkerLostError
+from mlprune.errors import PermanentError, RecipeError, WorkerLostError
 from mlprune.models.inference import spilled_states
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan
-from mlprune.pruning.mask_files import read_block_weights
+from mlprune.pruning.mask_files import read_block_weights, weights_path, write_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.seeds import seed_groups
+from mlprune.steps.export.export import export_variant
+from mlprune.steps.export.masked_model import load_masked_model
+from mlprune.steps.export.patches import INDEX, export_patches
 from mlprune.steps.job import SetSize
 from mlprune.steps.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class, sizes_of
+from tests.mlprune.steps.publish.publications import require_equal_models
+from tests.refusals import refused
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
     contents,
+    copy_of,
     finished_run,
     reference_model,
     small_recipe,
@@ -36,6 +46,8 @@ from tests.tiny_recipes import (
 )
 
 N_BLOCKS = 3
+TOO_FAST = {"steps": 2, "learning_rate": 1e6, "batch": 2}
+"""Settings whose steps improve no block."""
 
 
 def reconstructed_recipe() -> dict[str, Any]:
@@ -51,6 +63,8 @@ def reconstructed_recipe() -> dict[str, Any]:
         {"name": "rounded", **wanda, "sparsity": 0.5, "reconstruct": fit, "bits": 4},
         {"name": "one-block", **wanda, "sparsity": 0.5, "scope": {"blocks": [1]}, "reconstruct": fit},
         {"name": "sparsegpt", "score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": fit},
+        {"name": "too-fast", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST},
+        {"name": "too-fast-rounded", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST, "bits": 4},
     ]
     return recipe
 
@@ -130,6 +144,69 @@ def test_a_block_of_which_nothing_is_removed_keeps_its_weights(run: FinishedRun)
     assert [row["n_steps"] > 0 for row in (before_it, fitted, after_it)] == [False, True, False]
     assert 0 < fitted["step_length"] <= 0.02
     assert before_it["step_length"] is after_it["step_length"] is None
+
+
+@pytest.mark.parametrize("name", ["too-fast", "too-fast-rounded"])
+def test_blocks_that_keep_their_first_weights_are_exported_published_and_loaded(
+    run: FinishedRun, tmp_path: Path, name: str
+) -> None:
+    (variant,) = run.named(name)
+    fitted = job_of(run, "too-fast")
+    assert {row["n_steps"] for row in rows_of(run, fitted)} == {0}
+    require_equal_models(run.store, variant.id, run.folder / "model", tmp_path)
+    exported = load_file(tmp_path / "exported" / "model.safetensors")
+    if name == "too-fast":
+        export_variant(run.store, fitted.variant.parent.id, run.folder / "model", tmp_path / "parent")
+        parent = load_file(tmp_path / "parent" / "model.safetensors")
+        assert all(torch.equal(tensor, parent[key]) for key, tensor in exported.items())
+    loaded = load_masked_model(run.store, variant.id, run.folder / "model").state_dict()
+    assert all(torch.equal(tensor, loaded[key]) for key, tensor in exported.items())
+
+
+def test_patches_lead_from_and_to_a_variant_of_which_some_blocks_keep_their_first_weights(
+    run: FinishedRun, tmp_path: Path
+) -> None:
+    own = job_of(run, "own").variant
+    store = without_new_weights(run.store, own.id, block=1, folder=tmp_path / "store")
+    model = run.folder / "model"
+    require_equal_models(store, own.id, model, tmp_path)
+    exported = load_file(tmp_path / "exported" / "model.safetensors")
+    layers = list(weights_of(run.store, own.id).items())
+    assert all(
+        torch.equal(exported[f"model.layers.{block}.{layer}.weight"], weight) == (block != 1)
+        for (block, layer), weight in layers
+    )
+    for number, ends in enumerate([(own.parent.id, own.id), (own.id, own.parent.id)]):
+        n_values = export_patches(store, ends, model, tmp_path / f"patches-{number}")
+        assert 0 < n_values < sum(weight.numel() for _, weight in layers)
+        assert not any(".layers.1." in name for name in patched_tensors(tmp_path / f"patches-{number}"))
+
+
+def test_a_block_of_which_some_pruned_layers_lack_new_weights_is_refused(run: FinishedRun, tmp_path: Path) -> None:
+    own = job_of(run, "own").variant
+    store = without_new_weights(run.store, own.id, block=1, layers=("fc1",), folder=tmp_path / "store")
+    with refused(PermanentError, got=[(1, "fc1")]):
+        export_variant(store, own.id, run.folder / "model", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def without_new_weights(
+    store: Store, variant_id: str, *, block: int, folder: Path, layers: Sequence[str] | None = None
+) -> Store:
+    """Copy a store, and remove new weights of layers of one block, by default of all, from a variant."""
+    copied = copy_of(store, folder)
+    masks = require_masks(copied, variant_id).record
+    (old,) = (file for file in masks.artefacts if file.path == weights_path(variant_id, block))
+    weights = read_block_weights(copied, old)
+    (folder / old.path).unlink()
+    kept = {layer: weight for layer, weight in weights.items() if layers is not None and layer not in layers}
+    new = write_block_weights(copied, old.path, kept)
+    copied.write_record(replace(masks, artefacts=tuple(new if file == old else file for file in masks.artefacts)))
+    return copied
+
+
+def patched_tensors(folder: Path) -> list[str]:
+    return list(json.loads((folder / INDEX).read_text("utf-8"))["tensors"])
 
 
 def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun) -> None:

@@ -9,8 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune import demo
 from mlprune.corpus.cldr_sentences import corpus
+from mlprune.errors import BadInputError
 from mlprune.trimming.folder import read_tokenizer, required_tokens, trim_folder, write_tokenizer
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, require_spelled, token_scores
+from tests.refusals import refused
+from tests.tiny_types import save_tiny_model_of
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
 LINES = {language: lines[:60] for language, lines in corpus(60, 0).items() if language in ("en", "sw", "es")}
@@ -71,3 +74,25 @@ def test_the_tokenizer_in_place_keeps_the_ids(base: tuple, tmp_path: Path) -> No
         ids = trimmed(line)["input_ids"]
         assert set(ids) <= set(kept)
         assert tokenizer.decode(ids) == tokenizer.decode(tokenizer(line)["input_ids"])
+
+
+def test_a_further_embedding_of_tokens_loses_the_same_rows(tmp_path: Path) -> None:
+    """Gemma 4 reads a second row of every token, with inputs of every block."""
+    folder = save_tiny_model_of(tmp_path, "gemma4_text")
+    kept = [token for token in range(259) if token % 7 != 6]
+    texts = torch.tensor([kept[20:30]])
+    with torch.no_grad():
+        expected = AutoModelForCausalLM.from_pretrained(folder).eval()(texts).logits[:, :, kept]
+    trim_folder(folder, kept)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    assert model.model.embed_tokens_per_layer.weight.shape[0] == len(kept)
+    with torch.no_grad():
+        logits = model(torch.arange(20, 30)[None]).logits
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_further_embedding_with_another_number_of_tokens_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny_model_of(tmp_path, "gemma4_text", vocab_size_per_layer_input=200)
+    with refused(BadInputError) as caught:
+        trim_folder(folder, range(100))
+    assert 200 in dict(caught.value.context["got"]).values()

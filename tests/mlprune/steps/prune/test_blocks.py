@@ -15,12 +15,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
 from mlprune.recipe import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant
-from mlprune.steps.export.export import export_variant, remove_blocks
+from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
