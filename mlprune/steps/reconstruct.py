@@ -28,6 +28,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.reconstruction import BlockOutputs
 from mlprune.models.shard import Shard
 from mlprune.numeric.refinement.reconstruction import N_PROBED, ReconstructedBlock, reconstruct
+from mlprune.processes.job_parts import in_parts, note_found_part
 from mlprune.pruning.mask_files import (
     StoredChanges,
     biases_path,
@@ -239,7 +240,7 @@ class ReconstructJob(MasksJob):
             model.everywhere(Shard.sweep_clear)
             for key, batch in batches.items():
                 model.on_block(0, Shard.sweep_start, key, batch)
-            for block in range(model.n_blocks):
+            for block in in_parts("block", range(model.n_blocks)):
                 advance_to(model, block, batches)
                 records.append(self._fit_block(store, model, replace(fit, block=block), keys=list(batches)))
         finally:
@@ -286,6 +287,8 @@ class ReconstructJob(MasksJob):
             fitted = model.on_block(block, Shard.sweep_reconstruct, block, pairs, fit)
             record = identity.record(artefacts=fitted.files, rows={"reconstructed_blocks": fitted.rows})
             store.write_record(record)
+        else:
+            note_found_part()
         if block + 1 < model.n_blocks:
             is_dense = self.variant.settings.propagation == "dense"
             changes = _no_changes if is_dense else _stored(store, block, record)

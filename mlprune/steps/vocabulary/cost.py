@@ -24,6 +24,7 @@ from mlprune.json_values import JsonValue
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.processes.job_parts import in_parts
 from mlprune.recipe import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost
 from mlprune.steps.inputs import open_corpus
@@ -121,7 +122,7 @@ class VocabularyCostJob(RecordJob, ModelJob):
         source = read_tokenizer(tokenizer)
         start = next((number for number in (tokenizer.bos_token_id, tokenizer.eos_token_id) if number is not None), 0)
         rows: list[Row] = []
-        for index, language in enumerate(self.languages):
+        for index, language in in_parts("language", list(enumerate(self.languages))):
             lines = [corpus.lines(language)[number] for number in self.lines]
             dense, small = ([self._cut(ids) for ids in encoded(one, lines)] for one in (tokenizer, trimmed))
             scores = self._scores(model, store, variant, dense, small, start=int(start), kept=kept)

@@ -28,6 +28,7 @@ from ray_jobs.workers import recovery
 from ray_jobs.workers.heartbeats import (
     SILENT_AFTER_S,
     SILENT_AFTER_VARIABLE,
+    Beat,
     Heartbeats,
     Place,
     end_if_stopped,
@@ -360,7 +361,7 @@ def test_a_pool_whose_healthy_workers_leave_has_a_problem(clock: Clock) -> None:
 
 
 LIMIT_S = 60.0
-PLACE = Place("node", 7)
+BEAT = Beat(Place("node", 7))
 
 
 class Workers:
@@ -381,9 +382,9 @@ class Workers:
         self._asked[number] = name
         return number
 
-    def _read(self, replies: list[int]) -> dict[int, Place | None]:
+    def _read(self, replies: list[int]) -> dict[int, Beat | None]:
         arrived = [reply for reply in replies if self._asked[reply] not in self.hanging]
-        return {reply: None if self._asked[reply] in self.dead else PLACE for reply in arrived}
+        return {reply: None if self._asked[reply] in self.dead else BEAT for reply in arrived}
 
     def found(self, seconds: float, *names: str) -> dict[str, float]:
         """Let time pass in steps of a second; return the silent workers -> when they were found first."""
