@@ -6,7 +6,7 @@ live run renews. Clocks of other machines are trusted.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -76,8 +76,8 @@ def remaining_s(
         spent: step -> seconds of its finished jobs, summed over the workers.
         elapsed_s: seconds since the start of the run.
         running: how far the running jobs are.
-        flops: step -> planned floating-point operations of a job. A step of which nothing is finished takes as long for
-            them as the others do.
+        flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
+            nothing is finished; see `_planned_means`.
     Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
         remains.
     """
@@ -92,21 +92,34 @@ def remaining_s(
     for step in total:
         if n := done.get(step, 0) + len(wholes_s.get(step, ())):
             means_s[step] = (spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
-    means_s = {**_planned_means(means_s, flops), **means_s}
+    if flops:
+        means_s = {**_planned_means(means_s, flops, steps=n_left), **means_s}
     if not n_left or not means_s.keys() >= n_left.keys():
         return None
     spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
     left_s = sum(max(0, n - len(wholes_s[step])) * means_s[step] for step, n in n_left.items()) + sum(rests_s)
+    first_parts = (parts for parts in running if parts.step in n_left and parts.whole_s is None)
+    left_s -= sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
     return max([left_s / spent_s * elapsed_s, *rests_s]) if spent_s else None
 
 
-def _planned_means(means_s: Mapping[str, float], flops: Mapping[str, float]) -> dict[str, float]:
-    """Return step -> seconds of a job at the rate of the steps whose seconds are known."""
+def _planned_means(
+    means_s: Mapping[str, float], flops: Mapping[str, float], *, steps: Iterable[str]
+) -> dict[str, float]:
+    """Return step -> expected seconds of a job, from the steps whose seconds are known.
+
+    Jobs with planned operations have the rate of those steps; jobs without any take as long as the others without any.
+    """
     known = [step for step in means_s if flops.get(step)]
-    if not known:
-        return {}
-    seconds_per_flop = sum(means_s[step] for step in known) / sum(flops[step] for step in known)
-    return {step: n * seconds_per_flop for step, n in flops.items() if n}
+    small = [seconds for step, seconds in means_s.items() if not flops.get(step)]
+    small_s = sum(small) / len(small) if small else SHORT_JOB_S
+    seconds_per_flop = sum(means_s[step] for step in known) / sum(flops[step] for step in known) if known else None
+    planned = {step: flops.get(step, 0.0) for step in steps}
+    return {
+        step: n * seconds_per_flop if n and seconds_per_flop else small_s
+        for step, n in planned.items()
+        if not n or seconds_per_flop
+    }
 
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]

@@ -187,7 +187,7 @@ class Progress:
         if not counts:
             return f"{done.total()}/{total.total()} jobs{times}"
         details = [f" ({parts_of[step].describe()})" if step in parts_of else "" for step in begun]
-        return _fitting_text(counts, details, width=None if width is None else width - len(times)) + times
+        return fitting_text(counts, details, width=None if width is None else width - len(times)) + times
 
 
 def block_cost_text(parts: JobParts) -> str:
@@ -199,7 +199,7 @@ def block_cost_text(parts: JobParts) -> str:
     )
 
 
-def _fitting_text(counts: Sequence[str], details: Sequence[str], *, width: int | None) -> str:
+def fitting_text(counts: Sequence[str], details: Sequence[str], *, width: int | None) -> str:
     """Join the steps that have begun: with all details, those of the last one, none, or only some of the steps."""
     last_only = [*("" for _ in details[:-1]), details[-1]]
     texts = [", ".join(map("".join, zip(counts, some, strict=True))) for some in (details, last_only)]

@@ -14,6 +14,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan
+from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
@@ -306,8 +307,12 @@ def assert_resumes_after_a_kill(
         job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(run.plan))
-    job.run(store, lambda: resumed)
+    counter = PartCounter(job.step)
+    with counting_parts(counter):
+        job.run(store, lambda: resumed)
     assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
+    assert (parts := counter.parts) is not None
+    assert (parts.kind, parts.n, parts.share, parts.found) == ("block", 3, 1, pytest.approx(1 / 3))
     assert_same_files(store, run.store)
 
 
