@@ -79,7 +79,8 @@ def remaining_s(
         flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
             nothing is finished; see `_planned_means`.
     Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
-        remains.
+        remains. The time between jobs counts for steps of which jobs are finished; the start of the workers does not
+        count for the others.
     """
     n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
     wholes_s: dict[str, list[float]] = {step: [] for step in n_left}
@@ -97,10 +98,19 @@ def remaining_s(
     if not n_left or not means_s.keys() >= n_left.keys():
         return None
     spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
-    left_s = sum(max(0, n - len(wholes_s[step])) * means_s[step] for step, n in n_left.items()) + sum(rests_s)
-    first_parts = (parts for parts in running if parts.step in n_left and parts.whole_s is None)
-    left_s -= sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
-    return max([left_s / spent_s * elapsed_s, *rests_s]) if spent_s else None
+    if not spent_s:
+        return None
+    rate = elapsed_s / spent_s
+    first_parts = [parts for parts in running if parts.step in n_left and parts.whole_s is None]
+    long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
+    short_s = 0.0
+    for step, n in n_left.items():
+        step_s = max(0, n - len(wholes_s[step])) * means_s[step]
+        if done.get(step) or step == SHORT_STEP:
+            short_s += step_s
+        else:
+            long_s += step_s
+    return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
 
 
 def _planned_means(
