@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 Item = TypeVar("Item")
 PartKind = Literal["block", "batch", "text", "part", "evaluation", "language"]
@@ -41,10 +41,10 @@ class JobParts:
     """Seconds of the job before its first part, and of parts that an earlier run had finished."""
 
     @classmethod
-    def parse(cls, value: object) -> "JobParts | None":
+    def parse(cls, value: Any) -> "JobParts | None":
         """Parse what `to_json` returned; None if it is something else, as in a claim of another version."""
         try:
-            fields = {name: kind(value[name]) for name, kind in _FIELDS.items()}  # type: ignore[index]
+            fields = {name: kind(value[name]) for name, kind in _FIELDS.items()}
         except (KeyError, TypeError, ValueError):
             return None
         return cls(**fields)
@@ -83,7 +83,7 @@ class JobParts:
 RunningParts = Mapping[tuple[str, str], JobParts]
 """(kind, id) of the last record that a running job makes -> its parts."""
 
-_FIELDS: Mapping[str, Callable[..., str | int | float]] = {
+_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("step", "kind"), str),
     **dict.fromkeys(("n_done", "n"), int),
     **dict.fromkeys(("share", "found", "part_share", "spent_s", "current_s", "other_s"), float),

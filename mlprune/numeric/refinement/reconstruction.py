@@ -168,8 +168,9 @@ def clear_removed(gradient: Tensor, removed: Tensor) -> None:
         gradient.masked_fill_(removed, 0)
         return
     n_rows = max(1, _ENTRIES_PER_CHUNK * len(gradient) // gradient.numel())
-    for rows, removed_rows in zip(gradient.split(n_rows), removed.split(n_rows), strict=True):
-        rows.view(torch.int32).bitwise_and_(removed_rows.to(torch.int32).sub_(1))  # all bits of a kept entry
+    for start in range(0, len(gradient), n_rows):
+        kept_bits = removed[start : start + n_rows].to(torch.int32).sub_(1)  # all bits of a kept entry
+        gradient[start : start + n_rows].view(torch.int32).bitwise_and_(kept_bits)
 
 
 def _weighted_sum(tensors: Weights, factors: Mapping[str, float]) -> float:

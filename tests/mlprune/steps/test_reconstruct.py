@@ -307,8 +307,7 @@ def assert_resumes_after_a_kill(
         job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(run.plan))
-    counter = PartCounter(job.step)
-    with counting_parts(counter):
+    with counting_parts(counter := PartCounter(job.step)):
         job.run(store, lambda: resumed)
     assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
     assert (parts := counter.parts) is not None
