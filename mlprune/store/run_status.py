@@ -52,9 +52,11 @@ def estimate(
     """
     left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops)
     if left_s is None:
-        n_jobs = sum(total.values())
-        is_done = n_jobs > 0 and not any(n > done.get(step, 0) for step, n in total.items())
-        return Estimate(1.0 if is_done else sum(parts.found for parts in running) / max(1, n_jobs), None)
+        is_done = bool(total) and not any(n > done.get(step, 0) for step, n in total.items())
+        weights = {step: flops.get(step, 0.0) if flops else 1.0 for step in total}
+        of_all = sum(n * weights[step] for step, n in total.items())
+        of_found = sum(parts.found * weights.get(parts.step, 0.0) for parts in running)
+        return Estimate(1.0 if is_done else of_found / of_all if of_all else 0.0, None)
     before_s = elapsed_s + sum(parts.found * (parts.whole_s or 0.0) for parts in running)
     return Estimate(before_s / max(before_s + left_s, 1e-9), left_s)
 

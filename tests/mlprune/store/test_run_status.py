@@ -74,6 +74,8 @@ def test_a_step_of_which_nothing_is_finished_is_estimated_from_its_planned_opera
 def test_a_resumed_run_begins_at_the_share_that_an_earlier_run_finished() -> None:
     resumed = JobParts("sweep", "block", 9, 18, 0.5, found=0.5, part_share=1 / 18, other_s=5.0)
     assert estimate({"sweep": 1}, {}, {}, elapsed_s=5, running=[resumed]).share == 0.5
+    total, flops = {"sweep": 1, "evaluate": 2, "compare": 10}, {"sweep": 18e12, "evaluate": 1e12}
+    assert estimate(total, {}, {}, elapsed_s=5, running=[resumed], flops=flops).share == pytest.approx(9 / 20)
     later = replace(resumed, n_done=10, share=10 / 18, spent_s=10.0)
     found = estimate({"sweep": 1}, {}, {}, elapsed_s=15, running=[later])
     assert found.remaining_s == pytest.approx(80)
