@@ -107,11 +107,11 @@ class PlannedEntry:
 
     n_jobs: dict[str, int] = field(default_factory=dict)
     """Step -> number of jobs; empty for a command without a recipe."""
-    flops: dict[str, float] = field(default_factory=dict)
-    """Step -> planned floating-point operations of a job, on average."""
     process: str = ""
     """Identity of the process, as `process_identity` writes it."""
     planned_at: datetime | None = None
+    flops: dict[str, float] = field(default_factory=dict)
+    """Step -> planned floating-point operations of a job, on average."""
 
     @classmethod
     def parse(cls, value: JsonObject) -> "PlannedEntry":
@@ -120,7 +120,7 @@ class PlannedEntry:
         n_jobs = {step: int(_entry_number(n)) for step, n in jobs.items()} if isinstance(jobs, dict) else {}
         planned = value.get("flops")
         flops = {step: _entry_number(n) for step, n in planned.items()} if isinstance(planned, dict) else {}
-        return cls(n_jobs, flops, _text(value, "process"), _time(value.get("planned_at")))
+        return cls(n_jobs, _text(value, "process"), _time(value.get("planned_at")), flops)
 
 
 @dataclass(frozen=True)
