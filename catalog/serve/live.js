@@ -42,7 +42,14 @@
     return parts;
   }
 
-  function drawRun(run, remaining) {
+  /** Return the finished share of a run: by time, or by jobs as long as the time cannot be estimated. */
+  function shareOf(run, estimate) {
+    if (estimate && (estimate.remaining_s !== null || estimate.share > 0)) return estimate.share;
+    const [jobs, done] = ["n_jobs", "n_done"].map((name) => run.steps.reduce((total, step) => total + step[name], 0));
+    return done / Math.max(1, jobs);
+  }
+
+  function drawRun(run, estimate) {
     const card = cards.get(run.id) ?? newCard(run.id);
     const sum = (name) => run.steps.reduce((total, step) => total + step[name], 0);
     const [jobs, done, failed] = ["n_jobs", "n_done", "n_failed"].map(sum);
@@ -50,11 +57,13 @@
     card.state.textContent = run.state;
     card.title.replaceChildren(run.name || run.id, card.state);
     card.bar.max = Math.max(1, jobs);
-    card.bar.value = done;
+    card.bar.value = shareOf(run, estimate) * card.bar.max;
     card.bar.setAttribute("aria-label", `Jobs of ${run.name || run.id}`);
     const parts = [`${done.toLocaleString("en")} of ${jobs.toLocaleString("en")} jobs done`];
     if (failed > 0) parts.push(`${failed.toLocaleString("en")} failed`);
-    if (remaining !== undefined) parts.push(`about ${duration(remaining)} left, until ${clock(Date.parse(state.news.now) + remaining * 1000)}`);
+    const remaining = estimate?.remaining_s ?? null;
+    if (estimate) parts.push(`${Math.round(100 * shareOf(run, estimate))} %`);
+    if (remaining !== null) parts.push(`about ${duration(remaining)} left, until ${clock(Date.parse(state.news.now) + remaining * 1000)}`);
     parts.push(`started ${clock(Date.parse(run.started_at))} on ${run.host || "an unknown host"}`);
     if (run.last_seen_at !== null) parts.push(`${run.state === "done" || run.state === "failed" ? "ended" : "last sign of life"} ${clock(Date.parse(run.last_seen_at))}`);
     card.counts.textContent = parts.join(" · ");
@@ -217,8 +226,8 @@
     drawCounts(news.catalog);
     for (const part of ["runs", "catalog", "report"]) find(`${part}-error`).textContent = news[`${part}_error`] ?? "";
     const active = (news.runs ?? []).filter((run) => run.state === "running");
-    const [done, jobs] = ["n_done", "n_jobs"].map((name) => active.flatMap((run) => run.steps).reduce((sum, step) => sum + step[name], 0));
-    document.title = jobs > 0 ? `${Math.floor((100 * done) / jobs)} % · mlprune` : "mlprune";
+    const shares = active.map((run) => shareOf(run, news.estimates.runs?.[run.id]));
+    document.title = shares.length > 0 ? `${Math.round(100 * Math.min(...shares))} % · mlprune` : "mlprune";
     drawReportState();
     if (find("follow-report").checked) showReport().catch(() => {});
   }

@@ -42,7 +42,7 @@ MAX_FAILURES = 50
 
 
 def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
-    """Return what the page shows of a run, without the estimate of the remaining time, which changes all the time.
+    """Return what the page shows of a run, without the estimates of its share and time, which change all the time.
 
     Args:
         labels: id of a variant -> label.
@@ -341,7 +341,9 @@ class Watcher:
         runs = await self._in_thread(self._read_runs)
         content: list[JsonValue] = [run_content(run, self._labels) for run in runs]
         estimates: dict[str, JsonValue] = {
-            visible(run.run_id): run.remaining_s for run in runs if run.remaining_s is not None
+            visible(run.run_id): {"share": round(run.estimate.share, 3), "remaining_s": run.estimate.remaining_s}
+            for run in runs
+            if run.estimate is not None
         }
         await self._state.put("runs", content, estimates=estimates)
         return True

@@ -11,6 +11,7 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.adopted_checkpoint import checkpoint_content, compare_checkpoint, layer_differences, open_adopted
 from mlprune.models.loading import resolve_model
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import (
     biases_path,
@@ -77,7 +78,9 @@ class AdoptJob(MasksJob):
             rows = rows_without_blocks(variant, variant.difference.removed_blocks)
             store.write_record(variant.identity.record(rows=rows))
             return
-        blocks = list(parallel_map(lambda block: self._write_block(store, block), range(variant.model.n_blocks)))
+        n_blocks = variant.model.n_blocks
+        written = parallel_map(lambda block: self._write_block(store, block), range(n_blocks))
+        blocks = list(finished_parts("block", n_blocks, written))
         columns: JsonObject = {"biases_changed": True} if variant.difference.biases_changed else {}
         write_variants(store, self.ordering, blocks, (variant,), columns=columns)
 

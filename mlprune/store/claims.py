@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import MlpruneError
 from mlprune.json_values import JsonObject, parse_json
+from mlprune.processes.job_parts import RunningParts
 from mlprune.processes.process_identity import is_gone, is_of_ended_process, this_process
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
@@ -100,6 +101,9 @@ STALE_AFTER_S = 60.0
 """Time without a renewal after which a claim is stale. Claims are renewed four times as often."""
 PEER_CHECK_S = 5.0
 """Interval at which a run checks whether it is alone in an object store; also the time before the first check."""
+PARTS_S = 3.0
+"""Shortest time between two writes of a claim in a folder, while parts of its job finish. In an object store, where
+writes cost more, the renewals have them."""
 
 
 def claim_path(kind: str, record_id: str) -> str:
@@ -122,9 +126,17 @@ class Claims:
         store: the store to which the records are written.
         owner: name of the run, for messages of other runs.
         stale_after_s: time after which other runs may take over the claims, if this process dies.
+        parts: returns how far the running jobs are, for people who follow the run; called in the thread.
     """
 
-    def __init__(self, store: Store, owner: str, *, stale_after_s: float = STALE_AFTER_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        *,
+        stale_after_s: float = STALE_AFTER_S,
+        parts: Callable[[], RunningParts] | None = None,
+    ) -> None:
         self._store = store
         self._owner = owner
         self._process = this_process()
@@ -132,6 +144,11 @@ class Claims:
         self._lock = threading.Lock()
         self._held: dict[Key, float] = {}
         """Claims of this run -> when each was last written."""
+        self._parts_of_jobs = parts
+        self._parts: RunningParts = {}
+        """Claims of this run -> how far their jobs are."""
+        self._written_shares: dict[Key, float | None] = {}
+        """Claims of this run -> the finished share in their files; None without one."""
         self._works: dict[Key, str] = {}
         """Claims of this run -> what they are for."""
         self._released: dict[Key, None] = {}
@@ -191,6 +208,7 @@ class Claims:
         """Release a claim, after its record was written or its job has failed. The thread removes the file later."""
         with self._lock:
             self._works.pop(key, None)
+            self._written_shares.pop(key, None)
             if self._held.pop(key, None) is not None:
                 self._released[key] = None
         self._wake.set()
@@ -218,6 +236,8 @@ class Claims:
         """Return the content of a claim. It differs at every call, so that other runs notice a renewal."""
         with self._lock:
             self._n_written += 1
+            parts = self._parts.get(key)
+            self._written_shares[key] = parts.share if parts else None
             claim = {
                 "owner": self._owner,
                 "process": self._process,
@@ -225,6 +245,7 @@ class Claims:
                 "renewed_at": timestamp(),
                 "n": self._n_written,
                 "work": self._works.get(key, ""),
+                **({"parts": parts.to_json()} if parts else {}),
             }
         return (json.dumps(claim) + "\n").encode()
 
@@ -238,12 +259,14 @@ class Claims:
         """Remove released claims, renew the others and check for other runs, until the end."""
         renew_s = self._stale_after_s / 4
         check_s = min(renew_s, PEER_CHECK_S)
+        parts_s = min(renew_s, PARTS_S) if self._parts_of_jobs and self._store.local_root is not None else renew_s
         checked_at = time.monotonic()
         while not self._is_closed and self._is_on:
-            self._wake.wait(check_s if self._checks_for_peers else renew_s)
+            self._wake.wait(min(parts_s, check_s if self._checks_for_peers else renew_s))
             self._wake.clear()
             self._best_effort(self._remove_released)
-            self._best_effort(self._renew, renew_s)
+            self._parts = self._parts_of_jobs() if self._parts_of_jobs else {}
+            self._best_effort(self._renew, renew_s, parts_s)
             if self._checks_for_peers and time.monotonic() - checked_at > check_s:
                 self._best_effort(self._check_for_peers)
                 checked_at = time.monotonic()
@@ -257,11 +280,17 @@ class Claims:
                         self._store.delete(claim_path(*key))
                     self._released.pop(key)
 
-    def _renew(self, after_s: float) -> None:
-        """Write again every claim older than `after_s`; drop those that another run has taken over."""
+    def _renew(self, after_s: float, parts_s: float) -> None:
+        """Write again every claim older than `after_s`; drop those that another run has taken over.
+
+        Args:
+            parts_s: age of a claim that is written again if parts of its job have finished.
+        """
         for key in list(self._held):
             path = claim_path(*key)
-            if time.monotonic() - self._held.get(key, time.monotonic()) < after_s:
+            parts = self._parts.get(key)
+            has_news = parts is not None and parts.share != self._written_shares.get(key)
+            if time.monotonic() - self._held.get(key, time.monotonic()) < (parts_s if has_news else after_s):
                 continue
             data = self._new_claim(key)
             with self._lock:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from mlprune.counted import counted
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.processes.job_parts import JobParts
 from mlprune.store.run_log_files import kind_of, numbers_of, read_run_file
 from mlprune.store.store import Store
 
@@ -109,13 +110,17 @@ class PlannedEntry:
     process: str = ""
     """Identity of the process, as `process_identity` writes it."""
     planned_at: datetime | None = None
+    flops: dict[str, float] = field(default_factory=dict)
+    """Step -> planned floating-point operations of a job, on average."""
 
     @classmethod
     def parse(cls, value: JsonObject) -> "PlannedEntry":
         """Parse the content of the file."""
         jobs = value.get("jobs")
         n_jobs = {step: int(_entry_number(n)) for step, n in jobs.items()} if isinstance(jobs, dict) else {}
-        return cls(n_jobs, _text(value, "process"), _time(value.get("planned_at")))
+        planned = value.get("flops")
+        flops = {step: _entry_number(n) for step, n in planned.items()} if isinstance(planned, dict) else {}
+        return cls(n_jobs, _text(value, "process"), _time(value.get("planned_at")), flops)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,8 @@ class ClaimEntry:
     stale_after_s: float
     work: str = ""
     """What the claim is for; empty in claims of earlier versions."""
+    parts: JobParts | None = None
+    """How far the job was when the claim was renewed; None if it has no parts yet."""
 
     @property
     def is_of_work(self) -> bool:
@@ -187,7 +194,8 @@ class ClaimEntry:
         """Parse the path and the content of the file."""
         record = path.removeprefix("claims/").removesuffix(".json")
         renewed_at, stale_after_s = _time(value.get("renewed_at")), _entry_number(value.get("stale_after_s"))
-        return cls(_text(value, "owner"), record, renewed_at, stale_after_s, _text(value, "work"))
+        parts = JobParts.parse(value.get("parts"))
+        return cls(_text(value, "owner"), record, renewed_at, stale_after_s, _text(value, "work"), parts)
 
 
 def _text(value: JsonObject, name: str) -> str:

@@ -6,12 +6,13 @@ live run renews. Clocks of other machines are trusted.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from mlprune.errors import StoreError
+from mlprune.processes.job_parts import JobParts
 from mlprune.processes.process_identity import is_alive, is_gone
 from mlprune.store.claims import STALE_AFTER_S
 from mlprune.store.run_log_entries import ClaimEntry, RunEntries, RunLogReader, SearchState, folder_of, read_files
@@ -22,10 +23,52 @@ SHORT_STEP = "compare"
 """Step with very short jobs; an estimate does not need a finished one."""
 SHORT_JOB_S = 0.2
 """Seconds that a job of this step is expected to take until one has finished."""
+NO_FLOPS: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How far a run is, by time."""
+
+    share: float
+    """From 0 to 1; 0 while the remaining time is unknown and no earlier run has finished parts."""
+    remaining_s: float | None
+    """None if it is unknown, and when no job remains."""
+
+
+def estimate(
+    total: Mapping[str, int],
+    done: Mapping[str, int],
+    spent: Mapping[str, float],
+    *,
+    elapsed_s: float,
+    running: Collection[JobParts] = (),
+    flops: Mapping[str, float] = NO_FLOPS,
+) -> Estimate:
+    """Estimate how far a run is. Parts of running jobs that an earlier run has finished count as done.
+
+    Args:
+        total, done, spent, elapsed_s, running, flops: see `remaining_s`.
+    """
+    left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops)
+    if left_s is None:
+        is_done = bool(total) and not any(n > done.get(step, 0) for step, n in total.items())
+        weights = {step: flops.get(step, 0.0) if flops else 1.0 for step in total}
+        of_all = sum(n * weights[step] for step, n in total.items())
+        of_found = sum(parts.found * weights.get(parts.step, 0.0) for parts in running)
+        return Estimate(1.0 if is_done else of_found / of_all if of_all else 0.0, None)
+    before_s = elapsed_s + sum(parts.found * (parts.whole_s or 0.0) for parts in running)
+    return Estimate(before_s / max(before_s + left_s, 1e-9), left_s)
 
 
 def remaining_s(
-    total: Mapping[str, int], done: Mapping[str, int], spent: Mapping[str, float], *, elapsed_s: float
+    total: Mapping[str, int],
+    done: Mapping[str, int],
+    spent: Mapping[str, float],
+    *,
+    elapsed_s: float,
+    running: Collection[JobParts] = (),
+    flops: Mapping[str, float] = NO_FLOPS,
 ) -> float | None:
     """Estimate the remaining seconds of a run.
 
@@ -34,15 +77,61 @@ def remaining_s(
         done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
         spent: step -> seconds of its finished jobs, summed over the workers.
         elapsed_s: seconds since the start of the run.
-    Returns: None until each step of long jobs has a finished one, and when no job remains.
+        running: how far the running jobs are.
+        flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
+            nothing is finished; see `_planned_means`.
+    Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
+        remains. The time between jobs counts for steps of which jobs are finished; the start of the workers does not
+        count for the others.
     """
     n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
-    if not n_left or not all(done.get(step) for step in n_left if step != SHORT_STEP):
+    wholes_s: dict[str, list[float]] = {step: [] for step in n_left}
+    rests_s: list[float] = []
+    for parts in running:
+        if parts.step in n_left and parts.whole_s is not None and parts.remaining_s is not None:
+            wholes_s[parts.step].append(parts.whole_s)
+            rests_s.append(parts.remaining_s)
+    means_s = {SHORT_STEP: SHORT_JOB_S}
+    for step in total:
+        if n := done.get(step, 0) + len(wholes_s.get(step, ())):
+            means_s[step] = (spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
+    if flops:
+        means_s = {**_planned_means(means_s, flops, steps=n_left), **means_s}
+    if not n_left or not means_s.keys() >= n_left.keys():
         return None
-    spent_s = sum(spent.values())
-    means_s = {step: spent.get(step, 0.0) / done[step] if done.get(step) else SHORT_JOB_S for step in n_left}
-    left_s = sum(n * means_s[step] for step, n in n_left.items())
-    return left_s / spent_s * elapsed_s if spent_s else None
+    spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
+    if not spent_s:
+        return None
+    rate = elapsed_s / spent_s
+    first_parts = [parts for parts in running if parts.step in n_left and parts.whole_s is None]
+    long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
+    short_s = 0.0
+    for step, n in n_left.items():
+        step_s = max(0, n - len(wholes_s[step])) * means_s[step]
+        if done.get(step) or step == SHORT_STEP:
+            short_s += step_s
+        else:
+            long_s += step_s
+    return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
+
+
+def _planned_means(
+    means_s: Mapping[str, float], flops: Mapping[str, float], *, steps: Iterable[str]
+) -> dict[str, float]:
+    """Return step -> expected seconds of a job, from the steps whose seconds are known.
+
+    Jobs with planned operations have the rate of those steps; jobs without any take as long as the others without any.
+    """
+    known = [step for step in means_s if flops.get(step)]
+    small = [seconds for step, seconds in means_s.items() if not flops.get(step)]
+    small_s = sum(small) / len(small) if small else SHORT_JOB_S
+    seconds_per_flop = sum(means_s[step] for step in known) / sum(flops[step] for step in known) if known else None
+    planned = {step: flops.get(step, 0.0) for step in steps}
+    return {
+        step: n * seconds_per_flop if n and seconds_per_flop else small_s
+        for step, n in planned.items()
+        if not n or seconds_per_flop
+    }
 
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
@@ -95,6 +184,10 @@ class RunStatus:
     n_retried: int = 0
     """Attempts that failed and were repeated."""
     searches: tuple[SearchState, ...] = ()
+    running: tuple[JobParts, ...] = ()
+    """How far the running jobs are; those that have not begun a part are missing."""
+    flops: Mapping[str, float] = field(default_factory=dict)
+    """Step -> planned floating-point operations of a job."""
 
     @property
     def advice(self) -> str:
@@ -107,14 +200,26 @@ class RunStatus:
         return max(0.0, (self.last_seen_at - self.started_at).total_seconds())
 
     @property
-    def remaining_s(self) -> float | None:
-        """Estimated remaining time; None if it is unknown or the run is not active."""
+    def estimate(self) -> Estimate | None:
+        """How far the run is, by time; None if it is not active."""
         if self.state != "running":
             return None
         n_jobs = {name: step.n_jobs for name, step in self.steps.items()}
         n_done = {name: step.n_done for name, step in self.steps.items()}
         spent_s = {name: step.spent_s for name, step in self.steps.items()}
-        return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
+        return estimate(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s, running=self.running, flops=self.flops)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated remaining time; None if it is unknown or the run is not active."""
+        return self.estimate.remaining_s if self.estimate else None
+
+
+def format_duration(seconds: float) -> str:
+    """Format seconds as 75 s, 12 min or 3.5 h."""
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 _ID = re.compile(r"\b[0-9a-f]{20}\b")
@@ -130,7 +235,19 @@ def with_labels(text: str, label_of: Callable[[str], str | None]) -> str:
 
 
 def _works(claims: Sequence[ClaimEntry]) -> tuple[str, ...]:
-    return tuple(sorted(claim.work or claim.record for claim in claims if claim.is_of_work))
+    return tuple(
+        sorted(
+            (claim.work or claim.record) + (f" ({claim.parts.describe()})" if claim.parts else "")
+            for claim in claims
+            if claim.is_of_work
+        )
+    )
+
+
+def _running(claims: Sequence[ClaimEntry], now: datetime) -> Iterator[JobParts]:
+    for claim in claims:
+        if claim.parts is not None:
+            yield claim.parts.later((now - claim.renewed_at).total_seconds() if claim.renewed_at else 0.0)
 
 
 class StatusReader:
@@ -206,6 +323,8 @@ def _status(
         working_on=_works(claims) if state == "running" else (),
         n_retried=log.n_retried,
         searches=log.searches,
+        running=tuple(_running(claims, now)) if state == "running" else (),
+        flops=log.planned.flops,
     )
 
 

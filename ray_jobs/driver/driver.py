@@ -11,7 +11,7 @@ aside and checked again until its records exist or its claim is stale.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from catalog.store import Catalog
@@ -19,7 +19,7 @@ from mlprune.plan.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.run_log_entries import SearchState
-from mlprune.store.run_status import with_labels
+from mlprune.store.run_status import NO_FLOPS, with_labels
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.driver.progress import Progress
@@ -98,6 +98,7 @@ class Driver:
 
     Args:
         round_: how often the run was planned again, from 0.
+        flops: step -> planned floating-point operations of a job, for `mlprune status`.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
         next_jobs: plans the jobs that follow from a result; they join the run.
         search_states: how far the searches are, for `mlprune status`.
@@ -114,12 +115,13 @@ class Driver:
         claims: Claims | None = None,
         metrics: Metrics = NO_METRICS,
         round_: int = 0,
+        flops: Mapping[str, float] = NO_FLOPS,
         next_jobs: NextJobs = lambda _: (),
         search_states: SearchStates = lambda: (),
         label_of: LabelOf = lambda _: None,
     ) -> None:
         self._store = store
-        self._log = RunLog(store, run_id, metrics=metrics, round_=round_)
+        self._log = RunLog(store, run_id, metrics=metrics, round_=round_, flops=flops)
         self._workers = workers
         self._metrics = metrics
         self._progress = progress

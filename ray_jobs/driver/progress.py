@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
@@ -13,8 +13,9 @@ from rich import progress as bars
 from rich.console import Console
 
 from catalog.results import visible
+from mlprune.processes.job_parts import JobParts, RunningParts
 from mlprune.steps.job import Job
-from mlprune.store.run_status import remaining_s
+from mlprune.store.run_status import NO_FLOPS, estimate, format_duration
 from ray_jobs.process.verbosity import is_quiet
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
@@ -27,6 +28,11 @@ REFRESHES_PER_S = 2.0
 """How often the line on a terminal is drawn again."""
 MAX_FAILURES = 20
 """Failed jobs that are listed one by one."""
+MIN_BAR, MAX_BAR = 10, 40
+"""Least and largest width of the bar on a terminal."""
+PERCENT_WIDTH = len(" 100 %  ")
+ANNOUNCED_S = 10.0
+"""Least remaining time of a job for which the cost of a block is printed."""
 
 
 class VisibleConsole(Console):
@@ -47,9 +53,21 @@ class Progress:
 
     Args:
         jobs: the jobs of the run.
+        parts: returns how far the running jobs are.
+        flops: step -> planned floating-point operations of a job.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        parts: Callable[[], RunningParts] = dict,
+        flops: Mapping[str, float] = NO_FLOPS,
+    ) -> None:
+        self._parts = parts
+        self._flops = flops
+        self._announced: set[str] = set()
+        """Steps for which the cost of a block was printed."""
         self._total = Counter(job.step for job in jobs)
         self._done: Counter[str] = Counter()
         self._spent: dict[str, float] = defaultdict(float)
@@ -63,14 +81,15 @@ class Progress:
         self._ended = threading.Event()
         self._bar: bars.Progress | None = None
         if sys.stderr.isatty() or _has_widgets(self._console):
+            self._bar_column = bars.BarColumn(bar_width=MIN_BAR)
             self._bar = bars.Progress(
-                bars.BarColumn(),
+                self._bar_column,
                 bars.TextColumn("{task.percentage:>3.0f} %  {task.description}", markup=False),
                 console=self._console,
                 auto_refresh=False,
                 transient=True,
             )
-            self._task = self._bar.add_task(self._state(), total=1.0)
+            self._task = self._bar.add_task(self._state(self._text_width), total=1.0)
 
     def __enter__(self) -> "Progress":
         if self._bar:
@@ -114,6 +133,7 @@ class Progress:
     def _show_regularly(self) -> None:
         """Draw the line again, or print one when it is time to, until the run ends."""
         while not self._ended.wait(1 / REFRESHES_PER_S):
+            self._announce_blocks()
             if self._bar:
                 self._draw()
                 continue
@@ -124,7 +144,8 @@ class Progress:
 
     def _draw(self) -> None:
         if self._bar:
-            state = self._state()
+            state = self._state(self._text_width)
+            self._bar_column.bar_width = max(MIN_BAR, min(MAX_BAR, MIN_BAR + self._text_width - len(state)))
             self._bar.update(self._task, completed=self._share, description=state, refresh=True)
 
     def _print_state(self) -> None:
@@ -132,20 +153,59 @@ class Progress:
         state = self._state()
         self._print(f"{100 * self._share:3.0f} %  {state}")
 
-    def _state(self) -> str:
-        """Return the steps that have begun and not ended, or the number of jobs, with the times; updates the share."""
+    @property
+    def _text_width(self) -> int:
+        """Characters for the text of the line on a terminal."""
+        return self._console.width - MIN_BAR - PERCENT_WIDTH - 1
+
+    def _announce_blocks(self) -> None:
+        """Print once for each step what a block costs, after the first one of a job that takes long."""
+        for parts in self._parts().values():
+            if parts.step in self._announced or parts.kind != "block" or parts.whole_s is None:
+                continue
+            self._announced.add(parts.step)
+            if parts.remaining_s is not None and parts.remaining_s >= ANNOUNCED_S:
+                self._print(block_cost_text(parts))
+
+    def _state(self, width: int | None = None) -> str:
+        """Return the steps that have begun and not ended, or the number of jobs, with the times; updates the share.
+
+        Args:
+            width: most characters; None for any number.
+        """
         total, done = self._total.copy(), self._done.copy()  # the driver adds jobs from another thread
         elapsed_s = time.monotonic() - self._started
-        left_s = remaining_s(total, done, dict(self._spent), elapsed_s=elapsed_s)
-        if left_s is not None:
-            self._share = max(self._share, elapsed_s / max(elapsed_s + left_s, 1e-9))
-        elif total == done:
-            self._share = 1.0
+        running = list(self._parts().values())
+        now = estimate(total, done, dict(self._spent), elapsed_s=elapsed_s, running=running, flops=self._flops)
+        self._share = max(self._share, now.share)
         waiting = [step for step, n in total.items() if done[step] < n]
-        begun = [step for step in waiting if done[step]] or waiting[:1]
-        steps = ", ".join(f"{step} {done[step]}/{total[step]}" for step in begun)
-        left = f", about {_clock(left_s)} left" if left_s is not None else ""
-        return f"{steps or f'{done.total()}/{total.total()} jobs'}, {_clock(elapsed_s)}{left}"
+        parts_of = {parts.step: parts for parts in sorted(running, key=lambda parts: -parts.share) if parts.n > 1}
+        begun = [step for step in waiting if done[step] or step in parts_of] or waiting[:1]
+        left = f", about {format_duration(now.remaining_s)} left" if now.remaining_s is not None else ""
+        times = f", {_clock(elapsed_s)}{left}"
+        counts = [f"{step} {done[step]}/{total[step]}" for step in begun]
+        if not counts:
+            return f"{done.total()}/{total.total()} jobs{times}"
+        details = [f" ({parts_of[step].describe()})" if step in parts_of else "" for step in begun]
+        return fitting_text(counts, details, width=None if width is None else width - len(times)) + times
+
+
+def block_cost_text(parts: JobParts) -> str:
+    """Return what a block of a job costs, and how many remain."""
+    block_s, n_left = (parts.whole_s or 0.0) / parts.n, parts.n - parts.n_done
+    return (
+        f"{parts.step}: a block takes {format_duration(block_s)}; "
+        f"{n_left} more, about {format_duration(parts.remaining_s or 0.0)}"
+    )
+
+
+def fitting_text(counts: Sequence[str], details: Sequence[str], *, width: int | None) -> str:
+    """Join the steps that have begun: with all details, those of the last one, none, or only some of the steps."""
+    last_only = [*("" for _ in details[:-1]), details[-1]]
+    texts = [", ".join(map("".join, zip(counts, some, strict=True))) for some in (details, last_only)]
+    texts.append(", ".join(counts))
+    texts += [f"{', '.join(counts[:n])} and {len(counts) - n} more" for n in range(len(counts) - 1, 0, -1)]
+    return next((text for text in texts if width is None or len(text) <= width), texts[-1])
 
 
 def _clock(seconds: float) -> str:

@@ -27,6 +27,7 @@ from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.records import Record
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_log_files import run_file_path, write_pack
+from mlprune.store.run_status import NO_FLOPS
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, environment_file, this_environment
@@ -56,9 +57,18 @@ class RunLog:
         run_id: the run.
         metrics: count attempts, too.
         round_: how often the run was planned again, from 0; each round has its own folder.
+        flops: step -> planned floating-point operations of a job.
     """
 
-    def __init__(self, store: Store, run_id: str, *, metrics: Metrics = NO_METRICS, round_: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        *,
+        metrics: Metrics = NO_METRICS,
+        round_: int = 0,
+        flops: Mapping[str, float] = NO_FLOPS,
+    ) -> None:
         self._metrics = metrics
         self._store = store
         self._run_id = run_id
@@ -66,6 +76,7 @@ class RunLog:
         self._environments: list[tuple[Environment, str]] = []
         """Environments that are already written, with their ids: an id is a hash over all packages."""
         self._planned_at = ""
+        self._flops = dict(flops)
         self._n_planned: Counter[str] = Counter()
         self._searches: tuple[SearchState, ...] = ()
         self._lock = threading.RLock()
@@ -93,7 +104,12 @@ class RunLog:
     def plan_more(self, jobs: Iterable[Job]) -> None:
         """Write the numbers of planned jobs after more of them were planned."""
         self._n_planned.update(job.step for job in jobs)
-        planned = {"jobs": dict(self._n_planned), "process": this_process(), "planned_at": self._planned_at}
+        planned: JsonObject = {
+            "jobs": dict(self._n_planned),
+            **({"flops": {**self._flops}} if self._flops else {}),
+            "process": this_process(),
+            "planned_at": self._planned_at,
+        }
         self._write("planned", planned)
 
     def log_searches(self, states: tuple[SearchState, ...]) -> None:

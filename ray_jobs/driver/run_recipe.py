@@ -1,7 +1,7 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with the results of searches."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
-from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
+from mlprune.plan.resources.estimate import adopted_evaluations, mean_flops, needs_of
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
@@ -313,11 +313,11 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             recipe_yaml=options.recipe_yaml,
             models={model.base_model_id: model.path for model in plan.models},
         )
-        with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:
+        with Claims(store, run_id, stale_after_s=options.stale_after_s, parts=lambda: workers.running_parts) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
             first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
-            services = _Services(workers, claims, metrics, console)
+            services = _Services(workers, claims, metrics, console, mean_flops(needs.costs))
             result = _run_rounds(growing, store, first, run_id=run_id, services=services)
             growing.remove_markers()
     compact_if_many(store)
@@ -359,19 +359,21 @@ class _Services(NamedTuple):
     claims: Claims
     metrics: Metrics
     console: Console
+    flops: Mapping[str, float]
+    """Step -> planned floating-point operations of a job."""
 
 
 def _run_rounds(growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services) -> RunResult:
     """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
     jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
-    workers, claims, metrics, console = services
+    workers, claims, metrics, console, flops = services
     for number in range(MAX_ROUNDS):
         console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
-        with Progress(jobs) as progress:
+        with Progress(jobs, parts=lambda: workers.running_parts, flops=flops) as progress:
             driver = Driver(
                 store,
                 run_id,
@@ -380,6 +382,7 @@ def _run_rounds(growing: GrowingPlan, store: Store, first: Round, *, run_id: str
                 claims=claims,
                 metrics=metrics,
                 round_=number,
+                flops=flops,
                 next_jobs=growing.next_jobs,
                 search_states=lambda: growing.search_states,
                 label_of=growing.label_of,

@@ -21,7 +21,7 @@ from mlprune.models.inference.visitor import Result
 from mlprune.models.replicated_chain import ReplicatedChain, load_only
 from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.heartbeats import Place
+from ray_jobs.workers.heartbeats import Beat, Place
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.required_files import NONE, Requirements, require_here
@@ -194,10 +194,12 @@ def _as_pulse(method: Method) -> Method:
 class NodeActor:
     """A process of Ray that reports where it runs, also while a job runs."""
 
+    _worker: Worker
+
     @_as_pulse
-    def place(self) -> Place:
-        """Return the node and the process; the answer shows that the process is not stopped."""
-        return Place(self.node_id(), os.getpid())
+    def beat(self) -> Beat:
+        """Return where the process runs and how far its job is; the answer shows that the process is not stopped."""
+        return Beat(Place(self.node_id(), os.getpid()), self._worker.running_parts)
 
     def node_id(self) -> str:
         """Return the id of the node."""

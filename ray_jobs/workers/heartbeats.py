@@ -9,18 +9,21 @@ import os
 import signal
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from mlprune.errors import BadInputError
+from mlprune.processes.job_parts import RunningParts
 
 SILENT_AFTER_VARIABLE = "MLPRUNE_SILENT_AFTER_S"
 """Environment variable of the driver with the seconds after which a worker counts as silent."""
 SILENT_AFTER_S = 120.0
 """Its default. A process that is stopped for less goes on where it was."""
 CHECKS_PER_SILENCE = 6
-"""Number of checks in this time."""
+"""Least number of checks in this time."""
+MAX_INTERVAL_S = 2.0
+"""Longest time between two checks: the replies say how far the jobs are."""
 PROC = Path("/proc")
 STOPPED = "T"
 """State of a stopped process in /proc."""
@@ -57,13 +60,22 @@ class Place:
     process_id: int
 
 
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life."""
+
+    place: Place
+    parts: RunningParts = field(default_factory=dict)
+    """How far the job of the process is. Silence does not depend on it."""
+
+
 class Heartbeats(Generic[Reply]):
     """The processes that were asked for a sign of life, by name.
 
     Args:
         ask: asks the process of a name, without waiting; returns what stands for its reply.
-        read: returns the replies that have arrived -> where the process runs; None if it has died, which the caller
-            notices elsewhere.
+        read: returns the replies that have arrived -> the sign of life; None if the process has died, which the
+            caller notices elsewhere.
         silent_after_s: seconds without a reply after which a process is silent.
         clock: seconds that never go back.
     """
@@ -71,13 +83,13 @@ class Heartbeats(Generic[Reply]):
     def __init__(
         self,
         ask: Callable[[str], Reply],
-        read: Callable[[list[Reply]], Mapping[Reply, Place | None]],
+        read: Callable[[list[Reply]], Mapping[Reply, Beat | None]],
         *,
         silent_after_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.silent_after_s = silent_after_s
-        self.interval_s = silent_after_s / CHECKS_PER_SILENCE
+        self.interval_s = min(silent_after_s / CHECKS_PER_SILENCE, MAX_INTERVAL_S)
         """Seconds between two checks."""
         self._ask = ask
         self._read = read
@@ -85,7 +97,14 @@ class Heartbeats(Generic[Reply]):
         self._next_check = clock()
         self._waiting: dict[str, tuple[Reply, float]] = {}
         """Process that was asked -> its reply, and when the silence began."""
-        self._places: dict[str, Place] = {}
+        self._beats: dict[str, tuple[Beat, float]] = {}
+        """Process -> its last sign of life, and when that was read."""
+
+    @property
+    def parts(self) -> RunningParts:
+        """How far the jobs of the processes were at their last sign of life. Can be read in any thread."""
+        now, beats = self._clock(), list(self._beats.values())
+        return {key: one.later(now - at) for beat, at in beats for key, one in beat.parts.items()}
 
     def silent(self, names: Iterable[str]) -> dict[str, Place]:
         """Return the processes that are silent -> where they ran. Each is returned again after another such time.
@@ -101,19 +120,19 @@ class Heartbeats(Generic[Reply]):
         self._next_check = now + self.interval_s
         names = list(names)
         self._waiting = {name: self._waiting[name] for name in names if name in self._waiting}
-        self._places = {name: self._places[name] for name in names if name in self._places}
+        self._beats = {name: self._beats[name] for name in names if name in self._beats}
         arrived = self._read([reply for reply, _ in self._waiting.values()])
         found: dict[str, Place] = {}
         for name in names:
             if name in self._waiting:
                 reply, since = self._waiting[name]
                 if reply not in arrived:
-                    if now - since >= self.silent_after_s and name in self._places:
+                    if now - since >= self.silent_after_s and name in self._beats:
                         self._waiting[name] = (reply, now)
-                        found[name] = self._places[name]
+                        found[name] = self._beats[name][0].place
                     continue
-                if (place := arrived[reply]) is not None:
-                    self._places[name] = place
+                if (beat := arrived[reply]) is not None:
+                    self._beats[name] = beat, now
             self._waiting[name] = (self._ask(name), now)
         return found
 

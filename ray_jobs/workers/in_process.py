@@ -21,6 +21,7 @@ from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import select_in_rows
 from mlprune.numeric.weights.scores import wanda_scores
 from mlprune.plan.resources.node_capacity import Pool
+from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import HALF_MODEL, WHOLE_MODEL, Job, ModelRef
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery import WorkerHealth
@@ -173,6 +174,11 @@ class InProcessWorkers:
     def take_changes(self) -> list[PoolChange]:
         """Return nothing: this process is the only worker."""
         return []
+
+    @property
+    def running_parts(self) -> RunningParts:
+        """See `Workers.running_parts`."""
+        return self._worker.running_parts
 
     def close(self) -> None:
         """Do nothing: this pool has only the process of the driver."""

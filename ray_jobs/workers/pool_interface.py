@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job
 from ray_jobs.workers.worker import Outcome
 
@@ -53,6 +54,10 @@ class Workers(Protocol):
 
     def take_changes(self) -> list[PoolChange]:
         """Return the changes of the number of workers since the last call."""
+
+    @property
+    def running_parts(self) -> RunningParts:
+        """How far the running jobs are, as far as it is known. Can be read in any thread."""
 
     def close(self) -> None:
         """End all workers."""

@@ -19,10 +19,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from mlprune.plan.resources.node_capacity import Pool
+from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.cluster import start_on_node
 from ray_jobs.workers.cluster_nodes import Scaling
-from ray_jobs.workers.heartbeats import Heartbeats, Place, end_if_stopped, silent_after_s
+from ray_jobs.workers.heartbeats import Beat, Heartbeats, end_if_stopped, silent_after_s
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery import Failure, WorkerHealth, describe_failure
@@ -66,7 +67,7 @@ class RayWorkers:
         self._faults: dict[int, Failure] = {}
         """Replica that failed but still runs other jobs -> its failure; counted when they have ended."""
         self._heartbeats: Heartbeats[ObjectRef] = Heartbeats(
-            lambda name: self._actors[name].place.remote(), _places, silent_after_s=silent_after_s()
+            lambda name: self._actors[name].beat.remote(), _beats, silent_after_s=silent_after_s()
         )
         self._actors: dict[str, ActorHandle] = {}
         """Name -> process that has started."""
@@ -268,19 +269,25 @@ class RayWorkers:
             logger.warning(message, name, self._heartbeats.silent_after_s)
             start_on_node(end_if_stopped, place.node_id, place.process_id)
 
+    @property
+    def running_parts(self) -> RunningParts:
+        """See `Workers.running_parts`; as of the last sign of life of each process."""
+        running = {job.makes[-1] for _, job in list(self._running.values())}
+        return {key: parts for key, parts in self._heartbeats.parts.items() if key in running}
+
     def close(self) -> None:
         """Kill all workers."""
         for replica in self._replicas.values():
             replica.end()
 
 
-def _places(replies: list[ObjectRef]) -> dict[ObjectRef, Place | None]:
-    """Return the replies of actors that have arrived -> where these run; a dead actor has no place."""
+def _beats(replies: list[ObjectRef]) -> dict[ObjectRef, Beat | None]:
+    """Return the replies of actors that have arrived -> their signs of life; a dead actor has none."""
     arrived, _ = ray.wait(replies, num_returns=len(replies), timeout=0.0) if replies else ([], [])
-    places: dict[ObjectRef, Place | None] = {}
+    beats: dict[ObjectRef, Beat | None] = {}
     for reply in arrived:
         try:
-            places[reply] = ray.get(reply)
+            beats[reply] = ray.get(reply)
         except RayError:
-            places[reply] = None
-    return places
+            beats[reply] = None
+    return beats

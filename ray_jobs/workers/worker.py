@@ -26,6 +26,7 @@ from mlprune.models.chain import Arguments, Chain, ReplicaOffer
 from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
+from mlprune.processes.job_parts import PartCounter, RunningParts, counting_parts
 from mlprune.processes.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.store.records import Record
@@ -243,6 +244,15 @@ class Worker:
         self._loaded_model: tuple[ModelRef | None, int] = (None, WHOLE_MODEL)
         self._is_loading = False
         self._helping_failure: Failure | None = None
+        self._counted: tuple[RecordKey, PartCounter] | None = None
+        """The running job, by the last record it makes, and the counter of its parts."""
+
+    @property
+    def running_parts(self) -> RunningParts:
+        """How far the running job is; empty between jobs and before its first loop. Can be read in any thread."""
+        if (counted := self._counted) is None or (parts := counted[1].parts) is None:
+            return {}
+        return {counted[0]: parts}
 
     def _load(self, model: ModelRef | None, *, offload_level: int) -> Chain:
         """Return the chain of a model; one chain is loaded at a time."""
@@ -276,11 +286,16 @@ class Worker:
             return chains[-1]
 
         self.set_threads(needs_chain=job.needs_chain)
+        counter = PartCounter(job.step)
+        self._counted = job.makes[-1], counter
         try:
-            job.run(self._store, chain)
+            with counting_parts(counter):
+                job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
             failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
             failure = replace(failure, work=failure.work or shortened(job.work, MAX_WORK))
+        finally:
+            self._counted = None
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
         failure = failure and self._recover(failure)

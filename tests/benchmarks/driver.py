@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
@@ -144,6 +145,11 @@ class IdleWorkers:
     def take_changes(self) -> list[PoolChange]:
         """See `Workers`."""
         return []
+
+    @property
+    def running_parts(self) -> RunningParts:
+        """See `Workers`."""
+        return {}
 
     def close(self) -> None:
         """See `Workers`."""

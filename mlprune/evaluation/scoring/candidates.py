@@ -20,6 +20,7 @@ from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihood
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
+from mlprune.processes.job_parts import finished_parts
 from mlprune.vocabulary import DeviceName, LongerName, RuleName
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def score_texts(chain: Chain, batches: Iterable[TextBatch], *, keeps_states: boo
     """
     plan = list(batches)
     results = chain.stream(partial(ScoringVisitor, keeps_states=keeps_states), (planned.batch for planned in plan))
-    for planned, scores in zip(plan, results, strict=True):
+    finished = finished_parts("batch", len(plan), results)
+    for planned, scores in zip(plan, finished, strict=True):
         yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())
 
 

@@ -27,6 +27,7 @@ from mlprune.models.messages import DecodeStep, States, TokenDraw
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import draw_tokens, uniform_number
+from mlprune.processes.job_parts import job_parts
 from mlprune.processes.parallel import n_threads
 
 if TYPE_CHECKING:
@@ -208,21 +209,23 @@ def decode(
     prefix_key = uuid.uuid4().hex
     prefix_length = 0 if architecture.runs_whole_texts else _run_prefix(chain, prompts, key=prefix_key)
     try:
-        while waiting_batches or active:
-            while waiting_batches and len(active) < n_threads():
-                rows = waiting_batches.popleft()
-                prefix = prefix_key, prefix_length
-                session = _open_session(chain, prompts, rows, pad_id=pad_id, prefix=prefix)
-                active.append(replace(session, sampling=sampling, has_cache=architecture.has_cache))
-            steps = chain.stream(DecodingVisitor, [session.step for session in active])
-            for session, chosen in zip(active, steps, strict=True):
-                session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
-            ended = [session for session in active if session.n_steps == max_new_tokens or not session.running.any()]
-            for session in ended:
-                active.remove(session)
-                chain.everywhere(Shard.end_session, session.key)
-                for prompt_index, tokens in zip(session.prompts, session.outputs, strict=True):
-                    outputs[prompt_index] = tokens
+        with job_parts("text", len(prompts)) as done:
+            while waiting_batches or active:
+                while waiting_batches and len(active) < n_threads():
+                    rows = waiting_batches.popleft()
+                    prefix = prefix_key, prefix_length
+                    session = _open_session(chain, prompts, rows, pad_id=pad_id, prefix=prefix)
+                    active.append(replace(session, sampling=sampling, has_cache=architecture.has_cache))
+                steps = chain.stream(DecodingVisitor, [session.step for session in active])
+                for session, chosen in zip(active, steps, strict=True):
+                    session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
+                ended = [one for one in active if one.n_steps == max_new_tokens or not one.running.any()]
+                for session in ended:
+                    active.remove(session)
+                    chain.everywhere(Shard.end_session, session.key)
+                    for prompt_index, tokens in zip(session.prompts, session.outputs, strict=True):
+                        outputs[prompt_index] = tokens
+                    done(len(session.prompts))
     finally:
         for key in (prefix_key, *(session.key for session in active)):
             chain.everywhere(Shard.end_session, key)

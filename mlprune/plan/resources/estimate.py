@@ -311,6 +311,14 @@ def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) 
     return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs))
 
 
+def mean_flops(costs: Iterable[JobCost]) -> dict[str, float]:
+    """Return step -> floating-point operations of one of its jobs, on average; steps without any are missing."""
+    of_steps: dict[str, list[float]] = {}
+    for cost in costs:
+        of_steps.setdefault(cost.step, []).append(cost.flops)
+    return {step: sum(flops) / len(flops) for step, flops in of_steps.items() if any(flops)}
+
+
 def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:
     """The ids of the evaluations of some jobs that take their predictions from an earlier version in a store."""
     planned = (evaluation for job in jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations)

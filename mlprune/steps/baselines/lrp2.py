@@ -35,6 +35,7 @@ from mlprune.languages import ENGLISH
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
+from mlprune.processes.job_parts import in_parts
 from mlprune.recipe import BaselineConfig
 from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
@@ -153,7 +154,7 @@ class TrialJob(TasksJob):
         for trial in self.evaluations:
             if not store.has_record(*trial.identity.key):
                 groups.setdefault((as_run(trial.task), trial.intervention), []).append(trial)
-        for (task, intervention), trials in groups.items():
+        for (task, intervention), trials in in_parts("evaluation", list(groups.items())):
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             assert isinstance(prepared, PreparedTask), "tasks with generated texts are not projected"
             with intervention.active(model, store):

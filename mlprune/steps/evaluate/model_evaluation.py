@@ -24,6 +24,7 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
+from mlprune.processes.job_parts import in_parts
 from mlprune.pruning.mask_files import CACHED_BYTES
 from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
@@ -161,7 +162,7 @@ class EvaluateJob(TasksJob):
         model = chain()
         model.everywhere(Shard.plan_kept_states, self.states_bytes, n_shared=self.n_shared)
         apply_variant(model, store, self.variant_id)
-        for (task, intervention), evaluations in groups.items():
+        for (task, intervention), evaluations in in_parts("evaluation", list(groups.items())):
             with work_context(partial(self._work_of, evaluations)):
                 prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
                 with intervention.active(model, store):

@@ -22,6 +22,7 @@ from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.inference.observation import CaptureVisitor
 from mlprune.models.placement.memory_estimate import Footprint, gib_rounded_up
 from mlprune.models.shard import Shard
+from mlprune.processes.job_parts import in_parts, job_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
@@ -111,7 +112,7 @@ class ActivationsJob(DensePassJob):
         """
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
-        files = [file for part in self.parts for file in self._run_part(store, model, part)]
+        files = [file for part in in_parts("part", self.parts) for file in self._run_part(store, model, part)]
         store.write_record(self.identity.record(artefacts=tuple(files)))
 
     def _run_part(self, store: Store, model: Chain, part: range) -> Iterator[Artefact]:
@@ -122,11 +123,13 @@ class ActivationsJob(DensePassJob):
         batches = token_batches(token_ids, batch_tokens=self.batch_tokens)
         captured: dict[InputKey, dict[int, Tensor]] = {}
         positions: dict[InputKey, dict[int, Tensor]] = {}
-        for indices, batch_captured in stream_tagged(model, visitor, batches):
-            for key, values in batch_captured.inputs.items():
-                captured.setdefault(key, {}).update(zip(indices, values, strict=True))
-            for key, values in batch_captured.positions.items():
-                positions.setdefault(key, {}).update(zip(indices, values, strict=True))
+        with job_parts("text", len(token_ids)) as done:
+            for indices, batch_captured in stream_tagged(model, visitor, batches):
+                for key, values in batch_captured.inputs.items():
+                    captured.setdefault(key, {}).update(zip(indices, values, strict=True))
+                for key, values in batch_captured.positions.items():
+                    positions.setdefault(key, {}).update(zip(indices, values, strict=True))
+                done(len(indices))
 
         def write(key: InputKey) -> Artefact:
             values = torch.cat([captured[key][index] for index in range(len(part))])

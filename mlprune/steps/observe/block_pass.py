@@ -19,6 +19,7 @@ from mlprune.models.messages import TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.activations.feature_sums import feature_moments
+from mlprune.processes.job_parts import in_parts, note_found_part
 from mlprune.pruning.block_inputs import SetStatistics, demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps import job
@@ -157,7 +158,7 @@ class ObserveBlocksJob(DensePassJob):
         try:
             for key, batch in cut.items():
                 model.on_block(0, Shard.sweep_start, key, batch)
-            for block in range(model.n_blocks):
+            for block in in_parts("block", range(model.n_blocks)):
                 advance_to(model, block, cut)
                 blocks.append(self._observe(store, model, block, batches=batches))
         finally:
@@ -183,6 +184,7 @@ class ObserveBlocksJob(DensePassJob):
         identity = self._block_identity(block)
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
+            note_found_part()
             if block + 1 < model.n_blocks:
                 model.on_block(block, Shard.sweep_advance, block, list(batches))
             return record

@@ -19,6 +19,7 @@ from mlprune.models.inference.visitor import Operation, Result
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
+from mlprune.processes.job_parts import job_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
@@ -107,7 +108,10 @@ def dense_pass(
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     texts = store.read_table(artefact, ["token_ids"])["token_ids"]
     model.everywhere(Shard.set_keep_masks, None)
-    return model.stream(operation, (batch for _, batch in token_batches(texts, batch_tokens=job.batch_tokens)))
+    with job_parts("text", len(texts)) as done:
+        for indices, result in stream_tagged(model, operation, token_batches(texts, batch_tokens=job.batch_tokens)):
+            done(len(indices))
+            yield result
 
 
 @dataclass
@@ -199,8 +203,10 @@ def observe_set(
     accumulator = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
     batches = token_batches(table["token_ids"], batch_tokens=job.batch_tokens, counted=counted)
     model.everywhere(Shard.set_keep_masks, None)
-    for indices, observation in stream_tagged(model, StatisticsVisitor, batches):
-        accumulator.add(indices, observation)
+    with job_parts("text", len(table["token_ids"])) as done:
+        for indices, observation in stream_tagged(model, StatisticsVisitor, batches):
+            accumulator.add(indices, observation)
+            done(len(indices))
     return accumulator
 
 

@@ -22,6 +22,7 @@ from mlprune.models.inference.routing import RoleBatch, RoutingVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.activations.routing import ROLES, SUMS, added_in_order
+from mlprune.processes.job_parts import job_parts
 from mlprune.pruning.block_inputs import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import Recipe
@@ -82,13 +83,15 @@ class ExpertStatisticsJob(DensePassJob):
         n, sums = len(table["token_ids"]), dict[int, Tensor]()
         n_tokens = torch.zeros(n, len(ROLES), dtype=torch.int64)
         batches = role_batches(table["token_ids"], table["sides"], batch_tokens=self.batch_tokens)
-        for indices, routing in stream_tagged(model, RoutingVisitor, batches):
-            rows = list(indices)
-            n_tokens[rows] = routing.n_tokens
-            for block, of_block in routing.sums.items():
-                if block not in sums:
-                    sums[block] = torch.zeros(n, of_block.shape[0], *of_block.shape[2:], dtype=torch.float64)
-                sums[block][rows] = of_block.transpose(0, 1)
+        with job_parts("text", n) as done:
+            for indices, routing in stream_tagged(model, RoutingVisitor, batches):
+                rows = list(indices)
+                n_tokens[rows] = routing.n_tokens
+                for block, of_block in routing.sums.items():
+                    if block not in sums:
+                        sums[block] = torch.zeros(n, of_block.shape[0], *of_block.shape[2:], dtype=torch.float64)
+                    sums[block][rows] = of_block.transpose(0, 1)
+                done(len(indices))
         blocks = sorted(sums)
         artefacts = tuple(
             _write(store, self.identity.id, block, sums=sums[block], n_tokens=n_tokens) for block in blocks

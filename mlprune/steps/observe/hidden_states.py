@@ -37,6 +37,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
 from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.processes.job_parts import job_parts
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader
@@ -93,9 +94,11 @@ class BlockInfluenceJob(DensePassJob):
         model.everywhere(Shard.set_keep_masks, None)
         sums, n_tokens = np.zeros((self.model.n_blocks, len(texts))), np.zeros(len(texts))
         batches = token_batches(texts, batch_tokens=self.batch_tokens)
-        for indices, influence in stream_tagged(model, InfluenceVisitor, batches):
-            sums[:, list(indices)] = influence.sums.numpy()
-            n_tokens[list(indices)] = influence.n_tokens.numpy()
+        with job_parts("text", len(texts)) as done:
+            for indices, influence in stream_tagged(model, InfluenceVisitor, batches):
+                sums[:, list(indices)] = influence.sums.numpy()
+                n_tokens[list(indices)] = influence.n_tokens.numpy()
+                done(len(indices))
         return sums, n_tokens
 
 

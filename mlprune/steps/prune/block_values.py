@@ -20,6 +20,7 @@ from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
 from mlprune.numeric.allocation import CUTOFFS, CutoffName, block_score, layer_tail, outlier_ratio, spectrum
 from mlprune.numeric.weights.scores import wanda_scores
+from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import factors_of
 from mlprune.pruning.schedules import BlockValue
@@ -106,7 +107,9 @@ class BlockScoresJob(DenseScoresJob):
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
-        values = tuple(parallel_map(lambda block: self._value(store, block), range(self.scores.model.n_blocks)))
+        n_blocks = self.scores.model.n_blocks
+        scored = parallel_map(lambda block: self._value(store, block), range(n_blocks))
+        values = tuple(finished_parts("block", n_blocks, scored))
         base_model_id, name = self.scores.model.base_model_id, f"{self.statistic}_score"
         rows = value_rows(self.identity.id, values, base_model_id=base_model_id, name=name)
         store.write_record(self.identity.record(rows={"block_values": rows}))
@@ -135,7 +138,7 @@ class OutliersJob(DenseScoresJob):
                 "block": block,
                 "ratio": ratio,
             }
-            for block, ratio in enumerate(ratios)
+            for block, ratio in enumerate(finished_parts("block", len(blocks), ratios))
         ]
         store.write_record(self.identity.record(rows={"outlier_ratios": rows}))
 

@@ -30,6 +30,7 @@ from mlprune.models.shared_sweep import SharedSweep
 from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moments
 from mlprune.numeric.activations.gram import mirrored
 from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.processes.job_parts import in_parts, note_found_part
 from mlprune.pruning.block_inputs import (
     BlockInputs,
     BlockStatistics,
@@ -311,7 +312,7 @@ class SweepJob(job.ModelJob, MasksJob):
         records = []
         try:
             sweep.start()
-            for block in range(model.n_blocks):
+            for block in in_parts("block", range(model.n_blocks)):
                 sweep.change_replicas(block)
                 record = self._prune(store, model, sweep, block=block, batches=batches)
                 records.append(record)
@@ -340,6 +341,7 @@ class SweepJob(job.ModelJob, MasksJob):
         identity = self._block_identity(block)
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
+            note_found_part()
             _apply_stored(model, store_uri=store.uri, block=block, record=record)
             return record
         if record is not None:

@@ -25,6 +25,7 @@ from mlprune.models.checkpoint.weight_files import (
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.structured import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
+from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import biases_path, mask_path, write_block_masks, write_block_weights
 from mlprune.pruning.scoring import BlockLevels, described_levels
@@ -213,7 +214,8 @@ class UnitsJob(Job):
             identity = block_identity(self.identity.id, block, parents={"variant": self.variant.id})
             return identity.record(artefacts=tuple(artefacts))
 
-        blocks = list(parallel_map(write, range(self.variant.model.n_blocks)))
+        n_blocks = self.variant.model.n_blocks
+        blocks = list(finished_parts("block", n_blocks, parallel_map(write, range(n_blocks))))
         columns: Row = {"biases_changed": True} if compensates else {}
         rows = {"pruned_units": unit_rows(self.variant.id, units)}
         write_variants(store, self.identity, blocks, (self.variant,), columns=columns, rows=rows)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels
@@ -40,4 +41,5 @@ class MasksJob(Job):
             identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
             return identity.record(artefacts=(artefact,))
 
-        return list(parallel_map(write, range(self.variant.model.n_blocks)))
+        n_blocks = self.variant.model.n_blocks
+        return list(finished_parts("block", n_blocks, parallel_map(write, range(n_blocks))))

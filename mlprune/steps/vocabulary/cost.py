@@ -27,6 +27,7 @@ from mlprune.json_values import JsonValue
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.processes.job_parts import in_parts
 from mlprune.recipe import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost
 from mlprune.steps.inputs import open_corpus
@@ -128,7 +129,7 @@ class VocabularyCostJob(RecordJob, ModelJob):
         start = next(int(number) for number in starts if number is not None)
         rows: list[Row] = []
         longer: list[str] = []
-        for index, language in enumerate(self.languages):
+        for index, language in in_parts("language", list(enumerate(self.languages))):
             every = [corpus.lines(language)[number] for number in self.lines]
             both = zip(every, encoded(tokenizer, every), encoded(trimmed, every), strict=True)
             fitting = [

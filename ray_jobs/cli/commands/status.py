@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlprune.store.run_status import RunStatus, State, StatusReader, StepStatus, with_labels
+from mlprune.store.run_status import RunStatus, State, StatusReader, StepStatus, format_duration, with_labels
 from mlprune.store.store import Store
 from ray_jobs.cli.options import StoreOption, echo, format_report
 
@@ -40,7 +40,7 @@ def format_run(run: RunStatus) -> str:
     n_jobs = sum(step.n_jobs for step in run.steps.values())
     n_done = sum(step.n_done for step in run.steps.values())
     lines = [f"run {run.run_id} of {run.recipe} on {run.host} ({run.address}): {_format_state(run)}"]
-    lines.append(f"  {n_done} of {n_jobs} jobs done in {_format_duration(run.elapsed_s)}{_format_rate(run, n_done)}")
+    lines.append(f"  {n_done} of {n_jobs} jobs done in {format_duration(run.elapsed_s)}{_format_rate(run, n_done)}")
     lines += [_format_step(name, step) for name, step in run.steps.items()]
     lines += [f"  {search.describe()}" for search in run.searches]
     if run.n_retried:
@@ -62,7 +62,7 @@ def _format_step(name: str, step: StepStatus) -> str:
 
 
 def _format_state(run: RunStatus) -> str:
-    ago = _format_duration(max(0.0, time.time() - run.last_seen_at.timestamp()))
+    ago = format_duration(max(0.0, time.time() - run.last_seen_at.timestamp()))
     texts: dict[State, str] = {
         "running": "running",
         "silent": f"no sign of life for {ago}",
@@ -75,18 +75,12 @@ def _format_state(run: RunStatus) -> str:
 
 
 def _format_rate(run: RunStatus, n_done: int) -> str:
-    """Format the rate and the time left."""
+    """Format the rate, the share that is done by time, and the time left."""
     rate = f", {60 * n_done / run.elapsed_s:.1f} per minute" if n_done and run.elapsed_s else ""
-    left = f", about {_format_duration(run.remaining_s)} left" if run.remaining_s is not None else ""
-    return rate + left
+    share = f", {100 * run.estimate.share:.0f} %" if run.estimate else ""
+    left = f", about {format_duration(run.remaining_s)} left" if run.remaining_s is not None else ""
+    return rate + share + left
 
 
 def _more(n: int) -> str:
     return f" and {n} more" if n > 0 else ""
-
-
-def _format_duration(seconds: float) -> str:
-    """Format seconds as 75 s, 12 min or 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

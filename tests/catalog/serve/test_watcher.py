@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -11,10 +12,11 @@ import pytest
 
 from catalog.report.query_results import run_report_query
 from catalog.serve import watcher as watcher_module
-from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, runs_reader
+from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, run_content, runs_reader
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
+from mlprune.processes.job_parts import JobParts
 from mlprune.store.store import Store
 from ray_jobs.driver.run_log import RunLog
 from tests.catalog.serve.asgi import PATIENCE_S
@@ -65,7 +67,7 @@ def test_runs_results_and_report_become_part_of_the_state(live_catalog: LiveCata
     async def check(made: Followed) -> None:
         content = await made.until(lambda content: "report" in content)
         assert content["runs"][0]["steps"] == [{"name": "prune", "n_jobs": 10, "n_done": 3, "n_failed": 0}]
-        assert content["estimates"] == {"runs": {"run": 70.0}}
+        assert content["estimates"] == {"runs": {"run": {"share": 0.3, "remaining_s": 70.0}}}
         assert content["catalog"]["is_ready"]
         assert content["catalog"]["overview"]["n_variants"] > 0
         assert any("accuracy, dev split" in table["title"] for table in content["best"])
@@ -276,6 +278,14 @@ def test_the_curve_has_the_mean_of_each_method_outside_english(catalog: Catalog)
     )
     assert [sparsity for sparsity, _ in magnitude["points"]] == [row["sparsity"] for row in means]
     assert [value for _, value in magnitude["points"]] == pytest.approx([row["value"] for row in means])
+
+
+def test_the_page_shows_the_parts_of_running_jobs_and_the_share_that_they_are() -> None:
+    parts = JobParts("prune", "block", 5, 10, 0.5, part_share=0.1, spent_s=5.0)
+    run = replace(a_run(), working_on=("sweep wanda (block 6 of 10)",), running=(parts,))
+    assert run_content(run, {})["working_on"] == ["sweep wanda (block 6 of 10)"]
+    assert run.estimate is not None
+    assert run.estimate.share > a_run().estimate.share  # type: ignore[union-attr]
 
 
 def test_equal_content_keeps_the_version_and_its_estimates() -> None:

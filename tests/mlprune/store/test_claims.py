@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from mlprune.errors import StoreError
+from mlprune.processes.job_parts import JobParts, RunningParts
 from mlprune.processes.process_identity import this_process
-from mlprune.store import claims as seen_claims
-from mlprune.store.claims import Claims, SeenClaims, claim_path, parse_claim
+from mlprune.store import claims as claims_module
+from mlprune.store.claims import Claims, SeenClaims, claim_path, parse_claim, read_claim
 from mlprune.store.store import Store
 from tests.ended_processes import ended_process
 from tests.object_store import BUCKET, ObjectStoreServer
@@ -137,7 +138,7 @@ def test_in_a_folder_one_of_many_concurrent_takers_gets_the_claim(local: Store) 
 
 def test_a_renewed_claim_is_not_taken_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(seen_claims, "time", clock)
+    monkeypatch.setattr(claims_module, "time", clock)
     with Claims(store, "first", stale_after_s=2.0) as first, Claims(store, "second") as second:
         assert first.take(CLAIMS_KEY)
         for _ in range(3):  # after each renewal, the second run waits for almost the stated time
@@ -211,7 +212,7 @@ def test_claims_of_killed_runs_on_existing_records_are_removed_at_the_end(local:
 def test_a_run_that_is_alone_in_an_object_store_needs_one_request_per_claim(
     remote: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seen_claims, "PEER_CHECK_S", 0.05)
+    monkeypatch.setattr(claims_module, "PEER_CHECK_S", 0.05)
     with Claims(remote, "ours") as ours:
         assert ours.may_have_peers
         until(lambda: not ours.may_have_peers)
@@ -223,7 +224,7 @@ def test_a_run_that_is_alone_in_an_object_store_needs_one_request_per_claim(
 
 
 def test_another_run_in_an_object_store_is_detected(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_claims, "PEER_CHECK_S", 0.05)
+    monkeypatch.setattr(claims_module, "PEER_CHECK_S", 0.05)
     with Claims(remote, "ours") as ours:
         assert ours.take(("masks", "own"))
         until(lambda: not ours.may_have_peers)
@@ -286,3 +287,25 @@ def test_claims_are_not_records(store: Store) -> None:
         assert ours.take(CLAIMS_KEY)
         assert store.record_names() == []
         assert not store.has_record(*CLAIMS_KEY)
+
+
+def test_a_claim_is_written_again_when_parts_of_its_job_have_finished(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims_module, "PARTS_S", 0.01)
+    n_done = 0
+
+    def parts() -> RunningParts:
+        return {CLAIMS_KEY: JobParts("sweep", "block", n_done, 4, n_done / 4)} if n_done else {}
+
+    def claimed_parts() -> JobParts | None:
+        return JobParts.parse(read_claim(local, claim_path(*CLAIMS_KEY)).get("parts"))
+
+    with Claims(local, "ours", parts=parts) as ours:
+        assert ours.take(CLAIMS_KEY)
+        assert claimed_parts() is None
+        for n_done in (1, 2):
+            until(lambda n_done=n_done: (found := claimed_parts()) is not None and found.n_done == n_done)
+        n_written = read_claim(local, claim_path(*CLAIMS_KEY))["n"]
+        time.sleep(0.1)
+        assert read_claim(local, claim_path(*CLAIMS_KEY))["n"] == n_written  # no news, no write

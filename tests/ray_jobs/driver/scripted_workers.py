@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery import Failure
@@ -100,6 +101,10 @@ class ScriptedWorkers:
     def take_changes(self) -> list[PoolChange]:
         changes, self.changes = self.changes, []
         return changes
+
+    @property
+    def running_parts(self) -> RunningParts:
+        return {}
 
     def close(self) -> None:
         pass

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.plan.resources.node_capacity import Gpu, Node, Pool
+from mlprune.processes.job_parts import JobParts
 from mlprune.recipe import ComputeConfig, Recipe
 from mlprune.steps.job import Job, ModelRef, RecordKey
 from ray_jobs.driver import progress as progress_module
@@ -238,7 +239,7 @@ def test_a_terminal_shows_one_line_in_place_with_the_share_and_the_time_left(mon
     os.close(ours)
     last = shown.rpartition("evaluate 3/4")
     assert re.search(r"[1-9]\d %  $", last[0])
-    assert re.match(r", \d:\d\d, about \d:\d\d left", last[2])
+    assert re.match(r", \d:\d\d, about \d+ s left", last[2])
     assert "\x1b[" in shown
     assert shown.count("\n") == 1  # the line is drawn again in place
 
@@ -257,7 +258,7 @@ def test_a_log_has_plain_lines_with_the_time_left(
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert re.fullmatch(r" *\d+ %  evaluate 1/4, 0:00, about 0:0\d left", lines[0])
+    assert re.fullmatch(r" *\d+ %  evaluate 1/4, 0:00, about \d s left", lines[0])
     assert "failed: evaluate c: broken [at] x" in lines
     assert "evaluate 3/4, " in lines[-1]
     assert "\x1b" not in err
@@ -290,6 +291,77 @@ def test_a_short_run_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None
         for job in JOBS:
             progress.done(job, outcome(job))
     assert capsys.readouterr().err.count("\n") == 1
+
+
+BLOCKS = JobParts("evaluate", "block", 5, 18, 5 / 18, part_share=1 / 18, spent_s=100.0)
+"""A job that has taken 20 s for each of five blocks."""
+
+
+def test_a_line_says_which_part_of_a_job_runs_and_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "REFRESHES_PER_S", 50.0)
+    with Progress(JOBS[:1], parts=lambda: {JOBS[0].makes[-1]: BLOCKS}) as progress:
+        time.sleep(0.1)
+    cost, line = capsys.readouterr().err.splitlines()
+    assert cost == "evaluate: a block takes 20 s; 13 more, about 4 min"  # once
+    assert re.fullmatch(r" *\d+ %  evaluate 0/1 \(block 6 of 18\), 0:00, about 4 min left", line)
+    assert progress is not None
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [replace(BLOCKS, spent_s=0.0, n_done=0, share=0.0), replace(BLOCKS, kind="text"), replace(BLOCKS, spent_s=1.0)],
+)
+def test_the_cost_of_a_block_is_not_printed_before_the_first_one_for_other_parts_and_for_short_jobs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parts: JobParts
+) -> None:
+    monkeypatch.setattr(progress_module, "REFRESHES_PER_S", 50.0)
+    with Progress(JOBS[:1], parts=lambda: {JOBS[0].makes[-1]: parts}):
+        time.sleep(0.1)
+    assert "takes" not in capsys.readouterr().err
+
+
+def test_a_resumed_run_begins_at_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    found = replace(BLOCKS, n_done=9, share=0.5, found=0.5, spent_s=0.0)
+    with Progress(JOBS[:1], parts=lambda: {JOBS[0].makes[-1]: found}):
+        pass
+    assert capsys.readouterr().err == " 50 %  evaluate 0/1 (block 10 of 18), 0:00\n"
+
+
+COUNTS = ["observe 3/8", "sweep 2/12", "evaluate 11/120"]
+DETAILS = [" (text 120 of 4096)", " (block 16 of 18)", " (evaluation 12 of 90)"]
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (None, "observe 3/8 (text 120 of 4096), sweep 2/12 (block 16 of 18), evaluate 11/120 (evaluation 12 of 90)"),
+        (70, "observe 3/8, sweep 2/12, evaluate 11/120 (evaluation 12 of 90)"),
+        (50, "observe 3/8, sweep 2/12, evaluate 11/120"),
+        (35, "observe 3/8, sweep 2/12 and 1 more"),
+        (10, "observe 3/8 and 2 more"),
+    ],
+)
+def test_a_line_that_is_too_long_loses_parts_before_steps(width: int | None, expected: str) -> None:
+    assert progress_module.fitting_text(COUNTS, DETAILS, width=width) == expected
+
+
+def test_the_line_of_a_long_sweep_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    reader = TerminalReader(ours)
+    long = replace(BLOCKS, n=124, n_done=100, share=100 / 124, spent_s=100 * 3600.0)
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "80")
+        with Progress(JOBS, parts=lambda: {JOBS[0].makes[-1]: long}) as progress:
+            progress.done(JOBS[1], outcome(JOBS[1]))
+    shown = reader.seen()
+    os.close(ours)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", shown)]
+    assert max(map(len, lines)) < 80
+    assert any("evaluate 1/4 (block 101 of 124), 0:00, about " in line for line in lines)
 
 
 def test_many_failures_are_not_all_listed(capsys: pytest.CaptureFixture[str]) -> None:

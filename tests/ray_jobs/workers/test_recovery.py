@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
 
@@ -23,11 +23,13 @@ from mlprune.errors import (
     WorkerLostError,
     work_context,
 )
+from mlprune.processes.job_parts import JobParts
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, ModelJob, ModelRef, batch_tokens_of
 from ray_jobs.workers import recovery
 from ray_jobs.workers.heartbeats import (
     SILENT_AFTER_S,
     SILENT_AFTER_VARIABLE,
+    Beat,
     Heartbeats,
     Place,
     end_if_stopped,
@@ -360,7 +362,7 @@ def test_a_pool_whose_healthy_workers_leave_has_a_problem(clock: Clock) -> None:
 
 
 LIMIT_S = 60.0
-PLACE = Place("node", 7)
+BEAT = Beat(Place("node", 7))
 
 
 class Workers:
@@ -370,6 +372,7 @@ class Workers:
         self.now = 0.0
         self.hanging: set[str] = set()
         self.dead: set[str] = set()
+        self.beat = BEAT
         self._asked: dict[int, str] = {}
         self._numbers = count()
         self.heartbeats: Heartbeats[int] = Heartbeats(
@@ -381,9 +384,9 @@ class Workers:
         self._asked[number] = name
         return number
 
-    def _read(self, replies: list[int]) -> dict[int, Place | None]:
+    def _read(self, replies: list[int]) -> dict[int, Beat | None]:
         arrived = [reply for reply in replies if self._asked[reply] not in self.hanging]
-        return {reply: None if self._asked[reply] in self.dead else PLACE for reply in arrived}
+        return {reply: None if self._asked[reply] in self.dead else self.beat for reply in arrived}
 
     def found(self, seconds: float, *names: str) -> dict[str, float]:
         """Let time pass in steps of a second; return the silent workers -> when they were found first."""
@@ -407,6 +410,26 @@ def test_a_worker_that_hangs_is_found_after_the_stated_time_and_the_others_are_n
     assert found.keys() == {"a"}
     interval_s = workers.heartbeats.interval_s
     assert 100 + LIMIT_S - interval_s <= found["a"] <= 100 + LIMIT_S + 2 * interval_s
+
+
+def test_beats_say_how_far_jobs_are_and_a_worker_that_hangs_is_found_all_the_same() -> None:
+    workers = Workers()
+    parts = JobParts("sweep", "block", 5, 18, 5 / 18)
+    workers.beat = replace(BEAT, parts={("masks", "m"): parts})
+    assert workers.found(10, "a") == {}
+    shown = workers.heartbeats.parts["masks", "m"]
+    assert (shown.describe(), shown.current_s <= 2 * workers.heartbeats.interval_s) == ("block 6 of 18", True)
+    workers.hanging.add("a")
+    found = workers.found(2 * LIMIT_S, "a")
+    interval_s = workers.heartbeats.interval_s
+    assert 10 + LIMIT_S - interval_s <= found["a"] <= 10 + LIMIT_S + 2 * interval_s
+    workers.found(2 * interval_s, "b")
+    assert workers.heartbeats.parts.keys() == {("masks", "m")}  # of the other worker
+
+
+def test_workers_are_asked_often_enough_to_follow_their_jobs() -> None:
+    assert Heartbeats(str, lambda _: {}, silent_after_s=600).interval_s <= 2
+    assert Heartbeats(str, lambda _: {}, silent_after_s=0.6).interval_s == pytest.approx(0.1)
 
 
 def test_a_worker_that_goes_on_in_time_is_not_silent() -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, DecodeStep, ScoringBatch, TokenBatch
 from mlprune.models.shard import Shard
+from mlprune.processes.job_parts import RunningParts, in_parts, note_found_part
 from mlprune.processes.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey, make_identity
 from mlprune.store.store import Store
@@ -333,6 +335,38 @@ def test_the_bytes_of_files_are_counted_for_each_job(tmp_path: Path) -> None:
     worker = Worker(str(tmp_path), lambda *_, **__: None, name="worker-0")  # type: ignore[arg-type, return-value]
     outcomes = [worker.run(job) for job in (WritingJob(), StubJob(), WritingJob())]
     assert [(outcome.failure, outcome.n_bytes) for outcome in outcomes] == [(None, 5), (None, 0), (None, 5)]
+
+
+@dataclass(frozen=True)
+class PartsJob(StubJob):
+    """Counts four blocks, of which the first exists, and notes after each what another thread sees of the worker."""
+
+    see: Callable[[], RunningParts]
+    seen: list[RunningParts]
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            self.seen.append(threads.submit(self.see).result())
+            for block in in_parts("block", range(4)):
+                if block == 0:
+                    note_found_part()
+                self.seen.append(threads.submit(self.see).result())
+                time.sleep(0.002)
+        raise ValueError("broken")
+
+
+def test_another_thread_reads_how_far_the_running_job_is_and_nothing_between_jobs(tmp_path: Path) -> None:
+    worker = Worker(str(tmp_path), lambda _, *, offload_level: None, name="worker-0")  # type: ignore[arg-type, return-value]
+    job = PartsJob(lambda: worker.running_parts, [])
+    assert worker.running_parts == {}
+    worker.run(job)
+    assert worker.running_parts == {}
+    before, *during = job.seen
+    assert before == {}
+    shown = [parts[job.makes[-1]] for parts in during]
+    assert [(parts.step, parts.describe()) for parts in shown] == [("prune", f"block {n} of 4") for n in range(1, 5)]
+    assert [parts.found for parts in shown] == [0, 0.25, 0.25, 0.25]
+    assert [parts.whole_s is None for parts in shown] == [True, True, False, False]
 
 
 def test_the_cpu_time_of_a_job_is_what_it_computes_and_not_what_it_waits(tmp_path: Path) -> None:

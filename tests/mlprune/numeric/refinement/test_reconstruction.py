@@ -12,6 +12,7 @@ from mlprune.errors import StatisticsError
 from mlprune.methods.reconstruction import Reconstruction
 from mlprune.numeric.refinement.reconstruction import (
     Weights,
+    clear_removed,
     drawn_batches,
     reconstruct,
     relative_rate,
@@ -300,3 +301,15 @@ def test_the_rate_rises_and_then_falls() -> None:
     assert rates[9] == 1
     assert 0 < rates[-1] < 0.01
     assert all(relative_rate(step, steps) > 0 for steps in range(1, 12) for step in range(1, steps + 1))
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (300, 1000), (2, 2**19), (0, 4)])
+def test_gradients_of_removed_weights_are_cleared_bit_by_bit_as_masked_fill_does(shape: tuple[int, ...]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    gradient, removed = torch.randn(shape, generator=draw), torch.rand(shape, generator=draw) < 0.5
+    if gradient.numel():
+        gradient.view(-1)[:3] = torch.tensor([float("inf"), float("nan"), -0.0])
+        removed.view(-1)[:3] = torch.tensor([True, True, False])
+    expected = gradient.clone().masked_fill_(removed, 0)
+    clear_removed(gradient, removed)
+    assert torch.equal(gradient.view(torch.int32), expected.view(torch.int32))

@@ -14,7 +14,7 @@ from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.placement.budget import NO_DEVICES, DeviceMemory, place_parts, residency
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.resources.estimate import Duration, Needs, estimate_duration, needs_of, plan_pool
+from mlprune.plan.resources.estimate import Duration, Needs, estimate_duration, mean_flops, needs_of, plan_pool
 from mlprune.plan.resources.node_capacity import GIB, Actor, Coordinators, Gpu, Node, Pool, has_room
 from mlprune.plan.resources.rates import GpuRates, Rates
 from mlprune.recipe import ComputeConfig
@@ -505,3 +505,8 @@ def test_hidden_states_pass_every_border_and_results_grow_on_the_way(needs: Need
 def test_the_jobs_of_a_plan_count_the_tokens_that_they_forward(needs: Needs) -> None:
     forwarded = {cost.step for cost in needs.costs if cost.n_tokens}
     assert forwarded == {cost.step for cost in needs.costs if cost.runs_model}
+
+
+def test_the_mean_operations_of_a_job_are_those_of_its_step_and_small_steps_have_none() -> None:
+    costs = [JobCost("sweep", flops=2e12), JobCost("sweep", flops=4e12), JobCost.small("compare")]
+    assert mean_flops(costs) == {"sweep": 3e12}

@@ -15,6 +15,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan, pending_jobs
+from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import SetSize, block_flops
@@ -252,7 +253,10 @@ def test_a_killed_pass_resumes_at_the_block_where_it_stopped(
         job.run(store, lambda: killed)
     assert len(store.record_names("observed_blocks")) == stop_at
     resumed = WatchedChain(chain_of(block_run.plan))
-    job.run(store, lambda: resumed)
+    with counting_parts(counter := PartCounter(job.step)):
+        job.run(store, lambda: resumed)
+    assert (parts := counter.parts) is not None
+    assert (parts.kind, parts.n, parts.share, parts.found) == ("block", 3, 1, pytest.approx(stop_at / 3))
     assert resumed.blocks_of(Shard.sweep_observe) == list(range(stop_at, 3))
     assert resumed.blocks_of(Shard.sweep_advance) == list(range(stop_at))
     assert_same(store, block_run)

@@ -11,6 +11,7 @@ from mlprune.errors import WorkerLostError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.sweep import SweepJob
@@ -140,7 +141,10 @@ def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
     assert len(store.record_names("mask_blocks")) == stop_at
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(method_run.plan))
-    job.run(store, lambda: resumed)
+    with counting_parts(counter := PartCounter(job.step)):
+        job.run(store, lambda: resumed)
+    assert (parts := counter.parts) is not None
+    assert (parts.kind, parts.n, parts.share, parts.found) == ("block", 3, 1, pytest.approx(stop_at / 3))
     assert set(killed.blocks_of(Shard.sweep_observe)) == set(range(stop_at + 1))
     for method in (Shard.sweep_observe, Shard.sweep_prune):
         assert set(resumed.blocks_of(method)) == set(range(stop_at, 3))
