@@ -34,9 +34,14 @@ class MlpruneError(Exception):
         super().__init__(message, self.context)
 
     def __str__(self) -> str:
-        details = ", ".join(f"{key}={value!r}" for key, value in self.context.items())
+        details = ", ".join(f"{key}={_shown(value)!r}" for key, value in self.context.items())
         text = f"{self.message} [{details}]" if details else self.message
         return " ".join(text.split())
+
+
+def _shown(value: object) -> object:
+    """Return a tuple as a list, as recipes write it; another value as it is."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 class PermanentError(MlpruneError):

@@ -3,16 +3,17 @@
 docs/evaluation.md has an example of every option.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.descriptions import TemplateTask
+from mlprune.errors import RecipeError
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
 from mlprune.recipe.options import refuse_keys_of_others
-from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name
+from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name, with_context
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
@@ -180,3 +181,22 @@ class EvaluationConfig(Model):
         if self.rule != ("mean",):
             raise ValueError(f"profile paper needs rule mean, the only one of the published code, got {self.rule}")
         return self
+
+
+def check_described_files(tasks: Sequence[TemplateTask], evaluations: Sequence[EvaluationConfig]) -> None:
+    """Check that files without `{language}` in their names are read for one language only.
+
+    Raises:
+        PydanticCustomError: the evaluations of a task and path have several languages.
+    """
+    without_language = {task.name: task.files for task in tasks if not task.names_language}
+    languages: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in evaluations:
+        if entry.task in without_language and not entry.path.startswith(HUB):
+            languages.setdefault((entry.task, entry.path), {}).update(dict.fromkeys(entry.languages))
+    for (task, path), of_path in languages.items():
+        if len(of_path) > 1:
+            expected = "one language, {language} in the task's files, or a path of its own for each language"
+            context = {"task": task, "path": path, "files": list(without_language[task])}
+            message = "the files of a task do not name the language"
+            raise with_context(RecipeError(message, context, expected=expected, got=list(of_path)))

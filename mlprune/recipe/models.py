@@ -12,7 +12,7 @@ from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import Name, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig
+from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_described_files
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
@@ -222,6 +222,7 @@ class Recipe(Model):
             _require_known(f"{where}.against", names_of(baseline.against), evaluated - {baseline.name})
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
+        check_described_files(self.tasks, self.evaluations)
         check_questions(self.questions, self.evaluations, entries=evaluated)
         errors = self.analyses.layer_errors
         compared = (name for entry in self.baselines for name in names_of(entry.against))
