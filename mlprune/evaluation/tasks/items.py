@@ -187,12 +187,17 @@ def index_of(row: Row, key: str, candidates: Sequence[str]) -> int:
     return list(candidates).index(value)
 
 
+def is_marked_skipped(row: Row) -> bool:
+    """Whether a row only says why it is skipped."""
+    return row.keys() == {SKIPPED}
+
+
 def split_skipped(rows: Iterable[Row]) -> tuple[list[Row], dict[str, int]]:
     """Return the rows that are not skipped, and reason -> number of the others."""
     kept: list[Row] = []
     reasons: Counter[str] = Counter()
     for row in rows:
-        if row.keys() == {SKIPPED}:
+        if is_marked_skipped(row):
             reasons[str(row[SKIPPED])] += 1
         else:
             kept.append(row)

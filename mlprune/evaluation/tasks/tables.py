@@ -135,13 +135,17 @@ def _value_at(value: object, path: str) -> object:
     return _value_at(value[key], others) if others and key in value else _MISSING
 
 
-def is_skipped(row: Row, skip: Skip) -> bool:
-    """Whether a row has one of the values for which rows are left out.
+def skip_reason(row: Row, skip: Skip) -> str:
+    """Return the value for which a row is left out, in words; an empty text if it is not left out.
 
     Raises:
         TaskFileError: the row lacks a column.
     """
-    return any(_as_cell(column_value(row, column)) in map(_as_cell, values) for column, values in skip)
+    for column, values in skip:
+        cell = _as_cell(column_value(row, column))
+        if cell in map(_as_cell, values):
+            return f"{column} is {cell or 'empty'}"
+    return ""
 
 
 def _as_cell(value: object) -> str:

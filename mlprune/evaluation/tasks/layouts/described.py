@@ -10,10 +10,10 @@ from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names
 from mlprune.descriptions import TemplateTask
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.items import SKIPPED, Row, is_marked_skipped, split_skipped
 from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.layouts.own import own_file
-from mlprune.evaluation.tasks.tables import are_positions, column_value, example_id, is_skipped, read_table
+from mlprune.evaluation.tasks.tables import are_positions, column_value, example_id, read_table, skip_reason
 from mlprune.languages import language_tag
 from mlprune.vocabulary import READABLE_SUFFIXES
 
@@ -105,23 +105,20 @@ def described_rows(tree: layout.FileTree, files: Sequence[DescribedFile], *, tas
     """
     rows: list[Row] = []
     places: list[layout.RowPlace] = []
-    n_skipped = 0
     for file in files:
         for place, row in _rows_of(tree, file, task, is_joined=len(files) > 1):
-            if row is None:
-                n_skipped += 1
-                continue
             rows.append(row)
             places.append(place)
+    kept, skipped = split_skipped(rows)
+    kept_places = [place for place, row in zip(places, rows, strict=True) if not is_marked_skipped(row)]
     origin = tree.origin(files[0].name) if len(files) == 1 else f"{tree.path}/{', '.join(task.files)}"
-    skipped = {f"{', '.join(str(column) for column, _ in task.skip)} as in skip": n_skipped} if n_skipped else {}
-    return layout.LayoutRows(rows, origin, skipped, places)
+    return layout.LayoutRows(kept, origin, skipped, kept_places)
 
 
 def _rows_of(
     tree: layout.FileTree, file: DescribedFile, task: TemplateTask, *, is_joined: bool
-) -> Iterator[tuple[layout.RowPlace, Row | None]]:
-    """Yield the place and the row of each row of a file; None for those that the task skips.
+) -> Iterator[tuple[layout.RowPlace, Row]]:
+    """Yield the place and the row of each row of a file; only `SKIPPED` of those that the task skips.
 
     Args:
         is_joined: whether ids begin with the part of the file.
@@ -139,8 +136,8 @@ def _rows_of(
     for number, row in enumerate(table.rows):
         place = layout.RowPlace(origin, number + 1, table.lines[number] if table.lines else 0)
         try:
-            if is_skipped(row, task.skip):
-                yield place, None
+            if reason := skip_reason(row, task.skip):
+                yield place, {SKIPPED: reason}
                 continue
             keys = {key: column_value(row, column) for key, column in task.columns}
             name = _id(row, ids, number)
