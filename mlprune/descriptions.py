@@ -146,6 +146,19 @@ class ConstantAnswer(Model):
     """Its index from 0, its letter, or its text among the labels or candidates."""
 
 
+def _as_answer(value: object) -> object:
+    """Return a key or a constant answer.
+
+    Raises:
+        ValueError: the value is another mapping.
+    """
+    if isinstance(value, dict) and [(key, type(each) in (str, int)) for key, each in value.items()] != [
+        ("constant", True)
+    ]:
+        raise ValueError(f"answer is a key of the rows, or the same for all, as in {{constant: 0}}, got {value!r}")
+    return value
+
+
 class TemplateTask(Model):
     """A task that the recipe describes: a choice between candidates, or a question with a generated answer."""
 
@@ -154,7 +167,7 @@ class TemplateTask(Model):
     template: Annotated[str, Field(min_length=1)]
     """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace.
     With `generate`, the text before the answer, without `{candidate}`."""
-    answer: Annotated[str, Field(min_length=1)] | ConstantAnswer
+    answer: Annotated[Annotated[str, Field(min_length=1)] | ConstantAnswer, BeforeValidator(_as_answer)]
     """Key of the right candidate: its index from 0, its letter, or its text among the labels or candidates. With
     `generate`, key of the accepted answer, a text, a number or a list of them. `{constant: 0}` if all rows have the
     same right candidate, as minimal pairs do."""

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.descriptions import TemplateTask
+from mlprune.descriptions import LanguageNames, TemplateTask
 from mlprune.errors import RecipeError
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
@@ -26,6 +26,7 @@ KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "rule": WITH_CANDIDATES,
     "prompt_language": WITH_NATIVE_PROMPTS,
     "shots_from": READ_PAIRS,
+    "columns": READ_PARALLEL_TEXT,
     "shots_split": READ_QUESTIONS,
     **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
@@ -65,6 +66,8 @@ class EvaluationConfig(Model):
     path: Annotated[str, Field(min_length=1)]
     """Folder of task files, or of parallel text (translation, perplexity); `corpus` for the recipe's corpus; or
     `hub:NAME` or `hub:NAME@REVISION` for a data set of a hub."""
+    columns: LanguageNames = ()
+    """translation, perplexity: language -> its column in the tables of `path`, as in `corpus`."""
     languages: tuple[Language, ...] = ()
     """Languages; needed by every task except translation."""
     pairs: tuple[str, ...] = ()
@@ -141,6 +144,8 @@ class EvaluationConfig(Model):
         if not self.aligned and (reads_text or self.path.startswith(HUB)):
             remedy = "parallel text is aligned" if reads_text else "data_sets have a key aligned"
             raise ValueError(f"aligned applies to task files; {remedy}, got path {self.path!r}")
+        if self.columns and self.path == "corpus":
+            raise ValueError("columns of the recipe's corpus belong in the section corpus")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
             raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mlprune.descriptions import HubSet, TemplateTask
+from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
@@ -119,6 +119,7 @@ else:
 KEYS_OF_CORPORA: Mapping[str, tuple[str, ...]] = {
     "path": ("parallel_text",),
     "split": ("parallel_text",),
+    "columns": ("parallel_text",),
     "lines": ("cldr",),
     "seed": ("cldr",),
 }
@@ -134,6 +135,9 @@ class CorpusConfig(Model):
     """parallel_text: the file or folder, as it was published; not allowed for cldr."""
     split: str | None = None
     """parallel_text: the split of a text that has several, such as `dev` or `devtest`; `dev` if left out."""
+    columns: LanguageNames = ()
+    """parallel_text: language -> its column in `.csv` or `.tsv` tables with other names (`{ace: acehnese}`); only these
+    languages are read."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """cldr: number of lines."""
     seed: Seed = 0
