@@ -36,8 +36,9 @@ AnswerKind = Literal["number", "number_from_1", "letter", "text"]
 
 def _as_skip(value: object) -> object:
     """Return a mapping of columns to a value or a list of them as sorted pairs."""
-    pairs = as_pairs(value)
-    return tuple((key, as_tuple(values)) for key, values in pairs) if isinstance(value, dict) else pairs
+    return (
+        as_pairs({column: as_tuple(values) for column, values in value.items()}) if isinstance(value, dict) else value
+    )
 
 
 LanguageNames = Annotated[

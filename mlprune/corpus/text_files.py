@@ -365,10 +365,9 @@ def read_delimited(path: Path, *, delimiter: str = "\t", quoted: bool = False) -
     rows = []
     for number, values in cells:
         if len(values) != len(header):
-            expected, got = f"{len(header)} cells as in the header", len(values)
-            raise CorpusError(
-                "a row has another number of cells", file=str(path), line=number, expected=expected, got=got
-            )
+            place = {"file": str(path), "line": number, "delimiter": delimiter}
+            expected = f"{len(header)} cells as in the header"
+            raise CorpusError("a row has another number of cells", place, expected=expected, got=len(values))
         rows.append(dict(zip(header, values, strict=True)))
     return rows
 
@@ -387,9 +386,8 @@ def read_cells(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> It
         try:
             yield from ((reader.line_num, values) for values in reader if values)
         except csv.Error as err:
-            raise CorpusError(
-                "a line is not a row of the table", file=str(path), line=reader.line_num, reason=str(err)
-            ) from err
+            context = {"file": str(path), "line": reader.line_num, "delimiter": delimiter, "reason": str(err)}
+            raise CorpusError("a line is not a row of the table", context) from err
 
 
 def _filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -192,8 +192,14 @@ def check_described_files(tasks: Sequence[TemplateTask], evaluations: Sequence[E
     """Check that files without `{language}` in their names are read for one language only.
 
     Raises:
-        PydanticCustomError: the evaluations of a task and path have several languages.
+        PydanticCustomError: the evaluations of a task and path have several languages, or a task skips rows of a hub.
     """
+    with_skip = {task.name for task in tasks if task.skip}
+    for entry in evaluations:
+        if entry.task in with_skip and entry.path.startswith(HUB):
+            expected = "a folder; a data set of a hub has skips_incomplete in data_sets"
+            message = "skip applies to files of a task"
+            raise with_context(RecipeError(message, task=entry.task, expected=expected, got=entry.path))
     without_language = {task.name: task.files for task in tasks if not task.names_language}
     languages: dict[tuple[str, str], dict[str, None]] = {}
     for entry in evaluations:

@@ -242,3 +242,5 @@ def test_files_without_a_language_are_read_for_one_language_of_a_path() -> None:
             evaluations_parsed(*others, tasks=tasks)
     hub = {"task": "mood", "path": "hub:a/b", "languages": ["fr", "sw"]}
     assert evaluations_parsed(hub, tasks=tasks).evaluations
+    with refused(RecipeError, task="mood", got="hub:a/b"):
+        evaluations_parsed(hub, tasks=[{**MOOD, "skip": {"label": "-"}}])

@@ -53,11 +53,14 @@ def described_files(tree: layout.FileTree, task: TemplateTask, *, language: str,
     matches = [match for pattern in task.files for match in _matches(tree, pattern, task, split=split)]
     codes = tuple(dict.fromkeys(file.code for file in matches if file.code))
     names = dict(task.languages)
-    wanted = (names[tag],) if tag in names else matching_codes(tag, [code for code in codes if code not in names])
+    wanted = (
+        (names[tag],) if tag in names else matching_codes(tag, [code for code in codes if code not in names.values()])
+    )
     files = list({file.name: file for file in matches if file.code in ("", *wanted)}.values())
     context = {"path": str(tree.path), "files": list(task.files), "language": language, "split": split, "page": PAGE}
     if not files:
-        expected = sorted(codes) or "a file that matches"
+        splits = [f"split {name}" for name in _splits(tree, task)]
+        expected = sorted(codes) or splits[:MOST_NAMES] or "a file that matches"
         raise TaskFileError("no file of the task matches", context, expected=expected, got=listed_names(tree.path))
     is_joined = files[0].part is not None and len({(file.code, file.pattern) for file in files}) == 1
     if len(files) > 1 and not is_joined:
@@ -82,18 +85,26 @@ def _matches(tree: layout.FileTree, pattern: str, task: TemplateTask, *, split: 
             yield DescribedFile(name, groups.get("language", ""), part, (pattern, groups["above"] or ""))
 
 
-def _compiled(pattern: str, task: TemplateTask, *, split: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern."""
+def _splits(tree: layout.FileTree, task: TemplateTask) -> list[str]:
+    """Return the splits with which files match the patterns of a task."""
+    patterns = [_compiled(pattern, task, split=None) for pattern in task.files if "{split}" in pattern]
+    matches = (pattern.fullmatch(name) for pattern in patterns for name in tree.names)
+    return sorted({match["split"] for match in matches if match is not None})
+
+
+def _compiled(pattern: str, task: TemplateTask, *, split: str | None) -> re.Pattern[str]:
+    """Return the regular expression of a pattern, for one split or for any."""
     code = "|".join([*(re.escape(name) for _, name in task.languages), CODE])
+    expressions = {"*": "[^/]*", "{language}": code, "{split}": "[^/]+" if split is None else re.escape(split)}
     pieces = ["(?P<above>.*/)?"]
+    groups: list[str] = []
     for piece in WILDCARDS.split(pattern):
-        if piece == "*":
-            pieces.append(f"(?P<part{len([each for each in pieces if each.startswith('(?P<part')])}>[^/]*)")
-        elif piece == "{language}":
-            is_repeated = any(each.startswith("(?P<language>") for each in pieces)
-            pieces.append("(?P=language)" if is_repeated else f"(?P<language>{code})")
-        else:
-            pieces.append(re.escape(split if piece == "{split}" else piece))
+        if piece not in expressions:
+            pieces.append(re.escape(piece))
+            continue
+        name = f"part{len([group for group in groups if group.startswith('part')])}" if piece == "*" else piece[1:-1]
+        pieces.append(f"(?P={name})" if name in groups else f"(?P<{name}>{expressions[piece]})")
+        groups.append(name)
     return re.compile("".join(pieces))
 
 
@@ -134,7 +145,7 @@ def _rows_of(
         raise TaskFileError(err.message, {**err.context, "file": origin}) from err
     ids = task.id or (("id",) if any("id" in row for row in table.rows) else ())
     for number, row in enumerate(table.rows):
-        place = layout.RowPlace(origin, number + 1, table.lines[number] if table.lines else 0)
+        place = layout.RowPlace(origin, number + 1, table.lines[number] if table.lines else 0, table.delimiter)
         try:
             if reason := skip_reason(row, task.skip):
                 yield place, {SKIPPED: reason}
@@ -142,8 +153,7 @@ def _rows_of(
             keys = {key: column_value(row, column) for key, column in task.columns}
             name = _id(row, ids, number)
         except TaskFileError as err:
-            delimiter = {} if table.delimiter is None else {"delimiter": table.delimiter}
-            raise TaskFileError(err.message, {**place.context, **delimiter, **err.context}) from err
+            raise TaskFileError(err.message, {**place.context, **err.context}) from err
         part = {} if file.part is None else {FILE: file.part}
         yield place, {**part, **row, **keys, **(_joined(name, file) if is_joined else name)}
 

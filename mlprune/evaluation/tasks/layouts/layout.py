@@ -385,11 +385,14 @@ class RowPlace(NamedTuple):
     """Number of the row in its file, from 1."""
     line: int = 0
     """Its line, or the last one if it has several, from 1; 0 if rows are not lines."""
+    delimiter: str | None = None
+    """Delimiter of the columns; None if rows have keys."""
 
     @property
     def context(self) -> dict[str, object]:
         """Context of an error."""
-        return {"file": self.file, **({"line": self.line} if self.line else {"row": self.row})}
+        place = {"file": self.file, **({"line": self.line} if self.line else {"row": self.row})}
+        return place if self.delimiter is None else {**place, "delimiter": self.delimiter}
 
 
 class LayoutRows(NamedTuple):

@@ -186,3 +186,30 @@ def test_a_list_of_a_cell_that_cannot_be_read_is_refused(tmp_path: Path) -> None
 def test_usual_names_may_end_with_json(tmp_path: Path, text: str) -> None:
     write_text(tmp_path / "en.test.json", text)
     assert answers(read(tmp_path, task(**PAIRS))) == [("1", "a")]
+
+
+def test_a_split_without_a_file_is_refused_with_the_splits_that_have_one(tmp_path: Path) -> None:
+    FORMS["turkish_mmlu"].write(tmp_path)
+    with refused(TaskFileError, split="test", expected=["split dev"]):
+        read(tmp_path, task(**declarations()["turkish_mmlu"]), language="tr")
+    FORMS["nusax"].write(tmp_path)
+    with refused(TaskFileError, expected=["acehnese", "english", "toba_batak"]):
+        read(tmp_path, task(**declarations()["nusax"]), language="su", split="valid")
+
+
+def test_a_name_of_a_language_stands_for_no_other_language(tmp_path: Path) -> None:
+    for name in ("swa", "fr"):
+        json_lines(tmp_path / f"{name}.jsonl", [{"good": name, "bad": "b"}])
+    definition = task(**PAIRS, files="{language}.jsonl", languages={"luo": "swa"})
+    assert [answers(read(tmp_path, definition, language=language)) for language in ("luo", "fr")] == [
+        [("0", "swa")],
+        [("0", "fr")],
+    ]
+    with refused(TaskFileError, language="sw"):
+        read(tmp_path, definition, language="sw")
+
+
+def test_a_table_with_another_delimiter_is_refused_with_the_one_that_was_read(tmp_path: Path) -> None:
+    commas(tmp_path / "en.csv", [["text", "label"], ["a", "yes"]], delimiter=";")
+    with refused(TaskFileError, line=2, delimiter=",", missing=["text", "label"]):
+        read(tmp_path, task(**LABELLED, files="en.csv"))
