@@ -95,7 +95,7 @@ def column_value(row: Row, column: Column) -> object:
     """Return the value of a column; of several columns a list, without empty ones at the end; of a list of one column
     the list that the column has.
 
-    A name such as `question.choices.text` leads into objects; behind a list it gives a list.
+    A name such as `question.choices.text` is a key inside objects; of a list of objects, it gives all their values.
 
     Raises:
         TaskFileError: the row lacks a column, or a cell is not the list that it should be.
@@ -123,7 +123,7 @@ def has_column(row: Row, column: Column) -> bool:
 
 
 def _value_at(value: object, path: str) -> object:
-    """Return the value at a path of keys, of which each may contain dots itself; `_MISSING` if there is none."""
+    """Return the value at a path of keys; `_MISSING` if there is none. The last key may contain dots itself."""
     if isinstance(value, list):
         values = [_value_at(each, path) for each in value]
         return _MISSING if _MISSING in values else values
