@@ -17,7 +17,7 @@ from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import language_file_stems
 from mlprune.strict_model import Language, Model, as_pairs, as_tuple, with_context
-from mlprune.vocabulary import READABLE_SUFFIXES, ExtractName, NeuronActionName
+from mlprune.vocabulary import ARCHIVES, READABLE_SUFFIXES, ExtractName, NeuronActionName
 
 CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
@@ -28,10 +28,22 @@ Column = str | int | tuple[str | int, ...]
 end; a list of one column means that the column has a list."""
 Columns = tuple[tuple[str, Column], ...]
 """(key, column) of each key that has another column."""
+Skip = tuple[tuple[str | int, tuple[str | int | float | bool | None, ...]], ...]
+"""(column, values) of the rows that are left out."""
 AnswerKind = Literal["number", "number_from_1", "letter", "text"]
 """How a row names its right candidate; numbers begin with 0 if nothing else is stated."""
 
 
+def _as_skip(value: object) -> object:
+    """Return a mapping of columns to a value or a list of them as sorted pairs."""
+    return (
+        as_pairs({column: as_tuple(values) for column, values in value.items()}) if isinstance(value, dict) else value
+    )
+
+
+LanguageNames = Annotated[
+    tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
+]
 ColumnsKey = Annotated[Columns, BeforeValidator(as_pairs), Field(title="mapping of keys to columns")]
 
 
@@ -42,17 +54,15 @@ class HubSet(Model):
     """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
     entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-    """Patterns of the files (.parquet, .jsonl, .tsv, .csv) of a language and split, with `{config}`, `{split}` and
-    `*`."""
+    """Patterns of the files (.parquet, .jsonl, .json, .tsv, .csv) of a language and split, with `{config}`, `{split}`
+    and `*`."""
     revision: str = "main"
     """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
     splits: Annotated[
         tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of splits to texts")
     ] = (("dev", "validation"), ("test", "test"))
     """Split of an evaluation -> its name in the files (`{dev: validation, test: test}`). Other splits do not exist."""
-    configs: Annotated[
-        tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
-    ] = ()
+    configs: LanguageNames = ()
     """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
     columns: ColumnsKey = ()
     """Key of the task -> column of the files, by its name if they differ, or by its position from 0 in tables without a
@@ -77,7 +87,7 @@ class HubSet(Model):
         for pattern in self.files:
             unknown = set(re.findall(r"{(.*?)}", pattern)) - {"config", "split"}
             if unknown or not pattern.endswith(READABLE_SUFFIXES):
-                expected = f"{{config}}, {{split}}, and an ending of {READABLE_SUFFIXES}"
+                expected = f"{{config}}, {{split}}, and an ending of {', '.join(READABLE_SUFFIXES)}"
                 message = "wrong files of a hub's data set"
                 raise with_context(RecipeError(message, name=self.name, expected=expected, got=pattern))
         return self
@@ -100,7 +110,7 @@ class HubSet(Model):
         return self.name.replace("{config}", dict(self.configs).get(language, language))
 
 
-NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id"})
+NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id", "languages", "delimiter", "skip"})
 """Keys of a task that say where a file has the values."""
 
 
@@ -130,6 +140,26 @@ class AnswerRule(Model):
         return self
 
 
+class ConstantAnswer(Model):
+    """The right candidate of every row."""
+
+    constant: str | int
+    """Its index from 0, its letter, or its text among the labels or candidates."""
+
+
+def _as_answer(value: object) -> object:
+    """Return a key or a constant answer.
+
+    Raises:
+        ValueError: the value is another mapping.
+    """
+    if isinstance(value, dict) and [(key, type(each) in (str, int)) for key, each in value.items()] != [
+        ("constant", True)
+    ]:
+        raise ValueError(f"answer is a key of the rows, or the same for all, as in {{constant: 0}}, got {value!r}")
+    return value
+
+
 class TemplateTask(Model):
     """A task that the recipe describes: a choice between candidates, or a question with a generated answer."""
 
@@ -138,9 +168,10 @@ class TemplateTask(Model):
     template: Annotated[str, Field(min_length=1)]
     """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace.
     With `generate`, the text before the answer, without `{candidate}`."""
-    answer: Annotated[str, Field(min_length=1)]
+    answer: Annotated[Annotated[str, Field(min_length=1)] | ConstantAnswer, BeforeValidator(_as_answer)]
     """Key of the right candidate: its index from 0, its letter, or its text among the labels or candidates. With
-    `generate`, key of the accepted answer, a text, a number or a list of them."""
+    `generate`, key of the accepted answer, a text, a number or a list of them. `{constant: 0}` if all rows have the
+    same right candidate, as minimal pairs do."""
     answer_as: AnswerKind | None = None
     """How `answer` names it, where a value can mean two candidates (`number`, `letter`, `text`), or numbers begin with
     1 (`number_from_1`)."""
@@ -164,10 +195,22 @@ class TemplateTask(Model):
     category: Annotated[str, Field(min_length=1)] | None = None
     """Key of the kind of a row, such as its genre. The key `category` if left out, in rows that have it."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Patterns of the files (.jsonl, .parquet, .tsv, .csv) below the evaluation's path, with `{language}`, `{split}`
-    and `*`; `{language}.{split}` with any of these extensions if left out."""
+    """Patterns of the files (.jsonl, .parquet, .tsv, .csv, .json, or an archive with one of these) below the
+    evaluation's path, with `{language}`, `{split}` and `*`; `{language}.{split}` with any of these extensions if left
+    out. Without `{language}`, the files are of the one language of an evaluation; without `{split}`, of any split. `*`
+    joins the files of a language in the order of their names: ids then begin with what it stands for, and rows have it
+    as the key `file`."""
+    languages: LanguageNames = ()
+    """Language -> its name in `files` (`{ace: acehnese}`), for languages that the files do not name by a code."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Character between the columns of `.csv` or `.tsv` files if it is not a comma or a tab."""
     columns: ColumnsKey = ()
-    """Key of the template -> column of the files, as in `data_sets`."""
+    """Key of the template -> column of the files, as in `data_sets`. `question.choices.text` is the value inside
+    objects; of a list of objects it is the list of their values."""
+    skip: Annotated[
+        Skip, BeforeValidator(_as_skip), Field(title="mapping of columns to a value or a list of values")
+    ] = ()
+    """Column -> value, or values, whose rows are left out and counted (`{label: "-"}`)."""
     id: Annotated[tuple[str | int, ...], BeforeValidator(as_tuple)] = ()
     """Columns that form the id of an example, equal in all languages; if left out the key `id`, or the number of the
     row if no row has it."""
@@ -180,10 +223,16 @@ class TemplateTask(Model):
             self._check_question(self._fields())
         for pattern in self.files:
             unknown = set(re.findall(r"{(.*?)}", pattern)) - {"language", "split"}
-            if unknown or "{language}" not in pattern or not pattern.endswith(READABLE_SUFFIXES):
-                expected = f"{{language}}, perhaps {{split}}, and an ending of {READABLE_SUFFIXES}"
+            if unknown or not pattern.endswith((*READABLE_SUFFIXES, *ARCHIVES)):
+                endings = ", ".join((*READABLE_SUFFIXES, *ARCHIVES))
+                expected = f"no braces except {{language}} and {{split}}, and an ending of {endings}"
                 raise self._wrong("wrong files of a task", expected=expected, got=pattern)
-        columns = (*(column for _, column in self.columns), self.id)
+        if self.languages and not any("{language}" in pattern for pattern in self.files):
+            expected = "files with {language}"
+            raise self._wrong("names of languages without a place in files", expected=expected, got=list(self.files))
+        if self.delimiter in ("\n", "\r", '"'):
+            raise self._wrong("wrong delimiter of a task", expected="another character", got=self.delimiter)
+        columns = (*(column for _, column in self.columns), self.id, tuple(column for column, _ in self.skip))
         kinds = {type(part) for column in columns for part in (column if isinstance(column, tuple) else (column,))}
         if len(kinds) > 1:
             raise self._wrong("columns are mixed", expected="all by name or all by position", got=dict(self.columns))
@@ -208,6 +257,8 @@ class TemplateTask(Model):
         if CANDIDATE in fields or not all(name.isidentifier() for name in fields):
             expected = "{keys} of a row, without {candidate}"
             raise self._wrong("the template of a task with generate is wrong", expected=expected, got=self.template)
+        if isinstance(self.answer, ConstantAnswer):
+            raise self._wrong("a generated answer cannot be constant", expected="the key of the accepted answers")
         others = sorted(
             {"answer_as", "labels", "words", "candidates", "ties", "equal_candidates"} & self.model_fields_set
         )
@@ -233,7 +284,12 @@ class TemplateTask(Model):
     @property
     def keys(self) -> tuple[str, ...]:
         """Keys that a row must have in addition to its id."""
-        return tuple(dict.fromkeys([*self.texts, self.answer]))
+        return tuple(dict.fromkeys([*self.texts, *([self.answer] if isinstance(self.answer, str) else [])]))
+
+    @property
+    def names_language(self) -> bool:
+        """Whether the files of each language have names of their own."""
+        return all("{language}" in pattern for pattern in self.files)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ class MlpruneError(Exception):
 
 
 def _shown(value: object) -> str:
-    """Return the representation of a value, cut off with the number of its characters if it is very long."""
-    text = repr(value)
+    """Return a value as a message shows it: a tuple as the list of a recipe, and of a very long one the start."""
+    text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text):,} characters)"
 
 

@@ -36,7 +36,11 @@ COMPRESSIONS = ("", ".gz", ".zst")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 """Extensions of the project's own task files, in the order in which they are looked up."""
 DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") for ending in COMPRESSIONS)
-READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
+JSON_SUFFIXES = tuple(f".json{ending}" for ending in COMPRESSIONS)
+"""Files of JSON lines, or of one array of objects, as their content says."""
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Extensions of archives whose members are read."""
+READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES, *JSON_SUFFIXES)
 """Extensions of all tables that are read."""
 DtypeName = Literal["float32", "bfloat16", "float16"]
 SHORT_DTYPES: Mapping[str, DtypeName] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mlprune.descriptions import AnswerRule, HubSet, TemplateTask
+from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe import (
     AgainstConfig,
@@ -293,6 +293,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     ActivationsConfig: {"quota_gib": 1},
     ScopeConfig: {},
     ReconstructConfig: {},
+    ConstantAnswer: {"constant": 0},
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},
     AnswerRule: {},
     HubSet: {"name": "some/nli", "files": "{config}/{split}-*.parquet"},

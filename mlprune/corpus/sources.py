@@ -9,6 +9,7 @@ from mlprune.corpus import cldr_facts, cldr_sentences
 from mlprune.corpus.layouts import parallel_text
 from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
 from mlprune.corpus.layouts.text_layout import TextSource
+from mlprune.corpus.layouts.text_tables import TABLE, named_columns
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
 from mlprune.given_files import read_given_text
@@ -25,16 +26,21 @@ class ParallelCorpus:
     Args:
         path: a file or folder in one of `TEXT_LAYOUTS`.
         split: as in `choose_split`.
+        columns: (language, column) of tables whose header has other names for the languages.
     """
 
-    def __init__(self, path: Path, split: str | None = None) -> None:
+    def __init__(self, path: Path, split: str | None = None, *, columns: Sequence[tuple[str, str]] = ()) -> None:
         self._path = path
         self._split = split
+        self._columns = columns
         self._lines: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def recognised(self) -> parallel_text.RecognisedText:
         """The path's layout and sources; a folder without known names has its text files as languages."""
+        if self._columns:
+            sources = named_columns(self._path, self._columns)
+            return parallel_text.RecognisedText(self._path, TABLE, tuple(sources))
         recognised = parallel_text.recognise(self._path)
         return recognised or parallel_text.RecognisedText(self._path, PLAIN, tuple(every_text_file(self._path)))
 

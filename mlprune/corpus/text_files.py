@@ -19,8 +19,8 @@ import pyarrow as pa
 from mlprune.corpus.parquet_files import read_parquet
 from mlprune.errors import CorpusError, repeated
 from mlprune.given_files import expanded_limit, kind_of, open_given
-from mlprune.json_values import JsonObject, JsonValue
-from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
+from mlprune.json_values import JsonObject, JsonValue, parse_json
+from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, JSON_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -30,6 +30,8 @@ READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowExcept
 """Errors of files that are missing, damaged or not text."""
 MOST_LINE_MIB = 16
 """Longest line of a text. A document of this size has three million words."""
+MOST_JSON_MIB = 256
+"""Largest file of JSON that is parsed as a whole. Published ones have up to about 40 MiB."""
 LINE_BYTES = 64
 """Bytes that a line of a compressed file counts in addition to its text, because each line becomes an object."""
 _PIECE_BYTES = 1 << 18
@@ -38,18 +40,21 @@ MOST_LISTED_FILES = 20
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path, *, most_line_mib: int | None = None) -> Iterator[TextIO]:
     """Open a text file for reading from its start to its end, without a byte-order mark.
 
     Lines end with "\\n" alone, so "\\r" stays and other separators such as U+2028 do not break a line.
 
+    Args:
+        most_line_mib: longest line, in MiB, if it is not the usual one.
     Raises:
         CorpusError: the file is missing, is not UTF-8, has a line that is too long, or its compressed data is damaged,
             cut off, or expands too much.
     """
+    most_line_bytes = (most_line_mib or MOST_LINE_MIB) << 20
     try:
         with (
-            open_binary(path, most_line_bytes=MOST_LINE_MIB << 20) as binary,
+            open_binary(path, most_line_bytes=most_line_bytes) as binary,
             io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text,
         ):
             yield text
@@ -180,7 +185,8 @@ def read_rows(path: Path) -> list[dict[str, JsonValue]]:
         path: a file with one of the extensions `READABLE_SUFFIXES`. In a `.tsv` file quotes are characters like any
             other; in a `.csv` file they enclose a value. The values of both are texts.
     Raises:
-        CorpusError: the file has another extension or cannot be read, or as `read_json_lines` and `read_delimited`.
+        CorpusError: the file has another extension or cannot be read, or as `read_json_lines`, `read_json` and
+            `read_delimited`.
     """
     if path.suffix == ".parquet":
         return read_parquet(path)
@@ -189,6 +195,8 @@ def read_rows(path: Path) -> list[dict[str, JsonValue]]:
     if path.name.endswith(DELIMITED_SUFFIXES):
         delimiter, quoted = delimited_format(path)
         return [dict(row) for row in read_delimited(path, delimiter=delimiter, quoted=quoted)]
+    if path.name.endswith(JSON_SUFFIXES):
+        return read_json(path)[0]
     raise CorpusError("a file has an unknown extension", file=str(path), expected=READABLE_SUFFIXES, got=path.name)
 
 
@@ -206,6 +214,64 @@ def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:
     return [_row(line, file=str(path), number=number) for number, line in enumerate(read_lines(path), start=1)]
 
 
+def read_json(path: Path) -> tuple[list[dict[str, JsonValue]], bool]:
+    """All rows of a `.json` file, and whether row i is line i + 1.
+
+    The content decides: JSON lines, an array of objects, or one object with exactly one array of objects among its
+    values, such as `{"version": "1.1", "data": [...]}`.
+
+    Raises:
+        CorpusError: the file cannot be read, is none of these, or is too large to be parsed as a whole.
+    """
+    with open_text(path, most_line_mib=MOST_JSON_MIB) as text:
+        first = next((line for line in text if line.strip()), "")
+        is_one_line = not any(line.strip() for line in text)
+    if _is_object(first) and not is_one_line:
+        return read_json_lines(path), True
+    value, has_escapes = _whole_json(path)
+    arrays = [each for each in (value.values() if isinstance(value, dict) else [value]) if _is_array_of_objects(each)]
+    if isinstance(value, dict) and not arrays:
+        return read_json_lines(path), True
+    if len(arrays) != 1:
+        expected = "JSON lines, an array of objects, or an object with one such array"
+        raise CorpusError("a file has no rows", file=str(path), expected=expected, got=first[:80])
+    rows = cast("list[dict[str, JsonValue]]", arrays[0])
+    for number, row in enumerate(rows, start=1):
+        if has_escapes and _has_half_pair(row):
+            raise _half_pair(file=str(path), row=number)
+    return rows, False
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False
+
+
+def _is_array_of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _whole_json(path: Path) -> tuple[object, bool]:
+    """Parse a file as one value; also return whether a text may contain half of a surrogate pair."""
+    with open_text(path, most_line_mib=MOST_JSON_MIB) as stream:
+        text = stream.read((MOST_JSON_MIB << 20) + 1)
+    if len(text) > MOST_JSON_MIB << 20:
+        expected = f"at most {MOST_JSON_MIB} MiB, or JSON lines"
+        raise CorpusError("a file of JSON is too large", file=str(path), expected=expected, got="more")
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeated_keys), "\\u" in text
+    except _RepeatedKeyError as err:
+        raise CorpusError("a key occurs twice in an object", file=str(path), key=str(err)) from err
+    except (ValueError, RecursionError) as err:
+        line = {"line": err.lineno} if isinstance(err, json.JSONDecodeError) else {}
+        expected = "JSON lines, or an array of objects"
+        raise CorpusError(
+            "a file is not JSON", {"file": str(path), **line}, expected=expected, reason=str(err)
+        ) from err
+
+
 def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
     try:
         row = json.loads(line, object_pairs_hook=_without_repeated_keys)
@@ -216,9 +282,13 @@ def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
     if not isinstance(row, dict):
         raise CorpusError("a line is not a JSON object", file=file, line=number, expected="an object", got=line[:80])
     if "\\u" in line and _has_half_pair(row):
-        message = "a text contains half of a surrogate pair, which is not a character"
-        raise CorpusError(message, file=file, line=number, expected="characters, or both halves", got=line[:80])
+        raise _half_pair(file=file, line=number, got=line[:80])
     return row
+
+
+def _half_pair(**place: object) -> CorpusError:
+    message = "a text contains half of a surrogate pair, which is not a character"
+    return CorpusError(message, {**place, "expected": "characters, or both halves"})
 
 
 def _has_half_pair(row: dict[str, JsonValue]) -> bool:
@@ -256,10 +326,9 @@ def read_delimited(path: Path, *, delimiter: str = "\t", quoted: bool = False) -
     rows = []
     for number, values in cells:
         if len(values) != len(header):
-            expected, got = f"{len(header)} cells as in the header", len(values)
-            raise CorpusError(
-                "a row has another number of cells", file=str(path), line=number, expected=expected, got=got
-            )
+            place = {"file": str(path), "line": number, "delimiter": delimiter}
+            expected = f"{len(header)} cells as in the header"
+            raise CorpusError("a row has another number of cells", place, expected=expected, got=len(values))
         rows.append(dict(zip(header, values, strict=True)))
     return rows
 
@@ -278,9 +347,8 @@ def read_cells(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> It
         try:
             yield from ((reader.line_num, values) for values in reader if values)
         except csv.Error as err:
-            raise CorpusError(
-                "a line is not a row of the table", file=str(path), line=reader.line_num, reason=str(err)
-            ) from err
+            context = {"file": str(path), "line": reader.line_num, "delimiter": delimiter, "reason": str(err)}
+            raise CorpusError("a line is not a row of the table", context) from err
 
 
 def _filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -3,16 +3,17 @@
 docs/evaluation.md has an example of every option.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.descriptions import TemplateTask
+from mlprune.descriptions import LanguageNames, TemplateTask
+from mlprune.errors import RecipeError
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
 from mlprune.recipe.options import refuse_keys_of_others
-from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name
+from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name, with_context
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
@@ -25,6 +26,7 @@ KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "rule": WITH_CANDIDATES,
     "prompt_language": WITH_NATIVE_PROMPTS,
     "shots_from": READ_PAIRS,
+    "columns": READ_PARALLEL_TEXT,
     "shots_split": READ_QUESTIONS,
     **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
@@ -64,6 +66,8 @@ class EvaluationConfig(Model):
     path: Annotated[str, Field(min_length=1)]
     """Folder of task files, or of parallel text (translation, perplexity); `corpus` for the recipe's corpus; or
     `hub:NAME` or `hub:NAME@REVISION` for a data set of a hub."""
+    columns: LanguageNames = ()
+    """translation, perplexity: language -> its column in the tables of `path`, as in `corpus`."""
     languages: tuple[Language, ...] = ()
     """Languages; needed by every task except translation."""
     pairs: tuple[str, ...] = ()
@@ -140,6 +144,8 @@ class EvaluationConfig(Model):
         if not self.aligned and (reads_text or self.path.startswith(HUB)):
             remedy = "parallel text is aligned" if reads_text else "data_sets have a key aligned"
             raise ValueError(f"aligned applies to task files; {remedy}, got path {self.path!r}")
+        if self.columns and self.path == "corpus":
+            raise ValueError("columns of the recipe's corpus belong in the section corpus")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
             raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:
@@ -180,3 +186,28 @@ class EvaluationConfig(Model):
         if self.rule != ("mean",):
             raise ValueError(f"profile paper needs rule mean, the only one of the published code, got {self.rule}")
         return self
+
+
+def check_described_files(tasks: Sequence[TemplateTask], evaluations: Sequence[EvaluationConfig]) -> None:
+    """Check that files without `{language}` in their names are read for one language only.
+
+    Raises:
+        PydanticCustomError: the evaluations of a task and path have several languages, or a task skips rows of a hub.
+    """
+    with_skip = {task.name for task in tasks if task.skip}
+    for entry in evaluations:
+        if entry.task in with_skip and entry.path.startswith(HUB):
+            expected = "a folder; a data set of a hub has skips_incomplete in data_sets"
+            message = "skip applies to files of a task"
+            raise with_context(RecipeError(message, task=entry.task, expected=expected, got=entry.path))
+    without_language = {task.name: task.files for task in tasks if not task.names_language}
+    languages: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in evaluations:
+        if entry.task in without_language and not entry.path.startswith(HUB):
+            languages.setdefault((entry.task, entry.path), {}).update(dict.fromkeys(entry.languages))
+    for (task, path), of_path in languages.items():
+        if len(of_path) > 1:
+            expected = "one language, {language} in the task's files, or a path of its own for each language"
+            context = {"task": task, "path": path, "files": list(without_language[task])}
+            message = "the files of a task do not name the language"
+            raise with_context(RecipeError(message, context, expected=expected, got=list(of_path)))

@@ -145,7 +145,9 @@ def first_error(err: ValidationError, *, where: str) -> RecipeError:
             context["what"], context["got"], context["known"], error=RecipeError, where=where, key=key, **more
         )
     if first["type"] == RECIPE_ERROR:
-        return RecipeError(first["ctx"]["message"], where=where, key=location, **first["ctx"]["context"], **more)
+        return RecipeError(
+            first["ctx"]["message"], where=where, key=location or "recipe", **first["ctx"]["context"], **more
+        )
     if first["type"] == "missing":
         return RecipeError("a key is missing", where=where, key=location, **more)
     is_plain = isinstance(first["input"], (str, int, float, type(None)))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mlprune.descriptions import HubSet, TemplateTask
+from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import RecipeName, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig
+from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_described_files
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
@@ -119,6 +119,7 @@ else:
 KEYS_OF_CORPORA: Mapping[str, tuple[str, ...]] = {
     "path": ("parallel_text",),
     "split": ("parallel_text",),
+    "columns": ("parallel_text",),
     "lines": ("cldr",),
     "seed": ("cldr",),
 }
@@ -134,6 +135,9 @@ class CorpusConfig(Model):
     """parallel_text: the file or folder, as it was published; not allowed for cldr."""
     split: str | None = None
     """parallel_text: the split of a text that has several, such as `dev` or `devtest`; `dev` if left out."""
+    columns: LanguageNames = ()
+    """parallel_text: language -> its column in `.csv` or `.tsv` tables with other names (`{ace: acehnese}`); only these
+    languages are read."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """cldr: number of lines."""
     seed: Seed = 0
@@ -222,6 +226,7 @@ class Recipe(Model):
             _require_known(f"{where}.against", names_of(baseline.against), evaluated - {baseline.name})
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
+        check_described_files(self.tasks, self.evaluations)
         check_questions(self.questions, self.evaluations, entries=evaluated)
         errors = self.analyses.layer_errors
         compared = (name for entry in self.baselines for name in names_of(entry.against))

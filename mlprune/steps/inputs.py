@@ -5,7 +5,7 @@ the dtype are part of ids, so they are resolved when a recipe is planned, from t
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,7 @@ def open_corpus(ref: CorpusConfig) -> ParallelCorpus:
     """The corpus. Lines stay in memory once they are read."""
     if ref.kind == "cldr":
         return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
-    return ParallelCorpus(Path(ref.path or ""), ref.split)
+    return ParallelCorpus(Path(ref.path or ""), ref.split, columns=ref.columns)
 
 
 def is_same_text(first: CorpusConfig, second: CorpusConfig, language: str) -> bool:
@@ -295,19 +295,23 @@ def corpus_ref(recipe: Recipe) -> CorpusConfig:
     config = recipe.corpus
     if config.kind == "cldr":
         return config
-    return text_ref(recipe.resolve(config.path or ""), config.split, needs_split=config.split is not None)
+    path, needs_split = recipe.resolve(config.path or ""), config.split is not None
+    return text_ref(path, config.split, needs_split=needs_split, columns=config.columns)
 
 
-def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> CorpusConfig:
+def text_ref(
+    path: Path, split: str | None, *, needs_split: bool = False, columns: Sequence[tuple[str, str]] = ()
+) -> CorpusConfig:
     """Parallel text in a file or folder.
 
     Args:
         split: as in `choose_split`.
         needs_split: whether a text without splits is refused.
+        columns: (language, column) of tables whose header has other names for the languages.
     Raises:
         CorpusError: the path is not parallel text, or has no such split.
     """
-    ref = CorpusConfig(kind="parallel_text", path=str(path), split=split)
+    ref = CorpusConfig(kind="parallel_text", path=str(path), split=split, columns=tuple(columns))
     corpus = open_corpus(ref)
     if not corpus.recognised.sources:
         nearest = nearest_layout(path, {name: layout.example for name, layout in TEXT_LAYOUTS.items()})

@@ -71,19 +71,10 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         for error_class in CLASSES
         if issubclass(error_class, BadInputError) and error_class is not BadInputError
     }
-    of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "HubError"} | {
-        "SkippedRowError",
-        "BlankTextError",
-        "EqualCandidatesError",
-    }
-    assert fixable == of_inputs | {
-        "UnrecognisedDataError",
-        "StoreError",
-        "QueryError",
-        "PluginError",
-        "UnreadableFileError",
-        "RetiredArtefactError",
-    }
+    of_tasks = {"TaskFileError", "MissingTaskFileError", "SkippedRowError", "BlankTextError", "EqualCandidatesError"}
+    of_inputs = {"RecipeError", "CorpusError", "ModelError", "HubError", "UnrecognisedDataError", "UnreadableFileError"}
+    of_stores = {"StoreError", "EarlierVersionError", "RetiredArtefactError"}
+    assert fixable == of_tasks | of_inputs | of_stores | {"QueryError", "PluginError"}
     assert issubclass(errors.WorkerLostError, TransientError)
 
 

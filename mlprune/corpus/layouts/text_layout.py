@@ -125,6 +125,8 @@ class TextSource:
     """The language as the publisher writes it."""
     split: str = ""
     """The split, or another name that distinguishes the texts of a path; empty if the path has one text."""
+    column: str = ""
+    """Its column in a table whose header has another name for the language; empty if the header has the code."""
 
 
 @dataclass(frozen=True)

@@ -66,23 +66,54 @@ def _table_sources(path: Path) -> list[TextSource]:
     return [TextSource(file, code, names[file]) for file in files for code in _language_columns(file)]
 
 
+def named_columns(path: Path, columns: Sequence[tuple[str, str]]) -> list[TextSource]:
+    """The languages of `.tsv` and `.csv` files whose header has other names for them, as in `languages` of a task.
+
+    Args:
+        columns: (language, column) of each language.
+    Raises:
+        CorpusError: no file has all these columns.
+    """
+    files = [file for file in files_in(path) if file.name.endswith(DELIMITED_SUFFIXES)]
+    headers = {file: _first_lines(file, 1)[0] for file in files}
+    wanted = [column for _, column in columns]
+    sources = [
+        TextSource(file, language, text_files.uncompressed_name(file).rpartition(".")[0], column)
+        for file, header in headers.items()
+        if set(header) >= set(wanted)
+        for language, column in columns
+    ]
+    if not sources:
+        got: object = {file.name: header for file, header in headers.items()} or text_files.listed_names(path)
+        context = {"path": str(path), "key": "columns", "expected": wanted, "got": got}
+        raise CorpusError("no table of the text has the columns of its languages", context)
+    return sources
+
+
+def _first_lines(path: Path, n: int) -> list[list[str]]:
+    """Return the cells of the first lines of a table; an empty line for a file without lines."""
+    delimiter, quoted = text_files.delimited_format(path)
+    cells = text_files.read_cells(path, delimiter=delimiter, quoted=quoted)
+    return [row for _, row in islice(cells, n)] or [[]]
+
+
 def _language_columns(path: Path) -> list[str]:
     """The columns of a table that are languages, if there are several. A numeric column `id` is not Indonesian."""
-    delimiter, quoted = text_files.delimited_format(path)
     try:
-        lines = [cells for _, cells in islice(text_files.read_cells(path, delimiter=delimiter, quoted=quoted), 2)]
+        lines = _first_lines(path, 2)
     except CorpusError:
         return []
     first = dict(zip(*lines, strict=False)) if len(lines) == 2 else {}
-    names = lines[0] if lines else []
-    codes = [name for name in names if is_known_language(name) and not (name == "id" and first.get(name, "").isdigit())]
+    codes = [
+        name for name in lines[0] if is_known_language(name) and not (name == "id" and first.get(name, "").isdigit())
+    ]
     return codes if len(codes) > 1 else []
 
 
 def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
     delimiter, quoted = text_files.delimited_format(sources[0].path)
     rows = text_files.read_delimited(sources[0].path, delimiter=delimiter, quoted=quoted)
-    return [[row[source.code] for row in rows] for source in sources]
+    return [[row[source.column or source.code] for row in rows] for source in sources]
 
 
 _WMT = re.compile(r"(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3}_[A-Z]{2})\.jsonl")

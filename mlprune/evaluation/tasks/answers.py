@@ -100,4 +100,14 @@ def _parsed(text: str) -> object:
             return parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-    return text
+    return _with_bare_quotes(text)
+
+
+def _with_bare_quotes(text: str) -> object:
+    """Return the list of texts that a writer put between single quotes without escaping those inside; another text as
+    it is.
+
+    `['Ender's Game', 'b']` is divided at `', '`.
+    """
+    is_list = len(text) > len("['']") and text.startswith("['") and text.endswith("']")
+    return text[2:-2].split("', '") if is_list else text

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.descriptions import Column, HubSet
+from mlprune.descriptions import HubSet
 from mlprune.errors import CorpusError, HubError, MissingTaskFileError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
-from mlprune.evaluation.tasks.tables import are_positions, column_value, table_rows
+from mlprune.evaluation.tasks.tables import are_positions, column_value, has_column, table_rows
 from mlprune.hub import snapshot
 from mlprune.vocabulary import HUB
 
@@ -126,14 +126,9 @@ def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Ro
         if data.skips_incomplete and any(map(_is_missing, row.values())):
             yield {SKIPPED: "no text or label"}
             continue
-        renamed = {**row, **{key: column_value(row, column) for key, column in data.columns if _has(row, column)}}
+        renamed = {**row, **{key: column_value(row, column) for key, column in data.columns if has_column(row, column)}}
         example_id = _id(row, data, number=number, language=language)
         yield {**renamed, **_label(renamed, data, example=example_id), "id": example_id}
-
-
-def _has(row: Row, column: Column) -> bool:
-    """Whether a row has a column, or the first of several."""
-    return str(column[0] if isinstance(column, tuple) else column) in row
 
 
 def _label(row: Row, data: HubSet, *, example: int | str) -> Row:

@@ -95,11 +95,13 @@ def answers_of(row: Row, key: str) -> list[str]:
     """Return the accepted answers of a row, which are a text, a number or a list of them.
 
     Raises:
-        BlankTextError: an answer is missing or only white space.
+        BlankTextError: there is no answer, or one is only white space.
         TaskFileError: the value is something else.
     """
     value = row[key]
-    values = value if isinstance(value, list) and value else [value]
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise BlankTextError(f"no {key}", key=key, expected="a text, a number or a list of them", got=value)
     if any(isinstance(each, bool) or not isinstance(each, str | int | float | None) for each in values):
         raise TaskFileError(f"wrong {key}", key=key, expected="a text, a number or a list of them", got=value)
     return [text_of({key: each if isinstance(each, str | None) else str(each)}, key) for each in values]
@@ -185,12 +187,17 @@ def index_of(row: Row, key: str, candidates: Sequence[str]) -> int:
     return list(candidates).index(value)
 
 
+def is_marked_skipped(row: Row) -> bool:
+    """Whether a row only says why it is skipped."""
+    return row.keys() == {SKIPPED}
+
+
 def split_skipped(rows: Iterable[Row]) -> tuple[list[Row], dict[str, int]]:
     """Return the rows that are not skipped, and reason -> number of the others."""
     kept: list[Row] = []
     reasons: Counter[str] = Counter()
     for row in rows:
-        if row.keys() == {SKIPPED}:
+        if is_marked_skipped(row):
             reasons[str(row[SKIPPED])] += 1
         else:
             kept.append(row)

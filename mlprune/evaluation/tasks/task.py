@@ -6,7 +6,7 @@ from functools import partial
 from string import Formatter
 from typing import Literal
 
-from mlprune.descriptions import CANDIDATE, AnswerRule, HubSet, TemplateTask
+from mlprune.descriptions import CANDIDATE, AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.errors import EqualCandidatesError, TaskFileError
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import (
@@ -147,7 +147,7 @@ def _question(example_id: str, row: Row, *, record: TemplateTask) -> Translation
     """Fill a row into the template before an answer."""
     parts = Formatter().parse(record.template)
     prompt = "".join(literal + (text_of(row, name) if name else "") for literal, name, _, _ in parts)
-    return generated_item(example_id, prompt, answers_of(row, record.answer))
+    return generated_item(example_id, prompt, answers_of(row, str(record.answer)))
 
 
 RIGHT = "index of the right candidate"
@@ -173,16 +173,20 @@ def _check_different(candidates: Sequence[str], record: TemplateTask) -> None:
         raise error("two candidates of a row are equal", key="candidates", expected=expected, got=list(candidates))
 
 
+def _gold(row: Row, names: Sequence[str], *, record: TemplateTask) -> int:
+    """Return the index of the right candidate that a row, or the task for all rows, states."""
+    key = "answer" if isinstance(record.answer, ConstantAnswer) else record.answer
+    value = record.answer.constant if isinstance(record.answer, ConstantAnswer) else row[key]
+    kind = "text" if record.answer_as is None and value in record.labels else record.answer_as
+    return answer_index({key: value}, key, names, kind=kind)
+
+
 def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
     """Fill a row into the template."""
     names = record.labels or _candidates(row, record)
     if RIGHT not in row:
         _check_different(names, record)
-    is_label = record.answer_as is None and row[record.answer] in record.labels
-    kind = "text" if is_label else record.answer_as
-    gold = (
-        number_of(row, RIGHT, range(len(names))) if RIGHT in row else answer_index(row, record.answer, names, kind=kind)
-    )
+    gold = number_of(row, RIGHT, range(len(names))) if RIGHT in row else _gold(row, names, record=record)
     before, after, is_after = "", "", False
     for literal, name, _, _ in Formatter().parse(record.template):
         text = text_of(row, name) if name not in (None, CANDIDATE) else ""

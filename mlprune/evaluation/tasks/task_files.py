@@ -24,7 +24,8 @@ from mlprune.evaluation.tasks.items import (
     sentence_item,
     with_group,
 )
-from mlprune.evaluation.tasks.layouts.task_layouts import FoundRows, rows_at
+from mlprune.evaluation.tasks.layouts.layout import LayoutRows, RowPlace
+from mlprune.evaluation.tasks.layouts.task_layouts import rows_at
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
@@ -99,14 +100,16 @@ def read_items(
         )
     place = {"task": definition.name, "language": language, "split": split}
     try:
-        rows, where, skipped, has_lines = _rows(source, definition, language=language, split=split)
+        found = _rows(source, definition, language=language, split=split)
     except TaskFileError as err:
         raise type(err)(err.message, {**place, **err.context}) from err
+    rows = found.rows
     if not aligned:
         rows = [{**row, "id": f"{language}:{row['id']}"} if "id" in row else row for row in rows]
-    lines, ids, skipped_ids = _checked(definition, rows, where, has_lines=has_lines, **place)
+        found = found._replace(rows=rows)
+    lines, ids, skipped_ids = _checked(definition, found, **place)
     kept = set(ordered_by_hash(seed, ids)[:limit])
-    groups = _groups(definition, rows, where, **place)
+    groups = _groups(definition, rows, found.origin, **place)
     made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
     items = tuple(with_group(item, group) for item, group in made if item is not None)
     content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
@@ -114,11 +117,11 @@ def read_items(
     return TaskData(
         items,
         content,
-        where,
+        found.origin,
         lines,
         rows_of_items,
         groups_sha256(dict(zip(lines, groups, strict=True))),
-        skipped={**skipped, **_numbers(skipped_ids)},
+        skipped={**found.skipped, **_numbers(skipped_ids)},
         skipped_ids=skipped_ids,
     )
 
@@ -153,14 +156,13 @@ def _numbers(skipped_ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _checked(
-    definition: Task, rows: Sequence[Row], where: str, *, has_lines: bool, **place: str
+    definition: Task, found: LayoutRows, **place: str
 ) -> tuple[Mapping[str, int], Sequence[str], Mapping[str, tuple[str, ...]]]:
     """Return id -> number of all rows, the ids of those with an item, and reason -> ids of those that are skipped.
 
     Items are not kept, as a limit may drop most.
 
     Args:
-        where: the file, for messages.
         place: task, language and split, for messages.
     Raises:
         TaskFileError: a row is wrong, or no row has an item.
@@ -169,20 +171,22 @@ def _checked(
     lines: dict[str, int] = {}
     ids: list[str] = []
     skipped: dict[str, tuple[str, ...]] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(found.rows):
         try:
-            example_id = _example_id(row, keys=definition.keys, seen=lines)
+            example_id = _example_id(row, keys=definition.keys)
+            if example_id in lines:
+                raise _repeated_id(row, found, first=lines[example_id])
             item = _item_of(definition, example_id, row, skipped)
         except TaskFileError as err:
-            line = {"line": number + 1} if has_lines else {}
-            context = {"file": where, **line, "example": row.get("id"), **place, **err.context}
-            raise TaskFileError(err.message, context) from err
+            raise TaskFileError(err.message, {**found.context_of(number), **place, **err.context}) from err
         lines[example_id] = number
         if item is not None:
             ids.append(example_id)
     if not ids:
         numbers = {"skipped": _numbers(skipped)} if skipped else {}
-        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0, **numbers)
+        raise TaskFileError(
+            "the file has no items", file=found.origin, **place, expected="at least one", got=0, **numbers
+        )
     return lines, ids, skipped
 
 
@@ -206,11 +210,13 @@ def _groups(definition: Task, rows: Sequence[Row], where: str, **place: str) -> 
         raise TaskFileError(err.message, {"file": where, **place, **err.context}) from err
 
 
-def _rows(source: Path | HubSource, definition: Task, *, language: str, split: str) -> FoundRows:
+def _rows(source: Path | HubSource, definition: Task, *, language: str, split: str) -> LayoutRows:
     """Read all rows of a language and split."""
     if isinstance(source, HubSource):
-        found = hub_rows(source, language=language, split=split)
-        return FoundRows(*found, has_lines=not found[1].endswith(DELIMITED_SUFFIXES))
+        rows, origin, skipped = hub_rows(source, language=language, split=split)
+        has_lines = not origin.endswith(DELIMITED_SUFFIXES)
+        numbers = range(1, len(rows) + 1) if has_lines else ()
+        return LayoutRows(rows, origin, skipped, [RowPlace(origin, number, number) for number in numbers])
     return rows_at(source, definition.description, task=definition.name, language=language, split=split)
 
 
@@ -301,18 +307,25 @@ def _held_out_facts(language: str) -> list[Row]:
     return [cldr_facts.item(fact, language) for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)]
 
 
-def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> str:
-    """Return the row's id as text, after checking that all keys exist and the id is new."""
+def _repeated_id(row: Row, found: LayoutRows, *, first: int) -> TaskFileError:
+    """Return the error for an id that an earlier row has, too.
+
+    Args:
+        first: number of that row, from 0.
+    """
+    place = found.places[first] if found.places else RowPlace(found.origin, first + 1)
+    other = (place.line or place.row) if place.file == found.origin else f"{place.file}, {place.line or place.row}"
+    return TaskFileError("an id occurs twice", key="id", expected="unique ids", got=row["id"], first=other)
+
+
+def _example_id(row: Row, *, keys: Sequence[str]) -> str:
+    """Return the row's id as text, after checking that all keys exist."""
     missing = [key for key in ("id", *keys) if key not in row]
     if missing:
         raise TaskFileError("a row lacks keys", expected=("id", *keys), got=sorted(row), missing=missing)
     value = row["id"]
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise TaskFileError("wrong id", key="id", expected="an integer or a text", got=value)
-    if str(value) in seen:
-        raise TaskFileError(
-            "an id occurs twice", key="id", expected="unique ids", got=value, first=seen[str(value)] + 1
-        )
     return str(value)
 
 

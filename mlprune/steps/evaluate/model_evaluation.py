@@ -218,7 +218,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
     if not from_corpus and entry.task in READ_PARALLEL_TEXT:
-        corpus = text_ref(recipe.resolve(entry.path), entry.split)
+        corpus = text_ref(recipe.resolve(entry.path), entry.split, columns=entry.columns)
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         expected = "corpus: {kind: cldr}"
         raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)

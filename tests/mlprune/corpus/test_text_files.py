@@ -249,3 +249,50 @@ def test_a_path_without_documents_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder" / "fr.doc").touch()
     with refused(CorpusError, got=["fr.doc"]):
         read_documents(tmp_path / "folder")
+
+
+OBJECTS = [{"id": 1, "text": "un\u2028deux"}, {"id": 2, "text": "trois"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(json.dumps(row) + "\n" for row in OBJECTS),
+        json.dumps(OBJECTS),
+        json.dumps(OBJECTS, indent=4),
+        json.dumps({"version": "1.1", "data": OBJECTS}),
+        "\n" + json.dumps({"version": "1.1", "data": OBJECTS, "tags": ["a"]}, indent=1),
+    ],
+)
+def test_the_content_of_a_json_file_says_where_its_rows_are(tmp_path: Path, text: str) -> None:
+    for name, data in (("a.json", text.encode()), ("a.json.gz", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(data)
+        assert read_rows(tmp_path / name) == OBJECTS
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ("", {"line": 1}),
+        ("[]", {"got": "[]"}),
+        ("[1]", {"got": "[1]"}),
+        ('[{"a": 1}, 2]', {}),
+        ('{"a": [{"b": 1}], "c": [{"b": 1}]}', {}),
+        ('[\n{"a": 1},\n{"a": }]', {"line": 3}),
+        ('{"a": 1}\nno\n', {"line": 2}),
+        ('[{"a": 1, "a": 2}]', {"key": "a"}),
+        ('[{"a": "\\ud800"}]', {"row": 1}),
+        ("[" * 100_000, {}),
+    ],
+)
+def test_a_json_file_without_rows_is_refused(tmp_path: Path, text: str, context: dict[str, object]) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with refused(CorpusError, file=str(tmp_path / "a.json"), **context):
+        read_rows(tmp_path / "a.json")
+
+
+def test_a_json_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MOST_JSON_MIB", 1)
+    (tmp_path / "a.json").write_text("[\n" + '{"a": "b"},\n' * 100_000 + "{}]")
+    with refused(CorpusError, file=str(tmp_path / "a.json")):
+        read_rows(tmp_path / "a.json")

@@ -224,3 +224,23 @@ def test_variants_and_evaluations_may_name_a_baseline_and_no_variant_may_have_it
     assert [against.name for against in result.variants[0].against] == ["small"]
     with pytest.raises(RecipeError, match="the same name as another entry"):
         parsed_baselines(SMALL, variants=[{**variant, "name": "small", "against": []}])
+
+
+def test_files_without_a_language_are_read_for_one_language_of_a_path() -> None:
+    tasks = [{**MOOD, "files": "{split}.jsonl"}]
+    own = {"task": "mood", "path": "a", "languages": ["fr"]}
+    assert (
+        len(
+            evaluations_parsed(
+                own, {**own, "split": "dev"}, {**own, "path": "b", "languages": ["sw"]}, tasks=tasks
+            ).evaluations
+        )
+        == 3
+    )
+    for others in ([{**own, "languages": ["fr", "sw"]}], [own, {**own, "languages": ["sw"], "split": "dev"}]):
+        with refused(RecipeError, task="mood", path="a", got=["fr", "sw"]):
+            evaluations_parsed(*others, tasks=tasks)
+    hub = {"task": "mood", "path": "hub:a/b", "languages": ["fr", "sw"]}
+    assert evaluations_parsed(hub, tasks=tasks).evaluations
+    with refused(RecipeError, task="mood", got="hub:a/b"):
+        evaluations_parsed(hub, tasks=[{**MOOD, "skip": {"label": "-"}}])

@@ -30,9 +30,8 @@ from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.given_files import expanded_limit
 from mlprune.json_values import JsonValue, parse_json
 from mlprune.languages import language_tag
+from mlprune.vocabulary import ARCHIVES
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-"""Extensions of archives whose members are read."""
 MOST_FILES = 20_000
 """Maximum number of files to examine; mLAMA in all its languages has about 7,000."""
 MOST_MEMBERS = 200_000
@@ -201,7 +200,12 @@ def _scratch() -> "tempfile.TemporaryDirectory[str]":
 
 
 def tab_separated(path: Path) -> list[list[str]]:
-    """Return the cells of each line that is not empty, without the quotes that enclose values.
+    """Return the cells of each line that is not empty, without the quotes that enclose values; see `numbered_cells`."""
+    return [row for _, row in numbered_cells(path)]
+
+
+def numbered_cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the number, from 1, and the cells of each line that is not empty, separated by tabs.
 
     Quotes enclose values if the file is as a writer of CSV leaves it: every cell with a quote begins and ends with one
     and doubles those inside, or all cells are enclosed, or rows have as many cells as the first one only if quotes
@@ -210,25 +214,25 @@ def tab_separated(path: Path) -> list[list[str]]:
     Raises:
         CorpusError: the file cannot be read.
     """
-    lines = [line for line in read_lines(path) if line]
-    rows = [line.split("\t") for line in lines]
+    numbered = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line]
+    rows = [line.split("\t") for _, line in numbered]
     cells_with_quotes = [cell for row in rows for cell in row if '"' in cell]
     if cells_with_quotes and len({len(row) for row in rows}) > 1 and (quoted := _quoted_table(path)):
         return quoted
     if cells_with_quotes and (
         all(map(_doubles_quotes, cells_with_quotes)) or all(map(_is_enclosed, (cell for row in rows for cell in row)))
     ):
-        return list(csv.reader(lines, delimiter="\t"))
-    return rows
+        rows = list(csv.reader((line for _, line in numbered), delimiter="\t"))
+    return [(number, row) for (number, _), row in zip(numbered, rows, strict=True)]
 
 
-def _quoted_table(path: Path) -> list[list[str]]:
+def _quoted_table(path: Path) -> list[tuple[int, list[str]]]:
     """Return the rows of a table whose quotes may enclose line breaks; nothing if they differ in length."""
     try:
-        rows = [row for _, row in read_cells(path, quoted=True)]
+        rows = list(read_cells(path, quoted=True))
     except CorpusError:
         return []
-    return rows if len({len(row) for row in rows}) == 1 else []
+    return rows if len({len(row) for _, row in rows}) == 1 else []
 
 
 def _is_enclosed(cell: str) -> bool:
@@ -364,7 +368,26 @@ class TaskLayout:
         except (CorpusError, TaskFileError) as err:
             place = {} if "file" in err.context and not is_archive(tree.path) else {"file": origin}
             raise TaskFileError(err.message, {**err.context, **place}) from err
-        return LayoutRows(rows, origin, skipped)
+        places = tuple(RowPlace(origin, number, number) for number in range(1, len(rows) + 1)) if self.has_lines else ()
+        return LayoutRows(rows, origin, skipped, places)
+
+
+class RowPlace(NamedTuple):
+    """The place of a row, for messages."""
+
+    file: str
+    row: int
+    """Number of the row in its file, from 1."""
+    line: int = 0
+    """Its line, or the last one if it has several, from 1; 0 if rows are not lines."""
+    delimiter: str | None = None
+    """Delimiter of the columns; None if rows have keys."""
+
+    @property
+    def context(self) -> dict[str, object]:
+        """Context of an error."""
+        place = {"file": self.file, **({"line": self.line} if self.line else {"row": self.row})}
+        return place if self.delimiter is None else {**place, "delimiter": self.delimiter}
 
 
 class LayoutRows(NamedTuple):
@@ -375,6 +398,17 @@ class LayoutRows(NamedTuple):
     """The file."""
     skipped: Mapping[str, int] = {}
     """Reason -> number of rows that the layout skips for it."""
+    places: Sequence[RowPlace] = ()
+    """Place of each row; empty if the layout does not know them."""
+
+    def context_of(self, number: int) -> dict[str, object]:
+        """Return the context of an error in a row, counted from 0; with its id unless that only counts the rows."""
+        example = self.rows[number].get("id")
+        if not self.places:
+            return {"file": self.origin, "example": example}
+        place = self.places[number]
+        is_number = str(example) == str(place.row - 1)
+        return {**place.context, **({} if is_number or example is None else {"example": example})}
 
 
 def files_named(

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.descriptions import TemplateTask
 from mlprune.errors import MissingTaskFileError, TaskFileError
-from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts import bmlama, mlama, own, xnli_archive, xnli_per_language
-from mlprune.evaluation.tasks.layouts.described import described_file, described_layout
-from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, TaskLayout, file_tree
+from mlprune.evaluation.tasks.layouts.described import described_files, described_rows
+from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, LayoutRows, TaskLayout, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
-from mlprune.vocabulary import DELIMITED_SUFFIXES
 
 TASK_LAYOUTS: Mapping[str, TaskLayout] = {
     layout.name: layout
@@ -31,17 +28,7 @@ TASK_LAYOUTS: Mapping[str, TaskLayout] = {
 """Layouts by name: the project's own first, then those of `layouts/`; last those that the module of a task declares."""
 
 
-class FoundRows(NamedTuple):
-    """The rows of one language and split, as in `LayoutRows`."""
-
-    rows: Sequence[Row]
-    origin: str
-    skipped: Mapping[str, int]
-    has_lines: bool
-    """Whether row i is line i + 1 of the file."""
-
-
-def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, language: str, split: str) -> FoundRows:
+def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, language: str, split: str) -> LayoutRows:
     """Read the rows of a task in one language and split from a folder, file or archive in a known layout.
 
     Args:
@@ -52,9 +39,8 @@ def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, l
         TaskFileError: there is no such file, or more than one, or it cannot be read.
     """
     tree, tag = file_tree(path), language_tag(language)
-    if description is not None and (file := described_file(tree, description, language=language, split=split)):
-        is_delimited = file.name.endswith(DELIMITED_SUFFIXES)
-        return FoundRows(*described_layout(description).rows_of(tree, file), has_lines=not is_delimited)
+    if description is not None and (files := described_files(tree, description, language=language, split=split)):
+        return described_rows(tree, files, task=description)
     published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
     file = own.own_file(tree, language=language, split=split)
     found = [] if file is None else [(own.LAYOUT, file)]
@@ -73,7 +59,7 @@ def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, l
     if not found:
         raise _missing(tree, published, language=language, split=split)
     layout, only_file = found[0]
-    return FoundRows(*layout.rows_of(tree, only_file), layout.has_lines)
+    return layout.rows_of(tree, only_file)
 
 
 def _fits(layout: TaskLayout, task: str) -> bool:

@@ -328,3 +328,34 @@ def test_entities_and_broken_xml_are_refused(tmp_path: Path, head: str, message:
     with pytest.raises(CorpusError, match=message) as caught:
         ParallelCorpus(tmp_path).lines("en")
     assert caught.value.context["file"] == str(tmp_path / "a.tmx")
+
+
+NUSAX_COLUMNS = (("ace", "acehnese"), ("bbc", "toba_batak"))
+
+
+def nusax(folder: Path) -> None:
+    """NusaX: columns with English names, one of them without a name."""
+    for split in ("train", "valid"):
+        rows = [f'{n},selamat {n},"a, {split} {n}",{"" if n == 1 else f"b {n}"}' for n in range(3)]
+        (folder / f"{split}.csv").write_text("\n".join([",indonesian,acehnese,toba_batak", *rows, ""]))
+    (folder / "lexicon.csv").write_text("indonesian,acehnese\na,b\n")
+
+
+def test_columns_with_other_names_are_the_languages_that_the_recipe_states(tmp_path: Path) -> None:
+    nusax(tmp_path)
+    corpus = ParallelCorpus(tmp_path, "dev", columns=NUSAX_COLUMNS)
+    assert (corpus.split, corpus.recognised.splits) == ("valid", ("train", "valid"))
+    assert corpus.lines("ace") == ("a, valid 0", "a, valid 2"), "a sentence that a stated language lacks is skipped"
+    assert corpus.lines("bbc") == ("b 0", "b 2")
+    assert ParallelCorpus(tmp_path, "dev", columns=NUSAX_COLUMNS[:1]).lines("ace")[1] == "a, valid 1"
+    with refused(CorpusError, language="id", expected=["ace", "bbc"]):
+        corpus.lines("id")
+
+
+def test_columns_that_no_table_has_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("en,fr\na,b\n")
+    with refused(CorpusError, key="columns", expected=["acehnese", "toba_batak"], got={"a.csv": ["en", "fr"]}):
+        ParallelCorpus(tmp_path, columns=NUSAX_COLUMNS).lines("ace")
+    with refused(CorpusError, key="columns", got="an empty folder"):
+        (tmp_path / "b").mkdir()
+        ParallelCorpus(tmp_path / "b", columns=NUSAX_COLUMNS).lines("ace")

@@ -193,9 +193,10 @@ def test_labels_come_before_numbers() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "context"),
     [
-        ("fr.test.tsv", "question\ta\tb\nx\ty\n", {"got": 2, "row": 1}),
-        ("fr.test.csv", "question,a,a\n", {"expected": "different names"}),
-        ("fr.test.tsv", "question\ta\tb\tright\nx\ty\tz\tA\n", {"missing": ["c"]}),
+        ("fr.test.tsv", "question\ta\tb\nx\ty\n", {"got": 2, "line": 2, "delimiter": "\t"}),
+        ("fr.test.csv", "question,a,a\n", {"expected": "different names", "line": 1, "delimiter": ","}),
+        ("fr.test.csv", 'question,a,b,c,right\n"x\ny",1,2,3,A\nz,1,2\n', {"got": 3, "line": 4, "delimiter": ","}),
+        ("fr.test.tsv", "question\ta\tb\tright\nx\ty\tz\tA\n", {"missing": ["c"], "line": 2}),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_error(
@@ -217,7 +218,12 @@ def test_positions_need_a_table(tmp_path: Path) -> None:
     [
         {"candidates": ["a"]},
         {"candidates": ["a", "a"]},
-        {"files": "test.tsv"},
+        {"files": "test.xlsx"},
+        {"files": "test.tsv", "languages": {"ace": "acehnese"}},
+        {"delimiter": "\n"},
+        {"delimiter": "ab"},
+        {"columns": {"a": 0}, "skip": {"label": "-"}},
+        {"answer": {"constant": 1.5}},
         {"files": "{lang}.tsv"},
         {"files": "{language}.xlsx"},
         {"columns": {"a": 0, "b": "x"}},
