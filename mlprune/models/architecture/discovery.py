@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
@@ -61,6 +61,8 @@ BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
     "use_bidirectional_attention": (True, "all"),
 }
 """Key of a config -> values with which tokens read later ones."""
+TRACED_EXPERTS = 2
+"""Experts of a block that run; the others have the same layers, and are listed as the last of these is."""
 EXPERTS = "Experts"
 """End of the names of the classes that contain the weights of several experts."""
 
@@ -254,9 +256,9 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     transposed = {is_transposed(module.get_submodule(layer)) for layer in listed}
     if len(transposed) > 1:
         raise ModelError("a block has linear layers that store their weights in two ways", block=block)
-    attention, feed_forward = _parts(prunable, block, prefix)
+    attention, feed_forward = _parts(prunable, block, prefix, experts)
     return BlockArchitecture(
-        inputs=tuple(map(tuple, groups.values())),
+        inputs=tuple(_with_all_experts([tuple(group) for group in groups.values()], experts)),
         attention=attention,
         feed_forward=feed_forward,
         activation=_activation(calls, feed_forward, block, prefix),
@@ -289,7 +291,7 @@ def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts |
     if not found:
         return None
     (call,) = found
-    n_experts = sum(1 for name, _ in call.module.named_children() if name.isdigit())
+    n_experts = int(call.module.n_experts)  # type: ignore[arg-type]
     routers = [
         one.path.removeprefix(prefix)
         for one in calls[: calls.index(call)]
@@ -305,6 +307,21 @@ def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts |
     return Experts(path, stack_names(call.module), n_experts, call.n_chosen, router, choosing, *groups)
 
 
+def _with_all_experts(groups: Sequence[tuple[str, ...]], experts: Experts | None) -> list[tuple[str, ...]]:
+    """Return groups of layers with those of the experts that did not run, after those of the last one that ran."""
+    if experts is None or experts.n_experts <= TRACED_EXPERTS:
+        return list(groups)
+    prefix = f"{experts.path}.{TRACED_EXPERTS - 1}."
+    own = [index for index, group in enumerate(groups) if group and all(name.startswith(prefix) for name in group)]
+    copies = [
+        tuple(f"{experts.path}.{number}.{name.removeprefix(prefix)}" for name in groups[index])
+        for number in range(TRACED_EXPERTS, experts.n_experts)
+        for index in own
+    ]
+    end = own[-1] + 1 if own else 0
+    return [*groups[:end], *copies, *groups[end:]]
+
+
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
     for name, part in module.named_children():
         has_weights = any(parameter.dim() > 1 for parameter in part.parameters())
@@ -318,16 +335,18 @@ def _reads_tokens(call: Call) -> bool:
     return call.read is not None and call.read.numel() == N_TEXTS * N_TOKENS * call.read.shape[-1]
 
 
-def _parts(linear: Sequence[Call], block: int, prefix: str) -> tuple[Part | None, Part | None]:
+def _parts(
+    linear: Sequence[Call], block: int, prefix: str, experts: Experts | None
+) -> tuple[Part | None, Part | None]:
     """Return attention, if exactly one layer reads its outputs, and the feed-forward part with the most neurons."""
     attention, feed_forward = [], []
     for call in linear:
         sources = call.sources - OPERATIONS
         if not sources or any(source != block or layer == HIDDEN for source, layer in sources):
             continue
-        before = tuple(
-            other.path.removeprefix(prefix) for other in linear if (block, other.path.removeprefix(prefix)) in sources
-        )
+        layers = (other.path.removeprefix(prefix) for other in linear)
+        groups = _with_all_experts([(layer,) for layer in layers if (block, layer) in sources], experts)
+        before = tuple(layer for (layer,) in groups)
         part = Part(before, call.path.removeprefix(prefix))
         if ATTENTION in call.sources:
             attention.append(part)
@@ -429,6 +448,11 @@ def _keep(parameter: Tensor, converted: Tensor) -> None:
     """Stand in for a conversion of the dtype in a model's code, which fails for tensors without values."""
 
 
+def import_model_code(model_type: str) -> None:
+    """Import the library's code of a model type, so that a process that is forked later has it."""
+    MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[model_type]]
+
+
 def discover_config(settings: dict[str, Any]) -> Architecture:
     """Discover the architecture of the model that a config describes.
 
@@ -443,5 +467,5 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
         prepare_scaled_experts(model)
         forms = stored_forms(model)
-        split_experts(model)
+        split_experts(model, most_each=TRACED_EXPERTS)
         return with_stored_forms(discover(model), forms)
