@@ -7,6 +7,7 @@ import pytest
 from mlprune import errors
 from mlprune.errors import (
     MAX_LISTED_NAMES,
+    MAX_VALUE,
     BadInputError,
     MlpruneError,
     PermanentError,
@@ -28,6 +29,20 @@ def test_an_error_is_one_line_with_its_context() -> None:
     error = errors.ShapeError("statistics do not fit the weight", block=7, layer="fc1", expected=2048, got=1024)
     assert str(error) == "statistics do not fit the weight [block=7, layer='fc1', expected=2048, got=1024]"
     assert str(MlpruneError("alone")) == "alone"
+
+
+@pytest.mark.parametrize("value", ["(" * 10**6, ["("] * 10**5])
+def test_a_long_value_is_shown_up_to_its_limit_and_says_how_much_was_left_out(value: object) -> None:
+    n_characters = len(value if isinstance(value, str) else repr(value))
+    text = str(MlpruneError("wrong", got=value))
+    assert len(text) < MAX_VALUE + 60
+    assert f"{n_characters - MAX_VALUE:,}" in text
+    assert str(MlpruneError("wrong", got="(" * MAX_VALUE)).count("(") == MAX_VALUE
+
+
+def test_a_command_and_a_list_of_names_are_shown_as_a_whole() -> None:
+    command = f"mlprune import {'folder/' * 100}"
+    assert command in str(MlpruneError("wrong", next=command))
 
 
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\u2028", "\t \n"])
