@@ -7,6 +7,7 @@ process with loaded libraries is not safe there.
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -155,6 +156,8 @@ def _be_child(function: Callable[[], Any], limits: Limits, writer: int) -> NoRet
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
+        sys.stdout = sys.stderr = os.fdopen(nowhere, "w")
+        faulthandler.disable()
         _use_one_thread()
         limit_memory(limits.memory_bytes)
         limit_time(limits)
