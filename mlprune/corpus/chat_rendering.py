@@ -136,7 +136,9 @@ def _reply(question: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
             conversations=[messages], chat_template=question["template"], **question["settings"]
         )
         if len(text) > most:
-            return _limit(f"the chat has {len(text):,} characters; at most {most:,}: its turns and {MAX_TEMPLATE_LENGTH:,}")
+            return _limit(
+                f"the chat has {len(text):,} characters; at most {most:,}: its turns and {MAX_TEMPLATE_LENGTH:,}"
+            )
     except Exception as err:  # a template can raise anything
         if is_memory_error(err):
             return _memory_limit(limits)

@@ -113,13 +113,21 @@ def split_experts(model: nn.Module, *, most_each: int | None = None) -> None:
     Raises:
         ModelError: the model has too many experts.
     """
-    modules: list[Any] = [module for module in model.modules() if is_stack(module)]
-    n_experts = sum(getattr(module, stack_names(module)[0]).shape[0] for module in modules)
-    if n_experts > MAX_EXPERTS:
-        got = f"{n_experts:,} in {len(modules):,} blocks"
-        raise ModelError("the model has too many experts", expected=f"at most {MAX_EXPERTS:,} in all blocks", got=got)
-    for module in modules:
+    require_few_experts(model)
+    for module in [module for module in model.modules() if is_stack(module)]:
         _split(module, most_each)
+
+
+def require_few_experts(model: nn.Module) -> None:
+    """Check the number of experts of a model, before they are split.
+
+    Raises:
+        ModelError: they are too many.
+    """
+    numbers = [getattr(module, stack_names(module)[0]).shape[0] for module in model.modules() if is_stack(module)]
+    if sum(numbers) > MAX_EXPERTS:
+        got = f"{sum(numbers):,} in {len(numbers):,} blocks"
+        raise ModelError("the model has too many experts", expected=f"at most {MAX_EXPERTS:,} in all blocks", got=got)
 
 
 def _split(module: Any, most: int | None) -> None:

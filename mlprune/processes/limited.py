@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 HAS_LIMITS = sys.platform == "linux"
 MAX_RESULT_BYTES = 1 << 28
 """Longest result of a child, as JSON."""
-WAITS_PER_SECOND = 4
-"""Time on the clock that a child may take for each second of its processor time, on a machine that does other things."""
+WAITS_PER_SECOND = 20
+"""Time on the clock that a child may take for each second of its processor time, on a machine that does other things.
+Work on files does not wait for anything else."""
 
 
 @dataclass(frozen=True)

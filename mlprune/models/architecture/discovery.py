@@ -17,7 +17,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
@@ -48,7 +54,7 @@ from mlprune.models.architecture.trace import (
     run_once,
     storage_of,
 )
-from mlprune.models.experts import is_stack, split_experts, stack_names
+from mlprune.models.experts import is_stack, require_few_experts, split_experts, stack_names
 from mlprune.models.scaled_experts import prepare_scaled_experts
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
@@ -335,9 +341,7 @@ def _reads_tokens(call: Call) -> bool:
     return call.read is not None and call.read.numel() == N_TEXTS * N_TOKENS * call.read.shape[-1]
 
 
-def _parts(
-    linear: Sequence[Call], block: int, prefix: str, experts: Experts | None
-) -> tuple[Part | None, Part | None]:
+def _parts(linear: Sequence[Call], block: int, prefix: str, experts: Experts | None) -> tuple[Part | None, Part | None]:
     """Return attention, if exactly one layer reads its outputs, and the feed-forward part with the most neurons."""
     attention, feed_forward = [], []
     for call in linear:
@@ -465,6 +469,7 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights(), patch.object(torch.utils, "swap_tensors", _keep):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        require_few_experts(model)
         prepare_scaled_experts(model)
         forms = stored_forms(model)
         split_experts(model, most_each=TRACED_EXPERTS)

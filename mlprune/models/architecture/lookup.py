@@ -33,9 +33,7 @@ def architecture_of(config: JsonObject) -> Architecture:
 @lru_cache(maxsize=64)
 def _architecture_of(config_text: str) -> Architecture:
     config: JsonObject = json.loads(config_text)
-    stored = cached_by_content(
-        "architecture", config_text, lambda: _discover(config)
-    )
+    stored = cached_by_content("architecture", config_text, lambda: _discover(config))
     return _adapter().validate_python(stored, strict=False)
 
 
