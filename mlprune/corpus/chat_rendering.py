@@ -1,8 +1,8 @@
 """Render chat templates in a child process with limits: a template is a program of the person who made the model.
 
-The library's sandbox keeps a template from files and code, but bounds neither its time nor its memory. The child imports
-no torch, renders one chat after the other, and stays for the next one. Where the system limits no memory (outside
-Linux), the time and the length of the text stay limited.
+The library's sandbox keeps a template from files and code, but bounds neither its time nor its memory. The child
+imports no torch, renders one chat after the other, and stays for the next one. Where the system limits no memory
+(outside Linux), the time and the length of the text stay limited.
 """
 
 import atexit
@@ -136,9 +136,8 @@ def _reply(question: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
             conversations=[messages], chat_template=question["template"], **question["settings"]
         )
         if len(text) > most:
-            return _limit(
-                f"the chat has {len(text):,} characters; at most {most:,}: its turns and {MAX_TEMPLATE_LENGTH:,}"
-            )
+            added = f"its turns and {MAX_TEMPLATE_LENGTH:,}"
+            return _limit(f"the chat has {len(text):,} characters; at most {most:,}: {added}")
     except Exception as err:  # a template can raise anything
         if is_memory_error(err):
             return _memory_limit(limits)

@@ -4,7 +4,6 @@ A model folder is data of another person. Its config decides how many modules ar
 on a text. The largest published models need a small part of the limits.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ tokenizer.json 33 MiB (Gemma 3, 262,000 tokens), tokenizer_config.json 1.2 MiB, 
 MOST_JSON_MIB = 512
 """Largest other JSON file, such as the index of the weights."""
 READING = Limits(processor_s=15, memory_bytes=1280 << 20)
-"""Limits of the first reading of a config or a tokenizer. Measured: a tokenizer.json of 46 MiB needs 8 s and 1.1 GiB."""
+"""Limits of the first reading of a config or a tokenizer. A tokenizer.json of 46 MiB needs 8 s and 1.1 GiB."""
 
 
 def most_mib(name: str) -> int:
@@ -48,7 +47,7 @@ def require_sizes(folder: Path, names: Iterable[str]) -> None:
     """
     for name in names:
         try:
-            size = os.stat(folder / name).st_size
+            size = (folder / name).stat().st_size
         except OSError:
             continue
         if size > most_mib(name) << 20:

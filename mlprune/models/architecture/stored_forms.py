@@ -62,7 +62,7 @@ def stored_forms(model: PreTrainedModel) -> StoredForms:
 
 
 def _number_and_key(name: str, tensor: Tensor) -> tuple[str, tuple[str, tuple[int, ...]]]:
-    """Return the number of a parameter's block, and what it has in common with those of blocks that are stored alike."""
+    """Return the number of a parameter's block, and a key that it shares with those of blocks that are stored alike."""
     number = "".join(_NUMBER.findall(name)[:1])
     return number, (name.replace(f".{number}.", BLOCK, 1), tuple(tensor.shape))
 

@@ -12,6 +12,7 @@ instead, so that the file does not stay mapped.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EFBIG
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def read_json_object(path: Path) -> JsonObject:
     try:
         value = parse_json(read_given(path, most_mib=most_mib(path.name)))
     except OSError as err:
-        raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
+        message = "a file of a model folder is too large" if err.errno == EFBIG else "a model folder lacks a file"
+        raise ModelError(message, path=str(path), reason=err.strerror) from err
     except ValueError as err:
         raise ModelError("a file of a model folder is not JSON", path=str(path), reason=str(err)) from err
     if not isinstance(value, dict):

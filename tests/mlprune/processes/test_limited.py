@@ -97,11 +97,11 @@ def test_an_interrupt_ends_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lack_of_memory_is_found_in_the_causes_of_an_error() -> None:
-    try:
-        try:
-            raise MemoryError
-        except MemoryError as err:
-            raise ValueError from err
-    except ValueError as err:
-        assert is_memory_error(err)
+    with pytest.raises(ValueError, match="wrong") as caught:
+        _raise_from(MemoryError())
+    assert is_memory_error(caught.value)
     assert not is_memory_error(ValueError())
+
+
+def _raise_from(cause: Exception) -> None:
+    raise ValueError("wrong") from cause
