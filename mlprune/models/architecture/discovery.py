@@ -54,7 +54,8 @@ from mlprune.models.architecture.trace import (
     run_once,
     storage_of,
 )
-from mlprune.models.experts import is_stack, require_few_experts, split_experts, stack_names
+from mlprune.models.architecture.traced_experts import TRACED_EXPERTS, experts_of, with_all_experts
+from mlprune.models.experts import is_stack, require_few_experts, split_experts
 from mlprune.models.scaled_experts import prepare_scaled_experts
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
@@ -67,8 +68,6 @@ BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
     "use_bidirectional_attention": (True, "all"),
 }
 """Key of a config -> values with which tokens read later ones."""
-TRACED_EXPERTS = 2
-"""Experts of a block that run; the others have the same layers, and are listed as the last of these is."""
 EXPERTS = "Experts"
 """End of the names of the classes that contain the weights of several experts."""
 
@@ -252,7 +251,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     _refuse_idle_parts(module, prefix, ran={call.path for call in calls})
     linear = [call for call in calls if is_linear(call.module)]
     times = Counter(call.path for call in linear)
-    experts = _experts(calls, module, prefix)
+    experts = experts_of(calls, module, prefix)
     router = None if experts is None else f"{prefix}{experts.router}"
     prunable = [call for call in linear if times[call.path] == 1 and call.path != router and _reads_tokens(call)]
     groups: dict[int, list[str]] = defaultdict(list)
@@ -264,7 +263,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         raise ModelError("a block has linear layers that store their weights in two ways", block=block)
     attention, feed_forward = _parts(prunable, block, prefix, experts)
     return BlockArchitecture(
-        inputs=tuple(_with_all_experts([tuple(group) for group in groups.values()], experts)),
+        inputs=tuple(with_all_experts([tuple(group) for group in groups.values()], experts)),
         attention=attention,
         feed_forward=feed_forward,
         activation=_activation(calls, feed_forward, block, prefix),
@@ -283,49 +282,6 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
             )
         ),
     )
-
-
-def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts | None:
-    """Return the experts of a block; None if it has none.
-
-    Raises:
-        ModelError: it has several sets of experts.
-    """
-    found = [call for call in calls if is_stack(call.module)]
-    if len(found) > 1:
-        raise ModelError("a block has several sets of experts", got=[call.path for call in found])
-    if not found:
-        return None
-    (call,) = found
-    n_experts = int(call.module.n_experts)  # type: ignore[arg-type]
-    routers = [
-        one.path.removeprefix(prefix)
-        for one in calls[: calls.index(call)]
-        if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
-    ]
-    path = call.path.removeprefix(prefix)
-    if not routers:
-        return Experts(path, stack_names(call.module), n_experts, call.n_chosen, None)
-    router = routers[-1]
-    choosing = router.rpartition(".")[0] if type(module.get_submodule(router)) is nn.Linear else router
-    n_groups, n_chosen = (getattr(module.get_submodule(choosing), name, 0) or 0 for name in ("num_group", "topk_group"))
-    groups = (n_groups, n_chosen) if n_groups > 1 and n_chosen else (1, 1)
-    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, router, choosing, *groups)
-
-
-def _with_all_experts(groups: Sequence[tuple[str, ...]], experts: Experts | None) -> list[tuple[str, ...]]:
-    """Return groups of layers with those of the experts that did not run, after those of the last one that ran."""
-    if experts is None or experts.n_experts <= TRACED_EXPERTS:
-        return list(groups)
-    prefix = f"{experts.path}.{TRACED_EXPERTS - 1}."
-    own = [index for index, group in enumerate(groups) if group and all(name.startswith(prefix) for name in group)]
-    copies = [
-        tuple(f"{experts.path}.{number}.{name.removeprefix(prefix)}" for name in groups[index])
-        for number in range(TRACED_EXPERTS, experts.n_experts)
-        for index in own
-    ]
-    end = own[-1] + 1 if own else 0
-    return [*groups[:end], *copies, *groups[end:]]
 
 
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
@@ -349,7 +305,7 @@ def _parts(linear: Sequence[Call], block: int, prefix: str, experts: Experts | N
         if not sources or any(source != block or layer == HIDDEN for source, layer in sources):
             continue
         layers = (other.path.removeprefix(prefix) for other in linear)
-        groups = _with_all_experts([(layer,) for layer in layers if (block, layer) in sources], experts)
+        groups = with_all_experts([(layer,) for layer in layers if (block, layer) in sources], experts)
         before = tuple(layer for (layer,) in groups)
         part = Part(before, call.path.removeprefix(prefix))
         if ATTENTION in call.sources:

@@ -10,8 +10,8 @@ from transformers import AutoConfig
 
 from mlprune.errors import ModelError, StoreError
 from mlprune.models.architecture.config_checks import MAX_BLOCKS, largest_numbers, require_buildable
-from mlprune.models.architecture.discovery import TRACED_EXPERTS
 from mlprune.models.architecture.lookup import architecture_of
+from mlprune.models.architecture.traced_experts import TRACED_EXPERTS
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.experts import MAX_EXPERTS
 from mlprune.models.loading import check_tokenizer
