@@ -61,18 +61,21 @@ def require_sizes(folder: Path, names: Iterable[str]) -> None:
 
 
 def within_limits(
-    what: str, compute: Callable[[], Mapping[str, Any]], *, limits: Limits = READING, **where: object
+    what: str, compute: Callable[[], Mapping[str, Any]], *, limits: Limits | None = None, **where: object
 ) -> dict[str, Any]:
     """Compute something about a model folder in a child process with limits.
 
     Args:
         what: what is read, for the message.
         compute: returns JSON values.
+        limits: by default `READING`.
         where: context of the error.
     Raises:
         MlpruneError: as `compute` raises it.
         ModelError: the limits are exceeded.
     """
+
+    limits = limits or READING
 
     def answer() -> dict[str, Any]:
         try:

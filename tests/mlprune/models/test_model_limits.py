@@ -23,6 +23,7 @@ from tests.refusals import refused
 from tests.tiny_models import tiny_tokenizer
 
 SMALL = Limits(processor_s=0.3, memory_bytes=96 << 20)
+LITTLE_MEMORY = Limits(processor_s=5, memory_bytes=128 << 20)
 BASE = {
     "hidden_size": 16,
     "intermediate_size": 16,
@@ -78,7 +79,8 @@ def test_experts_that_did_not_run_have_the_layers_of_the_others() -> None:
 
 
 @needs_limits
-def test_a_list_that_a_config_makes_is_bounded_by_memory() -> None:
+def test_a_list_that_a_config_makes_is_bounded_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlprune.models.model_limits.READING", LITTLE_MEMORY)
     with pytest.raises(ModelError, match="memory") as caught:
         architecture_of({"model_type": "gpt_neo", "num_layers": 2, "attention_types": [[["global"], 10**10]]})
     assert caught.value.context["largest"] == {"attention_types": 10**10, "num_layers": 2}
@@ -101,7 +103,8 @@ def test_a_large_config_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
 
 
 @needs_limits
-def test_the_rules_of_a_tokenizer_run_within_limits(tmp_path: Path) -> None:
+def test_the_rules_of_a_tokenizer_run_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlprune.models.model_limits.READING", LITTLE_MEMORY)
     _with_config(tmp_path, {"model_type": "llama"})
     tiny_tokenizer().save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "tokenizer.json").read_text())
