@@ -23,7 +23,7 @@ MAX_TEMPLATE_LENGTH = 1 << 18
 """Characters of the longest template, and of the longest text that a template may add to the turns of a chat. Published
 templates have at most 50,000 characters and add some thousand."""
 RENDERING = Limits(processor_s=10, memory_bytes=512 << 20)
-"""Limits of one chat, the first one with the import of the library. A chat takes about 0.2 ms."""
+"""Limits of one chat, the first one with the import of the library."""
 
 
 class RenderingError(Exception):
