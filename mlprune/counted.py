@@ -1,4 +1,4 @@
-"""Counted nouns in text for people."""
+"""Counted nouns, and numbers of bytes, in text for people."""
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -8,3 +8,11 @@ def counted(n: int, noun: str, plural: str = "") -> str:
         plural: of the noun; by default with an s.
     """
     return f"{n} {noun if n == 1 else plural or noun + 's'}"
+
+
+def bytes_text(n_bytes: int) -> str:
+    """Format a number of bytes in the largest unit of which there is at least one."""
+    for name, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {name}"
+    return counted(n_bytes, "byte")

@@ -16,8 +16,13 @@ MAX_LISTED_NAMES = 100
 """Longest list of expected names that a message spells out."""
 MAX_REASON = 1_000
 """Most characters of the message of a foreign error; some of them print a whole file."""
-MAX_VALUE = 3_000
-"""Most characters of one value of a message: a row of another person's file can have a million keys."""
+MAX_VALUE = 200
+"""Most characters of a value of the context that a message shows."""
+MAX_OWN_TEXT = 4_000
+"""The same of `OWN_TEXTS`."""
+OWN_TEXTS = frozenset({"expected", "nearest", "next", "page", "path"})
+"""Keys of the context whose values are texts of this project, or are needed as a whole: commands, lists of names, and
+paths."""
 _WORK = "while working on "
 """Start of the notes that `work_context` adds."""
 MAX_NAMES_BESIDE_LISTING = 12
@@ -36,15 +41,18 @@ class MlpruneError(Exception):
         super().__init__(message, self.context)
 
     def __str__(self) -> str:
-        details = ", ".join(f"{key}={_shown(value)}" for key, value in self.context.items())
+        details = ", ".join(f"{key}={_shown(key, value)}" for key, value in self.context.items())
         text = f"{self.message} [{details}]" if details else self.message
         return " ".join(text.split())
 
 
-def _shown(value: object) -> str:
-    """Return a value as a message shows it: a tuple as the list of a recipe, and of a very long one the start."""
+def _shown(key: str, value: object) -> str:
+    """Return a value of the context as a message shows it: a tuple as the list of a recipe, of a long one the start."""
+    most = MAX_OWN_TEXT if key in OWN_TEXTS else MAX_REASON if key == "reason" else MAX_VALUE
+    if isinstance(value, str):
+        return repr(value) if len(value) <= most else f"{value[:most]!r}… ({len(value) - most:,} more characters)"
     text = repr(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text):,} characters)"
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
 class PermanentError(MlpruneError):

@@ -1,7 +1,7 @@
 """Chats: write turns with the chat template of a model, and locate the text of each turn.
 
-The template is rendered by transformers in a sandbox; no other code of a model runs. A chat begins with an optional
-system text, and turns of the user and the assistant alternate.
+The template is rendered by transformers in a sandbox, in a child process with limits; no other code of a model runs. A
+chat begins with an optional system text, and turns of the user and the assistant alternate.
 """
 
 import hashlib
@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from mlprune.corpus.chat_rendering import RENDERER, RenderingError, RenderingLimitError
 from mlprune.corpus.demonstrations import NO_SHOT, NO_SIDE, SOURCE, Demonstration, Piece
-from mlprune.errors import CorpusError, ModelError, reason_of
+from mlprune.errors import CorpusError, ModelError
 from mlprune.json_values import JsonValue
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ChatTemplate:
             message = "the model has another chat template than planned"
             raise ModelError(message, path=tokenizer.name_or_path, expected=chat.template_sha256, got=sha256)
         self._tokenizer, self._system = tokenizer, chat.system
+        self._tokens = {role: str(token) for role, token in tokenizer.special_tokens_map.items()}
         self._source = _FIXED_CLOCK + source if _CLOCK in source else source
         self._layouts: dict[tuple[int, bool], tuple[str, ...]] = {}
 
@@ -152,15 +154,12 @@ class ChatTemplate:
         roles = ("user", "assistant")
         messages = [{"role": roles[index % 2], "content": turn} for index, turn in enumerate(turns)]
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                [*system, *messages],
-                chat_template=self._source,
-                tokenize=False,
-                add_generation_prompt=len(turns) % 2 == 1,
-                continue_final_message=is_open,
-            )
-        except Exception as err:  # a template can raise anything
-            self._refuse("the chat template of the model refuses a chat", reason=reason_of(err), cause=err)
+            settings = {"add_generation_prompt": len(turns) % 2 == 1, "continue_final_message": is_open}
+            text = RENDERER.render(self._source, [*system, *messages], {**self._tokens, **settings})
+        except RenderingLimitError as err:
+            self._refuse("the chat template of the model exceeds a limit", reason=str(err), cause=err)
+        except RenderingError as err:
+            self._refuse("the chat template of the model refuses a chat", reason=str(err), cause=err)
         if self._system is not None and self._system not in text:
             self._refuse("the chat template ignores the system text", got=self._system[:80])
         return text

@@ -12,7 +12,9 @@ from typing import Any
 
 from mlprune.errors import ModelError, reason_of
 from mlprune.json_values import JsonObject
+from mlprune.models.architecture.config_checks import largest_numbers
 from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.models.model_limits import within_limits
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Keys that the config of a part gets from the config around it, unless it states them itself."""
@@ -71,10 +73,16 @@ def _library_config(folder: Path, stated: JsonObject) -> Any:
         return None
     if not CONFIG_MAPPING[model_type].sub_configs:
         return None
-    try:
-        return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as err:  # a wrong config can raise anything in the library's code
-        raise ModelError("the model's config cannot be used", path=str(folder), reason=reason_of(err)) from err
+
+    def load() -> Any:
+        try:
+            return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except Exception as err:  # a wrong config can raise anything in the library's code
+            raise ModelError("the model's config cannot be used", path=str(folder), reason=reason_of(err)) from err
+
+    largest = largest_numbers(stated)
+    within_limits("the model's config", lambda: {"has_parts": bool(load())}, path=str(folder), largest=largest)
+    return load()
 
 
 def _text_part(outer: Any, folder: Path, *, needs_part: bool) -> _Part | None:

@@ -26,6 +26,7 @@ from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.models.checkpoint.content_hashes import SENTENCEPIECE_FILES, TOKENIZER_FILES, TOKENIZER_JSON
 from mlprune.models.checkpoint.weight_files import read_json_object
 from mlprune.models.loading import check_tokenizer, require_vocabulary
+from mlprune.models.model_limits import require_sizes
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 
@@ -151,6 +152,7 @@ def write_tokenizer(source: Path, target: Path, report: Report) -> None:
     Raises:
         ModelError: the source has no tokenizer, or it cannot be converted or does not fit the model.
     """
+    require_sizes(source, TOKENIZER_FILES)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

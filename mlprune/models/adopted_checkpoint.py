@@ -26,7 +26,7 @@ from mlprune.models.checkpoint.weight_files import (
     is_obsolete_buffer,
     weight_name,
 )
-from mlprune.models.loading import MAX_LISTED, inspect_model, inspect_narrowed, load_tokenizer
+from mlprune.models.loading import MAX_LISTED, check_tokenizer, inspect_model, inspect_narrowed, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.wider_files import KEPT_FILE, LOADER_FILE, TensorFiles, WiderFiles, stored
 
@@ -331,6 +331,7 @@ def _require_equal_tokenizers(base: Path, adopted: Path) -> None:
     present = [name for name in TOKENIZER_FILES if (adopted / name).exists()]
     if all((base / name).exists() and file_sha256(base / name) == file_sha256(adopted / name) for name in present):
         return
+    check_tokenizer(adopted)
     expected, got = (_rules(load_tokenizer(folder)) for folder in (base, adopted))
     different = sorted(key for key in {*expected, *got} if expected.get(key) != got.get(key))
     if not different:

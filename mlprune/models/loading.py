@@ -35,6 +35,7 @@ from mlprune.models.checkpoint.content_hashes import (
 from mlprune.models.checkpoint.tensor_hashes import scan_weights
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 from mlprune.models.model_layers import ModelLayer, model_layers
+from mlprune.models.model_limits import require_sizes, within_limits
 from mlprune.models.wider_files import LOADER_FILE
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
         ModelError: the folder has no tokenizer, it cannot be read, or it has no end-of-sequence token.
     """
     require_vocabulary(path, importable=False)
+    require_sizes(path, (*SMALL_FILES, CHAT_TEMPLATE))
     return _load_tokenizer(path, file_states(path))
 
 
@@ -238,6 +240,15 @@ def check_tokenizer(path: Path) -> None:
 
 
 def _checked_tokenizer(path: Path) -> dict[str, Any]:
+    """Load and check a tokenizer in a child with limits: the rules of a tokenizer are run on a text."""
+    require_vocabulary(path, importable=False)
+    require_sizes(path, (*SMALL_FILES, CHAT_TEMPLATE))
+    from transformers import AutoTokenizer  # noqa: F401,PLC0415 - the child need not load the library again
+
+    return within_limits("the tokenizer", lambda: _loaded_and_checked(path), path=str(path))
+
+
+def _loaded_and_checked(path: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(path)
     vocab_size = weight_files.read_json_object(path / "config.json").get("vocab_size")
     if isinstance(vocab_size, int):

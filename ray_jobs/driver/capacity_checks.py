@@ -1,10 +1,11 @@
 """Checks before a run starts: machines and disk suffice, and what its questions can find."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from mlprune.counted import counted
+from mlprune.counted import bytes_text, counted
 from mlprune.errors import BadInputError
 from mlprune.plan import Plan
 from mlprune.plan.resources.estimate import Needs
@@ -59,13 +60,13 @@ def require_room(needs: Needs, store: Store) -> None:
     root = store.local_root
     if root is None:
         return
-    free_gib = free_disk_bytes(root) / GIB
-    if needs.disk_gib > free_gib:
+    needed, free = math.ceil(needs.disk_gib * GIB), free_disk_bytes(root)
+    if needed > free:
         raise BadInputError(
             "not enough free space on the disk of the store",
             store=store.uri,
-            expected=f"{needs.disk_gib:.1f} GiB",
-            got=f"{free_gib:.1f} GiB free",
+            expected=bytes_text(needed),
+            got=f"{bytes_text(free)} free",
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 from mlprune import errors
 from mlprune.errors import (
     MAX_LISTED_NAMES,
+    MAX_VALUE,
     BadInputError,
     MlpruneError,
     PermanentError,
@@ -30,6 +31,20 @@ def test_an_error_is_one_line_with_its_context() -> None:
     assert str(MlpruneError("alone")) == "alone"
 
 
+@pytest.mark.parametrize("value", ["(" * 10**6, ["("] * 10**5])
+def test_a_long_value_is_shown_up_to_its_limit_and_says_how_much_was_left_out(value: object) -> None:
+    n_characters = len(value if isinstance(value, str) else repr(value))
+    text = str(MlpruneError("wrong", got=value))
+    assert len(text) < MAX_VALUE + 60
+    assert f"{n_characters - MAX_VALUE:,}" in text
+    assert str(MlpruneError("wrong", got="(" * MAX_VALUE)).count("(") == MAX_VALUE
+
+
+def test_a_command_and_a_list_of_names_are_shown_as_a_whole() -> None:
+    command = f"mlprune import {'folder/' * 100}"
+    assert command in str(MlpruneError("wrong", next=command))
+
+
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\u2028", "\t \n"])
 def test_line_breaks_never_reach_the_text(separator: str) -> None:
     error = MlpruneError(f"first{separator}second", reason=f"a{separator}b")
@@ -41,7 +56,7 @@ def test_a_very_long_value_is_cut_off_and_its_size_stated() -> None:
     names = [f"key_{number}" for number in range(100_000)]
     text = str(errors.TaskFileError("a row lacks keys", file="fr.jsonl", got=names, missing=["id"]))
     assert len(text) < 2 * errors.MAX_VALUE
-    assert f"{len(repr(names)):,} characters" in text
+    assert f"{len(repr(names)) - errors.MAX_VALUE:,} more characters" in text
     assert text.endswith("missing=['id']]")
 
 

@@ -219,6 +219,9 @@ def prepare_prompts(
     end_of_sequence(tokenizer)
     encode = partial(tokenizer, truncation=False, verbose=False, add_special_tokens=chat is None)
     token_ids = tuple(tuple(encode(prompt)["input_ids"]) for prompt in prompts)
+    if max_positions is not None and max_new_tokens >= max_positions:
+        message, expected = "an answer leaves no room for a prompt", f"fewer than the model's {max_positions} positions"
+        raise TaskFileError(message, key="max_new_tokens", expected=expected, got=max_new_tokens)
     room = None if max_positions is None else max_positions - max_new_tokens
     longer_ids: tuple[str, ...] = ()
     if room is not None:

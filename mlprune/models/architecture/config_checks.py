@@ -4,21 +4,26 @@ Building a model of an absurd size takes hours or all memory. The sizes are chec
 of some model types make a list with an entry per block.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from heapq import nlargest
 
 from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.architecture.exceptions import COMPUTED_POSITIONS
 
-MAX_BLOCKS = 1000
-"""Largest number of blocks that is built; large models have about a hundred."""
+MAX_BLOCKS = 256
+"""Largest number of blocks that is built. The deepest published decoder has 126 (Llama 3.1 405B). The model's code runs
+once before any work, which takes about 0.03 s per block."""
 MAX_WIDTH = 1 << 20
 """Largest number of features or heads; the widest layers have about 100,000 features."""
 MAX_COUNT = 1 << 25
 """Largest vocabulary and number of positions; the longest published context has 10 million tokens."""
 MAX_TABLE_ENTRIES = 1 << 32
 """Largest number of entries of a table of positions, which is computed and not read."""
+
+MAX_LABELS = 1 << 16
+"""Largest number of classes; decoders have none, but the library makes a name for each that a config states."""
 
 _BLOCKS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _HEADS = ("num_attention_heads", "num_key_value_heads", "attention_heads", "n_head")
@@ -28,8 +33,11 @@ LIMITS: Mapping[str, int] = {
     **dict.fromkeys(_BLOCKS, MAX_BLOCKS),
     **dict.fromkeys((*_HEADS, *_WIDTHS), MAX_WIDTH),
     **dict.fromkeys(_COUNTS, MAX_COUNT),
+    "num_labels": MAX_LABELS,
 }
 """Key of a config -> largest value."""
+N_LARGEST = 3
+"""Largest numbers of a config that a message names."""
 OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
 """Ends of the keys of a config that describe one of several parts of a multimodal model."""
 TEXT_PART = "multimodal with a text part"
@@ -62,6 +70,21 @@ def _sizes(config: JsonObject) -> Iterator[tuple[str, int | float]]:
         if isinstance(value, Mapping):
             yield from ((key, size) for key, size in value.items() if key in LIMITS and isinstance(size, int | float))
             todo.extend(value.values())
+
+
+def largest_numbers(config: JsonObject) -> dict[str, int | float]:
+    """Return the keys with the largest numbers in a config, for a message; those in a list have no key of their own."""
+    numbers: dict[str, int | float] = {}
+    todo: list[tuple[str, JsonValue]] = list(config.items())
+    while todo:
+        key, value = todo.pop()
+        if isinstance(value, Mapping):
+            todo.extend(value.items())
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            todo.extend((key, inner) for inner in value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[key] = max(value, numbers.get(key, value))
+    return {key: numbers[key] for key in nlargest(N_LARGEST, numbers, key=lambda key: numbers[key])}
 
 
 def check_rope_types(config: JsonObject) -> None:

@@ -17,7 +17,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
@@ -48,7 +54,8 @@ from mlprune.models.architecture.trace import (
     run_once,
     storage_of,
 )
-from mlprune.models.experts import is_stack, split_experts, stack_names
+from mlprune.models.architecture.traced_experts import TRACED_EXPERTS, experts_of, with_all_experts
+from mlprune.models.experts import is_stack, require_few_experts, split_experts
 from mlprune.models.scaled_experts import prepare_scaled_experts
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
@@ -244,7 +251,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     _refuse_idle_parts(module, prefix, ran={call.path for call in calls})
     linear = [call for call in calls if is_linear(call.module)]
     times = Counter(call.path for call in linear)
-    experts = _experts(calls, module, prefix)
+    experts = experts_of(calls, module, prefix)
     router = None if experts is None else f"{prefix}{experts.router}"
     prunable = [call for call in linear if times[call.path] == 1 and call.path != router and _reads_tokens(call)]
     groups: dict[int, list[str]] = defaultdict(list)
@@ -254,9 +261,9 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     transposed = {is_transposed(module.get_submodule(layer)) for layer in listed}
     if len(transposed) > 1:
         raise ModelError("a block has linear layers that store their weights in two ways", block=block)
-    attention, feed_forward = _parts(prunable, block, prefix)
+    attention, feed_forward = _parts(prunable, block, prefix, experts)
     return BlockArchitecture(
-        inputs=tuple(map(tuple, groups.values())),
+        inputs=tuple(with_all_experts([tuple(group) for group in groups.values()], experts)),
         attention=attention,
         feed_forward=feed_forward,
         activation=_activation(calls, feed_forward, block, prefix),
@@ -277,34 +284,6 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     )
 
 
-def _experts(calls: Sequence[Call], module: nn.Module, prefix: str) -> Experts | None:
-    """Return the experts of a block; None if it has none.
-
-    Raises:
-        ModelError: it has several sets of experts.
-    """
-    found = [call for call in calls if is_stack(call.module)]
-    if len(found) > 1:
-        raise ModelError("a block has several sets of experts", got=[call.path for call in found])
-    if not found:
-        return None
-    (call,) = found
-    n_experts = sum(1 for name, _ in call.module.named_children() if name.isdigit())
-    routers = [
-        one.path.removeprefix(prefix)
-        for one in calls[: calls.index(call)]
-        if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
-    ]
-    path = call.path.removeprefix(prefix)
-    if not routers:
-        return Experts(path, stack_names(call.module), n_experts, call.n_chosen, None)
-    router = routers[-1]
-    choosing = router.rpartition(".")[0] if type(module.get_submodule(router)) is nn.Linear else router
-    n_groups, n_chosen = (getattr(module.get_submodule(choosing), name, 0) or 0 for name in ("num_group", "topk_group"))
-    groups = (n_groups, n_chosen) if n_groups > 1 and n_chosen else (1, 1)
-    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, router, choosing, *groups)
-
-
 def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
     for name, part in module.named_children():
         has_weights = any(parameter.dim() > 1 for parameter in part.parameters())
@@ -318,16 +297,16 @@ def _reads_tokens(call: Call) -> bool:
     return call.read is not None and call.read.numel() == N_TEXTS * N_TOKENS * call.read.shape[-1]
 
 
-def _parts(linear: Sequence[Call], block: int, prefix: str) -> tuple[Part | None, Part | None]:
+def _parts(linear: Sequence[Call], block: int, prefix: str, experts: Experts | None) -> tuple[Part | None, Part | None]:
     """Return attention, if exactly one layer reads its outputs, and the feed-forward part with the most neurons."""
     attention, feed_forward = [], []
     for call in linear:
         sources = call.sources - OPERATIONS
         if not sources or any(source != block or layer == HIDDEN for source, layer in sources):
             continue
-        before = tuple(
-            other.path.removeprefix(prefix) for other in linear if (block, other.path.removeprefix(prefix)) in sources
-        )
+        layers = (other.path.removeprefix(prefix) for other in linear)
+        groups = with_all_experts([(layer,) for layer in layers if (block, layer) in sources], experts)
+        before = tuple(layer for (layer,) in groups)
         part = Part(before, call.path.removeprefix(prefix))
         if ATTENTION in call.sources:
             attention.append(part)
@@ -429,6 +408,11 @@ def _keep(parameter: Tensor, converted: Tensor) -> None:
     """Stand in for a conversion of the dtype in a model's code, which fails for tensors without values."""
 
 
+def import_model_code(model_type: str) -> None:
+    """Import the library's code of a model type, so that a process that is forked later has it."""
+    MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[model_type]]
+
+
 def discover_config(settings: dict[str, Any]) -> Architecture:
     """Discover the architecture of the model that a config describes.
 
@@ -441,7 +425,8 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights(), patch.object(torch.utils, "swap_tensors", _keep):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        require_few_experts(model)
         prepare_scaled_experts(model)
         forms = stored_forms(model)
-        split_experts(model)
+        split_experts(model, most_each=TRACED_EXPERTS)
         return with_stored_forms(discover(model), forms)

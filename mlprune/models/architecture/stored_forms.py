@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
@@ -40,22 +40,36 @@ def stored_forms(model: PreTrainedModel) -> StoredForms:
     """
     stacks, state = dict(_stacks(model)), model.state_dict()
     names: dict[str, tuple[str, ...]] = {}
+    of_stacks: dict[tuple[str, tuple[int, ...]], tuple[str, tuple[str, ...]]] = {}
     for name in stacks:
-        names[name] = tuple(revert_weight_conversion(model, {name: state.pop(name)}))
+        stack = state.pop(name)
+        number, key = _number_and_key(name, stack)
+        if key not in of_stacks:
+            of_stacks[key] = number, tuple(revert_weight_conversion(model, {name: stack}))
+        names[name] = _renumbered(*of_stacks[key], number)
     published = {id(tensor): name for name, tensor in revert_weight_conversion(model, state).items()}
     known: dict[tuple[str, tuple[int, ...]], tuple[str, tuple[str, ...]]] = {}
     for name, tensor in state.items():
         if id(tensor) in published:
             names[name] = (published[id(tensor)],)
             continue
-        number = "".join(_NUMBER.findall(name)[:1])  # of the block; blocks of one kind are stored alike
-        key = name.replace(f".{number}.", BLOCK, 1), tuple(tensor.shape)
+        number, key = _number_and_key(name, tensor)
         if key not in known:
             known[key] = number, _pieces(model, name, tensor.shape)
-        first, pieces = known[key]
-        names[name] = tuple(piece.replace(f".{first}.", f".{number}.", 1) for piece in pieces)
+        names[name] = _renumbered(*known[key], number)
     _refuse_shared_tensors(model, names)
     return StoredForms({name: stored for name, stored in names.items() if stored != (name,)}, stacks)
+
+
+def _number_and_key(name: str, tensor: Tensor) -> tuple[str, tuple[str, tuple[int, ...]]]:
+    """Return the number of a parameter's block, and a key that it shares with those of blocks that are stored alike."""
+    number = "".join(_NUMBER.findall(name)[:1])
+    return number, (name.replace(f".{number}.", BLOCK, 1), tuple(tensor.shape))
+
+
+def _renumbered(first: str, tensors: Sequence[str], number: str) -> tuple[str, ...]:
+    """Return the names of the tensors of one block as those of another."""
+    return tuple(tensor.replace(f".{first}.", f".{number}.", 1) for tensor in tensors)
 
 
 def _refuse_shared_tensors(model: PreTrainedModel, names: Mapping[str, tuple[str, ...]]) -> None:
@@ -124,8 +138,9 @@ def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms, *, blo
             path, _, leaf = name.removeprefix(prefix).rpartition(".")
             layer, end = (leaf.removesuffix("_bias"), "bias") if leaf.endswith("_bias") else (leaf, "weight")
             tensors = [tensor.replace(number, BLOCK, 1) for tensor in forms.names.get(name, (name,))]
+            own = _tensors_of_experts(tensors) if len(tensors) >= n_experts else None
             for expert in range(n_experts):
-                ways = [_parts_of_expert(tensors, expert, n_experts=n_experts, transposed=transposed)]
+                ways = [_parts_of_expert(tensors, expert, own, transposed=transposed)]
                 ways.append((StoredPart(name.replace(number, BLOCK, 1), expert, transposed),))
                 stored.append((f"{path}.{expert}.{layer}.{end}", tuple(dict.fromkeys(ways))))
     for name, tensors_of in forms.names.items():
@@ -135,9 +150,23 @@ def _with_forms(kind: BlockArchitecture, prefix: str, forms: StoredForms, *, blo
     return replace(kind, stored=tuple(dict.fromkeys((*kind.stored, *stored))))
 
 
-def _parts_of_expert(tensors: list[str], expert: int, *, n_experts: int, transposed: bool) -> tuple[StoredPart, ...]:
-    """Return the tensors of one expert, or its place in a stack of another name."""
-    if len(tensors) < n_experts:
+def _parts_of_expert(
+    tensors: Sequence[str], expert: int, own: Mapping[str, Sequence[str]] | None, *, transposed: bool
+) -> tuple[StoredPart, ...]:
+    """Return the tensors of one expert, or its place in a stack of another name.
+
+    Args:
+        own: as `_tensors_of_experts` returns it; None if the tensors are stacks.
+    """
+    if own is None:
         return tuple(StoredPart(tensor, expert, transposed) for tensor in tensors)
-    own = [tensor for tensor in tensors if _NUMBER.findall(f".{tensor}")[-1:] == [str(expert)]]
-    return tuple(StoredPart(tensor) for tensor in own)
+    return tuple(StoredPart(tensor) for tensor in own.get(str(expert), ()))
+
+
+def _tensors_of_experts(tensors: Sequence[str]) -> dict[str, list[str]]:
+    """Return number of an expert -> its tensors: the last number in the name of a tensor is that of its expert."""
+    own: dict[str, list[str]] = {}
+    for tensor in tensors:
+        for number in _NUMBER.findall(f".{tensor}")[-1:]:
+            own.setdefault(number, []).append(tensor)
+    return own

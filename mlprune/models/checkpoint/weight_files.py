@@ -12,6 +12,7 @@ instead, so that the file does not stay mapped.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EFBIG
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mlprune.models.architecture.config_checks import TEXT_PART
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
+from mlprune.models.model_limits import most_mib
 from mlprune.vocabulary import DtypeName
 
 DTYPES: Mapping[DtypeName, torch.dtype] = {
@@ -39,8 +41,6 @@ INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 WEIGHT_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
 """Names of files with weights, readable here or not."""
-MOST_JSON_MIB = 512
-"""Largest JSON file that is read; tokenizers of large vocabularies have 30 MiB."""
 
 OBSOLETE_BUFFERS: Mapping[str, str] = {
     "attn.bias": "GPT-2: the causal mask",
@@ -64,9 +64,10 @@ def read_json_object(path: Path) -> JsonObject:
         ModelError: it is missing, or is not a JSON object.
     """
     try:
-        value = parse_json(read_given(path, most_mib=MOST_JSON_MIB))
+        value = parse_json(read_given(path, most_mib=most_mib(path.name)))
     except OSError as err:
-        raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
+        message = "a file of a model folder is too large" if err.errno == EFBIG else "a model folder lacks a file"
+        raise ModelError(message, path=str(path), reason=err.strerror) from err
     except ValueError as err:
         raise ModelError("a file of a model folder is not JSON", path=str(path), reason=str(err)) from err
     if not isinstance(value, dict):

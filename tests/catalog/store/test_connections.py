@@ -100,8 +100,14 @@ WAITING: dict[str, Callable[[duckdb.DuckDBPyConnection], object]] = {
 
 @contextmanager
 def signal_once_busy(number: signal.Signals) -> Iterator[None]:
-    """Send this process a signal once it has computed for a while, which an empty main thread does not."""
+    """Send this process a signal once it has computed for a while, which an empty main thread does not.
+
+    A process that was started in the background ignores interrupts until it asks for them.
+    """
     is_over = threading.Event()
+    handler = signal.getsignal(number)
+    if handler is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler)
 
     def send() -> None:
         before = time.process_time()
@@ -116,6 +122,7 @@ def signal_once_busy(number: signal.Signals) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("name", WAITING)

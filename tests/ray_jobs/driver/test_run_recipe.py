@@ -37,6 +37,7 @@ from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
+from tests.refusals import refused
 from tests.run_entries import entries
 from tests.search_recipes import BASE
 from tests.search_recipes import search_recipe as search_of_blocks
@@ -337,6 +338,15 @@ def test_a_run_whose_results_do_not_fit_on_the_disk_is_refused(needs: Needs, tmp
     with pytest.raises(BadInputError, match="free"):
         require_room(huge, Store(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
+
+
+def test_small_amounts_of_disk_space_are_shown_in_fitting_units(
+    needs: Needs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.driver.capacity_checks.free_disk_bytes", lambda _: 2**20)
+    small = replace(needs, costs=(JobCost("observe", disk_bytes=2.5 * 2**20),))
+    with refused(BadInputError, expected="2.5 MiB", got="1.0 MiB free"):
+        require_room(small, Store(tmp_path / "store"))
 
 
 def test_the_text_of_a_pool_has_replicas_shards_threads_and_gpus(needs: Needs) -> None:

@@ -67,6 +67,14 @@ def test_long_prompts_can_be_left_out_or_lose_their_start() -> None:
         prepare_evaluation(100, max_new_tokens=POSITIONS - 1, longer="skip")
 
 
+@pytest.mark.parametrize("n_new", [POSITIONS, 10**9])
+def test_an_answer_as_long_as_all_positions_is_refused_with_the_number_of_positions(n_new: int) -> None:
+    with refused(TaskFileError, key="max_new_tokens", got=n_new) as caught:
+        prepare_evaluation(100, max_new_tokens=n_new)
+    assert str(POSITIONS) in str(caught.value.context["expected"])
+    assert "-" not in str(caught.value.context["expected"])
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 110, 10_000])
 def test_batches_contain_every_prompt_once_within_the_bound(batch_tokens: int) -> None:
     prepared = prepare_evaluation(batch_tokens)
