@@ -1,11 +1,14 @@
 """Test the tests: change one operator of the source at a time and run the tests that execute its line.
 
+    pip install -e ".[mutants]"
+    printf '[run]\\ndynamic_context = test_function\\nsource = mlprune, catalog, ray_jobs\\n' > contexts
+    coverage run --rcfile contexts -m pytest --costs costs.tsv
     python -m infra.mutants --coverage .coverage --costs costs.tsv --number 150 > mutants.tsv
 
-`--coverage` is a data file of coverage.py whose contexts are the ids of tests, `--costs` what `pytest --costs FILE` has
-written. A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the
-thorough ones; within a group those of the module's own test file first, then the cheapest. One line is printed per
-mutant: outcome (`test`, `thorough` or `survived`), file, line, operator and the test that failed.
+A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the thorough
+ones; within a group those of the module's own test file first, then the cheapest. One line is printed per mutant:
+outcome (`test`, `thorough` or `survived`), file, line, operator, number of the place in the file, and the test that
+failed. Compiled kernels are not measured by coverage.py, so their lines have no mutants.
 
 Run it in a clone of its own: it writes each mutant into the source file and writes the original back.
 """
@@ -66,8 +69,16 @@ def operator_named(name: str) -> Operator:
     return plugins.get_operator(name)()
 
 
+def test_function(context: str) -> str:
+    """The id of a test function from a context of coverage.py: `a.test_b.test_c`, or an id with parameters."""
+    if "::" in context:
+        return context.partition("[")[0]
+    module, _, function = context.rpartition(".")
+    return f"{module.replace('.', '/')}.py::{function}"
+
+
 def tests_by_line(data_files: Sequence[Path], path: str) -> dict[int, set[str]]:
-    """Line -> ids of the tests that execute it."""
+    """Line -> test functions that execute it."""
     found: dict[int, set[str]] = {}
     for data_file in data_files:
         data = coverage.CoverageData(str(data_file))
@@ -75,8 +86,18 @@ def tests_by_line(data_files: Sequence[Path], path: str) -> dict[int, set[str]]:
         for measured in data.measured_files():
             if measured.endswith(f"/{path}"):
                 for line, contexts in data.contexts_by_lineno(measured).items():
-                    found.setdefault(line, set()).update(filter(None, contexts))
+                    functions = {test_function(context) for context in contexts if "test_" in context}
+                    found.setdefault(line, set()).update(functions)
     return found
+
+
+def costs_of_functions(file: Path) -> dict[str, float]:
+    """Test function -> CPU seconds of all its cases."""
+    costs: dict[str, float] = {}
+    for line in file.read_text("utf-8").splitlines():
+        seconds, _, test = line.partition("\t")
+        costs[test.partition("[")[0]] = costs.get(test.partition("[")[0], 0.0) + float(seconds)
+    return costs
 
 
 def chosen(tests: set[str], costs: dict[str, float], path: str) -> list[str]:
@@ -84,7 +105,7 @@ def chosen(tests: set[str], costs: dict[str, float], path: str) -> list[str]:
     own = f"test_{Path(path).name}::"
     ordered = sorted(tests, key=lambda test: (own not in test, costs.get(test, 60.0), test))
     files = list(dict.fromkeys(test.partition("::")[0] for test in ordered))[:MAX_FILES]
-    return [test for test in ordered if test.partition("::")[0] in files]
+    return [test for test in ordered if test.partition("::")[0] in files and Path(test.partition("::")[0]).exists()]
 
 
 class FirstFailure:
@@ -152,8 +173,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1", help="K/N: only every N-th mutant, from the K-th")
     options = parser.parse_args()
-    lines = (line.split("\t") for line in options.costs.read_text("utf-8").splitlines())
-    costs = {name: float(seconds) for seconds, name in lines}
+    costs = costs_of_functions(options.costs)
     pools = []
     for folder in FOLDERS:
         pool = [mutant for path in sorted(Path(folder).rglob("*.py")) for mutant in mutants_of(path)]

@@ -34,10 +34,10 @@ def cpu_seconds() -> float:
 
 
 def by_file(costs: Costs) -> Costs:
-    """The sums of tests by file; what is no test keeps its name."""
+    """The sums by file of tests and of fixtures of a module; what belongs to a folder has its name."""
     sums: defaultdict[str, float] = defaultdict(float)
     for name, seconds in costs.items():
-        sums[name.partition("::")[0]] += seconds
+        sums[name.removeprefix("fixture ").partition("::")[0] or name] += seconds
     return dict(sums)
 
 
@@ -73,7 +73,7 @@ class CostPlugin:
         finally:
             own = cpu_seconds() - before - (self._in_fixtures - nested_before)
             self._in_fixtures += own
-            self.add(f"fixture {fixturedef.argname}", own)
+            self.add(f"fixture {fixturedef.baseid}::{fixturedef.argname}", own)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
