@@ -26,9 +26,9 @@ def unigram_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_unigram_model(folder: Path) -> Path:
+def save_unigram_model(folder: Path, model_type: str = "qwen3_moe") -> Path:
     """Write a tiny mixture of experts with a Unigram tokenizer and return its folder."""
     tokenizer = unigram_tokenizer()
-    save_expert_model(folder, vocab_size=len(tokenizer), pad_token_id=0, max_position_embeddings=512)
+    save_expert_model(folder, model_type, vocab_size=len(tokenizer), pad_token_id=0, max_position_embeddings=512)
     tokenizer.save_pretrained(folder)
     return folder
