@@ -1,4 +1,7 @@
-"""Texts in which tokens are counted, lines of a corpus or demonstrations, and lines in which costs are measured."""
+"""Texts in which tokens are counted, or a checkpoint that has them, and lines in which costs are measured.
+
+Counted texts are lines of a corpus or demonstrations.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
