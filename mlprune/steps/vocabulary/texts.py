@@ -153,7 +153,8 @@ class CheckpointTokens:
         """
         require_unchanged(Path(self.folder), self.content)
         tokens = kept_tokens(Path(self.base), Path(self.folder))
-        return list(tokens.ids) if tokens is not None else []
+        assert tokens is not None, "the checkpoint has fewer tokens"
+        return list(tokens.ids)
 
 
 Counted = CountedTexts | CountedSets | CheckpointTokens

@@ -178,9 +178,10 @@ class VocabularyJob(SmallJob):
         """
         identity, sizes, lines = self.identity, model_sizes(self.variant.model), self.texts.read(store)
         if isinstance(self.texts, CheckpointTokens):
-            scores, kept = {}, self.texts.kept()
+            scores, kept = dict[int, int](), self.texts.kept()
         else:
-            scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
+            counted, kept = counted_and_kept(self.variant.model, lines, self.choice)
+            scores = dict(counted)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
         folder = in_place_folder(identity.contents, artefact, self.variant.model, kept)
@@ -312,7 +313,7 @@ def add_vocabularies(
     adopted = {entry.adopt: _checkpoint_tokens(recipe, inputs, entry.adopt) for entry in recipe.variants if entry.adopt}
 
     def chosen(entry: VariantConfig | BaselineConfig) -> KeepConfig | CheckpointTokens | None:
-        return (entry.keep or adopted.get(entry.adopt)) if isinstance(entry, VariantConfig) else None
+        return (entry.keep or adopted.get(entry.adopt or "")) if isinstance(entry, VariantConfig) else None
 
     together = {
         key: replace(variant, entries=tuple(entry for entry in variant.entries if chosen(entry) is None))
