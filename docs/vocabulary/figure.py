@@ -26,6 +26,7 @@ def read_costs(path: Path) -> list[Row]:
                 "language": row["language"],
                 "is_kept": row["is_kept"] == "True",
                 "n": int(row["lines"]),
+                "n_longer": 0,  # no sentence of FLORES is longer than the model's 32,768 tokens
                 **{name: float(row[name]) for name in NUMBERS},
             }
             for row in csv.DictReader(file)

@@ -1,8 +1,9 @@
 """Compare a pruned checkpoint that was made elsewhere with its base model.
 
 A checkpoint can differ from its base model in the prunable layers of its blocks, or lack experts, heads, neurons or
-whole blocks. A weight counts as removed if it is exactly 0 in a layer that differs from the base model. Everything else
-has to be equal: with another embedding or norm, the checkpoint belongs to another model or to another revision of it.
+whole blocks, and tokens. A weight counts as removed if it is exactly 0 in a layer that differs from the base model.
+Everything else has to be equal: with another embedding or norm, the checkpoint belongs to another model or to another
+revision of it.
 """
 
 import json
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError
 from mlprune.hashing import digest
+from mlprune.json_values import JsonValue
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.architecture.units import BIAS_KEYS
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
+from mlprune.models.checkpoint.tensor_slices import padded_rows
 from mlprune.models.checkpoint.weight_files import (
     WeightFiles,
     architecture_at,
@@ -56,6 +59,23 @@ class CheckpointDifference:
         """Share of the prunable weights that is removed."""
         return self.n_removed / self.n_weights
 
+    @property
+    def is_none(self) -> bool:
+        """Whether all blocks have the weights of the base model; the checkpoint then has fewer tokens."""
+        return not (self.n_removed or self.weights_changed or self.biases_changed)
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The tokens of a base model that a checkpoint with fewer tokens has, and what follows from them."""
+
+    ids: tuple[int, ...]
+    """Of the base model, ascending."""
+    tensors: tuple[str, ...]
+    """Stored tensors of the base model with a row per token."""
+    settings: Mapping[str, JsonValue]
+    """Key of the config -> its value in the checkpoint, where it differs."""
+
 
 @dataclass(frozen=True)
 class LayerDifference:
@@ -71,18 +91,21 @@ class LayerDifference:
     """[out], in the stored dtype, if it has new values, or values where the base model has no bias."""
 
 
-def compare_checkpoint(base: Path, adopted: Path) -> CheckpointDifference:
+def compare_checkpoint(base: Path, adopted: Path, *, tokens: KeptTokens | None = None) -> CheckpointDifference:
     """Compare the folder of a pruned checkpoint with that of its base model.
 
     All weights are read; the result is cached while the files do not change.
 
+    Args:
+        tokens: those of a checkpoint with fewer tokens, whose tokenizer is then compared already.
     Raises:
         BadInputError: the model type, settings, shapes or tokenizers differ, or more than the prunable layers does.
         ModelError: the checkpoint is not a model that can be read.
     """
     checkpoint_content(adopted)
     name = f"difference to {digest(dict(inspect_model(base).content))}"
-    cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted)))
+    name += f" with tokens {digest(asdict(tokens))}" if tokens else ""
+    cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted, tokens)))
     return CheckpointDifference(**{**cached, "removed_blocks": tuple(cached["removed_blocks"])})
 
 
@@ -146,19 +169,24 @@ class _Pair:
         prefix = f"{self.files.architecture.blocks}.{block}."
         return [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
 
-    def is_equal(self, name: str, own_name: str, kept: tuple[int, Sequence[int]] | None = None) -> bool:
+    def is_equal(
+        self, name: str, own_name: str, kept: Mapping[int, Sequence[int]] | None = None, *, may_be_padded: bool = False
+    ) -> bool:
         """Whether both have a tensor with equal values; of two tied ones, each may store only one.
 
         Args:
-            kept: a dimension, and the entries along it that are compared; None: all of the tensor.
+            kept: dimension -> the entries along it that are compared; None: all of the tensor.
+            may_be_padded: whether the checkpoint may have rows of padding after them; see `padded_rows`.
         """
         from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
 
         source = source_of(own_name, self.model, self.own)
-        expected = stored(self.files, name)
-        if kept is not None:
-            expected = expected.index_select(kept[0], torch.tensor(kept[1]))
-        return self.own.has(source) and _are_equal(expected, stored(self.own, source))
+        if not self.own.has(source):
+            return False
+        expected, got = stored(self.files, name), stored(self.own, source)
+        for dimension, indices in (kept or {}).items():
+            expected = expected.index_select(dimension, torch.tensor(indices))
+        return _are_equal(padded_rows(expected, len(got)) if may_be_padded else expected, got)
 
     def dtypes_if_rounded(self, name: str) -> tuple[str, str] | None:
         """Return the dtypes of both if a tensor has the base model's values rounded to its dtype, else None."""
@@ -173,14 +201,15 @@ class _Pair:
         return (first, second) if is_rounded else None
 
 
-def _compare(base: Path, adopted: Path) -> CheckpointDifference:
+def _compare(base: Path, adopted: Path, tokens: KeptTokens | None) -> CheckpointDifference:
     from mlprune.models.meta_model import build_skeleton, source_of  # noqa: PLC0415 - imports transformers
 
     architecture, other = architecture_at(base), architecture_at(adopted)
     if architecture.name != other.name:
         message = "the checkpoint is of another model type than its base model"
         raise BadInputError(message, path=str(adopted), expected=architecture.name, got=other.name)
-    _require_equal_tokenizers(base, adopted)
+    if tokens is None:
+        _require_equal_tokenizers(base, adopted)
     files = WeightFiles(base, architecture)
     model = build_skeleton(base, torch.float32)
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers())
@@ -190,9 +219,13 @@ def _compare(base: Path, adopted: Path) -> CheckpointDifference:
     wider = WiderFiles(files, own, (base, adopted), present) if has_all_blocks else None
     pair = _Pair(model, base, adopted, files, wider or own, present)
     kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
-    _require_equal_settings(pair, kept, wider)
-    _require_equal_others(pair, kept)
-    return _changes(pair) if has_all_blocks else _without_blocks(pair, kept)
+    _require_equal_settings(pair, kept, wider, tokens)
+    _require_equal_others(pair, kept, tokens)
+    difference = _changes(pair) if has_all_blocks else _without_blocks(pair, kept)
+    if tokens is None and difference.is_none:
+        message = "the checkpoint has the weights of its base model: nothing is pruned"
+        raise BadInputError(message, path=str(adopted), base=str(base))
+    return difference
 
 
 def _changes(pair: _Pair) -> CheckpointDifference:
@@ -205,9 +238,6 @@ def _changes(pair: _Pair) -> CheckpointDifference:
             n_removed += int(layer.removed.sum())
             is_changed |= layer.is_changed
             has_new_bias |= layer.bias is not None
-    if not (n_removed or is_changed or has_new_bias):
-        message = "the checkpoint has the weights of its base model: nothing is pruned"
-        raise BadInputError(message, path=str(pair.adopted), base=str(pair.base))
     return CheckpointDifference(n_weights, n_removed, is_changed, has_new_bias)
 
 
@@ -240,7 +270,9 @@ def _kept_blocks(pair: _Pair) -> list[int]:
     return kept
 
 
-def _require_equal_settings(pair: _Pair, kept: Sequence[int], wider: WiderFiles | None) -> None:
+def _require_equal_settings(
+    pair: _Pair, kept: Sequence[int], wider: WiderFiles | None, tokens: KeptTokens | None
+) -> None:
     """Compare the configs; lists with a value per block are compared for the blocks that remain.
 
     Args:
@@ -252,6 +284,7 @@ def _require_equal_settings(pair: _Pair, kept: Sequence[int], wider: WiderFiles 
 
     expected, got = (_settings(folder) for folder in (pair.base, pair.adopted))
     expected |= settings_of_blocks(expected, pair.n_blocks, kept)
+    expected |= {key: value for key, value in (tokens.settings if tokens else {}).items() if key in expected}
     n_blocks_key = _config(pair.base).attribute_map.get("num_hidden_layers", "num_hidden_layers")
     keys = sorted({*expected, *got} - {n_blocks_key} if len(kept) < pair.n_blocks else {*expected, *got})
     different = [key for key in keys if expected.get(key) != got.get(key) and not (key in BIAS_KEYS and got.get(key))]
@@ -281,22 +314,25 @@ def _config(folder: Path) -> Any:
     return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
 
-def _require_equal_others(pair: _Pair, kept: Sequence[int]) -> None:
+def _require_equal_others(pair: _Pair, kept: Sequence[int], tokens: KeptTokens | None) -> None:
     """Compare all tensors but the weights and biases of prunable layers.
 
     Args:
         kept: the blocks that remain; of tensors with entries of every block, theirs are compared.
+        tokens: the tokens that remain, if they are fewer; of tensors with a row per token, theirs are compared.
     Raises:
         BadInputError: some differ, or the checkpoint lacks one.
     """
     from mlprune.models.fewer_blocks import without_blocks  # noqa: PLC0415 - imports transformers
 
     architecture = pair.files.architecture
-    entries: Mapping[str, tuple[int, Sequence[int]]] = {}
+    of_tokens = tokens.tensors if tokens else ()
+    entries: dict[str, dict[int, Sequence[int]]] = {name: {0: tokens.ids} for name in of_tokens} if tokens else {}
     if len(kept) < architecture.n_blocks:
         names = [name for name in pair.names if not architecture.is_in_blocks(name)]
         removed = [block for block in range(architecture.n_blocks) if block not in kept]
-        entries = without_blocks(_config(pair.base), architecture, removed).kept
+        for name, (dimension, indices) in without_blocks(_config(pair.base), architecture, removed).kept.items():
+            entries.setdefault(name, {})[dimension] = indices
     else:
         prunable = {
             name(architecture, block, layer)
@@ -305,7 +341,9 @@ def _require_equal_others(pair: _Pair, kept: Sequence[int]) -> None:
             for name in (weight_name, bias_name)
         }
         names = [name for name in pair.names if name not in prunable]
-    different = [name for name in names if not pair.is_equal(name, name, entries.get(name))]
+    different = [
+        name for name in names if not pair.is_equal(name, name, entries.get(name), may_be_padded=name in of_tokens)
+    ]
     if different:
         listed = different[:MAX_LISTED]
         rounded = [pair.dtypes_if_rounded(name) for name in listed]
@@ -328,27 +366,25 @@ def _require_equal_tokenizers(base: Path, adopted: Path) -> None:
     Raises:
         BadInputError: they differ.
     """
-    present = [name for name in TOKENIZER_FILES if (adopted / name).exists()]
-    if all((base / name).exists() and file_sha256(base / name) == file_sha256(adopted / name) for name in present):
+    if has_tokenizer_files_of(base, adopted):
         return
     check_tokenizer(adopted)
-    expected, got = (_rules(load_tokenizer(folder)) for folder in (base, adopted))
+    expected, got = (tokenizer_rules(load_tokenizer(folder)) for folder in (base, adopted))
     different = sorted(key for key in {*expected, *got} if expected.get(key) != got.get(key))
-    if not different:
-        return
-    context: dict[str, object] = {"path": str(adopted), "base": str(base)}
-    tokens = [set(rules["vocabulary"]) for rules in (expected, got)]
-    if tokens[1] < tokens[0]:
-        message = "a checkpoint with a part of its base model's tokens cannot be adopted"
-        advice = "adopt the checkpoint with all tokens, and give its entry the same `keep`"
-        sizes = {"expected": len(tokens[0]), "got": len(tokens[1])}
-        raise BadInputError(message, {**context, **sizes, "next": advice})
-    raise BadInputError(
-        "the tokenizer of a checkpoint differs from that of its base model", {**context, "got": different}
-    )
+    if different:
+        context: dict[str, object] = {"path": str(adopted), "base": str(base), "got": different}
+        if unknown_tokens := sorted(got["vocabulary"].keys() - expected["vocabulary"].keys()):
+            context["tokens"] = unknown_tokens[:MAX_LISTED]
+        raise BadInputError("the tokenizer of a checkpoint differs from that of its base model", context)
 
 
-def _rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def has_tokenizer_files_of(base: Path, adopted: Path) -> bool:
+    """Whether all files of a checkpoint's tokenizer are those of its base model; a checkpoint may have none."""
+    present = [name for name in TOKENIZER_FILES if (adopted / name).exists()]
+    return all((base / name).exists() and file_sha256(base / name) == file_sha256(adopted / name) for name in present)
+
+
+def tokenizer_rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
     """Return what determines the tokens of a text, without the truncation and padding of the last call."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.hashing import digest
 from mlprune.hub import snapshot_origin
 from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, JsonValue
@@ -21,7 +22,7 @@ from mlprune.pruning.mask_files import (
     write_block_weights,
 )
 from mlprune.pruning.scoring import described_levels
-from mlprune.recipe import Recipe
+from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks
@@ -30,10 +31,11 @@ from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import of_kind
+from mlprune.steps.variants.variant import DenseVariant, dense_variant, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from mlprune.trimming.folder import kept_tokens
 
 BYTES_PER_WEIGHT = 32
 """Memory per weight of a block: both weights and the new one, in float32 at most, copies of both in the order of heads
@@ -72,8 +74,7 @@ class AdoptJob(MasksJob):
             BadInputError: the checkpoint has changed since it was planned.
         """
         folder, variant = Path(self.variant.folder), self.variant
-        if checkpoint_content(folder) != dict(variant.identity.contents):
-            raise BadInputError("the adopted checkpoint has changed", path=str(folder), next="run the command again")
+        require_unchanged(folder, digest(dict(variant.identity.contents)))
         if variant.difference.removed_blocks:
             rows = rows_without_blocks(variant, variant.difference.removed_blocks)
             store.write_record(variant.identity.record(rows=rows))
@@ -108,16 +109,22 @@ class AdoptJob(MasksJob):
 def add_adopted(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
     """Return the planned variants and those of checkpoints that were made elsewhere.
 
+    Of a checkpoint with fewer tokens, the variant has all of them; see `add_vocabularies`.
+
     Raises:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
-        RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks.
+        RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks, or masks or other tokens
+            of one that has fewer tokens.
     """
     together = dict(planned)
     for entry in recipe.variants:
         if entry.adopt is not None:
-            variant = adopted_variant(recipe, inputs, entry.adopt)
-            if variant.difference.removed_blocks:
+            folder = checkpoint_folder(recipe, entry.adopt)
+            if kept_tokens(Path(inputs.model.path), folder) is not None:
+                _require_own_tokens(recipe, entry)
+            variant = adopted_variant(inputs, folder)
+            if isinstance(variant, AdoptedVariant) and variant.difference.removed_blocks:
                 require_no_masks_of(recipe, entry)
                 if entry.bits:
                     message = "the weights of a variant without whole blocks cannot be rounded"
@@ -126,20 +133,49 @@ def add_adopted(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVar
     return together
 
 
-def adopted_variant(recipe: Recipe, inputs: Inputs, name: str) -> AdoptedVariant:
-    """Return the variant of a checkpoint.
+def _require_own_tokens(recipe: Recipe, entry: VariantConfig) -> None:
+    """Refuse other tokens, and combinations of masks, for a checkpoint with fewer tokens."""
+    if entry.keep is not None:
+        message = "the checkpoint has fewer tokens than its base model already"
+        raise RecipeError(message, variant=entry.name, key="keep", expected="no keep")
+    if any(entry.name in other.of for other in recipe.variants):
+        message = "masks of a checkpoint with fewer tokens cannot be combined"
+        raise RecipeError(message, variant=entry.name, key="of", expected="names of other variants")
+
+
+def checkpoint_folder(recipe: Recipe, name: str) -> Path:
+    """Return the folder of a checkpoint.
 
     Args:
         name: folder, or id on the hub with an optional `@REVISION`.
     """
     local = recipe.resolve(name)
     hub_id, _, revision = name.partition("@")
-    folder = (resolve_model(str(local)) if local.exists() else resolve_model(hub_id, revision or "main")).absolute()
-    difference = compare_checkpoint(Path(inputs.model.path), folder)
+    return (resolve_model(str(local)) if local.exists() else resolve_model(hub_id, revision or "main")).absolute()
+
+
+def require_unchanged(folder: Path, content: str) -> None:
+    """Check that a checkpoint is as it was planned.
+
+    Args:
+        content: hash of its files.
+    Raises:
+        BadInputError: it has changed.
+    """
+    if digest(checkpoint_content(folder)) != content:
+        raise BadInputError("the adopted checkpoint has changed", path=str(folder), next="run the command again")
+
+
+def adopted_variant(inputs: Inputs, folder: Path) -> AdoptedVariant | DenseVariant:
+    """Return the variant of a checkpoint, with all tokens; the dense one if the checkpoint only lacks tokens."""
+    base = Path(inputs.model.path)
+    difference = compare_checkpoint(base, folder, tokens=kept_tokens(base, folder))
+    if difference.is_none:
+        return dense_variant(inputs.base, inputs.model)
     contents = checkpoint_content(folder)
     parents = {"base_model": inputs.base.id}
     identity = make_identity("variants", {ADOPTED: True}, parents=parents, contents=contents)
-    return AdoptedVariant(identity, inputs.model, str(folder), tuple(_origin(folder)), difference)
+    return AdoptedVariant(identity, inputs.model, str(folder), tuple(origin_of(folder)), difference)
 
 
 def adopt_jobs(variants: Iterable[PlannedVariant]) -> Iterator[AdoptJob]:
@@ -148,7 +184,7 @@ def adopt_jobs(variants: Iterable[PlannedVariant]) -> Iterator[AdoptJob]:
         yield AdoptJob(make_identity("masks", {ADOPTED: True}, parents={"variant": spec.id}), spec)
 
 
-def _origin(folder: Path) -> Iterator[tuple[str, JsonValue]]:
+def origin_of(folder: Path) -> Iterator[tuple[str, JsonValue]]:
     """Yield the name of a checkpoint and, for one of the hub, its commit."""
     snapshot, record = snapshot_origin(folder), read_import_record(folder)
     if snapshot is not None:

@@ -5,17 +5,27 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mlprune.errors import BadInputError, ModelError
+from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
+from mlprune.models.adopted_checkpoint import KeptTokens, has_tokenizer_files_of, tokenizer_rules
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON
-from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, replace_tensors, tensor_slices
+from mlprune.models.checkpoint.tensor_slices import (
+    TensorSlice,
+    padded_rows,
+    read_rows,
+    replace_tensors,
+    tensor_slices,
+)
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
-from mlprune.models.loading import SENTENCE, load_tokenizer
+from mlprune.models.loading import MAX_LISTED, SENTENCE, check_tokenizer, inspect_model, load_tokenizer
+from mlprune.models.metadata_cache import cached_metadata
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 if TYPE_CHECKING:
@@ -188,11 +198,8 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     config = dict(read_json_object(folder / CONFIG))
     names = vocabulary_tensors(folder)
     n_rows = next(iter(names.values()))
-    sizes = [key for key, value in config.items() if key.startswith(SIZE) and value == n_rows]
-    if SIZE not in sizes:
-        message = "the vocabulary cannot be made smaller: the config does not state its size"
-        raise BadInputError(message, key=SIZE, expected=n_rows, got=config.get(SIZE))
     n_new = -(-len(kept) // multiple) * multiple
+    trimmed = _trimmed_config(config, kept, n_rows=n_rows, n_new=n_new)
     files = WeightFiles(folder, architecture_at(folder))
     n_bytes = 0
     for name in (file for file in files.file_names if file != INDEX_FILE):
@@ -202,27 +209,88 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
     if (folder / INDEX_FILE).exists():
         index = dict(read_json_object(folder / INDEX_FILE))
         _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
-    number_of = {old: new for new, old in enumerate(kept)}
-    _write_json(folder / CONFIG, _renumbered(config, number_of) | dict.fromkeys(sizes, n_new))
+    _write_json(folder / CONFIG, trimmed)
     if (folder / GENERATION_CONFIG).exists():
         generation = read_json_object(folder / GENERATION_CONFIG)
-        _write_json(folder / GENERATION_CONFIG, _renumbered(generation, number_of))
+        _write_json(folder / GENERATION_CONFIG, _renumbered(generation, kept))
     return n_new
+
+
+def kept_tokens(base: Path, adopted: Path) -> KeptTokens | None:
+    """Return the tokens of a base model that a checkpoint has; None if it has all of them, or others.
+
+    The result is cached while the files do not change.
+
+    Args:
+        base: folder of the base model.
+        adopted: folder of the checkpoint; without a tokenizer, it has that of the base model.
+    Raises:
+        BadInputError: the tokenizer is not that of an export with these tokens.
+        ModelError: a tokenizer cannot be read.
+    """
+    is_equal_size = len({read_json_object(folder / CONFIG).get(SIZE) for folder in (base, adopted)}) == 1
+    has_tokenizer = any((adopted / name).exists() for name in TOKENIZER_FILES)
+    if not has_tokenizer or (is_equal_size and has_tokenizer_files_of(base, adopted)):
+        return None
+    name = f"tokens of {digest(dict(inspect_model(base).content))}"
+    found = cached_metadata(adopted, name, lambda: _kept_tokens(base, adopted, is_equal_size=is_equal_size))
+    return KeptTokens(tuple(found["ids"]), tuple(found["tensors"]), found["settings"]) if found else None
+
+
+def _kept_tokens(base: Path, adopted: Path, *, is_equal_size: bool) -> dict[str, Any]:
+    """Return the fields of `KeptTokens`, or none of them."""
+    check_tokenizer(adopted)
+    tokenizer, got = load_tokenizer(base), tokenizer_rules(load_tokenizer(adopted))
+    ids, own = tokenizer.get_vocab(), got["vocabulary"]
+    if not own.keys() <= ids.keys() or (own.keys() == ids.keys() and is_equal_size):
+        return {}
+    source, tensors = read_tokenizer(tokenizer), vocabulary_tensors(base)
+    n_rows, kept = next(iter(tensors.values())), sorted(ids[token] for token in own)
+    config, n_new = read_json_object(base / CONFIG), read_json_object(adopted / CONFIG).get(SIZE)
+    lacking = required_tokens(source, base, n_rows=n_rows).difference(kept)
+    different = [f"without {source.tokens[number]}" for number in sorted(lacking)[:MAX_LISTED]]
+    if not lacking:
+        expected = _rules_of_export(base, kept, source=source)
+        different = sorted(key for key in {*expected, *got} if expected.get(key) != got.get(key))
+    if different or kept[-1] >= n_rows or not isinstance(n_new, int) or n_new < len(kept):
+        message = "a checkpoint with a part of its base model's tokens can be adopted only if mlprune exported it"
+        context = {"path": str(adopted), "base": str(base), "expected": "the tokenizer and rows of an export"}
+        advice = "adopt the checkpoint with all tokens, and give its entry the same `keep`"
+        raise BadInputError(message, context, got=different or f"{SIZE} {n_new}", n_tokens=len(kept), next=advice)
+    trimmed = _trimmed_config(config, kept, n_rows=n_rows, n_new=n_new)
+    settings = {key: value for key, value in trimmed.items() if value != config[key]}
+    return {"ids": kept, "tensors": list(tensors), "settings": settings}
+
+
+def _rules_of_export(base: Path, kept: Sequence[int], *, source: TokenizerJson) -> dict[str, Any]:
+    """Return the rules of the tokenizer that an export with some tokens has."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_tokenizer(base, folder, kept, source=source, new_ids={old: new for new, old in enumerate(kept)})
+        return tokenizer_rules(load_tokenizer(folder))
+
+
+def _trimmed_config(config: Mapping[str, Any], kept: Sequence[int], *, n_rows: int, n_new: int) -> dict[str, Any]:
+    """Return a config with some tokens, of which the embedding had `n_rows` and has `n_new` rows.
+
+    Raises:
+        BadInputError: the config has no `vocab_size`.
+    """
+    sizes = [key for key, value in config.items() if key.startswith(SIZE) and value == n_rows]
+    if SIZE not in sizes:
+        message = "the vocabulary cannot be made smaller: the config does not state its size"
+        raise BadInputError(message, key=SIZE, expected=n_rows, got=config.get(SIZE))
+    return _renumbered(config, kept) | dict.fromkeys(sizes, n_new)
 
 
 def _rows(file: Path, stored: TensorSlice, kept: Sequence[int], n_new: int) -> Tensor:
     """Return the rows of kept tokens, followed by padding."""
-    rows = read_rows(file, stored, kept).reshape(len(kept), *stored.shape[1:])
-    if n_new == len(kept):
-        return rows
-    padding = rows.new_zeros((n_new - len(kept), *rows.shape[1:]))
-    if rows.ndim == 1:
-        padding.fill_(torch.finfo(rows.dtype).min)
-    return torch.cat([rows, padding])
+    return padded_rows(read_rows(file, stored, kept).reshape(len(kept), *stored.shape[1:]), n_new)
 
 
-def _renumbered(config: Mapping[str, Any], number_of: Mapping[int, int]) -> dict[str, Any]:
+def _renumbered(config: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     """Return a config with the new ids of the tokens that it names; those without weights become null."""
+    number_of = {old: new for new, old in enumerate(kept)}
     return {**config, **{key: _new_value(config[key], number_of) for key in _token_values(config)}}
 
 

@@ -296,8 +296,12 @@ def _add_external(store: Store, made: Methods) -> None:
     write_rows(store, "external_results", parameters={}, parents={"variant": made.ids["plain"]}, rows=rows)
 
 
-def add_vocabulary(store: Store, base_model_id: str) -> list[dict[str, Any]]:
-    """A variant with a smaller vocabulary, and its cost for a kept language and a dropped one; returns the latter."""
+def add_vocabulary(store: Store, base_model_id: str, *, has_costs: bool = True) -> list[dict[str, Any]]:
+    """A variant with a smaller vocabulary, and its cost for a kept language and a dropped one; returns the latter.
+
+    Args:
+        has_costs: whether the store gets the costs.
+    """
     sizes = {"variant_id": "@id", "n_tokens": 100, "n_kept": 40, "n_required": 5, "n_counted": 38}
     sizes |= {"n_weights": 1000, "n_removed_weights": 480}
     variant = {"variant_id": "@id", "base_model_id": base_model_id, "sparsity": 0.0, "achieved_sparsity": 0.0}
@@ -321,7 +325,8 @@ def add_vocabulary(store: Store, base_model_id: str) -> list[dict[str, Any]]:
     lost |= {"log_prob_masked": None, "log_prob_dense_of_masked": None}
     lost |= {"log_cost": 1.5, "log_cost_low": 1.2, "log_cost_high": 1.8}
     rows = [{**row, **kept}, {**row, **lost}]
-    write_rows(store, "tokenizations", parameters={}, parents={"variant": variant_id}, rows={"tokenizations": rows})
+    if has_costs:
+        write_rows(store, "tokenizations", parameters={}, parents={"variant": variant_id}, rows={"tokenizations": rows})
     return rows
 
 

@@ -50,7 +50,10 @@ def compare(store: Store, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     write_rows(store, "comparisons", parameters={}, parents=parents, rows=rows)
 
 
-def test_accuracy_is_that_of_the_evaluations_and_their_comparison(store: Store) -> None:
+@pytest.mark.parametrize(("has_costs", "is_kept"), [(True, (True, False, False)), (False, (None, None, None))])
+def test_accuracy_is_that_of_the_evaluations_and_their_comparison(
+    store: Store, *, has_costs: bool, is_kept: tuple[bool | None, ...]
+) -> None:
     base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
     row = {"variant_id": "@id", "base_model_id": base, "sparsity": 0.0, "achieved_sparsity": 0.0}
     dense = write_rows(
@@ -60,7 +63,7 @@ def test_accuracy_is_that_of_the_evaluations_and_their_comparison(store: Store) 
         parents={"base_model": base},
         rows={"variants": [{**row, "weights_changed": False}]},
     )
-    variant = add_vocabulary(store, base)[0]["variant_id"]
+    variant = add_vocabulary(store, base, has_costs=has_costs)[0]["variant_id"]
     changes = {"fr": (0.5, 0.45), "sw": (0.4, 0.2), "hi": (0.3, 0.1)}
     for language, (before, after) in changes.items():
         theirs, ours = (
@@ -73,7 +76,7 @@ def test_accuracy_is_that_of_the_evaluations_and_their_comparison(store: Store) 
         rows = answers(catalog, "vocabulary_accuracy")
         only = answers(catalog, "vocabulary_accuracy", "language=sw")
         assert answers(catalog, "vocabulary_accuracy", "task=xnli") == []
-    assert [(one["language"], one["is_kept"]) for one in rows] == [("fr", True), ("hi", False), ("sw", False)]
+    assert [(one["language"], one["is_kept"]) for one in rows] == list(zip(("fr", "hi", "sw"), is_kept, strict=True))
     assert only == rows[2:]
     for got in rows:
         before, after = changes[got["language"]]

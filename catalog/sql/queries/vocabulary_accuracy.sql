@@ -1,7 +1,8 @@
 -- vocabulary_accuracy: one row per variant with a smaller vocabulary, language, scoring rule and protocol: what the language
--- pays in an evaluated task. Kept languages come before dropped ones. The difference is the variant minus the dense model,
--- on the same examples; scale says if it is a logarithm of a ratio. p_corrected is corrected over the family of the
--- comparison. vocabulary_cost has the cost in perplexity and tokens.
+-- pays in an evaluated task. Kept languages come before dropped ones; is_kept is empty for the tokens of an adopted
+-- checkpoint, whose languages are unknown. The difference is the variant minus the dense model, on the same examples;
+-- scale says if it is a logarithm of a ratio. p_corrected is corrected over the family of the comparison.
+-- vocabulary_cost has the cost in perplexity and tokens.
 -- topic: model
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
@@ -10,7 +11,9 @@
 SELECT
     coalesce(n.names, d.label) AS variant,
     d.language,
-    (d.variant_id, d.language) IN (SELECT (variant_id, language) FROM tokenizations WHERE is_kept) AS is_kept,
+    CASE WHEN d.variant_id IN (SELECT variant_id FROM tokenizations) THEN
+        (d.variant_id, d.language) IN (SELECT (variant_id, language) FROM tokenizations WHERE is_kept)
+    END AS is_kept,
     d.dense_value, d.value, d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family,
     d.n_gained, d.n_lost, d.n_items AS n, d.n_clusters, d.detectable_difference, d.chance, d.dense_limit,
     c.n_kept AS n_tokens,

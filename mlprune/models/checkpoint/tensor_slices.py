@@ -153,6 +153,21 @@ def read_rows(file: Path, stored: TensorSlice, rows: Sequence[int]) -> Tensor:
     return data.view(stored.dtype)
 
 
+def padded_rows(rows: Tensor, n_rows: int) -> Tensor:
+    """Append rows of zeros, or lowest values to a bias, until there are so many rows; more rows than that stay.
+
+    Args:
+        rows: [n, ...], any float dtype.
+    Returns: [max(n, n_rows), ...].
+    """
+    if n_rows <= len(rows):
+        return rows
+    padding = rows.new_zeros((n_rows - len(rows), *rows.shape[1:]))
+    if rows.ndim == 1:
+        padding.fill_(torch.finfo(rows.dtype).min)
+    return torch.cat([rows, padding])
+
+
 def _aligned_memory(stored: TensorSlice, dtype: torch.dtype) -> Tensor:
     """Allocate [bytes] uint8 with the alignment of the mapped file, if the dtype allows it."""
     buffer = torch.empty(stored.n_bytes + _CACHE_LINE_BYTES, dtype=torch.uint8)

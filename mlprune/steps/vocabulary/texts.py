@@ -1,19 +1,25 @@
-"""Texts in which tokens are counted, lines of a corpus or demonstrations, and lines in which costs are measured."""
+"""Texts in which tokens are counted, or a checkpoint that has them, and lines in which costs are measured.
+
+Counted texts are lines of a corpus or demonstrations.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.recipe import CorpusConfig, Recipe
 from mlprune.recipe.analyses import KeepConfig
+from mlprune.steps.adopt import require_unchanged
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref
 from mlprune.steps.job import RecordKey
 from mlprune.steps.sets import PlannedSets
 from mlprune.store.store import Store
+from mlprune.trimming.folder import kept_tokens
 
 MEASURED_SHARE, MOST_MEASURED = 5, 400
 """A fifth of the lines is measured and not counted, and at most 400 lines are."""
@@ -102,7 +108,56 @@ class CountedSets:
         return {"demonstrations": [str(text) for table in tables for text in table["text"]]}
 
 
-Counted = CountedTexts | CountedSets
+@dataclass(frozen=True)
+class CheckpointTokens:
+    """The tokens of a checkpoint that was made elsewhere and has fewer than its base model; no text is counted."""
+
+    base: str
+    """Folder of the base model; never part of an id."""
+    folder: str
+    """The checkpoint; never part of an id."""
+    source: str
+    """Name of the checkpoint; never part of an id."""
+    content: str
+    """Hash of its files."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """No records."""
+        return ()
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """The checkpoint."""
+        return {"tokens_of": self.source, "sha256": self.content[:16]}
+
+    @property
+    def parameters(self) -> JsonObject:
+        """Nothing: the files determine the tokens."""
+        return {}
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """The hash of the files, for an id."""
+        return {"checkpoint": self.content}
+
+    def read(self, store: Store) -> dict[str, list[str]]:
+        """Return no texts."""
+        return {}
+
+    def kept(self) -> list[int]:
+        """Return the tokens, ascending.
+
+        Raises:
+            BadInputError: the checkpoint has changed since it was planned.
+        """
+        require_unchanged(Path(self.folder), self.content)
+        tokens = kept_tokens(Path(self.base), Path(self.folder))
+        assert tokens is not None, "the checkpoint has fewer tokens"
+        return list(tokens.ids)
+
+
+Counted = CountedTexts | CountedSets | CheckpointTokens
 
 
 @dataclass(frozen=True)

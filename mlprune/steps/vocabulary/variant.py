@@ -16,11 +16,14 @@ from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.adopted_checkpoint import checkpoint_content
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
+from mlprune.recipe.analyses import KeepConfig
+from mlprune.steps.adopt import checkpoint_folder, origin_of
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.job import (
@@ -57,9 +60,16 @@ from mlprune.steps.vocabulary.stored import (
     without_tokens,
     write_in_place,
 )
-from mlprune.steps.vocabulary.texts import Counted, CountedTexts, MeasuredTexts, languages_in, planned_texts
+from mlprune.steps.vocabulary.texts import (
+    CheckpointTokens,
+    Counted,
+    CountedTexts,
+    MeasuredTexts,
+    languages_in,
+    planned_texts,
+)
 from mlprune.store.store import Store
-from mlprune.trimming.folder import read_tokenizer
+from mlprune.trimming.folder import kept_tokens, read_tokenizer
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
 VOCABULARY: Final = "vocabulary"
@@ -167,11 +177,15 @@ class VocabularyJob(SmallJob):
             BadInputError: the kept tokens cannot spell the counted texts, or a prompt no longer fits the model.
         """
         identity, sizes, lines = self.identity, model_sizes(self.variant.model), self.texts.read(store)
-        scores, kept = counted_and_kept(self.variant.model, lines, self.choice)
+        if isinstance(self.texts, CheckpointTokens):
+            scores, kept = dict[int, int](), self.texts.kept()
+        else:
+            counted, kept = counted_and_kept(self.variant.model, lines, self.choice)
+            scores = dict(counted)
         columns = {"token_id": kept, "score": [scores.get(number, 0) for number in kept]}
         artefact = store.write_table(f"vocabulary/{identity.id}.parquet", columns, SCHEMA)
         folder = in_place_folder(identity.contents, artefact, self.variant.model, kept)
-        if self.choice.score != "random":
+        if lines and self.choice.score != "random":
             check_spelled(self.variant.model, folder, kept, lines)
         self._require_prompts(folder)
         row: Row = {
@@ -224,7 +238,7 @@ class VocabularyBaseline:
     measured: MeasuredTexts
     """Kept languages, then dropped ones that the recipe evaluates."""
     n_kept: int
-    """Number of kept languages."""
+    """Number of kept languages; 0 for the tokens of a checkpoint."""
     batch_tokens: int
 
     @property
@@ -235,13 +249,13 @@ class VocabularyBaseline:
 
     @property
     def settings(self) -> dict[str, JsonValue]:
-        """The kept languages, and the settings of the choice that are not at their defaults."""
-        keeps = " ".join(self.measured.languages[: self.n_kept])
-        return {"keeps": keeps, **self.texts.settings, **without_defaults(self.choice)}
+        """The kept languages or the checkpoint, and the settings of the choice that are not at their defaults."""
+        keeps: JsonObject = {"keeps": " ".join(self.measured.languages[: self.n_kept])} if self.n_kept else {}
+        return {**keeps, **self.texts.settings, **without_defaults(self.choice)}
 
     def spec(self, inputs: Inputs) -> VocabularyVariant:
         """Describe the variant."""
-        keep = {"keeps": self.settings["keeps"], **without_defaults(self.choice)}
+        keep = {"keeps": self.settings.get("keeps"), **without_defaults(self.choice)}
         parameters: dict[str, JsonValue] = {"intervention": VOCABULARY, "keep": keep, **self.texts.parameters}
         parents: dict[str, JsonValue] = {"base_model": inputs.base.id}
         if self.parent.is_dense:
@@ -262,7 +276,7 @@ class VocabularyBaseline:
         """The job that chooses the tokens, and the measurement of the cost."""
         assert isinstance(variant, VocabularyVariant), "the spec of this baseline"
         job = VocabularyJob(variant.identity, variant, self.texts, self.choice, tuple(tasks), self.batch_tokens)
-        return [job, self._cost_job(variant)]
+        return [job, self._cost_job(variant)] if self.n_kept else [job]
 
     def _cost_job(self, variant: VocabularyVariant) -> VocabularyCostJob:
         measured, corpus = self.measured, open_corpus(self.measured.corpus)
@@ -289,34 +303,57 @@ def add_vocabularies(
 ) -> dict[str, PlannedVariant]:
     """Return the planned variants and those with smaller vocabularies.
 
-    An entry with `keep` names only variants with fewer tokens. Their parents stay in the plan, because masks are read
-    and results are compared with them.
+    An entry with `keep`, or whose checkpoint has fewer tokens, names only variants with fewer tokens. Their parents
+    stay in the plan, because masks are read and results are compared with them.
 
     Raises:
         CorpusError: the corpus lacks a language.
         RecipeError: the tokenizer cannot be trimmed, or no line is left to count or to measure.
     """
-    together = {key: replace(variant, entries=_entries(variant, keeps=False)) for key, variant in planned.items()}
+    adopted = {entry.adopt: _checkpoint_tokens(recipe, inputs, entry.adopt) for entry in recipe.variants if entry.adopt}
+
+    def chosen(entry: VariantConfig | BaselineConfig) -> KeepConfig | CheckpointTokens | None:
+        return (entry.keep or adopted.get(entry.adopt or "")) if isinstance(entry, VariantConfig) else None
+
+    together = {
+        key: replace(variant, entries=tuple(entry for entry in variant.entries if chosen(entry) is None))
+        for key, variant in planned.items()
+    }
     for variant in planned.values():
-        for entry in _entries(variant, keeps=True):
-            assert isinstance(entry, VariantConfig), "only entries of variants have keep"
-            baseline = _planned_vocabulary(recipe, inputs, sets, together[variant.id], entry)
-            smaller = PlannedVariant(baseline.spec(inputs), parents=(together[variant.id],), baseline=baseline)
+        for entry in variant.entries:
+            parent, keep = together[variant.id], chosen(entry)
+            if isinstance(keep, CheckpointTokens):
+                baseline = _adopted_vocabulary(recipe, inputs, parent, keep)
+            elif keep is not None:
+                baseline = _planned_vocabulary(recipe, inputs, sets, parent, (entry.name, keep))
+            else:
+                continue
+            smaller = PlannedVariant(baseline.spec(inputs), parents=(parent,), baseline=baseline)
             together = with_entry(together, entry, [smaller])
     return together
 
 
-def _entries(variant: PlannedVariant, *, keeps: bool) -> tuple[VariantConfig | BaselineConfig, ...]:
-    return tuple(
-        entry for entry in variant.entries if (isinstance(entry, VariantConfig) and entry.keep is not None) == keeps
-    )
+def _checkpoint_tokens(recipe: Recipe, inputs: Inputs, name: str) -> CheckpointTokens | None:
+    """Return the tokens of a checkpoint that has fewer than the base model."""
+    base, folder = inputs.model.path, checkpoint_folder(recipe, name)
+    if kept_tokens(Path(base), folder) is None:
+        return None
+    source = str(dict(origin_of(folder))["source"])
+    return CheckpointTokens(base, str(folder), source, digest(checkpoint_content(folder)))
+
+
+def _adopted_vocabulary(
+    recipe: Recipe, inputs: Inputs, parent: PlannedVariant, tokens: CheckpointTokens
+) -> VocabularyBaseline:
+    """Plan a variant with the tokens of a checkpoint; costs are not measured, as its languages are unknown."""
+    choice, measured = TokenChoice(size=len(tokens.kept())), MeasuredTexts(inputs.corpus_ref, (), ())
+    return VocabularyBaseline(parent, tokens, choice, measured, 0, inputs.model.batch_tokens(recipe.compute))
 
 
 def _planned_vocabulary(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, entry: VariantConfig
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, entry: tuple[str | None, KeepConfig]
 ) -> VocabularyBaseline:
-    keep = entry.keep
-    assert keep is not None, "the entry has keep"
+    name, keep = entry
     choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
     texts, measured = planned_texts(recipe, inputs, keep, sets)
     try:
@@ -326,7 +363,7 @@ def _planned_vocabulary(
         if not sizes.spells_all and isinstance(texts, CountedTexts):
             _check_choice(inputs.model, texts, choice)
     except BadInputError as err:
-        raise RecipeError(err.message, {**err.context, "variant": entry.name, "key": "keep"}) from err
+        raise RecipeError(err.message, {**err.context, "variant": name, "key": "keep"}) from err
     evaluated = [language for one in recipe.evaluations for language in one.languages]
     others = [language for language in evaluated if language not in measured.languages]
     languages = (*measured.languages, *languages_in(measured.corpus, others))

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from mlprune.models.wider_files import LOADER_FILE
 from mlprune.steps.export.export import export_variant
+from mlprune.steps.vocabulary.stored import stored_tokens
 from tests.expert_models import save_expert_model
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
 from tests.tiny_types import save_tiny_model_of
+from tests.trimmable_models import save_model_with_merges, save_unigram_model
 
 DENSE = {"demonstrations": "mt", "propagation": "dense"}
 MAGNITUDE = {"score": "magnitude", "sparsity": 0.5}
@@ -22,6 +24,7 @@ UNITS = {**DENSE, "score": "flap", "structure": "units", "sparsity": 0.3}
 FIT = {"demonstrations": "mt", "steps": 2, "batch": 2}
 EXPERTS = {"score": "random", "structure": "experts", "sparsity": 0.34}
 BLOCK = {"score": "given", "structure": "blocks", "scope": {"blocks": [1]}}
+KEEP = {"keep": {"languages": ["en"]}}
 HEADS = {"hidden": 32, "num_attention_heads": 8, "num_key_value_heads": 4}
 
 
@@ -64,6 +67,17 @@ MODELS = {
         {"n_experts": 6},
         {"experts": EXPERTS, "experts with new weights": {**EXPERTS, "reconstruct": FIT}},
     ),
+    "llama with merges": Model(
+        save_model_with_merges,
+        "llama",
+        HEADS,
+        {
+            "tokens": {"structure": "vocabulary", **KEEP},
+            "new weights and tokens": {**DENSE, "score": "sparsegpt", "sparsity": 0.5, **KEEP},
+            "unequal units and tokens": {**UNITS, **KEEP},
+        },
+    ),
+    "unigram": Model(save_unigram_model, "qwen3_moe", {}, {"experts and tokens": {**EXPERTS, **KEEP}}),
 }
 CASES = [(model, variant) for model, one in MODELS.items() for variant in one.variants]
 
@@ -101,6 +115,11 @@ def metrics(run: FinishedRun, variant_id: str) -> list[tuple[str, ...]]:
     )
 
 
+def kept_tokens_of(run: FinishedRun, variant_id: str) -> list[int] | None:
+    record = run.store.require("variants", variant_id)
+    return stored_tokens(run.store, record) if "vocabularies" in record.rows else None
+
+
 def tensors_of(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder; rounded weights can be -0, which is equal to 0."""
     return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
@@ -115,6 +134,9 @@ def test_an_own_export_of_every_kind_is_adopted_with_equal_masks_and_metrics(
     assert own != their
     assert metrics(run, own) == metrics(run, their) != []
     rows = [run.row("variants", one) for one in (own, their)]
+    assert kept_tokens_of(run, own) == kept_tokens_of(run, their)
+    if "tokens" in name:
+        assert run.row("vocabularies", their)["n_removed_weights"] > 0
     columns = ["removed_blocks", "biases_changed"]
     if "bits" not in name:  # rounded weights can be 0, and are removed then
         columns += ["achieved_sparsity", "mask_sha256"]

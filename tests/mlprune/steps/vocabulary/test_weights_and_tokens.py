@@ -21,7 +21,7 @@ from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
 from mlprune.trimming.folder import read_tokenizer
 from tests.exported_models import loaded_by_its_own_loader
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe
-from tests.unigram_models import save_unigram_model
+from tests.trimmable_models import save_unigram_model
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
 KEEP = {"languages": ["en", "sw"]}

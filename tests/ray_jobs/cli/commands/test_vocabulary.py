@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mlprune import demo
 from tests.command_line import Done
 from tests.tiny_recipes import write_recipe
-from tests.unigram_models import save_unigram_model
+from tests.trimmable_models import save_unigram_model
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
 LONG = "Каждый день недели мы говорим о погоде. " * 6
