@@ -208,6 +208,7 @@ def test_a_translation_continues_the_answer_and_its_shots_are_earlier_turns(run:
     assert row["n_shots"] == 1
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_the_catalog_says_which_texts_are_chats_and_in_which_template(run: FinishedRun, catalog: Catalog) -> None:
     sets = catalog.query("SELECT kind, chat_template_sha256, chat_system FROM demonstration_sets")
     (sha256,) = {row["chat_template_sha256"] for row in sets if row["kind"] != "mixed"}
@@ -235,6 +236,7 @@ def test_sets_of_a_chat_are_described_as_such(run: FinishedRun, catalog: Catalog
     assert labels["mt"] == "fr-en chat"
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_lrp2_is_searched_in_a_chat_and_its_trials_say_so(tmp_path: Path) -> None:
     folder = write_chat_inputs(tmp_path, WITH_SYSTEM)
     chat = {"system": "Answer."}
@@ -325,6 +327,7 @@ def test_ids_depend_on_template_and_system_text_only_if_the_key_is_given(tmp_pat
     assert not set(ids(True)) & set(before["true"])
 
 
+@pytest.mark.thorough("runs recipes of its own")
 @pytest.mark.parametrize(
     ("template", "demonstrations", "evaluations", "error"),
     [

@@ -17,6 +17,7 @@ def test_there_are_examples() -> None:
     assert len(RECIPES) >= 2
 
 
+@pytest.mark.thorough("runs recipes of its own")
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_an_example_recipe_is_accepted(path: Path) -> None:
     recipe = load_recipe(path)

@@ -65,6 +65,7 @@ def padded_texts():
     return torch.where(mask, random_tokens(len(LENGTHS), max(LENGTHS), seed=0), PAD), mask
 
 
+@pytest.mark.thorough("runs every family")
 @FEW_SHARDS
 def test_logits_are_those_of_the_model(folder, model, n_shards):
     tokens, mask = padded_texts()
@@ -80,6 +81,7 @@ def test_logits_are_those_of_the_model(folder, model, n_shards):
             torch.testing.assert_close(logits[row, :length], alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough("runs every family")
 @FEW_SHARDS
 def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, architecture, n_shards):
     tokens, mask = padded_texts()
@@ -114,6 +116,7 @@ def test_a_block_runs_its_layers_in_the_order_of_the_architecture(model, archite
     assert list(inputs) == [(block, layer) for block in range(BLOCKS) for layer in architecture.layers]
 
 
+@pytest.mark.thorough("runs every family")
 @ONE_BLOCK_SHARDS
 def test_texts_with_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
     texts = some_texts(heads=(WINDOW + 3, 1))
@@ -122,6 +125,7 @@ def test_texts_with_shared_prefixes_score_as_whole_texts(folder, model, n_shards
     assert [value for value, _ in scores] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.thorough("runs every family")
 @pytest.mark.parametrize(("n_shards", "n_head"), [(1, 0), (3, MIN_PREFIX)], ids=["no-head", "shared-head"])
 def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards, n_head):
     head = random_tokens(n_head, seed=99).tolist()

@@ -107,6 +107,7 @@ def evaluation(run: FinishedRun, **wanted: Any) -> tuple[dict[str, Any], dict[st
     return dict(record.rows["evaluations"][0]), run.store.read_table(record.artefacts[0])
 
 
+@pytest.mark.thorough("runs recipes of its own")
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_texts_are_those_of_prompts_decoded_alone_and_end_before_a_stop(run: FinishedRun, language: str) -> None:
     _, table = evaluation(run, task="qa", language=language, chat_system=None, max_new_tokens=6)
@@ -200,6 +201,7 @@ def test_stored_results_follow_from_stored_predictions(run: FinishedRun) -> None
     assert [recheck.contradictions(record) for record in records] == [[]] * len(records)
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_queries_show_texts_and_answers(run: FinishedRun, catalog: Catalog) -> None:
     row, table = evaluation(run, task="qa", language="fr", max_new_tokens=6)
     shown = run_user_query(catalog, "examples_of_evaluation", [f"evaluation_id={row['evaluation_id']}"]).as_dicts()

@@ -16,6 +16,8 @@ from ray_jobs.cli.application import app
 from tests.published_data import PIQA_CODES, N, global_piqa_parallel
 from tests.tiny_recipes import copied_inputs, run_here, small_recipe, write_recipe
 
+pytestmark = pytest.mark.thorough("runs recipes of its own")
+
 WEIGHTS = [math.exp(4 - place) for place in range(1, 5)]
 CHANCE = sum(weight * place / 4 for place, weight in enumerate(WEIGHTS, 1)) / sum(WEIGHTS)
 """RankC of unrelated rankings of four candidates: 0.377."""

@@ -316,6 +316,7 @@ def check_variant(case, store, planned):
     assert excused <= MAX_EXCUSED * sum(mask.size for mask in zeros.values())
 
 
+@pytest.mark.thorough("computes every family in float64")
 @EVERY_FAMILY
 def test_demonstrations_are_those_of_the_reference(case):
     plan, store = case.run(MANY_BATCHES_SHARDED)

@@ -101,6 +101,7 @@ def padded_texts():
     return TokenBatch(torch.where(mask, random_tokens(len(LENGTHS), max(LENGTHS), seed=0), PAD), mask, mask)
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @SHARDS
 def test_statistics_of_a_padded_batch_are_those_of_each_text_alone(folder, model, architecture, n_shards):
     batch = padded_texts()
@@ -131,6 +132,7 @@ def inputs_of_layers(model, architecture, tokens):
     return inputs
 
 
+@pytest.mark.thorough("runs every recurrent type")
 def test_a_sweep_observes_the_statistics_of_a_single_pass(folder, architecture):
     batch, chain = padded_texts(), local_chain(folder, n_shards=2)
     expected = next(chain.stream(StatisticsVisitor, [batch]))
@@ -144,6 +146,7 @@ def test_a_sweep_observes_the_statistics_of_a_single_pass(folder, architecture):
             advance_to(chain, block + 1, ["key"])
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @SHARDS
 def test_masked_models_score_texts_like_transformers(folder, model, architecture, n_shards):
     texts, chain = some_texts(heads=(6, 1)), local_chain(folder, n_shards=n_shards)
@@ -167,6 +170,7 @@ def mask_weights(model, architecture):
     return masks
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @pytest.mark.parametrize(("n_shards", "n_head"), [(1, 0), (2, MIN_PREFIX)], ids=["no-head", "shared-head"])
 def test_generated_tokens_are_those_of_transformers_for_each_prompt_alone(folder, model, name, n_shards, n_head):
     chain = local_chain(folder, n_shards=n_shards)
@@ -187,6 +191,7 @@ def generated(model, prompt, *, use_cache):
     return new[: new.index(END)] if END in new else new
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @pytest.mark.parametrize("removed", [0, 1, 2])
 def test_models_without_a_block_score_and_generate_like_transformers(folder, model, architecture, removed):
     chain = local_chain(folder, n_shards=2)
@@ -202,6 +207,7 @@ def test_models_without_a_block_score_and_generate_like_transformers(folder, mod
     assert decoded == [likeliest(model, prompt, n_new=4) for prompt in prompts]
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @pytest.mark.parametrize("removed", [0, 1, 2])
 def test_an_export_without_a_block_equals_the_model_without_it_or_is_refused(
     folder, model, architecture, name, removed, tmp_path
@@ -249,6 +255,7 @@ def test_a_recurrent_model_refuses_to_continue_prefixes(tmp_path):
         list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(6, 1)))]))
 
 
+@pytest.mark.thorough("runs every recurrent type")
 @pytest.mark.parametrize(("name", "most"), [("recurrent_gemma", 1), ("mamba2", 2)])
 def test_blocks_that_keep_states_in_their_modules_run_one_text_at_a_time(tmp_path, name, most):
     chain = local_chain(save_tiny_model_of(tmp_path, name))
@@ -270,6 +277,7 @@ def test_blocks_that_keep_states_in_their_modules_run_one_text_at_a_time(tmp_pat
     assert max(n_running) == most
 
 
+@pytest.mark.thorough("runs every recurrent type")
 def test_a_recipe_evaluates_the_pruned_recurrent_model(tiny_inputs, tmp_path):
     inputs = copied_inputs(tiny_inputs, tmp_path / "inputs")
     shutil.rmtree(inputs / "model")

@@ -109,6 +109,7 @@ def test_lrp2_layers_has_the_pairs_that_were_tried_and_the_chosen_one(catalog: C
     assert {row["test_value"] for row in rows if not row["is_chosen"]} == {None}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_catalog_of_baselines_is_sound(baseline_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(baseline_run.store, tmp_path / "store")
     with Catalog.open(store) as catalog:

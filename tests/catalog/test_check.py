@@ -45,6 +45,7 @@ def write_job(store: Store, number: int, **environment: str) -> None:
     store.write_run_file("run-2", f"job-{number}", {**job, "environment_id": environment_id})
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_results_of_several_kinds_of_processor_are_a_note_and_no_damage(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number, python in enumerate(("CPython 3.11.7", "CPython 3.12.1")):
@@ -55,12 +56,14 @@ def test_results_of_several_kinds_of_processor_are_a_note_and_no_damage(tmp_path
     assert "AMD EPYC with AVX512: 2 jobs; Intel Xeon with AVX2: 1 job" in note
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_the_artificial_store_is_the_same_at_every_call(small_filled: Store, tmp_path: Path) -> None:
     other = Store(tmp_path)
     fill_store(other, sparsities=SPARSITIES[:1])
     assert other.record_names() == small_filled.record_names()
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_everything_that_can_be_wrong_with_files_keys_and_views_is_found_where_it_is(store: Store) -> None:
     *intact, listing = list(store.records("evaluations"))[:4]
     flipped, missing, resized = (record.artefacts[0] for record in intact)
@@ -107,6 +110,7 @@ def test_everything_that_can_be_wrong_with_files_keys_and_views_is_found_where_i
     assert notes == sorted(["predictions/unreferenced.parquet", *(one.path for one in listing.artefacts)])
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) -> None:
     renamed = first(store, "recipes")
     edit(store, renamed, parameters={"name": "another"})
@@ -123,6 +127,7 @@ def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) ->
     assert all("\n" not in str(damage) for damage in damages)
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_a_compacted_store_with_a_table_of_a_user_is_sound_until_a_record_is_edited(
     store: Store,
 ) -> None:
@@ -139,6 +144,7 @@ def test_a_compacted_store_with_a_table_of_a_user_is_sound_until_a_record_is_edi
     assert {damage.location for damage in damages} == {record.path, "names"}
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_damaged_segments_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for kind, place in (("recipes", 40), ("rank_consistency", -5)):
@@ -166,6 +172,7 @@ def during_the_check(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -
     monkeypatch.setattr(Catalog, "in_memory", acting)
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_records_that_a_run_adds_or_sets_aside_during_the_check_are_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +191,7 @@ def test_records_that_a_run_adds_or_sets_aside_during_the_check_are_no_damage(
     assert check(store) == ([], [])
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_a_parent_that_the_first_fold_did_not_list_is_no_dangling_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +230,7 @@ ON_TEST = {"task": "facts", "split": "test", "metric": "accuracy"}
 ANY_SIGN = {"difference": -0.3, "p_value": 0.001, "ci_low": -0.4, "ci_high": -0.2}
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 @pytest.mark.parametrize(
     ("table", "wanted", "values", "problem"),
     [
@@ -254,6 +263,7 @@ def test_values_that_contradict_each_other_are_damage_and_counted(
     assert any(problem in text and "such as" in text for text in found), found
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_intervals_that_do_not_invert_their_test_may_disagree_with_it_if_they_say_so(store: Store) -> None:
     values = {**ANY_SIGN, "ci_high": 0.2, "interval": "bca", "interval_contradicts_p": True}
     (root(store) / "catalog.duckdb").unlink()

@@ -65,6 +65,7 @@ def write_run_with_models(small_run: FinishedRun, store: Store) -> None:
     store.write_run_file("run-1", "run", {"models": model})
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_everything_that_a_run_wrote_follows_from_its_files(small_run: FinishedRun, store: Store) -> None:
     _, notes = deep_check(store)
     assert len(notes) == 2
@@ -75,6 +76,7 @@ def test_everything_that_a_run_wrote_follows_from_its_files(small_run: FinishedR
     assert set(note.partition(": ")[2].split(", ")) == {kind for kind, _ in store.record_names()} - set(RECHECKED_KINDS)
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_a_fabricated_comparison_is_found_set_aside_and_made_again(small_run: FinishedRun, store: Store) -> None:
     before = results(store)
     comparison = forge(store, "comparisons", raise_difference)
@@ -96,6 +98,7 @@ def test_records_of_earlier_versions_are_counted(store: Store) -> None:
     assert any("1 record of comparisons" in note for note in notes)
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_wrong_metrics_and_masks_are_found_and_made_again(small_run: FinishedRun, store: Store) -> None:
     write_run_with_models(small_run, store)
     before = results(store)
@@ -140,6 +143,7 @@ def test_a_merge_refuses_a_result_whose_inputs_are_missing(store: Store, tmp_pat
     assert comparison.path in merge(store, target, examine=examination(store)).refused
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_a_merge_refuses_forged_evaluations(small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
     forged: list[Record] = []
     for change in (raise_value, repeat_metric, add_variant):
@@ -158,6 +162,7 @@ def test_a_merge_refuses_forged_evaluations(small_run: FinishedRun, store: Store
     assert [evaluation.path in in_rows for evaluation in forged] == [False, True, True]
 
 
+@pytest.mark.thorough("checks many damaged copies of a store")
 def test_a_query_warns_of_records_with_doubled_or_foreign_rows(store: Store) -> None:
     with Catalog.open(store) as catalog:
         assert answer_user_query(catalog, "SELECT 1 AS one").notes == ()

@@ -10,6 +10,8 @@ from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.records import made_up_record
 
+pytestmark = pytest.mark.thorough("checks many damaged copies of a store")
+
 NAME = {"recipe": "study", "kind": "variant", "name": "all", "id": "f0"}
 
 

@@ -35,6 +35,7 @@ def query(store: Store, sql: str, **values: Any) -> list[dict[str, Any]]:
         return catalog.query(sql, values)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_store_with_compositions_is_sound(folded: Store) -> None:
     assert check(folded) == ([], [])
 
@@ -85,6 +86,7 @@ def test_the_origins_of_a_variant_whose_masks_name_it_end(folded: Store, both_ru
     assert of_masks == {one: 0 if one == masks else n_steps + 1 for one, n_steps in steps.items()}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_long_lists_of_sparsities_have_short_settings_of_their_own(both_runs: Both, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     record = both_runs.composed.require("variants", both_runs.named("row by-both"))
@@ -119,6 +121,7 @@ def test_the_cost_of_a_library_is_divided_among_all_variants_that_it_has(folded:
     assert set(costs.values()) == {(0.0, 9.0)}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_wrong_composed_variant_is_set_aside_with_its_library_and_made_again(both_runs: Both, tmp_path: Path) -> None:
     copy_of(both_runs.composed, tmp_path / "store")
     store = Store(tmp_path / "store", quarantine=True)

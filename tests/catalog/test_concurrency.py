@@ -26,6 +26,8 @@ from tests.catalog.store_processes import (
     write_and_fold,
 )
 
+pytestmark = pytest.mark.thorough("lets several processes share a catalog")
+
 SHELL = Path(sys.executable).with_name("duckdb")
 """DuckDB's own command line, possibly of another version than the library."""
 SOURCES = "SELECT source FROM base_models ORDER BY n_blocks"

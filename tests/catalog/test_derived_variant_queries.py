@@ -80,6 +80,7 @@ def derived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield catalog
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_cost_of_rounding_is_the_difference_to_the_same_masks(derived: Catalog) -> None:
     rows = answers(derived, "quantisation_cost")
     assert len(rows) == 4

@@ -47,6 +47,7 @@ def _write_overlaps(store: Store, base_id: str, sets: list[str], *, dtype: str, 
         write_rows(store, table, parameters={"share": 0.3}, parents={kind: ids}, rows={table: rows})
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize(
     ("query", "column"),
     [

@@ -110,6 +110,7 @@ def empty(tmp_path: Path) -> Store:
     return Store(tmp_path / "own")
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rules_are_compared_with_the_rule_mean(empty: Store) -> None:
     _two_rules(empty)
     with Catalog.open(empty) as catalog:
@@ -139,6 +140,7 @@ def _two_rules(store: Store) -> None:
         write_rows(store, "evaluations", parameters={"rule": rule}, parents={}, rows=rows)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_ranks_of_two_rules_do_not_replace_each_other_and_missing_keys_are_empty(empty: Store) -> None:
     keys = {"variant_id": "v", "task": "facts", "language": "fr", "reference_language": "en", "split": "test"}
     old = {**keys, "n_items": 3, "n_skipped": 0, "value": 0.25}
@@ -181,6 +183,7 @@ def test_for_perplexity_less_ranks_first(catalog: Catalog) -> None:
     assert found[0]["mean_value"] < found[-1]["mean_value"]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_too_few_values_cannot_be_ranked(catalog: Catalog, empty: Store) -> None:
     with pytest.raises(QueryError, match="no evaluation matches"):
         rank_variants(catalog, ["xnli"])

@@ -12,6 +12,8 @@ from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from tests.tiny_recipes import copy_of, run_jobs, tiny_recipe
 
+pytestmark = pytest.mark.thorough("fills and folds catalogs of its own")
+
 FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], "limit": 6}
 RANDOM: dict[str, Any] = {"score": "random", "sparsity": 0.5}
 PICKED: dict[str, Any] = {"name": "picked", "variants": "picked", "task": "facts", "languages": "sw"}

@@ -51,6 +51,7 @@ def catalog_of_errors(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     return Catalog.in_memory(store)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_languages_are_ranked_by_the_mean_error_of_a_variant(catalog_of_errors: Catalog) -> None:
     rows = answers(catalog_of_errors, "layer_error_by_language")
     assert {(row["label"].split()[0], row["language"]) for row in rows} == set(ERRORS)
@@ -131,6 +132,7 @@ def refined(tmp_path: Path) -> Catalog:
     return Catalog.in_memory(store)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_language_whose_errors_grew_pays_for_the_swaps(refined: Catalog) -> None:
     errors: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (_, _, language), pair in CHANGES.items():
@@ -146,6 +148,7 @@ def test_the_language_whose_errors_grew_pays_for_the_swaps(refined: Catalog) -> 
         assert (row["n_layers"], row["n_swaps"], row["weight"], row["refiner"]) == (3, 21, 0.5, "gram_swaps")
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_layer_has_its_change_per_set(refined: Catalog) -> None:
     with refined:
         rows = answers(refined, "refinement_by_layer")
@@ -188,6 +191,7 @@ def reconstructed(tmp_path: Path) -> Catalog:
     return Catalog.in_memory(store)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_block_has_its_losses_per_set(reconstructed: Catalog) -> None:
     with reconstructed:
         rows = answers(reconstructed, "reconstruction_by_block")
@@ -198,6 +202,7 @@ def test_every_block_has_its_losses_per_set(reconstructed: Catalog) -> None:
     assert {(row["weight"], row["n_steps"], row["step_length"]) for row in rows} == {(0.5, 9, 0.004)}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_labels_say_on_what_blocks_were_reconstructed(reconstructed: Catalog) -> None:
     with reconstructed:
         rows = reconstructed.select("SELECT label, method_id FROM variant_descriptions ORDER BY label").as_dicts()

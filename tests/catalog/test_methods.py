@@ -16,6 +16,7 @@ from tests.catalog_data import LAYERS, N_BLOCKS, write_rows
 Rows = dict[str, list[dict[str, Any]]]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_store_with_every_further_kind_of_variant_is_sound(with_methods: tuple[Store, Methods]) -> None:
     assert check(with_methods[0]) == ([], [])
 
@@ -85,6 +86,7 @@ def test_records_without_the_new_keys_have_default_settings(catalog: Catalog) ->
     assert {tuple(row.values()) for row in catalog.query(f"SELECT {columns} FROM variants")} == {(None,) * 9}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_contrast_with_anything_but_code_is_named(store: Store) -> None:
     contrast = next(record for record in store.records("variants") if record.parameters["score"] == "contrast")
     other = next(record.id for record in store.records("demonstration_sets") if record.parameters["name"] == "sw")
@@ -99,6 +101,7 @@ def test_a_contrast_with_anything_but_code_is_named(store: Store) -> None:
         assert opened.query(sql, {"variant_id": variant_id}) == [{"settings": "against sw"}]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_only_the_base_model_is_dense_even_if_a_combination_removes_nothing(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -112,6 +115,7 @@ def test_only_the_base_model_is_dense_even_if_a_combination_removes_nothing(
     assert found == [{"variant_id": dense}]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_refiner_and_its_parameters_distinguish_methods(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("refined"))
     row = {"variant_id": "@id", "base_model_id": "m", "sparsity": 0.5, "weights_changed": False, "score": "wanda"}
@@ -214,6 +218,7 @@ def test_blocks_by_pair_has_the_similarity_of_masks_in_a_block(methods_catalog: 
     assert methods.ids["several"] not in by_id
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_masks_that_remove_nothing_are_equal(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("unremoved"))
     ids = []
@@ -304,6 +309,7 @@ def test_a_schedule_has_the_removed_share_of_every_block_and_the_values_that_it_
     assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_same_kind_only(
     with_methods: tuple[Store, Methods],
 ) -> None:

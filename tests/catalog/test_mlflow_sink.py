@@ -55,6 +55,7 @@ def runs(tracking_uri: str) -> dict[str, Any]:
     return {run.data.tags["mlprune.id"]: run for run in found}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str) -> None:
     from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
     from tests.catalog_data import evaluation_of, write_rows  # noqa: PLC0415

@@ -94,6 +94,7 @@ def counted(store: Store, language: str | None, counts: list[int], *, n_tokens: 
     write_rows(store, "neuron_activity", parameters=parameters, rows=rows)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_sets_of_a_language_are_combined_and_can_be_selected_by_seed_and_kind(tmp_path: Any) -> None:
     store, draw = Store(tmp_path / "store"), random.Random(5)
     rows = {key: [draw.randrange(40) for _ in range(30)] for key in (("fr", 0), ("fr", 1), ("sw", 0), ("sw", 1))}
@@ -116,6 +117,7 @@ def test_sets_of_a_language_are_combined_and_can_be_selected_by_seed_and_kind(tm
         assert {key: neurons for key, neurons in found.items() if neurons} == lape(first, **options)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_neurons_that_are_never_active_belong_to_no_language(tmp_path: Any) -> None:
     store = Store(tmp_path / "store")
     counted(store, "fr", [0, 9, 0, 5], n_tokens=10)
@@ -124,6 +126,7 @@ def test_neurons_that_are_never_active_belong_to_no_language(tmp_path: Any) -> N
         assert answered(catalog, "share=1", "quantile=0.6") == {("fr", 0): [1], ("sw", 0): [2]}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_removed_shares_are_means_over_a_languages_neurons_and_over_the_block(tmp_path: Any) -> None:
     store = Store(tmp_path / "store")
     counted(store, "fr", [0, 9, 0, 5, 9], n_tokens=10)

@@ -89,6 +89,7 @@ def test_rank_consistency_of_the_paper_profile_is_upside_down(profile_run: Finis
         assert row["value"] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Catalog) -> None:
     for table in ("evaluations", "metrics", "comparisons", "rank_consistency", "feature_overlaps"):
         found = {row["profile"] for row in opened.query(f"SELECT DISTINCT profile FROM {table}")}
@@ -155,6 +156,7 @@ SHOW_BOTH = {"profile_differences", "cells_of_metric", "cells_of_rank_consistenc
 """Queries that show both profiles, each row with its own."""
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_no_other_query_shows_a_paper_evaluation_by_default(opened: Catalog) -> None:
     sql = "SELECT evaluation_id FROM evaluations WHERE profile = 'paper'"
     paper = {row["evaluation_id"] for row in opened.query(sql)}

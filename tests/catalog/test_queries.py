@@ -80,6 +80,7 @@ def defaults_of(catalog: Catalog, name: str, *pairs: str) -> dict[str, object]:
     return dict(store_defaults(catalog, values, given={pair.partition("=")[0] for pair in pairs}))
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_only_task_and_split_of_a_store_are_the_defaults(only_xnli: Catalog) -> None:
     assert defaults_of(only_xnli, "values_by_variant") == {"task": "xnli", "split": "dev"}
     assert defaults_of(only_xnli, "best_by_language") == {"task": "xnli"}
@@ -93,6 +94,7 @@ def test_defaults_that_the_store_has_stay(catalog: Catalog) -> None:
         assert store_defaults(catalog, values, given=()) == {}, query.name
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_given_task_determines_the_split_and_the_metric(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     catalog_data_evaluation_of(store, "v", task="facts", language="fr", split="test", values={"accuracy": 0.5})
@@ -103,6 +105,7 @@ def test_a_given_task_determines_the_split_and_the_metric(tmp_path: Path) -> Non
         assert defaults_of(opened, "values_by_variant") == {}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_only_task_with_rank_consistencies_is_the_default_of_queries_of_these(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for task in ("translation", "xnli"):
@@ -189,6 +192,7 @@ def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
         assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_query_has_a_topic_and_names_columns_that_it_has(methods_catalog: Catalog) -> None:
     queries = list_queries()
     assert {query.topic for query in queries} == set(TOPICS)
@@ -231,6 +235,7 @@ def test_rows_can_be_told_apart_without_ids_and_values(method_answers: dict[str,
         assert method_answers[query.name].columns[0] != "base_model_id", query.name
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
     methods_catalog: Catalog, method_answers: dict[str, QueryResult]
 ) -> None:
@@ -540,6 +545,7 @@ def test_methods_are_ranked_by_perplexity_with_their_layer_errors_and_cost(catal
     assert {row["prune_cpu_s"] for row in found} > {None}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_layer_errors_of_another_dtype_are_not_those_of_a_method(
     catalog: Catalog, full_store: Store, rows: Rows
 ) -> None:

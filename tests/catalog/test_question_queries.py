@@ -108,6 +108,7 @@ def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Cata
     assert row["mean_jaccard"] == pytest.approx(statistics.fmean(values))
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if (row["score"], row["sparsity"]) == ("contrast", 0.3))
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])

@@ -66,6 +66,7 @@ def opened() -> Iterator[Callable[[str], Decisions]]:
         yield decisions
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize(("store", "kind"), CASES)
 def test_a_sample_of_numbers_equals_the_recomputed_ones(
     store: str, kind: str, opened: Callable[[str], Decisions]

@@ -30,6 +30,7 @@ def test_saved_evaluation_is_the_share_of_items_that_were_not_scored(catalog: Ca
     assert (row["n_items"], row["n_items_if_all_were_scored"], row["saved_share"]) == (360, 480, 0.25)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_search_that_two_recipes_name_has_one_row(store: Store) -> None:
     (search_id,) = {row["search_id"] for record in store.records("searches") for row in record.rows["searches"]}
     names = [{"recipe": "second", "kind": "search", "name": "again", "id": search_id}]
@@ -65,6 +66,7 @@ def write_compared(folder: Path, metric: str) -> Store:
     return store
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(tmp_path: Path) -> None:
     with Catalog.in_memory(write_compared(tmp_path, "accuracy")) as opened:
         rows = {row["role"]: row for row in answers(opened, "search_final")}
@@ -81,6 +83,7 @@ def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(tmp_p
     assert (rows["winner"]["optimism"], rows["owl"]["optimism"]) == (0.1, None)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_winner_with_a_lower_calibration_error_is_better(tmp_path: Path) -> None:
     store = write_compared(tmp_path, "ece")
     measured = {"evaluation_id": "@id", "task": "facts", "split": "test", "metric": "ece", "value": 0.1}
@@ -90,6 +93,7 @@ def test_a_winner_with_a_lower_calibration_error_is_better(tmp_path: Path) -> No
     assert verdicts["uniform"] == "winner is better"
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_search_without_a_winner_has_one_row_that_says_so(tmp_path: Path) -> None:
     store = write_compared(tmp_path, "accuracy")
     names = [{"recipe": "r", "kind": "search", "name": "strict", "id": "t"}]

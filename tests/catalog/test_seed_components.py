@@ -27,6 +27,7 @@ def test_seed_variance_is_over_the_seeds_of_random_pruning(catalog: Catalog, row
     assert set(row["variant_ids"]) == chosen
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_of_two_recipes_the_one_with_more_seeds_is_shown(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for seed in (0, 7):
@@ -69,6 +70,7 @@ def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: C
     assert any(row["prune_cpu_s"] for row in found)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, rows: Rows) -> None:
     chosen = [row["variant_id"] for row in rows["variants"] if (row["score"], row["sparsity"]) == ("random", 0.3)]
     compared = next(

@@ -99,6 +99,7 @@ def test_a_sample_says_what_was_asked_and_answered(exported: Path) -> None:
     assert sample["evaluation"]["is_correct"] == (sample["output"]["raw"] == sample["input"]["reference"])
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_items_of_the_published_profile_give_its_accuracies(profile_run: FinishedRun, tmp_path: Path) -> None:
     with Catalog.in_memory(profile_run.store) as catalog:
         done = export_results(catalog, tmp_path / "out", format="every_eval_ever", request=REQUEST)
@@ -120,6 +121,7 @@ def test_variants_can_be_chosen_and_items_left_out(catalog: Catalog, tiny_run: F
     assert not list((tmp_path / "one").rglob("*.jsonl"))
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_hub_gets_accuracies_on_its_data_sets_and_the_others_are_counted(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="data set of the hub"):
         export_results(catalog, tmp_path / "none", format="hub", request=REQUEST)
@@ -155,6 +157,7 @@ def test_unusable_folders_and_formats_are_refused(catalog: Catalog, tmp_path: Pa
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_missing_predictions_and_those_of_another_accuracy_stop_the_export(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     base_id, _ = write_base_and_sets(store, ())

@@ -73,6 +73,7 @@ def few(folded_few: Path, tmp_path: Path) -> Store:
     return Store(shutil.copytree(folded_few, tmp_path / "few"))
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_fold_inserts_every_record_and_every_row(filled: Store, rows: dict[str, list[dict[str, object]]]) -> None:
     with Catalog.in_memory(filled) as catalog:
         result = catalog.fold()
@@ -92,6 +93,7 @@ def test_a_second_fold_does_nothing_and_does_not_touch_the_file(few: Store) -> N
     assert catalog_file(few).read_bytes() == before
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_fold_adds_only_what_is_missing(store: Store) -> None:
     write_small_record(store)
     with Catalog.open(store) as catalog:
@@ -103,6 +105,7 @@ def test_fold_adds_only_what_is_missing(store: Store) -> None:
     assert (result.n_records, result.n_rows, result.persisted) == (1, 1, True)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_fold_after_the_removal_of_a_record_equals_a_rebuilt_catalog(store: Store) -> None:
     gone = next(store.records("evaluations"))
     store.quarantine(gone)
@@ -114,6 +117,7 @@ def test_a_fold_after_the_removal_of_a_record_equals_a_rebuilt_catalog(store: St
     assert found == [{"n": 0}]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None:
     """Two records with the same key: their order must not matter."""
     results = []
@@ -131,6 +135,7 @@ def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None
     assert results[0] == results[1]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_record_that_does_not_fit_its_table_is_skipped_and_the_others_are_folded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +151,7 @@ def test_a_record_that_does_not_fit_its_table_is_skipped_and_the_others_are_fold
     assert record_id in caplog.text
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_file_that_a_writer_has_open_is_answered_from_a_copy_after_a_short_wait(
     few: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +182,7 @@ def test_a_file_that_a_reader_has_open_can_be_read_if_nothing_is_missing(few: St
         assert catalog.query(COUNT) == [{"n": len(few.record_names())}]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_folder_that_cannot_be_written_is_answered_from_memory() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
@@ -194,6 +201,7 @@ def test_a_folder_that_cannot_be_written_is_answered_from_memory() -> None:
         assert not catalog_file(store).exists()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("damage", ["no database", "cut off", "flipped bytes"])
 def test_a_damaged_file_is_moved_away_and_built_again(
     few: Store, damage: str, caplog: pytest.LogCaptureFixture
@@ -210,6 +218,7 @@ def test_a_damaged_file_is_moved_away_and_built_again(
     assert "catalog.duckdb.damaged-1" in caplog.text
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(tmp_path: Path) -> None:
     (oldest,) = re.findall(r'"duckdb>=([\d.]+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert [int(part) for part in READABLE_FROM[1:].split(".")] <= [int(part) for part in f"{oldest}.0".split(".")]
@@ -222,6 +231,7 @@ def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(
         assert tags == {"storage_version": f"{READABLE_FROM}+"}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_file_with_the_log_of_another_one_is_moved_away_and_built_again(few: Store, tmp_path: Path) -> None:
     """The situation after a user copies a file over one whose writer was killed."""
     path, other = catalog_file(few), tmp_path / "other.duckdb"
@@ -237,6 +247,7 @@ def test_a_file_with_the_log_of_another_one_is_moved_away_and_built_again(few: S
     assert names == {"catalog.duckdb", "catalog.duckdb.damaged-1", "catalog.duckdb.damaged-1.wal"}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rebuild_replaces_the_file_by_an_equal_one(few: Store) -> None:
     with Catalog.open(few) as catalog:
         before = catalog.fingerprints()
@@ -249,6 +260,7 @@ def test_rebuild_replaces_the_file_by_an_equal_one(few: Store) -> None:
     assert [path.name for path in few.local_root.glob("catalog*")] == ["catalog.duckdb"]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_snapshot_id_depends_on_the_records_and_nothing_else(store: Store) -> None:
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
         before = catalog.snapshot_id()
@@ -265,6 +277,7 @@ def test_the_snapshot_id_depends_on_the_records_and_nothing_else(store: Store) -
         assert catalog.snapshot_id() == before
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_snapshot_id_depends_on_the_bytes_of_an_artefact(store: Store) -> None:
     record = next(store.records("evaluations"))
     with Catalog.open(store) as catalog:
@@ -295,6 +308,7 @@ def test_a_rebuild_on_a_full_disk_is_one_line_and_keeps_the_old_file(
     assert not list(few.local_root.glob("*.rebuilding-*"))
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_rebuild_is_refused_while_a_process_writes(few: Store) -> None:
     with (
         held_by_another_process(catalog_file(few), read_only=False),
@@ -312,6 +326,7 @@ def remote_like(store: Store) -> Store:
     return store
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_remote_store_is_folded_into_a_cache_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     store = Store(tmp_path / "store")
@@ -342,6 +357,7 @@ def test_without_a_cache_a_remote_store_is_folded_into_a_temporary_file(
         rebuild(store)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_catalog_that_lacks_a_table_is_filled_again(store: Store) -> None:
     with duckdb.connect(str(catalog_file(store))) as connection:
         connection.execute("DROP TABLE failures")
@@ -351,6 +367,7 @@ def test_a_catalog_that_lacks_a_table_is_filled_again(store: Store) -> None:
         assert catalog.fingerprints() == fresh.fingerprints()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_catalog_of_another_version_is_filled_again_by_the_next_fold(store: Store) -> None:
     make_old(catalog_file(store))
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
@@ -409,6 +426,7 @@ def test_a_fold_and_a_query_refuse_a_store_with_a_record_of_version_0_1(few: Sto
                 use()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_fold_killed_right_after_new_tables_leaves_nothing_that_counts_as_folded(few: Store) -> None:
     make_old(catalog_file(few))
     with duckdb.connect(str(catalog_file(few))) as connection:
@@ -418,6 +436,7 @@ def test_a_fold_killed_right_after_new_tables_leaves_nothing_that_counts_as_fold
         assert catalog.fold().n_records == len(few.record_names())
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_catalog_of_a_newer_version_is_left_alone(few: Store) -> None:
     with duckdb.connect(str(catalog_file(few))) as connection:
         connection.execute("UPDATE schema_version SET version = 9999")
@@ -428,6 +447,7 @@ def test_a_catalog_of_a_newer_version_is_left_alone(few: Store) -> None:
     assert catalog_file(few).read_bytes() == before
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_run_files_become_jobs_and_failures_as_they_appear(store: Store) -> None:
     with Catalog.open(store) as catalog:
         assert catalog.query("SELECT status, count(*) AS n FROM jobs GROUP BY status ORDER BY status") == [
@@ -471,6 +491,7 @@ def small_catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         yield opened
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -531,6 +552,7 @@ def test_a_wrong_question_is_an_error_in_one_line_with_the_reason(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_first_question_folds_the_catalog(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write_small_record(store)
@@ -544,6 +566,7 @@ def test_sparsities_are_stored_as_given(catalog: Catalog) -> None:
     assert [row["sparsity"] for row in found] == list(SPARSITIES)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_table_that_a_user_created_in_the_catalog_is_kept(store: Store) -> None:
     with duckdb.connect(str(catalog_file(store))) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 'look at Swahili' AS note")

@@ -59,6 +59,7 @@ def dense_id(run: FinishedRun) -> str:
     return next(variant.id for variant in run.plan.variants.values() if variant.is_dense)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: FinishedRun, store: Store) -> None:
     ids = [variant.id for variant in method_run.named("nested")]
     assert sorted(find_variants(store, ["nested"])) == sorted(ids)
@@ -67,6 +68,7 @@ def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: Finished
     assert find_variants(store, ["dense"]) == [dense_id(method_run)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_label_is_a_name_and_several_variants_are_listed_with_their_labels(
     method_run: FinishedRun, store: Store
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_label_is_a_value_of_the_parameter_variant_id(store: Store) -> None:
             complete_ids(catalog, {"variant_id": "nested"})
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(method_run.store, tmp_path / "store")
     record = next(iter(store.records("recipes")))
@@ -106,6 +109,7 @@ def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, 
     assert find_variants(store, ["dense"]) == [dense_id(method_run)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_unique_beginning_of_an_id_or_name_stands_for_it(method_run: FinishedRun, store: Store) -> None:
     known = dense_id(method_run)
     assert find_variants(store, [known[:8], "dense"]) == [known]
@@ -182,6 +186,7 @@ def test_models_from_files_of_one_name_are_told_apart_by_what_differs(tmp_path: 
     ]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_beginning_of_several_names_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(method_run.store, tmp_path / "store")
     record = next(iter(store.records("recipes")))

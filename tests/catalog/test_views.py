@@ -217,6 +217,7 @@ def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog
     assert everything == [{"n": len(rows["metrics"])}]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_comparison_made_twice_counts_once(store: Store) -> None:
     """Two recipes compare the same evaluations, each with other languages."""
     record = next(store.records("comparisons"))
@@ -231,6 +232,7 @@ def test_a_comparison_made_twice_counts_once(store: Store) -> None:
     assert {"comparison_id": "zzz"} in kept
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_adopted_and_a_new_evaluation_of_the_same_thing_count_once(store: Store) -> None:
     """Evaluations and comparisons of a variant and the dense model are there in two versions, with other ids."""
     found = [row for record in store.records("variants") for row in record.rows["variants"]]
@@ -268,6 +270,7 @@ def _without_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if not name.endswith("evaluation_id")} for row in rows]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
     """A variant and the dense model are evaluated once more, with the same and with more examples."""
     found = {row["variant_id"]: row for one in store.records("variants") for row in one.rows["variants"]}

@@ -11,6 +11,8 @@ from tests.catalog.method_data import add_vocabulary
 from tests.catalog.query_answers import answers
 from tests.catalog_data import evaluation_of, write_rows
 
+pytestmark = pytest.mark.thorough("fills and folds catalogs of its own")
+
 
 @pytest.fixture
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:

@@ -67,6 +67,7 @@ def shell(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return Shell(clone, mlprune)
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_the_quick_start_and_the_python_page_run_and_make_their_files(shell: Shell, clone: Path) -> None:
     for block in blocks_without_answer("quick-start.md"):
         shell.run(block.text)
@@ -77,6 +78,7 @@ def test_the_quick_start_and_the_python_page_run_and_make_their_files(shell: She
         assert (clone / path).exists()
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_the_study_draws_its_figure(shell: Shell, clone: Path) -> None:
     for block in blocks_without_answer("study.md"):
         shell.run(block.text)

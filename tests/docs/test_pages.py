@@ -77,6 +77,7 @@ def test_there_are_pages_with_links() -> None:
     assert len(links(ROOT / "docs" / "README.md")) > 10
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_on_a_page_lead_to_files_and_headings(page: Path) -> None:
     wrong = []
@@ -102,6 +103,7 @@ def test_links_in_code_are_ignored(tmp_path: Path) -> None:
     assert links(page) == ["a.md#b", "d.md"]
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_repository_files_named_on_a_page_exist(page: Path) -> None:
     named = _NAMED.findall(page.read_text(encoding="utf-8"))
@@ -146,6 +148,7 @@ def test_pages_mention_most_commands() -> None:
     assert len(calls & set(COMMANDS)) > 0.8 * len(COMMANDS)
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_on_a_page_exist(page: Path) -> None:
     wrong = []

@@ -69,6 +69,7 @@ def store() -> str:
     return "cubic-store"
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_the_commands_of_the_page_work_with_the_wheel(clone: Path, mlprune: Mlprune, store: str) -> None:
     commands = [block.text for block in blocks(PAGE) if block.words == "sh" and block.text not in files()]
     with on_path(clone / "site"):
@@ -86,6 +87,7 @@ def test_the_commands_of_the_page_work_with_the_wheel(clone: Path, mlprune: Mlpr
     }
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_the_catalog_does_not_need_the_plugin_and_verify_names_it(clone: Path, mlprune: Mlprune, store: str) -> None:
     """Without the wheel on the path, in the store of the test before."""
     if not (clone / store).exists():

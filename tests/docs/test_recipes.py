@@ -75,6 +75,7 @@ def test_pages_show_recipes() -> None:
     assert len(shown) > 12
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_recipe_on_a_page_is_accepted(name: str) -> None:
     if sections := as_sections(yaml.load(SHOWN[name], YamlLoader)):

@@ -41,6 +41,7 @@ def script(name: str) -> Script:
     return runpy.run_path(str(ROOT / "docs" / name))
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize(("name", "recipe"), RECIPES.items())
 def test_a_store_answers_the_questions_of_its_recipe_which_were_declared_in_time(name: str, recipe: str) -> None:
     declared = load_recipe(ROOT / "infra" / "recipes" / f"{recipe}.yaml")
@@ -76,6 +77,7 @@ def test_orders_are_all_permutations_of_few_blocks_and_begin_with_the_identity(o
         assert (np.sort(orders, axis=1) == np.arange(n)).all()
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize("name", ["where", "where-gemma"])
 def test_the_test_of_the_overlap_is_a_correlation_over_the_blocks(
     name: str, overlap: Script, capsys: pytest.CaptureFixture[str]
@@ -125,6 +127,7 @@ def test_changes_between_arithmetics_are_those_of_values_and_of_pairs_of_the_sam
     assert [abs(change) for change in found["difference, mean of the languages"]] == [0.25]
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_a_store_does_not_differ_from_itself(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(compared("where", "where", capsys))))
     assert [row["largest_change"] for row in rows] == ["0.0000"] * 3
@@ -138,6 +141,7 @@ def compared(first: str, second: str, capsys: pytest.CaptureFixture[str]) -> str
     return capsys.readouterr().out
 
 
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize(("page", "first", "second"), ARITHMETICS)
 def test_the_changes_on_a_page_are_those_of_its_two_stores(
     page: str, first: str, second: str, capsys: pytest.CaptureFixture[str]

@@ -54,6 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     return finished_run(folder, recipe, name="curve")
 
 
+@pytest.mark.thorough("runs the commands of a page")
 def test_the_script_measures_what_a_run_stores(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     (variant,) = run.named("small")
     ref = run.plan.variants[variant.id].baseline.measured.corpus

@@ -30,6 +30,7 @@ def start_commands(cluster: dict[str, Any]) -> list[str]:
     return [one for one in commands if "ray start" in one]
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_the_file_is_valid_in_rays_schema(cluster: dict[str, Any]) -> None:
     import jsonschema  # noqa: PLC0415 - which Ray brings along
     import ray  # noqa: PLC0415

@@ -94,6 +94,7 @@ def test_every_pod_runs_without_privileges_and_without_the_clusters_credentials(
         }
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_every_container_has_a_memory_request_and_limit() -> None:
     assert all(container["resources"]["requests"]["memory"] for container in containers())
     assert all(container["resources"]["limits"]["memory"] for container in containers())
@@ -145,6 +146,7 @@ def groups_of_job() -> list[dict[str, Any]]:
     return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_a_collector_in_every_pod_of_the_job_reads_its_logs_and_events() -> None:
     for group, role in zip(groups_of_job(), ("Head", "Worker", "Worker"), strict=True):
         ray, collector = group["template"]["spec"]["containers"]

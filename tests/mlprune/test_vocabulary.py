@@ -75,6 +75,7 @@ def test_files_are_looked_up_by_tag_then_by_the_long_name(tag: str, stems: tuple
     assert language_file_stems(tag) == stems
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("long", ISO_639_3)
 def test_every_long_name_leads_back_to_its_own_file(long: str) -> None:
     short = ISO_639_3[long]

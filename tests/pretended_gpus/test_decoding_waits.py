@@ -9,6 +9,8 @@ from mlprune.models.local_chain import local_chain
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import save_tiny_model
 
+pytestmark = pytest.mark.thorough("computes on pretended devices")
+
 PROMPTS = [[5, 6, 7, 8, 9], [10, 11], [12, 13, 14, 15]]
 N_NEW = 6
 

@@ -32,6 +32,7 @@ def test_a_gpu_finds_the_same_levels():
     assert ledger.kernels
 
 
+@pytest.mark.thorough("computes on pretended devices")
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_a_gpu_gives_the_scores_of_the_cpu(tmp_path: Path, family: str):
     test = gpu_test("models.test_shard", "test_an_accelerator_gives_the_scores_of_the_cpu")

@@ -20,6 +20,8 @@ from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, PLACEMENTS, place
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, FAMILY_NAMES
 
+pytestmark = pytest.mark.thorough("computes on pretended devices")
+
 SOME = ["observe", "score", "decode"]
 DISTINCT = ("llama", "gemma3_text", "phi3")
 """Besides the paper's families: gated blocks, two kinds of blocks with their masks, and fused projections."""

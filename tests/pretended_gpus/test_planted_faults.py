@@ -74,6 +74,7 @@ FAULTS = (
 )
 
 
+@pytest.mark.thorough("computes on pretended devices")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
 def test_a_planted_fault_is_found_on_pretended_gpus(monkeypatch, folder_of, fault):
     plant(monkeypatch, fault.function, original=fault.original, fault=fault.fault)

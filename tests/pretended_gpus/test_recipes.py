@@ -17,6 +17,8 @@ from tests.pretended_gpus.pickled_chain import PickledChain, pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, PLACEMENTS, place
 from tests.tiny_recipes import FinishedRun, results
 
+pytestmark = pytest.mark.thorough("computes on pretended devices")
+
 RUNS = ("small_run", "tiny_run", "method_run", "baseline_run")
 DEFAULT = {("small_run", "two")}
 

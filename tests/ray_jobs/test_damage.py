@@ -87,6 +87,7 @@ def damaged_in_every_way(store: Store) -> list[Record]:
     return [flipped, swapped, swapped_with, looped, reshaped]
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_damaged_records_are_named_by_answers_that_move_nothing_and_repaired_by_a_run(
     small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +114,7 @@ def test_damaged_records_are_named_by_answers_that_move_nothing_and_repaired_by_
     assert here("check", "store", "--store", store.uri).out == "sound\n"
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_a_run_heals_folders_in_place_of_files(small_run: FinishedRun, store: Store, here: Here) -> None:
     """Of records of several kinds, and of artefacts of others."""
     before = results(store)
@@ -128,6 +130,7 @@ def test_a_run_heals_folders_in_place_of_files(small_run: FinishedRun, store: St
     assert here("check", "store", "--store", store.uri).code == 0
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_rows_that_do_not_fit_the_catalog_are_named_and_stop_no_question(
     store: Store, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +145,7 @@ def test_rows_that_do_not_fit_the_catalog_are_named_and_stop_no_question(
     assert unfitting.id in here("check", "store", "--store", store.uri).out
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
     small_run: FinishedRun, store: Store, here: Here, tmp_path: Path
 ) -> None:
@@ -178,6 +182,7 @@ def written_at(store: Store) -> dict[str, int]:
     return {path: (root(store) / path).stat().st_mtime_ns for path in results(store)}
 
 
+@pytest.mark.thorough("damages files of runs")
 @pytest.mark.parametrize("command", ["run --scrub", "check store --repair"])
 def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     small_run: FinishedRun, store: Store, here: Here, command: str
@@ -205,6 +210,7 @@ def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     assert here("check", "store", "--store", store.uri).out == "sound\n"
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_a_run_whose_results_are_set_aside_meanwhile_makes_them_again(
     small_run: FinishedRun, store: Store, here: Here
 ) -> None:
@@ -235,6 +241,7 @@ def test_rescore_and_verify_name_the_damaged_file_and_the_repair_in_one_line(
         assert (done.code, path in line, "mlprune run RECIPE" in line) == (2, True, True)
 
 
+@pytest.mark.thorough("damages files of runs")
 def test_a_name_that_is_not_utf_8_is_reported_and_skipped(
     small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:

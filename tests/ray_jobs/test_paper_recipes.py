@@ -102,6 +102,7 @@ def check_tables(tables: dict[str, list[dict[str, str]]], *, languages: list[str
     assert next(row for row in xnli if row["method"] == "LRP2")["en"] == xnli[0]["en"]
 
 
+@pytest.mark.thorough("runs the recipes of the paper")
 def test_every_model_of_the_paper_has_a_recipe_that_can_be_loaded() -> None:
     paths = {path.stem: path for path in PAPER_RECIPES.glob("*.yaml") if path.stem not in ("common", "bloom", *OTHERS)}
     recipes = {name: load_recipe(path) for name, path in paths.items()}
@@ -118,6 +119,7 @@ def test_every_model_of_the_paper_has_a_recipe_that_can_be_loaded() -> None:
         assert seeds == [[0, 1, 2, 3, 4]]
 
 
+@pytest.mark.thorough("runs the recipes of the paper")
 def test_tables_1_to_4_of_a_small_recipe(tmp_path: Path) -> None:
     folder = write_paper_inputs(tmp_path / "paper")
     (folder / "small.yaml").write_text(SMALL, "utf-8")
@@ -139,6 +141,7 @@ def test_tables_1_to_4_of_a_small_recipe(tmp_path: Path) -> None:
     assert [row["method"] for row in tables["table-1-translation"]] == [methods[0], *methods[3:]]
 
 
+@pytest.mark.thorough("runs the recipes of the paper")
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_recipe_beyond_the_tables_of_the_paper_can_be_planned(name: str, tmp_path: Path) -> None:
     folder = write_paper_inputs(tmp_path / "paper")
@@ -150,6 +153,7 @@ def test_a_recipe_beyond_the_tables_of_the_paper_can_be_planned(name: str, tmp_p
     }
 
 
+@pytest.mark.thorough("runs the recipes of the paper")
 def test_a_small_recipe_beyond_the_tables_of_the_paper(tmp_path: Path) -> None:
     folder = write_paper_inputs(tmp_path / "paper")
     (folder / "small.yaml").write_text(SMALL_OTHERS, "utf-8")

@@ -50,6 +50,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(store: Store, here: He
     assert results(store) == before
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_results_stay_and_commands_that_need_the_files_say_how_to_get_them_back(
     small_run: FinishedRun, retired: Store, here: Here, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_results_stay_and_commands_that_need_the_files_say_how_to_get_them_back(
     assert not list(retired.list("quarantine"))
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_only_the_files_of_a_named_variant_are_made_again(small_run: FinishedRun, retired: Store, here: Here) -> None:
     assert run(here, small_run, retired, "--remake-only", "sweep").code == 0
     (made,) = {path.split("/")[1] for path in retired.list("masks")}
@@ -80,6 +82,7 @@ def test_only_the_files_of_a_named_variant_are_made_again(small_run: FinishedRun
     assert run(here, small_run, retired, "--remake-only", "no-such").code == 2
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_run_that_needs_retired_files_is_refused_until_it_may_make_them_again(
     small_run: FinishedRun, retired: Store, here: Here
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_run_that_needs_retired_files_is_refused_until_it_may_make_them_again(
     assert len(retired.list("records/evaluations")) == len(small_run.store.list("records/evaluations")) + 4
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_killed_remake_leaves_a_sound_store_and_ends_with_equal_bytes(
     small_run: FinishedRun, retired: Store, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

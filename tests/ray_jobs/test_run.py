@@ -95,6 +95,7 @@ def question(n: int) -> dict[str, object]:
     return {**fields, **answers}
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_data_set_is_fetched_evaluated_and_recorded_with_its_commit(
     hub: Hub, recipe: Path, tmp_path: Path, here: Callable[..., Done]
 ) -> None:

@@ -125,6 +125,7 @@ def assert_nothing_is_lost_or_done_twice(store: Store, recipes: list[Path], *, n
         assert catalog.query(COUNTS)[0]["n"] == len(present)
 
 
+@pytest.mark.thorough("runs several drivers")
 def test_five_drivers_share_one_store_during_queries(small_run: FinishedRun, tmp_path: Path, start: Start) -> None:
     recipes = five_recipes(small_run.folder, small_recipe())
     store, gate, readers = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate"), Readers(tmp_path / "store")

@@ -32,6 +32,7 @@ def run_ids(store: Path) -> set[str]:
     return {path.parent.name for path in store.glob("runs/*/run.json")}
 
 
+@pytest.mark.thorough("runs several drivers")
 def test_two_runs_of_one_recipe_share_the_jobs_even_if_their_files_have_different_names(
     small_run: FinishedRun, tmp_path: Path, start: Start
 ) -> None:
@@ -53,6 +54,7 @@ def test_two_runs_of_one_recipe_share_the_jobs_even_if_their_files_have_differen
     assert len(runs_that_worked(Store(store))) == 2
 
 
+@pytest.mark.thorough("runs several drivers")
 def test_a_run_finishes_the_jobs_of_a_killed_run(small_run: FinishedRun, tmp_path: Path, start: Start) -> None:
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "demonstrate")
     killed = start(small_run.recipe_path, store, gate=gate, stale_after_s=STALE_AFTER_S)
@@ -66,6 +68,7 @@ def test_a_run_finishes_the_jobs_of_a_killed_run(small_run: FinishedRun, tmp_pat
     assert results(store) == results(small_run.store)
 
 
+@pytest.mark.thorough("runs several drivers")
 def test_a_run_that_was_suspended_repeats_work_and_changes_nothing(
     small_run: FinishedRun, tmp_path: Path, start: Start
 ) -> None:

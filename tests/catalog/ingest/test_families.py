@@ -63,6 +63,7 @@ def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]
     return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_languages_and_variants_of_a_task_are_one_exploratory_family(connection: duckdb.DuckDBPyConnection) -> None:
     row = compare(connection, "v2", language="l0", p_value=0.02)
     refresh(connection, changed={"comparison_results", "evaluations"}, ids={row["comparison_id"]})
@@ -77,6 +78,7 @@ def test_the_languages_and_variants_of_a_task_are_one_exploratory_family(connect
     assert {values[5] for values in found.values()} == {False}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_only_a_primary_question_is_a_family_of_its_own(connection: duckdb.DuckDBPyConnection) -> None:
     before = families(connection)
     question = {"question_id": "q1", "name": "wins", "task": "facts", "split": "test", "metric": "accuracy"}
@@ -98,6 +100,7 @@ def test_only_a_primary_question_is_a_family_of_its_own(connection: duckdb.DuckD
     assert [found[f"v1-l{n}-test"][3] for n in (0, 2, 3, 4)] == [pytest.approx(each.p_corrected) for each in others]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_dev_has_no_tests_once_the_task_has_a_test_split(connection: duckdb.DuckDBPyConnection) -> None:
     with duckdb.connect() as alone:
         update_schema(alone)
@@ -111,6 +114,7 @@ def test_dev_has_no_tests_once_the_task_has_a_test_split(connection: duckdb.Duck
         assert families(alone)[second["evaluation_id"]][2:5] == (0.03, 0.03, 0.03)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_evaluation_that_a_larger_one_replaces_is_no_test(connection: duckdb.DuckDBPyConnection) -> None:
     larger = {"task": "facts", "language": "l1", "split": "test", "scoring_rule": "mean", "protocol_id": "p"}
     larger |= {"variant_id": "v1", "evaluation_id": "larger", "n_examples": 99}
@@ -147,6 +151,7 @@ def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Cata
         assert found[row["variant_id"]]["q_bh"] == pytest.approx(values.q_bh)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
     record = next(record for record in store.records("comparisons") if record.rows.get("aggregate_results"))
     kept = [row for row in record.rows["aggregate_results"] if row["split"] == "test"] or record.rows[
@@ -164,6 +169,7 @@ def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
             assert opened.fingerprints() == rebuilt.fingerprints()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_row_without_a_test_is_in_no_family(connection: duckdb.DuckDBPyConnection) -> None:
     row = compare(connection, "v2", language="l0", p_value=1e-36, test=None)
     refresh(connection, changed={"comparison_results", "evaluations"}, ids={row["comparison_id"]})
@@ -172,6 +178,7 @@ def test_a_row_without_a_test_is_in_no_family(connection: duckdb.DuckDBPyConnect
     assert {found[f"v1-l{n}-test"][1] for n in range(len(P_VALUES))} == {len(P_VALUES)}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_failed_update_changes_nothing(bare: duckdb.DuckDBPyConnection, monkey
     assert names_of(bare, "table") == set()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_table_and_column_has_a_meaning(commented: duckdb.DuckDBPyConnection) -> None:
     without = "SELECT {0}_name FROM duckdb_{0}s() WHERE NOT internal AND comment IS NULL"
     assert commented.execute(without.format("table")).fetchall() == []
@@ -214,6 +215,7 @@ def test_every_table_and_column_has_a_meaning(commented: duckdb.DuckDBPyConnecti
     assert [row for row in found if not row[2]] == []
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(
     commented: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -65,6 +65,7 @@ def found(connection: duckdb.DuckDBPyConnection) -> Found:
     return {(row[0], row[1]): row[2] for row in connection.execute(sql).fetchall()}
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_questions_of_a_recipe_pass_on_their_level_when_all_their_tests_are_rejected(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -93,6 +94,7 @@ def test_three_hundred_questions_gain_nothing(connection: duckdb.DuckDBPyConnect
     assert sizes == [(300, 300, 1)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_another_recipe_or_one_more_variant_does_not_leave_the_other_questions(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -156,6 +158,7 @@ def languages(connection: duckdb.DuckDBPyConnection, variant: str, p_values: Map
     insert_rows(connection, declared_tables()["aggregate_results"], [mean])
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_languages_of_a_mean_are_tested_after_it(connection: duckdb.DuckDBPyConnection) -> None:
     singles = {"fr": 0.001, "sw": 0.004, "zh": 0.9}
     languages(connection, "v", singles)
@@ -196,6 +199,7 @@ def test_the_languages_of_several_variants_stay_exploratory(connection: duckdb.D
     assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM aggregates").fetchall() == [(True, 0.02)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("is_true", [each for each in product((True, False), repeat=5) if any(each)])
 def test_whatever_is_true_the_error_of_the_family_is_at_most_five_percent(is_true: tuple[bool, ...]) -> None:
     """A mean with two languages, and a question with two tests; what is false is always rejected."""

@@ -92,6 +92,7 @@ def test_every_file_of_a_run_becomes_its_rows(store: Store) -> None:
     assert {row["package"]: row["version"] for row in packages} == PACKAGES
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("is_folded_before", [True, False])
 def test_packing_changes_no_row(store: Store, *, is_folded_before: bool) -> None:
     files = add_run(store, 5)
@@ -107,6 +108,7 @@ def test_packing_changes_no_row(store: Store, *, is_folded_before: bool) -> None
         assert run_tables(fresh) == expected
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_pack_that_becomes_part_of_a_larger_one_changes_no_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     files = add_run(store, 5)
     small = [write_pack(store, RUN, part) for part in (files[:2], files[2:4])]
@@ -126,6 +128,7 @@ def test_a_pack_that_is_folded_is_not_read_again(store: Store, monkeypatch: pyte
         catalog.fold()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rows_of_removed_run_files_are_removed(store: Store) -> None:
     add_run(store, 2)
     with Catalog.open(store) as catalog:
@@ -145,6 +148,7 @@ def test_an_environment_without_packages_is_skipped_with_a_warning(
     assert "environment-e2.json cannot be read" in caplog.text
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_runs_are_listed_with_their_code_and_their_end(store: Store) -> None:
     add_run(store, 3)
     with Catalog.open(store) as catalog:

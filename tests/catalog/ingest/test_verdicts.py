@@ -93,6 +93,7 @@ def ask(
     return verdict, reason
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("over", ["each", "mean"])
 @pytest.mark.parametrize(
     ("claim", "dense", "pruned", "verdict"),
@@ -121,6 +122,7 @@ def test_a_claim_without_room_cannot_be_asked(
     )
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize(
     ("values", "is_at_chance"),
     [((0.25, 0.31), True), ((0.25, 0.6), False), ((0.29, 0.29), True), ((0.31, 0.31), False)],
@@ -150,6 +152,7 @@ def test_an_exploratory_question_that_cannot_be_asked_says_so(connection: duckdb
     assert connection.execute("SELECT verdict, is_supported FROM answers").fetchall() == [("exploratory", False)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_power_of_an_answer_is_that_of_its_family(connection: duckdb.DuckDBPyConnection) -> None:
     """Two primary questions of one test each: the level is 0.025."""
     sides: dict[str, Value] = {"fr": HIGH}
@@ -190,6 +193,7 @@ def test_the_power_of_an_answer_is_that_of_its_family(connection: duckdb.DuckDBP
     assert connection.execute(sql).fetchall() == [(None, None, None)]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize(
     ("dtype", "metric", "n_languages", "noise"),
     [

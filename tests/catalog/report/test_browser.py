@@ -109,6 +109,7 @@ def test_a_pair_keeps_its_rows_of_tables_and_a_heat_map_without_rows_is_hidden(r
     assert n_shown(report, rows_of_features) > 0
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Page) -> None:
     choose(report, "score", "contrast")
     choose(report, "score", "wanda")
@@ -182,6 +183,7 @@ def test_elements_off_the_screen_are_laid_out_soon_after_a_click(report: Page) -
     assert not report.value("document.body.classList.contains('busy')")
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_a_phone_scrolls_vertically_only_and_shows_every_figure(report: Page) -> None:
     report.resize(400)
     try:
@@ -208,6 +210,7 @@ def test_the_data_of_a_figure_are_downloaded_from_the_page_itself(report: Page) 
     assert all(name.endswith((".csv", ".csv.gz")) and start == "data:" for name, start in links)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_a_print_shows_all_open_parts_with_their_colours(report: Page, folder: Path) -> None:
     path = folder / "report.pdf"
     report.print_to(path)
@@ -227,6 +230,7 @@ def test_a_folded_page_is_short_and_page_one_fits_on_a_screen(chromium: Chromium
     assert tab.value(f"{seen}.length") == 1 < report.value(f"{seen}.length")
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_an_answer_of_page_one_opens_its_evidence_and_all_parts_can_be_opened_and_closed(
     chromium: Chromium, folder: Path, report: Page
 ) -> None:
@@ -248,6 +252,7 @@ def test_an_answer_of_page_one_opens_its_evidence_and_all_parts_can_be_opened_an
     assert n_shown(tab, "details.fold[open]") == 0
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_without_scripts_the_page_shows_the_means_and_no_filters(
     chromium: Chromium, folder: Path, report: Page
 ) -> None:
@@ -281,6 +286,7 @@ def test_an_attack_in_a_name_runs_nothing_and_can_be_used_as_a_filter(
     assert len(tab.requests) == 1
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_figures_of_all_kinds_of_variants_are_rendered(methods_page: str, chromium: Chromium, folder: Path) -> None:
     path = folder / "methods.html"
     path.write_text(methods_page, "utf-8")

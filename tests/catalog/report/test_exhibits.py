@@ -35,6 +35,7 @@ from tests.catalog.report.rows import TASK, drawn, texts
 from tests.golden.comparison import differences
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_all_methods_of_a_figure_differ_in_their_marks(catalog: Catalog, methods_catalog: Catalog) -> None:
     for opened in (catalog, methods_catalog):
         for exhibit in FIGURES:
@@ -46,6 +47,7 @@ def test_all_methods_of_a_figure_differ_in_their_marks(catalog: Catalog, methods
                 assert len(set(marks)) == len(marks), (exhibit.anchor, group.title)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_every_exhibit_shows_what_is_pinned(methods_catalog: Catalog) -> None:
     assert differences(drawn_contract(methods_catalog), pinned()) == []
 

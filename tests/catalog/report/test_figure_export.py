@@ -123,6 +123,7 @@ def test_names_of_columns_do_not_overlap() -> None:
 LONG = "mean outside English: difference to dense, 4 of 5 sparsities drawn, all of them in the data"
 
 
+@pytest.mark.thorough("renders pages of its own")
 @pytest.mark.parametrize(("title", "left"), [("short", 2.0), ("mean outside English", 0.7), (LONG, 0.2)])
 def test_a_title_is_whole_and_stays_between_the_edges_of_its_panel_and_above_its_axes(title: str, left: float) -> None:
     def draw(axes: Axes) -> None:
@@ -172,6 +173,7 @@ def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data(written: lis
     assert len(set(written)) == len(written)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_figures_are_equal_bytes_whatever_matplotlib_is_set_to(
     written: list[Path], catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ def test_the_data_of_a_figure_are_its_rows_of_the_query(written: list[Path], cat
     assert {row["language"] for row in rows_of(chrf)} == {"es-en", "fr-en", "outside_english"}
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_without_a_pair_the_means_are_drawn_and_with_one_its_own_values(
     written: list[Path], catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -205,6 +208,7 @@ def test_without_a_pair_the_means_are_drawn_and_with_one_its_own_values(
     assert "fr-en" in texts(path.read_text("utf-8"))
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_path: Path) -> None:
     for name in ("pdf", "svg"):
         wanted = FigureSelection(format=name, figures=("pareto",))
@@ -237,6 +241,7 @@ def test_a_folder_that_cannot_be_created_is_an_error_in_one_line(catalog: Catalo
         list(write_figures(catalog, tmp_path / "file" / "deep", FigureSelection(figures=("pareto",))))
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_names_of_any_spelling_give_files_in_the_folder(attacked_catalog: Catalog, tmp_path: Path) -> None:
     paths = list(
         write_figures(attacked_catalog, tmp_path, FigureSelection(format="svg", figures=("curves", "rank-matrices")))

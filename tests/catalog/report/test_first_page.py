@@ -101,6 +101,7 @@ def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others()
     assert price_sentences([], []) == ()
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_each_answer_of_page_one_leads_to_its_evidence(page: str) -> None:
     reader = Reader(page)
     replies = [link for link in reader.find("a", section="first") if "download" not in link.attributes]
@@ -110,6 +111,7 @@ def test_each_answer_of_page_one_leads_to_its_evidence(page: str) -> None:
         assert link.text in evidence.text
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_a_declared_question_without_a_test_cannot_be_asked(tmp_path: Path) -> None:
     store = Store(tmp_path / "asked")
     write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id", "source": "tiny"}]})

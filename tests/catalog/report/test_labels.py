@@ -146,6 +146,7 @@ def test_the_unit_of_a_range_is_written_once() -> None:
 KINDS = (*(kind for kind in MARKERS if kind is not None), None)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_two_methods_of_a_figure_never_have_the_same_mark() -> None:
     structures, settings = ("row", "matrix", "2:4"), (None, "dsnot", "owl")
     rows = [

@@ -88,6 +88,7 @@ def attacked(attacked_page: str) -> Reader:
     return Reader(attacked_page)
 
 
+@pytest.mark.thorough("renders pages of its own")
 @pytest.mark.parametrize("exhibit", FIGURES, ids=lambda exhibit: exhibit.anchor)
 def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(
     reader: Reader, catalog: Catalog, exhibit: Exhibit
@@ -142,6 +143,7 @@ def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Read
     }
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     of_first = [origin.name for origin in reader.origins if origin.section == "first"]
     assert of_first == ["overview", "first_answers", "first_curve", "first_cost"]
@@ -153,6 +155,7 @@ def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     assert of_headline == {"chosen_on_dev", "answered_questions"}
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_every_query_in_the_page_returns_the_rows_the_page_shows(reader: Reader, catalog: Catalog) -> None:
     for origin in reader.origins:
         result = catalog.select(origin.sql, origin.parameters)
@@ -178,6 +181,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page: str, reader: Re
     assert {first or second for first, second in references} <= set(ids)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_every_panel_has_a_text_for_screen_readers(reader: Reader) -> None:
     panels = [panel for exhibit in FIGURES for panel in reader.panels(exhibit.anchor)]
     assert all(len(panel.attributes["aria-label"]) > 20 for panel in panels)
@@ -186,6 +190,7 @@ def test_every_panel_has_a_text_for_screen_readers(reader: Reader) -> None:
     }
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_an_empty_catalog_gives_a_page_that_says_what_to_do(empty_catalog: Catalog) -> None:
     reader = Reader(render_page(empty_catalog))
     assert not reader.find("section")
@@ -195,6 +200,7 @@ def test_an_empty_catalog_gives_a_page_that_says_what_to_do(empty_catalog: Catal
     assert not reader.find("input")
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
     optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional and exhibit not in SEARCHES]
@@ -209,6 +215,7 @@ def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, m
     assert "--param with_uniform=false" in asked
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_parts_without_data_are_listed_together_with_what_would_create_them(tmp_path: Path) -> None:
     store = Store(tmp_path / "model")
     write_rows(store, "base_models", parameters={}, rows={"base_models": [NEW_MODEL]})
@@ -270,6 +277,7 @@ def test_equal_catalogs_give_equal_bytes_whatever_matplotlib_is_set_to(
     assert path.read_bytes() == page.encode()
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_a_failed_write_leaves_the_old_report_and_no_temporary_file(
     empty_catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +299,7 @@ def test_a_folder_is_refused_as_the_file_of_a_report(catalog: Catalog, tmp_path:
         write_report(catalog, tmp_path)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_the_title_names_the_recipes_and_the_models(reader: Reader, empty_catalog: Catalog) -> None:
     assert report_title(["a"], ["m", "n"]) == "a: pruning of m and n"
     assert report_title("abcd", ["m"]) == "a, b, c and d: pruning of m"
@@ -300,6 +309,7 @@ def test_the_title_names_the_recipes_and_the_models(reader: Reader, empty_catalo
     assert empty.text == report_title((), ())
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_missing_folders_of_the_report_are_created(empty_catalog: Catalog, tmp_path: Path) -> None:
     out = tmp_path / "new" / "deep" / "report.html"
     assert write_report(empty_catalog, out, title="Mine") == out
@@ -353,6 +363,7 @@ def test_large_data_are_compressed_without_loss(catalog: Catalog) -> None:
     assert run_report_query(catalog, "tasks").file_name == "tasks.csv"
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_very_large_data_are_cut_in_the_page_which_says_how_to_get_all(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

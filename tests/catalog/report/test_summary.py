@@ -103,6 +103,7 @@ def test_declared_questions_are_the_headline_and_others_are_exploratory(catalog:
     assert late.answer == f"none of {len(pruned)}", "an exploratory question supports no claim about a margin"
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_of_many_tests_of_a_question_those_that_say_most_are_shown(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_each_language_has_its_best_variant(catalog: Catalog) -> None:
     assert headline.table[2].cells[1].startswith(str(chosen["fr"]))
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_cards_show_their_evidence_and_limits(page: str) -> None:
     reader = Reader(page)
     cards = reader.find("div", class_="finding")
@@ -142,6 +144,7 @@ def test_cards_show_their_evidence_and_limits(page: str) -> None:
     assert all("Conditional on one draw" in card.text for card in cards)
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_a_question_is_shown_with_its_latest_family_and_a_store_without_questions_makes_no_claim(
     tmp_path: Path,
 ) -> None:

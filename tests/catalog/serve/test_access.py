@@ -61,6 +61,7 @@ def test_a_query_that_another_site_sends_is_refused(client: Client, headers: dic
     assert client.post("/query", {"sql": "SELECT 1"}, **headers).status == 403
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_query_of_the_page_itself_is_answered(client: Client) -> None:
     headers = {"Origin": f"http://{HOST}", "Sec_Fetch_Site": "same-origin"}
     assert client.post("/query", {"sql": "SELECT 1 AS one"}, **headers).json["rows"] == [["1"]]

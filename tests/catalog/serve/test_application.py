@@ -73,6 +73,7 @@ def test_built_in_queries_are_listed_and_can_be_copied(client: Client) -> None:
     assert unknown.status in (404, 422)
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_file_is_an_attachment_with_a_fixed_name(client: Client) -> None:
     reply = client.post("/query", {"sql": "SELECT 1 AS one", "format": "csv"})
     assert reply.body == b"one\n1\n"
@@ -103,6 +104,7 @@ def test_names_in_errors_are_text_without_control_characters(client: Client) -> 
     assert "<img src=x>\\u202e" in reply.json["error"]
 
 
+@pytest.mark.thorough("serves a live page")
 def test_too_many_queries_at_once_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "MAX_WAITING_QUERIES", 1)
 

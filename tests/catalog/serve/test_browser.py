@@ -94,6 +94,7 @@ def test_progress_is_painted_soon_after_it_changes_and_closed_lists_stay_closed(
     assert tab.value("document.title") == "mlprune"
 
 
+@pytest.mark.thorough("serves a live page")
 def test_sql_is_answered_from_the_keyboard_and_errors_are_shown(scene: Scene) -> None:
     tab = scene.tab
 
@@ -128,6 +129,7 @@ def test_names_of_runs_are_text(scene: Scene) -> None:
     scene.until("document.querySelector('[data-run=one]') !== null")
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_new_report_keeps_filters_and_opened_parts(scene: Scene, store_changed: Callable[[], None]) -> None:
     tab = scene.tab
     tab.click("#filters details[data-filter=score] > summary")
@@ -161,6 +163,7 @@ def store_changed(scene: Scene) -> Callable[[], None]:
     return change
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_tab_that_is_open_all_night_does_not_grow(scene: Scene, store_changed: Callable[[], None]) -> None:
     tab = scene.tab
 

@@ -52,6 +52,7 @@ def test_a_child_stays_for_the_next_query_also_after_an_error(queries: QueryChil
     assert set(queries._children) == before
 
 
+@pytest.mark.thorough("serves a live page")
 def test_planning_without_an_end_is_killed_and_the_next_query_is_answered(impatient: QueryChildren) -> None:
     with pytest.raises(QueryLimitError) as caught:
         impatient.answer(ENDLESS_PLANNING)
@@ -67,6 +68,7 @@ def test_a_value_that_does_not_fit_into_memory_is_refused(queries: QueryChildren
     assert rows(queries, "SELECT 1 AS one") == [["1"]]
 
 
+@pytest.mark.thorough("serves a live page")
 def test_new_records_are_seen_and_the_child_writes_nothing(tmp_path: Path) -> None:
     store, folder = Store(tmp_path / "store"), tmp_path / "private"
     folder.mkdir()
@@ -107,6 +109,7 @@ def test_closing_ends_a_query_that_runs(live_catalog: LiveCatalog, small_filled:
         children.answer("SELECT 1")
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_report_of_the_store_is_rendered_from_a_private_copy(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     out = tmp_path / "out" / "report.html"

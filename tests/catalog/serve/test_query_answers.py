@@ -90,6 +90,7 @@ def test_files_have_exact_values(opened: Catalog) -> None:
         answer_file(opened, sql, "../csv")
 
 
+@pytest.mark.thorough("serves a live page")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -199,6 +200,7 @@ def test_a_very_long_statement_is_refused_and_the_server_stays(opened: Catalog, 
     assert answer_table(opened, "SELECT 1 AS one")["rows"] == [["1"]]
 
 
+@pytest.mark.thorough("serves a live page")
 def test_a_query_that_needs_too_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"memory_limit": "50MB", "max_temp_directory_size": "1MB", "threads": "1"}
     monkeypatch.setattr(live_catalog_module, "LIMITED_SETTINGS", small)

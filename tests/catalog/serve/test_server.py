@@ -90,6 +90,7 @@ def test_stopping_does_not_wait_for_a_page_that_waits_for_news(sources: Sources)
     assert time.monotonic() - started < 15  # the request would have waited for 20 s
 
 
+@pytest.mark.thorough("serves a live page")
 def test_many_requests_leave_no_open_file_or_thread(sources: Sources) -> None:
     with running(sources) as server:
         for _ in range(10):
@@ -133,6 +134,7 @@ def test_connections_without_the_token_do_not_keep_its_owner_out(
             connection.close()
 
 
+@pytest.mark.thorough("serves a live page")
 def test_half_a_header_is_not_waited_for(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HEADER_TIMEOUT_S", 0.05)
     with running(sources) as server:
@@ -151,6 +153,7 @@ def assert_closed(connection: socket.socket) -> None:
         assert connection.recv(1) == b""
 
 
+@pytest.mark.thorough("serves a live page")
 def test_it_stops_while_a_query_runs(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "QueryChildren", partial(QueryChildren, seconds=3600.0))
     folders: list[Path] = []

@@ -78,6 +78,7 @@ def test_runs_results_and_report_become_part_of_the_state(live_catalog: LiveCata
     follow(lambda: Followed(live_catalog, tmp_path), check)
 
 
+@pytest.mark.thorough("serves a live page")
 def test_new_records_change_the_results_and_the_report(tmp_path: Path) -> None:
     store, folder = Store(tmp_path / "store"), tmp_path / "live"
     folder.mkdir()

@@ -125,6 +125,7 @@ def signal_once_busy(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("name", WAITING)
 def test_a_signal_ends_a_statement_that_runs(name: str, path: Path) -> None:
     with connect(path, read_only=True) as connection:

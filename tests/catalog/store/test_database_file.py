@@ -30,6 +30,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path)])
 @pytest.mark.parametrize("is_rebuilt", [False, True])
 def test_what_is_in_place_of_the_catalog_file_is_put_aside(
@@ -53,6 +54,7 @@ def test_at_most_one_damaged_catalog_is_kept(tmp_path: Path) -> None:
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(f"{FILE_NAME}.damaged-1", "second")]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_rebuild_removes_what_a_killed_one_left(store: Store) -> None:
     for ending in ("", ".wal"):
         store.write_bytes(f"{FILE_NAME}.rebuilding-{ended_tag()}-0a{ending}", b"x")
@@ -80,6 +82,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "catalog.duckdb"
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_file_is_created_updated_and_then_up_to_date(path: Path, small_store: Store) -> None:
     assert (update_file(path, small_store).n_records, is_up_to_date(path, small_store)) == (3, True)
     small_store.write_record(made_up_record("base_models", {"n": 9}, rows={"base_models": []}))
@@ -88,6 +91,7 @@ def test_a_file_is_created_updated_and_then_up_to_date(path: Path, small_store: 
     assert update_file(path, small_store).n_records == 0
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_large_fold_closes_the_file_between_its_transactions(
     path: Path, small_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +103,7 @@ def test_a_large_fold_closes_the_file_between_its_transactions(
     assert is_up_to_date(path, small_store)
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_copy_is_updated_and_the_file_is_not(path: Path, small_store: Store, tmp_path: Path) -> None:
     update_file(path, small_store)
     small_store.write_record(made_up_record("base_models", {"n": 9}, rows={"base_models": []}))
@@ -111,6 +116,7 @@ def test_a_copy_is_updated_and_the_file_is_not(path: Path, small_store: Store, t
     assert n_missing(path, small_store) == 1
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_file_of_another_schema_version_lacks_an_unknown_number_of_records(path: Path, small_store: Store) -> None:
     update_file(path, small_store)
     with duckdb.connect(str(path)) as connection:

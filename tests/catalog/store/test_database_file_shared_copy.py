@@ -66,6 +66,7 @@ def count(store: Store) -> int:
         return int(catalog.query(COUNT)[0]["n"])
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_machine_without_a_catalog_downloads_it_and_reads_only_newer_records(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_machine_without_a_catalog_downloads_it_and_reads_only_newer_records(
     assert records_read(server) == 1
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_uploaded_catalog_is_one_file_that_is_replaced_at_once(store: Store, server: ObjectStoreServer) -> None:
     published(store)
     assert [key for key in server.keys("a/store/") if "catalog" in key] == ["a/store/catalog.duckdb"]
@@ -88,6 +90,7 @@ def test_an_uploaded_catalog_is_one_file_that_is_replaced_at_once(store: Store, 
     assert sum(one.startswith("PUT a/store/catalog") for one in server.requests) == 1
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_outdated_cache_is_replaced_and_a_slightly_outdated_one_is_updated(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_an_outdated_cache_is_replaced_and_a_slightly_outdated_one_is_updated(
     assert "GET a/store/catalog.duckdb" not in server.requests
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("content", [b"", b"no database", b"\0" * 20_000])
 def test_an_uploaded_file_that_is_not_a_catalog_does_no_harm(
     store: Store, server: ObjectStoreServer, content: bytes, caplog: pytest.LogCaptureFixture
@@ -116,6 +120,7 @@ def test_an_uploaded_file_that_is_not_a_catalog_does_no_harm(
     assert count(store) == 3
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_uploaded_catalog_of_another_store_is_emptied_and_filled(store: Store, server: ObjectStoreServer) -> None:
     other = Store(f"s3://{BUCKET}/another/store")
     add(other, 77)
@@ -128,6 +133,7 @@ def test_an_uploaded_catalog_of_another_store_is_emptied_and_filled(store: Store
         assert catalog.fingerprints() == fresh.fingerprints()
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_store_without_permission_to_upload_is_answered(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +147,7 @@ def test_a_store_without_permission_to_upload_is_answered(
     assert "cannot be uploaded" in caplog.text
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_an_interrupted_download_leaves_the_cache_unchanged(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -156,6 +163,7 @@ def test_an_interrupted_download_leaves_the_cache_unchanged(
     assert sorted(path.name for path in cache_folder(store).iterdir()) == ["catalog.duckdb"]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_a_rebuild_builds_the_catalog_again_and_uploads_it(store: Store, server: ObjectStoreServer) -> None:
     published(store)
     add(store, 3)

@@ -32,6 +32,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return list(table.to_pylist())
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("format_", ["parquet", "csv", "arrow"])
 def test_every_table_and_view_becomes_a_file_that_pandas_and_polars_read(
     methods_catalog: Catalog, tmp_path: Path, format_: str
@@ -69,6 +70,7 @@ def test_a_list_is_json_text_in_csv(methods_catalog: Catalog, tmp_path: Path) ->
     assert "n_active" in header
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
     relations = [
         name for (name,) in methods_catalog.use_connection(lambda one: one.cursor().execute(RELATIONS).fetchall())
@@ -82,6 +84,7 @@ def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
         methods_catalog.arrow("DELETE FROM metrics")
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.store_processes import small_record
 
+pytestmark = pytest.mark.thorough("fills and folds catalogs of its own")
+
 LIMITS = QueryLimits(5.0, 100)
 COUNT = "SELECT count(*) AS n FROM base_models"
 

@@ -103,6 +103,7 @@ def test_methods_beyond_the_first_are_counted() -> None:
     assert "3 more methods" in lines[-1]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_run_closes_with_its_answers_and_its_curve(small_run: FinishedRun, width: int) -> None:
     with Catalog.open(small_run.store) as catalog:

@@ -181,6 +181,7 @@ def test_wide_characters_count_two_cells() -> None:
     assert lines[2:4] == ["剪枝的语言模型  x", "abc             y"]
 
 
+@pytest.mark.thorough("fills and folds catalogs of its own")
 def test_no_line_of_a_named_query_is_wider_than_the_terminal(demo: Catalog) -> None:
     ids = {
         "evaluation_id": "SELECT min(evaluation_id) FROM evaluations",

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from catalog.store import Catalog
 from infra.pages.frozen import freeze, thaw, thawed
 from mlprune.store.store import Store
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_the_catalog_of_a_thawed_store_is_that_of_the_store(tmp_path: Path) -> None:
     with thawed("study") as store:
         assert store.local_root is not None

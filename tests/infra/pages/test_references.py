@@ -69,6 +69,7 @@ def test_commands_of_groups_are_listed_with_their_full_names() -> None:
     assert "catalog" not in names
 
 
+@pytest.mark.thorough("runs recipes of its own")
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_every_option_of_a_command_is_listed_with_a_meaning(command_page: str, name: str) -> None:
     section = command_page.partition(f"## {name}\n")[2].partition("\n## ")[0]

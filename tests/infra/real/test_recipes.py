@@ -45,6 +45,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_the_subset_has_about_twenty_variants_and_its_texts_equal_tokens(folder):
     recipe = load_changed_recipe(RECIPES / "subset.yaml", RecipeChanges(model=str(folder / "model")))
     plan = build_plan(recipe)
@@ -59,6 +60,7 @@ def test_the_larger_recipe_is_accepted_and_has_five_seeds():
     assert {entry.seed for entry in recipe.demonstrations} == set(range(5))
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_answers_are_read_from_the_store_of_a_run(folder):
     (folder / "small.yaml").write_text(SMALL)
     store = str(folder / "store")
@@ -87,6 +89,7 @@ def test_bad_input_and_an_interruption_are_one_line(error, code, monkeypatch, ca
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_another_study_prints_the_answers_to_its_questions(monkeypatch, capsys):
     ran = []
 

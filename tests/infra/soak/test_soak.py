@@ -84,6 +84,7 @@ def test_random_kills_change_no_result(tmp_path: Path, where: str) -> None:
     assert "undisturbed run" in again
 
 
+@pytest.mark.thorough("runs recipes of its own")
 def test_differences_between_stores_are_reported(
     small_run: FinishedRun, copied_store: Callable[..., Any], tmp_path: Path
 ) -> None:

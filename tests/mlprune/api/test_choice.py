@@ -68,6 +68,7 @@ WRONG: list[Callable[[OpenStore], object]] = [
 ]
 
 
+@pytest.mark.thorough("opens stores in further processes")
 @pytest.mark.parametrize("call", WRONG, ids=inspect.getsource)
 def test_a_wrong_choice_is_refused(opened: OpenStore, call: Callable[[OpenStore], object]) -> None:
     with pytest.raises(QueryError) as error:
@@ -75,6 +76,7 @@ def test_a_wrong_choice_is_refused(opened: OpenStore, call: Callable[[OpenStore]
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_lists_of_values_come_from_any_library(opened: OpenStore) -> None:
     rows = list(opened.metrics(language=["en", "fr"]))
     for values in ({"fr", "en"}, ("en", "fr"), np.array(["en", "fr"]), polars.Series(["en", "fr"])):
@@ -87,6 +89,7 @@ def test_lists_of_values_come_from_any_library(opened: OpenStore) -> None:
     assert len(opened.variants(variant="sweep", variant_id=opened["dense"].id)) == 0
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_no_column_has_the_name_of_an_argument(opened: OpenStore) -> None:
     columns = {column for name in relations() for column in opened.table(name, limit=0).columns}
     assert not columns & (set(inspect.signature(opened.table).parameters) - {"name", "filters"})
@@ -98,6 +101,7 @@ def test_parameters_of_sql_have_names_or_places(opened: OpenStore) -> None:
     assert opened.sql("SELECT $a - $b AS value", {"a": 5}, b=3)["value"] == [2]
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_a_store_is_a_mapping_from_labels_to_variants(opened: OpenStore) -> None:
     assert len(opened) == len(opened.variants())
     assert opened.keys() == list(opened)

@@ -146,6 +146,7 @@ def test_a_run_makes_retired_files_again_if_asked(
     assert given == [expected]
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_an_interrupted_run_raises_and_the_same_call_resumes_it(
     tiny_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_metrics_are_the_rows_of_the_statement_that_they_name(opened: OpenStore)
     assert len(relation) > 0
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_a_variant_is_named_by_label_name_id_and_beginning(opened: OpenStore, filled_folder: Path) -> None:
     sweep = opened.variants(propagation="sequential").row()
     names = [sweep["label"], "sweep", "tiny/sweep", sweep["variant_id"], str(sweep["variant_id"])[:6], "swee"]
@@ -65,6 +66,7 @@ def test_a_variant_is_named_by_label_name_id_and_beginning(opened: OpenStore, fi
     assert all(str(label) in str(error.value) for label in opened.variants(variant="ordering")["label"])
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_layers_have_the_densities_of_the_masks(opened: OpenStore) -> None:
     layers = opened["sweep"].layers()
     assert len(layers) == len(set(zip(layers["block"], layers["layer"], strict=True))) > 0
@@ -178,6 +180,7 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(opened: OpenStore, kind:
     assert NEAREST[kind] in str(error.value.context["nearest"])
 
 
+@pytest.mark.thorough("opens stores in further processes")
 @pytest.mark.parametrize(
     "call",
     [
@@ -232,6 +235,7 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     assert ">best_by_language</td>" in opened.queries._repr_html_()
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_an_open_store_follows_a_run_and_never_locks_its_catalog(filled_folder: Path, tmp_path: Path) -> None:
     root = shutil.copytree(filled_folder, tmp_path / "store")
     writer = Store(root)
@@ -281,6 +285,7 @@ def test_a_list_of_values_that_occur_selects_the_rows_that_agree_with_the_other_
     assert len(opened.metrics(language=["en", "fr"], sparsity=0.99)) == 0
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_a_store_is_a_collection_of_labels_and_can_be_pickled(opened: OpenStore) -> None:
     assert list(opened) == opened.variants()["label"]
     assert "dense" in opened

@@ -218,6 +218,7 @@ def test_another_seed_gives_another_corpus_and_the_same_seed_the_same() -> None:
     assert corpus(100, 1)["en"] != again["en"]
 
 
+@pytest.mark.thorough("computes many cases")
 def test_the_longest_corpus_a_recipe_may_ask_for_can_be_made() -> None:
     found = corpus(MOST_LINES, 7)
     assert len(set(found["zh"])) == MOST_LINES

@@ -27,6 +27,7 @@ def test_a_language_has_its_english_name_without_its_script(tag: str, label: str
     assert language_label(tag) == label
 
 
+@pytest.mark.thorough("computes many cases")
 def test_every_language_with_a_short_code_and_all_of_the_corpus_have_a_name() -> None:
     for tag in (*ISO_639_3.values(), *cldr_facts.LANGUAGES):
         assert language_label(tag)[0].isupper()

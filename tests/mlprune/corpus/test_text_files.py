@@ -85,6 +85,7 @@ def test_a_line_that_is_too_long_is_refused_before_it_is_in_memory(
         read_lines(tmp_path / name)
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
 def test_a_file_that_expands_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(given_files, "FREE_MIB", 1)

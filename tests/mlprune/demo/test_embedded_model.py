@@ -45,6 +45,7 @@ def test_the_card_is_made_from_the_measurements() -> None:
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == card(FOLDER, found)
 
 
+@pytest.mark.thorough("evaluates the embedded model")
 @pytest.mark.parametrize(("language", "held_out"), [("en", True), ("fr", True), ("sw", True), ("zh", False)])
 def test_fact_accuracies_are_those_of_the_card(language: str, held_out: bool, chain: LocalChain) -> None:
     found = json.loads((FOLDER / "measurements.json").read_text(encoding="utf-8"))["facts"][language]
@@ -60,6 +61,7 @@ def test_english_accuracy_is_higher_than_that_of_other_languages() -> None:
     assert len(clearly) >= 3
 
 
+@pytest.mark.thorough("evaluates the embedded model")
 def test_it_translates_dates_it_never_read(chain: LocalChain) -> None:
     whole, dates = translation_accuracy(chain, load_tokenizer(FOLDER), ("fr", "en"))
     assert whole > 0.9

@@ -38,6 +38,7 @@ def test_the_version_is_part_of_the_name_and_another_one_is_refused(monkeypatch:
         assert expected in str(caught.value)
 
 
+@pytest.mark.thorough("scores many texts or draws")
 def test_sentences_are_detected() -> None:
     pytest.importorskip("py3langid")
     detect = language_detector(installed_detector())

@@ -128,6 +128,7 @@ def test_shared_knowledge_is_above_the_expected_value() -> None:
     assert measured.above_expected.value == pytest.approx(measured.value.value - measured.expected, abs=1e-15)
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("correlation", [0.3, 0.6])
 def test_unrelated_wrong_candidates_are_at_the_expected_value_although_the_same_items_are_hard(
     correlation: float,

@@ -129,6 +129,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_source_is_one_error_and_leaves_nothing(tmp_path: Path, model: Path, damage: Any) -> None:

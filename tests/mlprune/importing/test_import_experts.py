@@ -50,6 +50,7 @@ def assert_same_parameters(got: Path, expected: Path) -> None:
     assert all(torch.equal(values[name], tensor) for name, tensor in others.items())
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_experts_are_imported_from_pickled_and_safe_files_as_stacks_and_one_by_one(
@@ -66,6 +67,7 @@ def test_experts_are_imported_from_pickled_and_safe_files_as_stacks_and_one_by_o
         assert_same_parameters(tmp_path / f"out-safe-{name}", model)
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral", "gpt_oss"])
 def test_an_imported_mixture_is_evaluated_pruned_published_and_verified(model_type: str, tmp_path: Path) -> None:

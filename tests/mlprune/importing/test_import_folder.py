@@ -177,6 +177,7 @@ def published_source(tmp_path: Path) -> Path:
     return publish(tmp_path / "published_source", model, published_tensors(model, "xglm"))
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.parametrize(
     ("program", "expected"),
     [

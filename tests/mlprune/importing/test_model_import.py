@@ -64,6 +64,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize(("contents", "files"), FORMS, ids=range(len(FORMS)))
 @pytest.mark.parametrize("family", FAMILY_NAMES)

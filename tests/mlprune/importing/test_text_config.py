@@ -79,6 +79,7 @@ def assert_same_logits(multimodal: Path, text: Path) -> None:
     assert got.std() > 0.1
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_the_imported_text_model_computes_what_the_multimodal_model_computes_from_text(
@@ -109,6 +110,7 @@ LAYOUTS = [
 """Replaced starts of names: text in a model of its own, text in the base model, text at the root."""
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["own model", "base model", "root"])
 @pytest.mark.parametrize("model_type", ["gemma3", "mistral3", "qwen3_5"])
@@ -204,6 +206,7 @@ def test_weights_of_a_text_part_are_converted(tmp_path: Path, published: dict[st
     assert AutoConfig.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("is_equal", [True, False])
 def test_a_head_that_is_stored_apart_is_tied_only_if_it_equals_the_embedding(
@@ -219,6 +222,7 @@ def test_a_head_that_is_stored_apart_is_tied_only_if_it_equals_the_embedding(
     assert_same_logits(source, tmp_path / "out")
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", ["gemma3", "qwen3_5"])
 def test_a_head_that_is_not_stored_is_that_of_the_embedding_if_the_outer_config_says_so(

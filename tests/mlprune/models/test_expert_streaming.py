@@ -79,6 +79,7 @@ class Watched:
         return counted
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", TYPES)
 def test_results_do_not_depend_on_the_experts_in_memory(
     folders: Mapping[str, Path], name: str, threads: Callable[[int], None]
@@ -96,6 +97,7 @@ def test_results_do_not_depend_on_the_experts_in_memory(
         assert all(torch.equal(sums, routing.sums[block]) for block, sums in streamed.sums.items())
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["qwen3_moe", "gpt_oss"])
 def test_sweeps_and_pruned_models_do_not_depend_on_the_experts_in_memory(
     folders: Mapping[str, Path], name: str, threads: Callable[[int], None]
@@ -110,6 +112,7 @@ def test_sweeps_and_pruned_models_do_not_depend_on_the_experts_in_memory(
         assert_same(all_results(chain), dense)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_masks_of_streamed_experts_change_between_two_passes(folders: Mapping[str, Path]) -> None:
     reference = local_chain(folders["qwen3_moe"])
     chain = local_chain(folders["qwen3_moe"], budget=budget_with(folders["qwen3_moe"], 2))

@@ -55,6 +55,7 @@ def both_ways(experts: Any, dtype: torch.dtype = torch.float32) -> tuple[Tensor,
     return loop, experts(*inputs)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 6e-2)])
 def test_grouped_products_equal_the_loop(tmp_path: Path, model_type: str, dtype: DtypeName, tolerance: float) -> None:
@@ -97,6 +98,7 @@ def costs(folder: Path, visitor: Any, batch: Any) -> tuple[int, int]:
         return ledger.kernels, ledger.waits
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_scoring_starts_as_many_kernels_and_waits_as_seldom_for_any_number_of_experts(tmp_path: Path) -> None:
     folders = {
         (blocks, n): save_expert_model(tmp_path / f"{blocks}-{n}", n_experts=n, blocks=blocks, **EVEN_SIZES)
@@ -110,6 +112,7 @@ def test_scoring_starts_as_many_kernels_and_waits_as_seldom_for_any_number_of_ex
         assert costs(folders[1, 16], visitor, role_batch())[0] > costs(folders[1, 4], visitor, role_batch())[0]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "gpt_oss"])
 def test_masked_experts_score_on_a_gpu_as_on_the_cpu(tmp_path: Path, model_type: str) -> None:
     folder, batch = save_expert_model(tmp_path, model_type, **EVEN_SIZES), one_batch(some_texts(heads=(4,)))

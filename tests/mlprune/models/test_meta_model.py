@@ -26,6 +26,7 @@ def embedding_on_demand(path, dtype="float32"):
     return meta_model.model.get_input_embeddings()
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name):
     path = save_tiny_model(tmp_path, name)
@@ -93,6 +94,7 @@ def edit_json(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_one_shard_gives_exactly_the_logits_of_from_pretrained(folders, name):
     for dtype in ("float32", "bfloat16"):
@@ -103,6 +105,7 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(folders, name):
         assert not model.training
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_shard_loads_only_its_own_parameters(folders, name):
     path, architecture = folders[name], ARCHITECTURES[name]

@@ -143,6 +143,7 @@ def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
         assert_same(all_results(chain), expected)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "with_products"), [("xglm", False), ("gpt2", True)])
 def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders, name, with_products, threads):
     dense = all_results(local_chain(folders[name]))
@@ -155,6 +156,7 @@ def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders
         assert_same(all_results(chain), dense)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
 def test_offloaded_blocks_are_masked_rewritten_and_restored_bit_for_bit(folders, name):
     reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
@@ -204,6 +206,7 @@ class Watched:
         monkeypatch.setattr(PlacedModules, "drop", dropping)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_pass_reads_every_weight_once_and_never_loads_more_than_the_window(folders, n, monkeypatch):
     watched, path = Watched(monkeypatch), folders["xglm"]
@@ -239,11 +242,13 @@ def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
     assert loaded() == set()
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
     expected = all_results(local_chain(folders["gpt_neox"], dtype="bfloat16"))
     assert_same(all_results(offloaded(folders["gpt_neox"], 2, dtype="bfloat16")), expected)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):
     chain = local_chain(folders["opt"], budget=MemoryBudget(2**31))
     assert chain.limit is None

@@ -88,6 +88,7 @@ def after_block(model: Any, block: Any, ids: list[int]) -> Tensor:
     return found[0]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
 def test_gradients_are_those_of_float64_autograd(tmp_path: Path, family: str) -> None:
     path = save_tiny_model(tmp_path, family, blocks=2)
@@ -146,6 +147,7 @@ def test_a_reconstruction_lowers_the_error_and_removed_weights_stay_zero(tmp_pat
     assert not any(bool(one[~keeps[name]].any()) for name, one in result.weights.items())
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_experts_without_tokens_have_gradients_of_zero(tmp_path: Path, model_type: str) -> None:
     _, outputs = prepared(save_expert_model(tmp_path, model_type))

@@ -86,6 +86,7 @@ def assert_close(got: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_a_masked_model_is_the_plain_float64_loop_without_its_experts_and_returns_to_the_dense_one(
     expert_folders, model_type
@@ -103,6 +104,7 @@ def test_a_masked_model_is_the_plain_float64_loop_without_its_experts_and_return
     assert torch.equal(logits_of(chain), dense)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", ["deepseek_v3", "gpt_oss"])
 def test_offloaded_blocks_and_exchanged_variants_have_the_same_logits_bit_for_bit(expert_folders, model_type):
     path = expert_folders[model_type]

@@ -136,6 +136,7 @@ def bits(observation: Observation) -> dict[tuple[int, str], bytes]:
     return {key: values.numpy().tobytes() for key, values in observation.sums.items()}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("n_replicas", "group_size"), [(3, 2), (12, 1), (2, 20), (2, None)])
 def test_results_are_those_of_one_replica_in_the_order_of_the_items(
     folder: Path, n_replicas: int, group_size: int | None
@@ -166,6 +167,7 @@ def test_an_error_of_another_replica_is_raised_in_place_of_its_result(folder: Pa
         list(results)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("lost_after", [0, 1, 3])
 def test_the_items_of_a_lost_replica_are_computed_by_others(folder: Path, lost_after: int) -> None:
     first, second, third = replicas_of(folder, 3)

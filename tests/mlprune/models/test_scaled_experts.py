@@ -20,6 +20,8 @@ from tests.tiny_recipes import finished_run, small_recipe, write_texts
 from tests.tiny_types import save_tiny_model_of
 from tests.type_checks import check_model
 
+pytestmark = pytest.mark.thorough("runs a model for every case")
+
 TOKENS = torch.tensor([[5, 9, 80, 31, 77, 12, 50]])
 
 

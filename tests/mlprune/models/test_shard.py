@@ -24,6 +24,7 @@ def test_messages_between_shards_can_be_pickled(folders):
         assert torch.equal(straight.log_probs, pickled.log_probs)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folders, name, threads):
     batches = [text_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))]

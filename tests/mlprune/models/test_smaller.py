@@ -65,6 +65,7 @@ def n_bytes(folder: Path) -> int:
     return sum(tensor.nbytes for tensor in load_file(folder / "model.safetensors").values())
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", PLAIN)
 def test_equal_widths_give_a_folder_that_transformers_loads(name: str, tmp_path: Path) -> None:
     model, blocks, _ = masked_model(name, equal=True)

@@ -20,6 +20,7 @@ from tests.refusals import refused
 from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 3])
 def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, name, n_shards):
@@ -86,6 +87,7 @@ def swept_with_products(path, architecture, *, n_shards):
     return chain, seen
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threads):
     results = []

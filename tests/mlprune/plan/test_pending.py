@@ -102,6 +102,7 @@ def test_a_damaged_sweep_is_made_again_from_the_block_that_is_damaged(
     assert contents(store) == contents(small_run.store)
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("folder", ["demonstrations", "statistics", "masks", "features", "predictions", "records"])
 def test_lost_files_are_made_again_byte_for_byte(small_run: FinishedRun, copied_store: Copy, folder: str) -> None:
     store = copied_store(small_run.store)
@@ -141,6 +142,7 @@ def test_a_block_of_a_finished_sweep_is_made_again_if_it_was_set_aside(
     assert results(store) == results(small_run.store)
 
 
+@pytest.mark.thorough("computes many cases")
 @IN_BOTH_WAYS
 def test_results_of_another_version_of_a_record_are_made_again(small_run: FinishedRun, copied_store: Copy) -> None:
     store = Store(copied_store(small_run.store).uri, quarantine=True)

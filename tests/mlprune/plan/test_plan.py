@@ -191,6 +191,7 @@ def test_batch_tokens_and_dtype_change_the_ids_of_computed_results(
     assert ids_of(small_run.plan, "demonstration_sets") == ids_of(other, "demonstration_sets")
 
 
+@pytest.mark.thorough("computes many cases")
 def test_two_runs_of_one_recipe_give_the_same_bytes(method_run: FinishedRun, tmp_path: Path) -> None:
     """The second one makes every second variant, in another folder; only its own record is another one."""
     recipe = method_recipe()
@@ -395,6 +396,7 @@ def test_a_finished_search_plans_nothing_more(built: Plan, finished: tuple[Plan,
     assert {job.step for job in pending_jobs(extend_plan(built, store).jobs, store)} == {"compare"}
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("n_jobs", [16, 32])
 def test_a_search_that_is_killed_and_runs_in_any_order_has_the_same_files(
     built: Plan, finished: tuple[Plan, Store], tmp_path: Path, n_jobs: int
@@ -429,6 +431,7 @@ def test_searches_share_trials_but_count_their_own_items(inputs: Path, finished:
     assert evaluations_of(both) <= evaluations_of(plan)
 
 
+@pytest.mark.thorough("computes many cases")
 def test_halving_evaluates_survivors_on_more_items_and_is_compared_with_a_random_search(
     inputs: Path, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def run_python(program: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_sockets_and_programs_are_refused(attempt: str) -> None:
     program = f"from mlprune.processes.isolation import *; refuse_sockets_and_programs(); {ATTEMPTS[attempt]}"

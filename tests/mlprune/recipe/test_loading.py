@@ -65,12 +65,14 @@ def test_an_error_in_the_base_names_its_file(tmp_path: Path) -> None:
         read_recipe_file(write_files(tmp_path, list="[1]", own="base: list.yaml\n"))
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 def test_a_recipe_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("name: " + "[" * 20_000 + "]" * 20_000)
     with pytest.raises(RecipeError, match="nested too deeply"):
         read_recipe_file(tmp_path / "deep.yaml")
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 @pytest.mark.parametrize(
     "text",
     [
@@ -96,6 +98,7 @@ def test_values_that_cannot_be_read_are_one_line(tmp_path: Path, text: str) -> N
     assert len(str(caught.value)) < 2_000
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 def test_repeated_keys_are_found_among_many(tmp_path: Path) -> None:
     """With a comparison of each key with each other one, this takes minutes."""
     (tmp_path / "r.yaml").write_text("".join(f"k{i}: 1\n" for i in range(6_000)))

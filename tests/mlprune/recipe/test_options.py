@@ -122,6 +122,7 @@ def test_every_model_of_a_recipe_has_a_valid_entry() -> None:
     assert [place for place, model, entry in valid_entries() if refusal(model, entry)] == []
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 @pytest.mark.parametrize(("place", "model", "entry"), valid_entries(), ids=[place for place, *_ in valid_entries()])
 def test_every_key_accepts_the_pinned_values_and_refuses_others_in_one_line_that_names_it(
     place: str, model: type[Model], entry: dict[str, Any]
@@ -137,6 +138,7 @@ def test_every_key_accepts_the_pinned_values_and_refuses_others_in_one_line_that
         assert error.context["where"] == "recipe"
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 @pytest.mark.parametrize(("place", "model", "entry"), valid_entries(), ids=[place for place, *_ in valid_entries()])
 def test_a_misspelt_or_missing_key_is_refused_by_name(place: str, model: type[Model], entry: dict[str, Any]) -> None:
     for key, field in model.model_fields.items():

@@ -109,6 +109,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
 ]
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 @pytest.mark.parametrize(("place", "value", "parts"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
 def test_a_bad_variant_is_refused_in_one_line_with_key_and_value(place: str, value: Any, parts: list[str]) -> None:
     assert_one_line(changed(place, value), parts)
@@ -190,6 +191,7 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
     return None
 
 
+@pytest.mark.thorough("tries every key of a recipe")
 def test_every_value_of_every_key_gives_a_recipe_or_one_line() -> None:
     for key in sorted({*VariantConfig.model_fields, "exclude"}):
         wrong = [

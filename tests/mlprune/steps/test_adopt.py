@@ -94,6 +94,7 @@ def test_the_provenance_of_a_checkpoint_is_in_the_record_and_in_the_model_card(
     assert "pruned-wanda" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.thorough("exports and adopts models")
 def test_adopted_variants_are_compared_reported_and_checked_like_others(adopted: Adopted, tmp_path: Path) -> None:
     run = adopted.run
     own, theirs = (adopted.variant(run, name) for name in ("wanda", "their-wanda"))
@@ -113,6 +114,7 @@ def test_adopted_variants_are_compared_reported_and_checked_like_others(adopted:
         verify_variant(run.store, record, adopted.folder / "model")
 
 
+@pytest.mark.thorough("exports and adopts models")
 def test_an_adopted_variant_can_be_combined_and_rounded(adopted: Adopted, tmp_path: Path) -> None:
     variants = [
         {"name": "theirs", "adopt": "pruned-wanda"},
@@ -215,6 +217,7 @@ def test_a_copy_that_is_rounded_to_another_dtype_is_refused_by_its_dtype(
     assert "revision" in str(of_revision.value.context["next"])
 
 
+@pytest.mark.thorough("exports and adopts models")
 def test_zeros_are_counted_in_the_layers_of_every_architecture(tmp_path: Path) -> None:
     saved = dict.fromkeys(ALL_FAMILY_NAMES, save_tiny_model) | {"qwen3_moe": save_expert_model}
     for family, save in saved.items():
@@ -234,6 +237,7 @@ def test_zeros_are_counted_in_the_layers_of_every_architecture(tmp_path: Path) -
         assert (difference.n_removed, difference.weights_changed) == (n_zeros, False), family
 
 
+@pytest.mark.thorough("exports and adopts models")
 def test_checkpoints_that_are_no_pruned_form_of_the_base_model_are_refused(base: Path, tmp_path: Path) -> None:
     def other_embedding(tensors: dict[str, Tensor]) -> None:
         tensors["model.embed_tokens.weight"][5] += 1

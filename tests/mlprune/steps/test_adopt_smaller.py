@@ -53,6 +53,7 @@ def require_equal_variants(run: FinishedRun) -> None:
     assert metrics[0] == metrics[1] != []
 
 
+@pytest.mark.thorough("exports and adopts models")
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral", "gpt_oss", "granitemoe", "deepseek_v3"])
 def test_an_own_export_without_experts_gives_back_masks_and_results(model_type: str, tmp_path: Path) -> None:
     save_expert_model(tmp_path / "model", model_type, n_experts=8 if model_type == "deepseek_v3" else 6)
@@ -63,6 +64,7 @@ def test_an_own_export_without_experts_gives_back_masks_and_results(model_type: 
     assert tensor_hashes(tmp_path / "again") == tensor_hashes(tmp_path / "pruned")
 
 
+@pytest.mark.thorough("exports and adopts models")
 @pytest.mark.parametrize(
     ("family", "sparsity", "compensate", "fewer"),
     [

@@ -70,6 +70,7 @@ MODELS: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("what", MODELS)
 def test_an_unusable_model_is_one_line(own_inputs: Path, what: str) -> None:
     change, message = MODELS[what]

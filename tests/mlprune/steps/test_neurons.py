@@ -70,6 +70,7 @@ def test_the_masks_remove_the_columns_of_the_neurons_and_nothing_else(neuron_run
         assert torch.equal(keep, expected), (block, layer)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_neurons_of_a_language_are_those_of_the_catalogs_query(neuron_run: FinishedRun) -> None:
     with Catalog.in_memory(neuron_run.store) as catalog:
         rows = run_user_query(catalog, "language_specific_neurons", ["share=0.2", "quantile=0.5"]).as_dicts()

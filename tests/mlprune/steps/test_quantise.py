@@ -69,6 +69,7 @@ def test_a_list_of_bits_makes_a_variant_each_next_to_the_unquantised_parent(deri
     assert derived_run.named("union-bits")[0].label.startswith("union of wanda")
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("name", "bits"), [("wanda-bits", 4), ("changed-bits", 4), ("dense-bits", 8), ("union-bits", 4)]
 )
@@ -197,6 +198,7 @@ def test_the_default_group_of_a_recipe_is_that_of_the_quantiser() -> None:
     assert VariantConfig.model_fields["quantisation_group"].default == GROUP
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_catalog_describes_quantised_variants(derived_run: FinishedRun) -> None:
     with Catalog.in_memory(derived_run.store) as catalog:
         rows = {row["variant_id"]: row for row in catalog.query("FROM described_variants")}

@@ -110,6 +110,7 @@ def test_every_block_comes_closer_to_the_dense_one_and_keeps_its_mask(run: Finis
         assert losses[1] < losses[0]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["own", "two"])
 def test_losses_are_those_of_the_hidden_states_of_both_models(run: FinishedRun, name: str) -> None:
     """With the model library's own forward; after blocks of the dense model, only one block has other weights."""
@@ -237,6 +238,7 @@ def test_a_reconstructed_variant_is_compared_with_its_parent(run: FinishedRun) -
     assert (job.variant.id, job.variant.parent.id) in pairs
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("files_are_written", [False, True])
 def test_a_killed_job_resumes_at_the_block_where_it_stopped(
     run: FinishedRun, tmp_path: Path, files_are_written: bool
@@ -244,6 +246,7 @@ def test_a_killed_job_resumes_at_the_block_where_it_stopped(
     assert_resumes_after_a_kill(run, job_of(run, "own"), tmp_path / "store", files_are_written=files_are_written)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("own", 2, 1), ("two", 3, 1), ("sparsegpt", 1, 2)])
 def test_shards_and_threads_change_no_byte(
     run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int
@@ -258,6 +261,7 @@ def test_blocks_on_disk_change_no_byte(run: FinishedRun, tmp_path: Path) -> None
     assert_same_files(store, run.store)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_shards"), [("own", 1), ("two", 2)])
 def test_states_on_disk_change_no_byte(
     run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, n_shards: int

@@ -85,6 +85,7 @@ def biases_of(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], Tensor
     return {(block, layer): bias for block, of_block in enumerate(files) for layer, bias in of_block.items()}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("run_name", "name"),
     [
@@ -161,11 +162,13 @@ def test_units_can_be_cut_out_after_their_biases_were_fitted(float32_run: Finish
         torch.testing.assert_close(smaller(TOKENS).logits, masked(TOKENS).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["biases", "units"])
 def test_a_killed_job_resumes_with_equal_bytes(float32_run: FinishedRun, tmp_path: Path, name: str) -> None:
     assert_resumes_after_a_kill(float32_run, job_of(float32_run, name), tmp_path / "store", files_are_written=True)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("biases", 1, 2), ("units", 2, 1)])
 def test_shards_and_threads_change_no_byte(
     float32_run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int

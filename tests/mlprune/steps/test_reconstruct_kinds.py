@@ -83,6 +83,7 @@ def check(run: FinishedRun, name: str, folder: Path) -> None:
     assert Recheck(run.store, lambda _: run.folder / "model").contradictions(record) == []
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", KINDS)
 def test_any_variant_can_be_reconstructed(kinds_run: FinishedRun, tmp_path: Path, name: str) -> None:
     check(kinds_run, name, tmp_path / "out")

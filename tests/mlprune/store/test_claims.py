@@ -136,6 +136,7 @@ def test_in_a_folder_one_of_many_concurrent_takers_gets_the_claim(local: Store) 
     assert len(takers) == 1
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_a_renewed_claim_is_not_taken_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(claims_module, "time", clock)
@@ -237,6 +238,7 @@ def test_another_run_in_an_object_store_is_detected(remote: Store, monkeypatch: 
         assert ours.may_have_peers
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_two_runs_that_start_together_in_an_object_store_do_not_overwrite_claims(remote: Store) -> None:
     with Claims(remote, "first") as first, Claims(remote, "second") as second:
         for number in range(10):

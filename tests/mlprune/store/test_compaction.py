@@ -59,6 +59,7 @@ def reopened(store: Store) -> Store:
     return Store(store.uri)
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_a_compacted_store_has_the_same_records_in_one_file_per_kind(store: Store) -> None:
     records = [*fill(store, 12), *fill(store, 3, kind="variants")]
     assert compact(store) == Compaction(n_records=15, n_segments=2)
@@ -91,6 +92,7 @@ def test_only_kinds_with_many_files_are_compacted(local: Store) -> None:
     assert [path.split("/")[1] for path in files(local)] == ["variants", "variants"]
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_an_open_store_sees_records_that_were_written_and_compacted_later(store: Store) -> None:
     reader = reopened(store)
     assert reader.record_names() == []
@@ -103,6 +105,7 @@ def test_an_open_store_sees_records_that_were_written_and_compacted_later(store:
     assert read(reader, more) == more
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_a_record_in_a_file_and_in_a_segment_counts_once(store: Store) -> None:
     records = fill(store, 3)
     compact(store)
@@ -140,6 +143,7 @@ def test_the_cache_of_blocks_is_bounded(local: Store, monkeypatch: pytest.Monkey
     assert sum(len(lines) for lines in local.compacted._blocks.values()) <= 500
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_a_quarantined_record_is_gone_and_can_be_written_again(store: Store) -> None:
     records = fill(store, 4)
     compact(store)
@@ -292,6 +296,7 @@ def _die_at(uri: str, n_calls: int) -> None:
     os._exit(0)
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_a_compaction_killed_at_any_point_loses_nothing(local: Store) -> None:
     records = fill(local, 3)
     compact(local)

@@ -47,6 +47,7 @@ def is_accounted_for(store: Store, record: Record) -> bool:
     return only_retired(record, sizes, groups=retired_groups(store)) is not None
 
 
+@pytest.mark.thorough("writes and reads many records")
 def test_files_go_and_their_markers_stay(store: Store) -> None:
     ordering = write_ordering(store, write_variant(store, "one"))
     assert retire(store, decisions(store)) == 10

@@ -47,6 +47,7 @@ def read(data: bytes, record_id: str) -> bytes:
     return block_lines(block, data[block.start : block.start + block.n_bytes])[start:end]
 
 
+@pytest.mark.thorough("writes and reads many records")
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=30), st.integers(1, 200))
 def test_every_record_is_read_back_whatever_the_size_of_blocks(texts: list[str], block_bytes: int) -> None:

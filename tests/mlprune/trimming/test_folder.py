@@ -24,6 +24,7 @@ def base() -> tuple:
     return AutoTokenizer.from_pretrained(EMBEDDED), AutoModelForCausalLM.from_pretrained(EMBEDDED).float().eval()
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize(("multiple", "tied"), [(1, True), (64, True), (64, False)])
 def test_the_smaller_folder_equals_masked_logits(base: tuple, tmp_path: Path, multiple: int, tied: bool) -> None:
     tokenizer, model = base

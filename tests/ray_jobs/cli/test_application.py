@@ -57,6 +57,7 @@ BAD_RECIPES = {
 """A refusal of the recipe, of each stage of the plan and of each input; each one has tests next to its code."""
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize("name", BAD_RECIPES)
 def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(
     name: str, own_inputs: Path, here: Callable[..., Done]
@@ -108,6 +109,7 @@ def test_a_wrong_label_in_a_task_file_names_file_and_line(own_inputs: Path, here
     assert not (own_inputs / "s").exists()
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize(
     ("recipe", "steps"),
     [(tiny_recipe, ("demonstrate", "observe", "sweep", "evaluate")), (method_recipe, ("prune", "sweep", "observe"))],
@@ -147,6 +149,7 @@ def test_verify_prints_equal_and_both_hashes(method_run: FinishedRun, here: Call
     assert (done.code, done.out) == (0, f"equal: record {mask_sha256}, rebuilt {mask_sha256}\n")
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_verify_of_a_variant_without_masks_is_one_line_and_exit_code_2(
     method_run: FinishedRun, here: Callable[..., Done]
 ) -> None:
@@ -178,6 +181,7 @@ def files_and_times(store: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_run_in_this_process_does_not_import_ray_and_a_second_run_does_nothing(
     small_run: FinishedRun, copied_store: Any
 ) -> None:
@@ -196,6 +200,7 @@ def test_a_run_in_this_process_does_not_import_ray_and_a_second_run_does_nothing
     assert files_and_times(store) == before
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_query_json_is_one_array_of_objects(queried_store: Store) -> None:
     sql = "SELECT variant_id, sparsity, score FROM variants ORDER BY sparsity, variant_id"
     done = new_process("query", sql, "--store", queried_store.local_root, "--format", "json")
@@ -238,6 +243,7 @@ def test_a_missing_store_is_bad_input(tmp_path: Path, here: Callable[..., Done])
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_export_of_an_unknown_variant_and_into_a_full_folder_end_2(
     small_run: FinishedRun, tmp_path: Path, here: Callable[..., Done]
 ) -> None:
@@ -253,6 +259,7 @@ def test_export_of_an_unknown_variant_and_into_a_full_folder_end_2(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_catalog_check_names_a_damaged_artefact(
     small_run: FinishedRun, copied_store: Any, here: Callable[..., Done]
 ) -> None:

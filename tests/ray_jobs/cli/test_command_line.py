@@ -140,6 +140,7 @@ def test_options_of_an_old_name_are_renamed(old: list[str], new: list[str]) -> N
     assert present_arguments(old) == new
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_old_names_do_their_work(small_run: FinishedRun, here: Callable[..., Done], tmp_path: Path) -> None:
     store, model = small_run.store.local_root, small_run.folder / "model"
     variant = next(row["variant_id"] for row in small_run.rows("variants") if row["mask_sha256"] is not None)
@@ -224,6 +225,7 @@ def test_the_completion_is_installed(
     assert "mlprune" in (tmp_path / ".bashrc").read_text("utf-8")
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_setting_is_part_of_the_recipe_and_of_its_ids(own_inputs: Path, here: Callable[..., Done]) -> None:
     path, store = write_recipe(own_inputs, small_recipe()), own_inputs / "store"
     changed = {**small_recipe(), "evaluations": [{**entry, "limit": 3} for entry in small_recipe()["evaluations"]]}

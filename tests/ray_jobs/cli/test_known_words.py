@@ -132,6 +132,7 @@ def test_an_error_gives_no_completions_but_names_that_the_records_have(folder: P
     assert known_values(folder / "runs-empty", "task", "") == []
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_completion_imports_neither_models_nor_ray(filled: Path) -> None:
     script = (
         "import sys; sys.argv = ['mlprune']\n"

@@ -117,6 +117,7 @@ def test_a_store_below_a_file_is_refused_by_every_command(below_a_file: Path, sm
         assert "below a file" in refusal(*command, "--store", below_a_file)
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_an_export_below_a_file_is_refused(below_a_file: Path, small_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(small_run.store, tmp_path / "store").uri
     assert "cannot be written" in refusal("export", "--as", "parquet", "--out", below_a_file, "--store", store)

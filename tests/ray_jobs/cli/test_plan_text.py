@@ -47,6 +47,7 @@ def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_
     assert "raw activations" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_the_plan_names_what_stays_dense_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
     save_recurrent_model(own_inputs / "hybrid", "qwen3_5_text")
     recipe = {**small_recipe(), "model": {"path": "./hybrid"}}
@@ -103,6 +104,7 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     assert "warning" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize(
     ("halves", "is_warned"),
     [

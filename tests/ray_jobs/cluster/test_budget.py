@@ -124,6 +124,7 @@ def tens_of_mb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inputs_with_model(tmp_path_factory.mktemp("budget"), blocks=4, hidden=640)
 
 
+@pytest.mark.thorough("runs on a cluster")
 def test_no_shard_uses_more_memory_than_its_budget(
     tens_of_mb: Path, tmp_path: Path, cluster: Cluster, start: Start
 ) -> None:
@@ -134,6 +135,7 @@ def test_no_shard_uses_more_memory_than_its_budget(
     assert max(watch.of("WorkerActor")) <= pool.coordinator_bytes
 
 
+@pytest.mark.thorough("runs on a cluster")
 def test_a_model_that_fits_on_no_node_is_refused_before_anything_is_written(
     tiny_inputs: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

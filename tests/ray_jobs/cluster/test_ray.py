@@ -138,6 +138,7 @@ def test_two_drivers_of_two_clusters_in_one_store_give_the_records_of_one_proces
     assert results(store) == results(expected.store)
 
 
+@pytest.mark.thorough("runs on a cluster, which it damages")
 def test_a_model_of_two_shards_gives_the_same_records_even_if_a_shard_is_killed(
     expected: FinishedRun,
     one_worker_of_shards: Path,
@@ -184,6 +185,7 @@ def test_a_killed_driver_loses_nothing_and_a_killed_worker_costs_only_its_job(
     assert results(store) == results(expected.store)
 
 
+@pytest.mark.thorough("runs on a cluster, which it damages")
 def test_a_worker_that_is_stopped_in_a_job_is_replaced_and_a_busy_one_is_not(
     expected: FinishedRun, one_worker: Path, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
@@ -296,6 +298,7 @@ def _run_pickled(jobs: bytes, store: Path) -> None:
     run_jobs(pickle.loads(jobs), Store(store), model=None)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough("runs on a cluster, which it damages")
 def test_a_pickled_job_brings_its_plugin_file_to_a_fresh_process(expected: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(expected.store, tmp_path / "store")
     jobs = [job for job in expected.plan.jobs if job.step == "prune" and b"my_score.py" in pickle.dumps(job)]

@@ -100,6 +100,7 @@ def fold(store: Store) -> None:
         catalog.fold()
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_deleted_record_is_not_called_one_that_the_catalog_lacks(store: Store) -> None:
     for number in (1, 2, 3):
         store.write_record(made_up_record("mask_overlaps", {"n": number}))

@@ -127,6 +127,7 @@ def test_jobs_run_after_those_they_need_and_no_more_than_workers_are_free(store:
     assert workers.most_at_once == 2
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 @pytest.mark.parametrize("seed", range(20))
 def test_jobs_are_submitted_in_the_order_of_a_scan_over_all_waiting_jobs(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

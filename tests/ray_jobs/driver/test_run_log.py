@@ -157,6 +157,7 @@ def test_a_failure_is_written_at_once_with_what_was_before_it(store: Store) -> N
     assert [row["record_id"] for row in entries(store, "failure")] == ["x"]
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 @pytest.mark.usefixtures("no_timer")
 def test_a_killed_run_loses_successful_attempts_of_the_last_moment_and_its_catalog_is_sound(store: Store) -> None:
     run_log = RunLog(store, begin_run(store, "run"))

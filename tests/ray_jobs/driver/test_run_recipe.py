@@ -101,6 +101,7 @@ def test_objectives_and_constraints_are_those_of_the_predictions(done: tuple[Run
         assert result["test_value"] == pytest.approx(on_test, abs=0.01)
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_finished_search_is_sound_and_has_nothing_to_do(recipe_path: Path, done: tuple[RunSummary, Store]) -> None:
     store = done[1]
     assert check(store)[0] == []
@@ -112,6 +113,7 @@ def test_a_finished_search_is_sound_and_has_nothing_to_do(recipe_path: Path, don
     assert named == [{"n": 3}]
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_damaged_masks_of_an_earlier_trial_are_made_again(
     recipe_path: Path, done: tuple[RunSummary, Store], tmp_path: Path
 ) -> None:
@@ -148,6 +150,7 @@ def test_the_state_of_searches_is_computed_once_for_each_plan(recipe_path: Path,
     assert growing.search_states is not states
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_jobs_that_another_run_finishes_between_plan_and_start_are_not_done_again(
     small_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +188,7 @@ def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inp
     assert expected_jobs(without, without.jobs) == []
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_search_without_a_winner_is_named_at_the_end_of_the_run_in_the_status_and_in_its_report(
     recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +240,7 @@ def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory)
     return copy_of(small_run.store, tmp_path_factory.mktemp("running") / "store").uri
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
     small_run: FinishedRun, store_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,10 +253,12 @@ def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
     assert "loaded: ['torch']" in stderr
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_query_loads_none_of_them(store_path: str) -> None:
     assert "loaded: []" in loaded("query", "failures", "--store", store_path)
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +269,7 @@ def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
     assert "loaded: []" in stderr
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_run_whose_only_worker_has_a_broken_device_ends_with_code_3_and_its_reason(
     own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ print(before, warm, counts())
 """
 
 
+@pytest.mark.thorough("starts runs or workers of its own")
 def test_a_driver_loads_no_code_of_models_and_warming_up_the_kernels_of_the_first_pruning_job() -> None:
     done = subprocess.run([sys.executable, "-c", KERNELS], capture_output=True, text=True, check=True)
     assert done.stdout == f"False\n{[0] * 5} {[1] * 5} {[1] * 5}\n"

@@ -160,6 +160,7 @@ def test_an_attack_in_a_question_or_an_answer_is_shown_as_text(
     assert shown.text.count(ATTACK) == 5
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_the_page_has_every_example_as_text(page: str, catalog: Catalog) -> None:
     sources = run_exhibit(catalog, FLIPPED)
     groups: list[Group] = [group for source in sources for group in flipped_examples(source.rows)]
@@ -221,6 +222,7 @@ def _translate(store: Store, variant: str, sparsity: float) -> None:
     write_rows(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_eight_items_are_drawn_and_four_moved_furthest_from_the_reference(translated: Catalog) -> None:
     (source,) = run_exhibit(translated, GENERATIONS)
     drawn = [row for row in source.rows if row["is_drawn"]]
@@ -239,6 +241,7 @@ def test_eight_items_are_drawn_and_four_moved_furthest_from_the_reference(transl
     assert run_exhibit(translated, GENERATIONS)[0].rows == source.rows
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_the_page_shows_the_texts_side_by_side(translated: Catalog) -> None:
     reader = Reader(render_page(translated))
     headings = [element.text for element in reader.find("th", section="generations")][:6]

@@ -55,6 +55,7 @@ def test_variants_on_the_front_of_dev_have_intervals_sparsity_and_probability() 
     assert "on the front of dev, with the share of resamples: wanda fr-en 0.5 (43%)" in panel.label
 
 
+@pytest.mark.thorough("renders pages of its own")
 def test_of_many_variants_some_are_drawn_and_the_title_says_how_many() -> None:
     on_front = [point(-n / 1000, n / 1000, is_efficient=True, score="ria") for n in range(MAX_FRONT + 30)]
     beaten = [point(-n / 10_000, -0.1) for n in range(2 * MAX_POINTS)]

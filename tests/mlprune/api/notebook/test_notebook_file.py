@@ -57,6 +57,7 @@ def variables(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[
     return run_marimo(store, tmp_path_factory.mktemp("marimo"))
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_marimo_shows_figures_tables_examples_and_their_sql(store: Path, variables: Mapping[str, Any]) -> None:
     views = {name: variables[name]._repr_html_() for name in VIEWS}
     assert all(views[name].startswith('<img alt="figure" src="data:image/png') for name in ("curves", "heat_map"))
@@ -69,6 +70,7 @@ def test_marimo_shows_figures_tables_examples_and_their_sql(store: Path, variabl
     assert f"{len(variables['flipped'].relations[0])} answers" in views["flipped"]
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_another_choice_changes_what_is_below(store: Path, variables: Mapping[str, Any], tmp_path: Path) -> None:
     translated = next(
         row["label"] for row in mlprune.open(store).evaluations(task="translation") if not row["is_dense"]
@@ -87,6 +89,7 @@ def test_another_choice_changes_what_is_below(store: Path, variables: Mapping[st
     assert "No pruned" in nothing["heat_map"]._repr_html_()
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_jupyter_shows_the_same(store: Path, variables: Mapping[str, Any]) -> None:
     found = run_jupyter(store)
     assert list(found["values"]) == list(variables["values"])
@@ -111,6 +114,7 @@ def test_the_code_of_helpers_is_hidden_and_last_in_marimo() -> None:
             assert cell["metadata"]["jupyter"]["source_hidden"]
 
 
+@pytest.mark.thorough("opens stores in further processes")
 def test_a_notebook_follows_a_store_that_a_run_writes_to(store: Path, tmp_path: Path) -> None:
     root = shutil.copytree(store, tmp_path / "store")
     (root / "catalog.duckdb").unlink(missing_ok=True)

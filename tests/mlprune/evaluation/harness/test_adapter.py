@@ -69,6 +69,7 @@ def test_whole_texts_of_any_length_have_the_log_likelihoods_of_the_harness(pair:
     assert pair.chain_model.loglikelihood_rolling(requests("loglikelihood_rolling", ("",))) == [0]
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("until", [[], ["\n"], ["e", "3"]])
 def test_generated_texts_are_those_of_the_harness(pair: Pair, until: list[str]) -> None:
     options = {"until": until, "max_gen_toks": 8, "do_sample": False}

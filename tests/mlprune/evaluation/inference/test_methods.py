@@ -360,6 +360,7 @@ def check(result: Difference | Aggregate) -> None:
         assert (result.p_value < 0.1) != narrow.contains(0.0) or 0.0 in (narrow.low, narrow.high), result
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n", SIZES)
 def test_intervals_nest_around_the_estimate_and_agree_with_p(case: str, n: int) -> None:
@@ -369,6 +370,7 @@ def test_intervals_nest_around_the_estimate_and_agree_with_p(case: str, n: int) 
         check(compare((METRICS[metric],), first, second)[metric])
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("case", ["items", "shared credit", "perplexity", "bleu"])
 @pytest.mark.parametrize("n", [3, 40])
 def test_intervals_of_groups_of_languages_nest_too(case: str, n: int) -> None:

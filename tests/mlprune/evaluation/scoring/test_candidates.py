@@ -84,6 +84,7 @@ def plain_scores(folder: Path, items: list[ChoiceItem]) -> list[list[float]]:
     return [[sum(plain_log_probs(model, tokenizer(text)["input_ids"])) for text in item.texts] for item in items]
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path, family)
@@ -98,6 +99,7 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
         assert n_tokens.tolist() == [len(text.encode()) - 1 for text in items[number].texts]
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
 def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(family: str, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path, family, blocks=1)
@@ -222,6 +224,7 @@ def test_a_long_candidate_loses_its_own_start_only_if_the_context_is_too_short()
     assert prepared.first_tokens.tolist() == [1, 1]
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("batch_tokens", [60, 2000])
 def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_tokens: int) -> None:
     items = [*some_items(), choice_item("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]

@@ -110,6 +110,7 @@ def greedy_alone(folder: Path, tokens: tuple[int, ...], n_new: int) -> str:
     return str(tokenizer.decode(ids[len(tokens) :], skip_special_tokens=True)).strip()
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("batch_tokens", [1, 10_000])
 def test_outputs_equal_prompts_decoded_alone_in_the_order_of_the_items(tmp_path: Path, batch_tokens: int) -> None:
     folder = save_tiny_model(tmp_path)

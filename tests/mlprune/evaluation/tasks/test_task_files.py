@@ -350,6 +350,7 @@ def nli(number: int, premise: str, **more: object) -> dict[str, Any]:
     return {"id": number, "premise": premise, "hypothesis": f"h{number}", "label": number % 3, **more}
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_tell_clusters_and_categories_equally_in_all_languages(tmp_path: Path, name: str) -> None:
     published = PUBLISHED[name]

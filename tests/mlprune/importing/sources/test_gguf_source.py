@@ -97,6 +97,7 @@ def _claims(n_tensors: int, n_entries: int, rest: bytes = b"") -> bytes:
     return gguf_file.MAGIC + struct.pack("<IQQ", 3, n_tensors, n_entries) + rest
 
 
+@pytest.mark.thorough("imports checkpoints of many forms")
 @pytest.mark.parametrize(
     "header",
     [

@@ -11,6 +11,7 @@ from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, MOST_BLOCKS, tiny_model
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_an_oriented_weight_maps_inputs_to_outputs(name: str) -> None:
     architecture = ARCHITECTURES[name]

@@ -65,6 +65,7 @@ def test_a_refusal_says_the_kind_of_the_model_and_the_next_step_in_one_short_lin
     assert not any(word in text for word in ("record", "after_units", "final_norm", "\n"))
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("name", sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 def test_every_causal_type_is_accepted_or_refused_for_its_kind(name: str) -> None:
     assert _kind_of_refusal({"model_type": name}) in {None, "encoder", "encoder and decoder"}
@@ -105,6 +106,7 @@ def _one_of_each() -> Iterator[Any]:
     yield pytest.param({**llama, "num_hidden_layers": 10**9}, id="size")
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("config", _one_of_each())
 def test_the_command_line_refuses_in_one_line_with_exit_code_2(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -40,6 +40,7 @@ def test_a_model_with_several_kinds_of_block_has_one_architecture_per_kind():
     assert feed_forward.feed_forward == Part(("mixer.up_proj",), "mixer.down_proj")
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize(
     ("name", "tail"),
     [
@@ -53,6 +54,7 @@ def test_the_tail_has_the_outermost_modules_between_blocks_and_head_also_without
     assert discovered(name).tail == tail
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize(
     ("name", "heads"),
     [
@@ -75,6 +77,7 @@ def test_an_activation_may_have_scalar_parameters_and_may_be_shared_by_blocks():
     assert {kind.activation for kind in discovered("openai-gpt").kinds} == {"mlp.act"}
 
 
+@pytest.mark.thorough("builds a model of every type")
 def test_the_feed_forward_part_is_the_widest_and_has_no_norm_before_its_last_layer():
     assert discovered("gemma4_text").block(0).feed_forward == Part(("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj")
     assert discovered("bitnet").block(0).feed_forward is None
@@ -97,11 +100,13 @@ def test_a_model_keeps_keys_and_values_in_the_cache_of_the_library(name):
     assert discovered(name).has_cache
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("name", ["openai-gpt", "rwkv", "xlstm"])
 def test_a_model_without_that_cache_is_known(name):
     assert not discovered(name).has_cache
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize(
     ("name", "changes", "context"),
     [
@@ -131,6 +136,7 @@ def test_a_model_that_is_no_chain_of_dense_blocks_is_refused(name, changes, cont
         discovered(name, **changes)
 
 
+@pytest.mark.thorough("builds a model of every type")
 def test_a_config_of_70_billion_weights_takes_little_time_and_memory():
     discovered("llama")  # loads the libraries
     started, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -50,6 +50,7 @@ AROUND = {
 HEADS = {"bloom": "interleaved", "gpt_neox": "interleaved", "olmo2": "joined"}
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_the_modules_of_a_model_are_found(name: str) -> None:
     architecture = ARCHITECTURES[name]

@@ -57,6 +57,7 @@ def logits(model: Any) -> Tensor:
     return result
 
 
+@pytest.mark.thorough("builds a model of every type")
 @pytest.mark.parametrize("name", SEPARABLE)
 def test_masking_a_unit_changes_nothing_but_what_it_passes_on(name: str) -> None:
     architecture, model = ARCHITECTURES[name], two_units(name)

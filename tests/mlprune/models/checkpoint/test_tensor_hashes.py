@@ -45,6 +45,7 @@ def folder_with(path: Path, *, split: bool = False) -> Path:
     return path
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("split", [False, True])
 def test_each_tensor_has_the_hash_of_its_bytes(tmp_path: Path, *, split: bool) -> None:
     hashes = tensor_hashes(folder_with(tmp_path, split=split))

@@ -25,6 +25,7 @@ from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model, tiny_model
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_block_is_read_oriented_and_in_the_order_of_the_architecture(folders):
     for name in ALL_FAMILY_NAMES:
         model = tiny_model(name, seed=3, blocks=3)

@@ -69,6 +69,7 @@ def reference(path: Path, architecture: Architecture, batch: TokenBatch, **optio
     return root_mean_squares(model, architecture, losses())
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_padded_batch_has_the_gradients_of_single_texts_in_float64(name: str, tmp_path: Path) -> None:
     path, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), text_batch()
@@ -80,6 +81,7 @@ def test_a_padded_batch_has_the_gradients_of_single_texts_in_float64(name: str, 
         torch.testing.assert_close(values.double(), expected[key], rtol=1e-4, atol=1e-6 * float(expected[key].max()))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_layers_of_experts_have_the_gradients_of_the_tokens_that_are_routed_there(
     model_type: str, tmp_path: Path

@@ -246,6 +246,7 @@ SCALED = {
 """Model type -> what its code does to the outputs of the head."""
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", SCALED)
 def test_scaled_and_capped_logits_are_scored_as_the_model_computes_them(tmp_path, name):
     path = save_tiny_model(tmp_path, name, **SCALED[name])

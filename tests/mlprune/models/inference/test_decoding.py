@@ -71,6 +71,7 @@ def generated_alone(path, prompts=DECODING_PROMPTS):
     return generated
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
     expected = generated_alone(folders[name])
@@ -131,6 +132,7 @@ class WatchedChain(LocalChain):
         return super().stream(operation, items)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("batches", [None, [[3], [0, 1, 2]], [[2, 1], [3, 0]]])
 def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(folders, batches, threads):
     expected = generated_alone(folders["xglm"], PREFIXED_PROMPTS)

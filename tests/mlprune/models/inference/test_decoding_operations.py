@@ -12,6 +12,8 @@ from mlprune.models.inference.decoding import greedy_decode
 from mlprune.models.local_chain import local_chain
 from tests.tiny_models import save_tiny_model
 
+pytestmark = pytest.mark.thorough("runs a model for every case")
+
 LENGTHS = (8, 20, 16, 10)
 N_NEW = 8
 PAD = 1

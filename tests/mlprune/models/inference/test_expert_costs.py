@@ -49,6 +49,7 @@ def waits(folder: Path, visitor: Callable[..., BatchVisitor[Any]], batch: Any) -
         return ledger.waits
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", VISITORS)
 def test_the_host_waits_for_blocks_and_never_for_experts(tmp_path: Path, name: str) -> None:
     visitor, batch, n_runs = VISITORS[name]
@@ -93,6 +94,7 @@ class PlainVisitor(BatchVisitor[None]):
         """Return nothing."""
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_routing_and_diagonal_statistics_cost_little_more_than_a_plain_pass(tmp_path: Path) -> None:
     sizes = {"hidden_size": 256, "moe_intermediate_size": 96, "head_dim": 32, "num_attention_heads": 8}
     chain = local_chain(save_expert_model(tmp_path, n_experts=16, **sizes))
@@ -131,6 +133,7 @@ def test_plans_count_the_gram_matrices_of_chosen_experts_only(tmp_path: Path) ->
     assert flops[0] == flops[1]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_pruning_a_block_of_experts_needs_its_packed_levels_and_one_layer(tmp_path: Path) -> None:
     """Three copies of one bit per weight, and per thread the weights and scores of one layer."""
     sizes = footprint(save_expert_model(tmp_path, n_experts=128, moe_intermediate_size=64), "bfloat16")

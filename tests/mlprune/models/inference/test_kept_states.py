@@ -61,6 +61,7 @@ def some_batches() -> list[ScoringBatch]:
     return [one_batch(some_texts(heads=heads)) for heads in ((4,), (3, 1))]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_variants_that_continue_kept_states_have_the_scores_of_a_new_model_bit_for_bit(
     family: str, folders: dict[str, Path]

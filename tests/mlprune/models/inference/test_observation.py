@@ -61,6 +61,7 @@ def reference_observation(path, architecture, tokens, counted):
     return sums, torch.stack([(h[counted] ** 2).sum(0).sqrt() for h in hidden])
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(folders, name):
     architecture, batch = ARCHITECTURES[name], text_batch()
@@ -177,6 +178,7 @@ def influence_by_hooks(path: Path, name: str) -> torch.Tensor:
     return sums
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_influence_in_a_padded_batch_is_that_of_each_text_alone(folders: dict[str, Path], name: str) -> None:
     folder = folders[name]
@@ -300,6 +302,7 @@ def oriented_weight(path, architecture, block, layer):
     return oriented(stored, architecture.block(block))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, folders):
     architecture, path = ARCHITECTURES[name], folders[name]

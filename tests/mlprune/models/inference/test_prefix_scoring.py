@@ -41,6 +41,7 @@ def with_greedy(model: Any, texts: list[ScoredText]) -> list[ScoredText]:
     return [*texts, *changed]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
 def test_a_text_with_a_shared_prefix_scores_as_it_does_alone(family: str, folders: dict[str, Path]) -> None:
     folder = folders[family]
@@ -77,6 +78,7 @@ def test_caches_that_share_their_empty_layers_give_the_scores_of_whole_caches_bi
     assert scored(chain, some_texts(), batch_tokens=100) == sharing
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_copied_layers_of_caches_grow_linearly_with_the_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def by_loops(folder: Path) -> list[torch.Tensor]:
     return blocks
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_sums_of_every_type_are_those_of_plain_loops(tmp_path: Path, model_type: str) -> None:
     folder = save_expert_model(tmp_path, model_type)
@@ -82,6 +83,7 @@ def test_an_output_that_is_not_finite_is_refused_and_its_block_named(tmp_path: P
     assert raised.value.context["block"] == 1
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_pretended_gpu_gives_the_same_sums_and_is_not_waited_for_by_expert(tmp_path: Path) -> None:
     waits = {}
     for n_experts in (4, 8):

@@ -91,6 +91,7 @@ VISITORS = {
 """Visitor and its waits for a GPU: one for all it observes, and one for each captured text."""
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_visitors_observe_on_accelerators_with_few_waits_to_the_bits_of_the_cpu(path):
     on_cpu = local_chain(path)
     expected = {name: next(on_cpu.stream(operation, [text_batch()])) for name, (operation, _) in VISITORS.items()}
@@ -104,6 +105,7 @@ def test_visitors_observe_on_accelerators_with_few_waits_to_the_bits_of_the_cpu(
             assert_same(run_visitor(shards, operation(text_batch()), pickled=True), expected[name])
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", VISITORS)
 def test_what_is_not_finite_is_an_error_that_names_its_block(broken_folder, name):
     for place in (nullcontext, pretended_gpus):
@@ -111,6 +113,7 @@ def test_what_is_not_finite_is_an_error_that_names_its_block(broken_folder, name
             list(local_chain(broken_folder).stream(VISITORS[name][0], [text_batch()]))
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_neither_shards_nor_offloading_nor_threads_change_a_bit(path, threads):
     whole = local_chain(path)
     expected = {name: next(whole.stream(operation, [text_batch()])) for name, (operation, _) in VISITORS.items()}

@@ -212,6 +212,7 @@ def bytes_in_memory(path, span, dtype):
     return n_bytes + (sum(b.numel() * b.element_size() for b in buffers) if span.start == 0 else 0)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_sizes_are_those_of_the_loaded_shards(folders, name):
     family = ARCHITECTURES[name]

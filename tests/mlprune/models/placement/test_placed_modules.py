@@ -321,6 +321,7 @@ def scores(chain):
     return next(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(4,)))])).log_probs.cpu()
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("free_bytes_of", "accelerators", "n_blocks"),
     [

@@ -68,6 +68,7 @@ def test_levels_that_do_not_exist_or_do_not_fit_are_errors() -> None:
             unpack_levels(data, (3, 4), 1)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 def test_masked_weights_are_rounded_as_torch_rounds_them() -> None:
     generator = torch.Generator().manual_seed(0)
     bits = torch.randint(-(2**31), 2**31, (64, 33), generator=generator).to(torch.int32)
@@ -90,6 +91,7 @@ def drawn(shape: tuple[int, int], n_levels: int) -> torch.Tensor:
     return torch.randint(n_levels + 1, shape, dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("n_levels", [1, 3, 10, 255])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_levels_of_a_few_rows_at_a_time_pack_to_the_same_bytes(shape: tuple[int, int], n_levels: int) -> None:

@@ -195,6 +195,7 @@ class BlockWithBiases(LinearBlock):
         return (hidden @ weights["down"].T + weights["down.bias"] - self.targets[number]).square().sum()
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 def test_a_bias_takes_over_a_constant_and_one_of_zeros_stays() -> None:
     """The lost weight multiplies an input of ones."""
     draw = torch.Generator().manual_seed(0)

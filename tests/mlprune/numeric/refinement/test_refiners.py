@@ -42,6 +42,7 @@ def mask_of(structure: str, weight: Tensor, products: Tensor) -> Tensor:
     return wanda_mask(weight, products, structure, sparsity)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("structure", GROUPS)
 @pytest.mark.parametrize("swaps", [1, 2, 50])
 def test_with_a_full_shortlist_each_swap_is_the_best_of_all(structure: str, swaps: int) -> None:
@@ -230,6 +231,7 @@ def dsnot_layer(n_rows: int, d_in: int, structure: str, seed: int = 0) -> tuple[
     return weight, wanda_mask(weight, together.T @ together, structure, sparsity), texts
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("structure", DSNOT_GROUPS)
 @pytest.mark.parametrize(("swaps", "threshold"), [(50, 0.1), (2, 0.0), (50, 1.0)])
 def test_masks_and_swaps_equal_the_loops(structure: str, swaps: int, threshold: float) -> None:

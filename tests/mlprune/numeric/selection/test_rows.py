@@ -61,6 +61,7 @@ def hard_rows(width: int) -> dict[str, np.ndarray]:
     return {name: values.astype(np.float32) for name, values in rows.items()}
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_hard_rows_are_selected_as_a_stable_sort_orders_them(width: int) -> None:
     every = np.array([sorted({0, 1, width // 3, width // 2, width - 1, width} & set(range(width + 1)))])
@@ -88,6 +89,7 @@ def test_255_counts_have_distinct_levels() -> None:
     assert np.array_equal(select_in_rows(scores, counts)[0], scores[0] // 4)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 def test_the_number_of_threads_and_of_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.random.default_rng(0).integers(0, 500, (300, 700)).astype(np.float32)
     counts, matrix_counts = np.array([[100, 350]]), np.array([1000, 99_999])

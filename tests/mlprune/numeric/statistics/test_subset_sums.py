@@ -56,6 +56,7 @@ def test_single_items_have_mcnemars_mid_p_value(n_gained: int, n_lost: int) -> N
     assert sign_flip_tail(d) == pytest.approx(max(expected, 2.3e-308), rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize(("n", "n_cells", "most"), [(30, 2**18, 1.03), (150, 2**20, 1.03)])
 @pytest.mark.parametrize("z", [3.0, 5.0, 8.0])
 def test_the_error_of_a_grid_is_small(n: int, n_cells: int, most: float, z: float) -> None:
@@ -65,6 +66,7 @@ def test_the_error_of_a_grid_is_small(n: int, n_cells: int, most: float, z: floa
         assert 1 <= sign_flip_tail(d) / lower_bound(d, n_cells=n_cells) <= most
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("z", [3.0, 8.0])
 def test_a_thousand_clusters_differ_by_ten_percent_from_a_grid_of_sixteen_times_as_many_cells(
     z: float, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +108,7 @@ def test_a_family_of_ten_thousand_rejects_102_lost_of_150() -> None:
     assert holm([p_value, *[0.5] * 9999])[0] < 1e-20
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 def test_the_level_at_a_thousandth_is_kept() -> None:
     d = np.random.default_rng(5).standard_t(3, size=(10_000, 30))
     n_rejected = sum(sign_flip_tail(row) < 0.001 for row in d)

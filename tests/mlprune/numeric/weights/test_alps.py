@@ -115,6 +115,7 @@ def damped(products: Tensor, damping: float = 0.01) -> Tensor:
     return products + damping * products.diagonal().mean() * torch.eye(len(products), dtype=torch.float64)
 
 
+@pytest.mark.thorough("draws and compares many arrays")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
     ("structure", "sparsity"),

@@ -147,6 +147,7 @@ def check_budgets(pool: Pool, nodes: Sequence[Node]) -> None:
         assert all(on_gpu <= USABLE_SHARE * node.gpu_bytes for node in usable)
 
 
+@pytest.mark.thorough("computes many cases")
 @pytest.mark.parametrize("name", CASES)
 def test_a_night_is_planned_on_clusters_of_eight_kinds(name: str) -> None:
     case = CASES[name]
@@ -171,6 +172,7 @@ def test_the_night_on_eight_gpus_takes_as_long_as_counted_batch_by_batch() -> No
     assert time.gpu_hours(pool) == pytest.approx(8 * time.total_s / 3600)
 
 
+@pytest.mark.thorough("computes many cases")
 def test_a_cluster_that_is_too_small_is_told_what_would_suffice() -> None:
     needs, nodes = night(Case("2x(2 CPU, 4 GiB)", 0, 0))
     with pytest.raises(BadInputError, match="does not fit") as caught:
@@ -179,6 +181,7 @@ def test_a_cluster_that_is_too_small_is_told_what_would_suffice() -> None:
     check_budgets(needs.pool([Node(2.0, int(gib * GIB))]), [Node(2.0, int(gib * GIB))])
 
 
+@pytest.mark.thorough("computes many cases")
 def test_a_recipe_that_asks_too_much_of_a_cluster_is_told_a_line_that_fits() -> None:
     needs, nodes = night(Case("2x(16 CPU, 64 GiB, 1 A100-80GB)", 0, 0, compute=[("gpus_per_actor", 2)]))
     with pytest.raises(BadInputError, match="does not fit") as caught:

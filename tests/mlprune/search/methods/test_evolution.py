@@ -71,6 +71,7 @@ def planted(harmless: int, point: Point) -> float:
     return 0.8 - loss - 0.1 * (1 - sum(LEVELS[level] for level in point) / 4)
 
 
+@pytest.mark.thorough("draws many searches")
 def test_the_planted_optimum_is_found_with_a_third_of_the_evaluations() -> None:
     for seed in range(20):
         settings = replace(SETTINGS, seed=seed, batch=8, budget=VariantBudget(27))

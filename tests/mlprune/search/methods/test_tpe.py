@@ -50,6 +50,7 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(monkeyp
         Tpe(WITH_TOTAL, TPE)
 
 
+@pytest.mark.thorough("draws many searches")
 def test_every_point_with_the_total_is_asked_once_until_the_space_is_finished() -> None:
     pytest.importorskip("optuna")
     history = run_search(Tpe(WITH_TOTAL, TPE), TPE, lambda point, _: -inf if point[0] else float(point[1]))
@@ -67,6 +68,7 @@ def test_the_same_history_gives_the_same_points_and_the_seed_changes_them() -> N
     assert len(points[0]) == 6
 
 
+@pytest.mark.thorough("draws many searches")
 def test_the_estimator_finds_better_points_than_random_search() -> None:
     pytest.importorskip("optuna")
     space = Space((), LevelUnits(tuple("abcdef"), (1,) * 6, (0.3, 0.4, 0.5, 0.6)))

@@ -198,6 +198,7 @@ def test_the_choice_does_not_depend_on_test(baseline_run: FinishedRun) -> None:
         assert not tests & {key for _, key in job.needs}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("n_shards", [2, 3])
 def test_a_chain_of_shards_gives_the_same_records(baseline_run: FinishedRun, tmp_path: Path, n_shards: int) -> None:
     kinds = ("hidden_means", "lrp2_trials", "lrp2_choices")

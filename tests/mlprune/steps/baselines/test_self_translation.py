@@ -231,6 +231,7 @@ def test_english_examples_are_not_translated(baseline_run: FinishedRun) -> None:
     assert len(files) == 1
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("n_shards", [2, 3])
 def test_a_chain_of_shards_gives_the_same_translations(
     baseline_run: FinishedRun, tmp_path: Path, n_shards: int

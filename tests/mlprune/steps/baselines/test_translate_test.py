@@ -151,6 +151,7 @@ def test_an_example_with_a_blank_translation_stays_as_it_is(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_given_translations_are_evaluated_and_compared_by_item(folder: Path) -> None:
     recipe = {
         **small_recipe(),

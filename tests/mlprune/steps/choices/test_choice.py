@@ -73,6 +73,7 @@ def resampled_weights() -> np.ndarray:
     return counts[:, [clusters.index(name) for name in names]].astype(float)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("kind", "name"), [("language", "fr"), ("language", "sw"), ("outside_english", ""), ("worst", "")]
 )

@@ -76,6 +76,7 @@ def expected(run: FinishedRun, variant_id: str, set_id: str) -> dict[tuple[int, 
     return {key: changes[key] / totals[key] for key in changed}
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_errors_equal_those_of_the_outputs_of_every_text(run: FinishedRun) -> None:
     rows = run.rows("layer_errors")
     sets = {row["demonstration_set_id"] for row in run.rows("demonstration_sets")}

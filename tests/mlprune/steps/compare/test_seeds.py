@@ -90,6 +90,7 @@ def right_answers(run: FinishedRun, variant: str, language: str) -> np.ndarray:
     return (scores.argmax(axis=1) == gold).astype(float)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_rows_have_the_differences_of_both_seeds_in_every_language_and_together(tiny_run: FinishedRun) -> None:
     rows = {row["group_name"]: row for row in tiny_run.rows("seed_components") if row["metric"] == "accuracy"}
     assert set(rows) == {"", "en", "fr", "sw"}

@@ -105,6 +105,7 @@ def test_demonstrations_are_the_texts_and_a_variant_reads_them(finished: tuple[S
     assert sorted(row["demonstration_set_id"] for row in rows) == sorted(record.id for record in sets)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_another_run_writes_the_same_bytes_and_other_batches_the_same_texts(
     tiny_inputs: Path, finished: tuple[Store, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_another_run_writes_the_same_bytes_and_other_batches_the_same_texts(
     assert written(tiny_inputs, small, batch_tokens=24) == finished[1]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_seed_temperature_and_prompt_give_other_texts(tiny_inputs: Path, tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [{}, {"seed": 1}, {"temperature": 0.5}, {"prompt": ""}, {"prompt": "{language}"}]
     texts = []
@@ -136,6 +138,7 @@ def test_what_a_generated_set_cannot_be_is_refused(tiny_inputs: Path) -> None:
             plan_of(write_recipe(tiny_inputs, recipe_of(**change), name="own.yaml"))
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_in_a_chat_the_prompt_is_the_turn_of_the_user_and_the_text_that_of_the_assistant(own_inputs: Path) -> None:
     save_chat_model(own_inputs / "model", ALTERNATING)
     store, changes = Store(own_inputs / "store"), {"language": "fr", "max_tokens": 48}

@@ -337,6 +337,7 @@ def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_i
     assert left.label == "facts fr"
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("split_by", "is_refused"), [("items", False), ("clusters", True)])
 def test_items_of_the_other_half_count_if_the_halves_are_drawn_in_another_way(
     tiny_inputs: Path, split_by: str, is_refused: bool

@@ -51,6 +51,7 @@ def _recipe(folder: Path, language: str) -> Recipe:
     return parse_recipe({"name": "r", **values, "demonstrations": [demonstrations]}, folder=folder)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_sets_in_a_language_that_the_tokenizer_lacks_are_refused_by_the_plan(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model", vocab_size=105)
     _english_tokenizer().save_pretrained(folder)

@@ -49,6 +49,7 @@ def done(
     return store, evaluated(method_run, store, tasks, variants_of(method_run))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_results_equal_those_of_the_harness_on_the_exported_variant(
     method_run: FinishedRun, done: tuple[Store, list[Evaluated]], tasks: list[HarnessTask], tmp_path: Path, number: int
@@ -94,6 +95,7 @@ def test_a_record_describes_the_run(done: tuple[Store, list[Evaluated]], method_
     assert record.parents == {"variant": variant_id}
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_only_missing_records_are_run_again_and_have_the_same_bytes(
     done: tuple[Store, list[Evaluated]], method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
 ) -> None:

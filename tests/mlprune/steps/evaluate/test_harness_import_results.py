@@ -71,6 +71,7 @@ def test_a_copy_is_the_same_import_and_another_variant_is_not(store: Store, tmp_
     assert not {one.record_id for one in of_variant.values()} & {one.record_id for one in first.values()}
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_imported_numbers_are_in_no_other_table_and_stand_next_to_our_own(store: Store, tmp_path: Path) -> None:
     variant_id = write_variant(store)
     write_own(store, variant_id)
@@ -138,6 +139,7 @@ def test_numbers_and_texts_that_do_not_fit_the_catalog_are_refused(
     assert store.record_names() == []
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path) -> None:
     for value in (float("nan"), float("inf"), -1e308, 2**53):
         imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))

@@ -108,6 +108,7 @@ def pruned_model(run: FinishedRun, label: str) -> Any:
     return model
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     "label", ["dense", "wanda fr-en 0.5 row dense", "contrast sw-en against code 0.5 row sequential"]
 )
@@ -115,6 +116,7 @@ def test_candidates_have_the_scores_of_each_text_alone_in_the_pruned_model(tiny_
     assert_scored_as_alone(tiny_run, label)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["sparsegpt", "sparsegpt-scope", "rest"])
 def test_changed_weights_and_combined_masks_are_evaluated(method_run: FinishedRun, name: str) -> None:
     variant = method_run.named(name)[0]
@@ -269,6 +271,7 @@ def test_changed_weights_are_restored_when_another_variant_is_evaluated(
     assert contents(store) == contents(method_run.store)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_other_batches_only_change_the_last_bits_of_log_likelihoods(small_run: FinishedRun, tmp_path: Any) -> None:
     recipe = small_recipe()
     recipe["compute"]["batch_tokens"] = 1000

@@ -39,6 +39,7 @@ def evaluation_files(store: Store) -> dict[str, bytes | None]:
     return {path: store.read_file(path) for path in paths}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "version"), [("tiny_run", 4), ("baseline_run", 5)])
 def test_evaluations_of_earlier_versions_are_adopted_without_a_model(
     name: str, version: int, request: pytest.FixtureRequest, tmp_path: Path

@@ -160,6 +160,7 @@ def header(path):
     return data[: 8 + int.from_bytes(data[:8], "little")]
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, name, tmp_path):
     one, architecture = made[name], ARCHITECTURES[name]
@@ -253,6 +254,7 @@ def without_prefix(model):
     save_file(bare, model / "model.safetensors", metadata={"format": "pt"})
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize(("name", "save"), [("bloom", in_several_files), ("gpt2", without_prefix)])
 def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_and_names(tmp_path, name, save):
     one, architecture = Made(tmp_path / "m", name, save=save), ARCHITECTURES[name]
@@ -391,6 +393,7 @@ def updated(tmp_path_factory):
     return {name: Made(tmp_path_factory.mktemp(name), name, recipe=updating_recipe()) for name in FAMILY_NAMES}
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_others_the_base_models(
     updated, name, tmp_path

@@ -52,6 +52,7 @@ def assert_same_logits(got: Any, expected: Any) -> None:
     torch.testing.assert_close(logits(got), logits(expected), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_masks_of_layers_of_experts_are_in_an_export_an_applied_variant_and_a_loaded_model(
     model_type: str, tmp_path: Path
@@ -131,6 +132,7 @@ def removed_of(run: FinishedRun) -> dict[int, Collection[int]]:
     return {block: experts for block, experts in REMOVED.items() if architecture.block(block).experts}
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("smaller", [False, True])
 @pytest.mark.parametrize("model_type", EXPERT_TYPES)
 def test_removed_experts_are_cut_out_of_an_export_that_is_equal_to_the_variant(
@@ -185,6 +187,7 @@ def test_a_variant_without_experts_cannot_be_published_as_masks(
         publish(store, [variant], run.folder / "model", tmp_path / "out")
 
 
+@pytest.mark.thorough("exports and loads models")
 def test_experts_in_several_weight_files_are_renumbered_and_so_is_the_index(tmp_path: Path) -> None:
     run = expert_run(tmp_path, "qwen3_moe", [MAGNITUDE], shard="8KB")
     variant = run.named("m")[0].id

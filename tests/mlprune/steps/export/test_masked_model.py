@@ -12,6 +12,7 @@ from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun
 
 
+@pytest.mark.thorough("exports and loads models")
 def test_every_kind_of_variant_has_the_weights_of_its_export(derived_run: FinishedRun, tmp_path) -> None:
     folder = derived_run.folder / "model"
     for number, variant in enumerate(derived_run.plan.variants.values()):

@@ -70,6 +70,7 @@ def same_bytes(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     )
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("chunk_bytes", [1, 2**28])
 def test_patches_lead_from_dense_over_all_variants_back_to_dense(
     chunk_bytes: int, run: FinishedRun, tmp_path: Path
@@ -117,6 +118,7 @@ def test_variants_that_patches_cannot_express_are_refused(run: FinishedRun, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough("exports and loads models")
 def test_the_command_writes_patches_by_names(run: FinishedRun, tmp_path: Path) -> None:
     options = ("--store", run.store.uri, "--base-model", run.folder / "model")
     done = mlprune("export", "--as", "patches", "--from", "dense", "--to", "half", "--out", tmp_path / "out", *options)

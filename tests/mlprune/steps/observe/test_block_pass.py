@@ -184,6 +184,7 @@ def test_gram_matrices_and_moments_are_those_of_float64_loops(request: pytest.Fi
                 torch.testing.assert_close(statistics.moments[name].sums, sums[name].sums[:3].sum(dim=0))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("run_name", ["block_run", "parts_run"])
 def test_the_statistics_are_those_of_the_usual_pass_byte_for_byte(
     request: pytest.FixtureRequest, run_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,6 +230,7 @@ def test_the_sizes_of_batches_change_gram_matrices_by_rounding_at_most(block_run
             torch.testing.assert_close(matrix, expected[name], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_pretended_accelerator_observes_the_bits_of_the_cpu(block_run: FinishedRun, tmp_path: Path) -> None:
     store = with_set_only(block_run, tmp_path / "store")
     with pretended_gpus(1):
@@ -241,6 +243,7 @@ def test_a_pretended_accelerator_observes_the_bits_of_the_cpu(block_run: Finishe
             assert found.artefacts[block].sha256 == expected.artefacts[block].sha256
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("stop_at", "files_are_written"), [(0, True), (1, False), (2, True)])
 def test_a_killed_pass_resumes_at_the_block_where_it_stopped(
     block_run: FinishedRun, tmp_path: Path, stop_at: int, files_are_written: bool
@@ -367,6 +370,7 @@ def kept(scores: Tensor) -> Tensor:
     return mask.scatter_(1, scores.argsort(dim=1, stable=True)[:, : scores.shape[1] // 2], value=False)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_masks_of_wanda_plus_plus_are_those_of_the_formula_in_float64(run: FinishedRun, in_float64: None) -> None:
     model = AutoModelForCausalLM.from_pretrained(run.folder / "model", dtype=torch.float64).eval()
     squares: dict[Key, Tensor] = {}

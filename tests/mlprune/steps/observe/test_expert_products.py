@@ -73,6 +73,7 @@ def products_of(run: FinishedRun) -> list[Mapping[str, torch.Tensor]]:
     return [read_block_products(run.store, one.artefacts, block) for one in records for block in range(N_BLOCKS)]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_passes_change_no_byte_and_files_no_value(runs: Runs) -> None:
     sizes = footprint(runs.folder / "model", "float32")
     of_two = 2 * 4 * sizes.expert_products

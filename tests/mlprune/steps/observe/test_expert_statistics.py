@@ -98,6 +98,7 @@ def answers(run: FinishedRun, query: str, *pairs: str) -> list[dict[str, Any]]:
         return list(run_user_query(catalog, query, list(pairs)).as_dicts())
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_an_expert_of_one_script_is_found(run: FinishedRun) -> None:
     rows = answers(run, "experts_by_language", "kind=monolingual")
     of_one = [row for row in rows if row["share_of_languages"] == 1 and row["frequency"] > 0.3]
@@ -108,6 +109,7 @@ def test_an_expert_of_one_script_is_found(run: FinishedRun) -> None:
     assert in_french["frequency"] == 0.0
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_its_removal_costs_that_language_alone(run: FinishedRun) -> None:
     """One expert of each block that French does not use is removed; in block 0, that of the Cyrillic script."""
     (variant,) = run.named("french")
@@ -131,6 +133,7 @@ def unused_of_set(run: FinishedRun, set_id: str) -> dict[int, set[int]]:
     return unused
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_dead_experts_are_listed_counted_and_removed_first(run: FinishedRun) -> None:
     for row in answers(run, "unused_experts"):
         assert str(DEAD) in row["unused"].split()
@@ -149,6 +152,7 @@ def test_dead_experts_are_listed_counted_and_removed_first(run: FinishedRun) -> 
     ]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_rows_are_sums_of_the_stored_demonstrations_by_role(run: FinishedRun) -> None:
     n_rows = 0
     for record in run.store.records("expert_statistics"):
@@ -206,6 +210,7 @@ def test_shards_and_threads_change_no_byte(run: FinishedRun, tmp_path: Path, n_s
     assert store.require(*job.identity.key) == before
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_overlaps_are_in_the_catalog_and_made_again_from_their_record(run: FinishedRun) -> None:
     rows = answers(run, "expert_overlap")
     assert {(row["language_a"], row["language_b"]) for row in rows} <= {("fr", "ru"), ("ru", "fr")}

@@ -162,6 +162,7 @@ def test_raw_activations_need_memory_for_their_largest_part_and_disk_space_for_a
     assert (cost.n_passes, cost.flops) == (2, 2 * one_pass), "an observed block runs twice"
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_model_with_transposed_weights_has_the_same_cost(tmp_path_factory: pytest.TempPathFactory) -> None:
     inputs = write_inputs(tmp_path_factory.mktemp("gpt2"), family="gpt2")
     plan = plan_of(write_recipe(inputs, small_recipe()))

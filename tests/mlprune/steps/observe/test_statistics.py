@@ -113,6 +113,7 @@ def test_paper_counts_its_padding(method_run: FinishedRun) -> None:
     assert {int(ids[-1]) for ids in table["token_ids"]} == {0}
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(method_run.store)
     with worker_threads(2):
@@ -249,6 +250,7 @@ def test_parts_that_are_done_are_not_observed_again(parts_run: FinishedRun, copi
     assert contents(store) == contents(parts_run.store)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("harm", ["truncated", "corrupted", "removed"])
 def test_only_a_damaged_part_is_observed_again(parts_run: FinishedRun, copied_store: Any, harm: str) -> None:
     store = copied_store(parts_run.store)

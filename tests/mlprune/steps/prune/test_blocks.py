@@ -129,6 +129,7 @@ def test_each_score_removes_the_blocks_that_it_should(blocks_run: FinishedRun) -
     assert draws[0] != draws[1]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_an_export_and_a_loaded_model_have_the_logits_of_the_model_without_the_blocks(
     blocks_run: FinishedRun, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
 PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp_path: Path) -> None:
     """With caches of shared prefixes, also if the first block, whose cache sizes the masks, is removed."""
     folder = blocks_run.folder / "model"
@@ -176,6 +178,7 @@ def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp
     assert decoded(chain) == dense
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_catalog_has_the_blocks_and_the_share_of_their_weights(xglm_run: FinishedRun) -> None:
     (given,) = xglm_run.named("given")
     with Catalog.in_memory(xglm_run.store) as catalog:
@@ -268,6 +271,7 @@ def test_lists_by_block_are_written_although_the_config_leaves_them_out(tmp_path
         torch.testing.assert_close(wide(smaller)(TOKEN_IDS).logits, expected_logits, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_files_of_several_weights_and_older_names_are_renumbered(tmp_path: Path) -> None:
     """GPT-2 checkpoints of the hub leave the first part of names out."""
     model = tiny_model("gpt2", seed=2, blocks=4)

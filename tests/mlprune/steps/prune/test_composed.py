@@ -161,6 +161,7 @@ def test_records_of_variants_and_all_results_computed_from_them_are_those_of_ord
     assert {"variants", "evaluations", "comparisons", "mask_overlaps", "neuron_removals"} <= kinds
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_masks_are_those_of_orderings(both_runs: Both) -> None:
     for variant_id in [job.variant.id for job in both_runs.compositions]:
         first, second = (
@@ -170,6 +171,7 @@ def test_masks_are_those_of_orderings(both_runs: Both) -> None:
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["contrast by-both", "magnitude nothing", "union"])
 def test_a_composed_variant_is_exported_and_verified_like_an_ordered_one(
     both_runs: Both, tmp_path: Path, name: str
@@ -219,6 +221,7 @@ def test_a_library_file_of_another_size_is_made_again_and_its_compositions_wait_
     assert results(store) == expected
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("is_met_by_export", [True, False])
 def test_a_library_file_of_other_bytes_is_set_aside_and_the_compositions_survive(
     both_runs: Both, tmp_path: Path, *, is_met_by_export: bool
@@ -254,6 +257,7 @@ def test_another_library_replaces_the_compositions_and_what_was_computed_from_th
     assert ("variants", both_runs.named("matrix block")) in names
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_compositions_are_merged_with_their_library_and_keep_its_files(both_runs: Both, tmp_path: Path) -> None:
     target = Store(tmp_path / "store")
     assert merge(both_runs.composed, target).refused == ()
@@ -261,6 +265,7 @@ def test_compositions_are_merged_with_their_library_and_keep_its_files(both_runs
     assert find_garbage(target, min_age_s=0).files == ()
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_merge_refuses_compositions_of_a_damaged_library(both_runs: Both, tmp_path: Path) -> None:
     source = copied(both_runs, tmp_path)
     library_file(source, both_runs.named("row by-both")).write_bytes(b"short")

@@ -171,6 +171,7 @@ def removed_by_masks(run: FinishedRun, variant_id: str) -> set[tuple[int, int]]:
     return removed
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_masks_are_those_of_plain_loops(expert_run: FinishedRun) -> None:
     texts = texts_of(expert_run)
     scored_names = ("uses", "switches", "unnamed", "all", "mean", "max", "pooled", "target", "first", "contrast")
@@ -198,6 +199,7 @@ def test_random_experts_have_a_seed_and_sparsity_0_is_the_dense_model(expert_run
     assert drawn[0] != drawn[1]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_rows_have_removed_and_unused_experts(expert_run: FinishedRun) -> None:
     texts = texts_of(expert_run)
     for variant in expert_run.named("uses"):

@@ -148,6 +148,7 @@ def test_a_combination_is_planned_after_its_parents(tiny_inputs: Path) -> None:
     assert job.needs == tuple(("variants", one) for one in parents)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_more_sparsities_than_a_byte_can_distinguish_are_refused_in_one_line(tiny_inputs: Path) -> None:
     many = [round(number / 1000, 3) for number in range(1, 257)]
     assert len(plan_of(tiny_inputs, {"score": "magnitude", "sparsity": many[:255]}).variants) == 256

@@ -101,6 +101,7 @@ def activations(run: FinishedRun) -> dict[tuple[int, str], Tensor]:
     return {key: one.values for key, one in read.items()}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_prunes_the_layers_of_all_experts_and_its_masks_can_be_checked(name: str, run: FinishedRun) -> None:
     for variant in run.named(name):
@@ -211,6 +212,7 @@ def test_what_experts_cannot_do_is_one_clear_line(name: str, inputs: Path) -> No
     assert caught.value.context["key"]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_sensitivity_is_measured_of_single_experts(inputs: Path) -> None:
     recipe = sensitivity_recipe(by="layer", influence="fr")
     recipe["demonstrations"].append(recipe_of([])["demonstrations"][1])

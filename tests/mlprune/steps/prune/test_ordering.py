@@ -40,6 +40,7 @@ DENSE = [
 ]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", DENSE)
 def test_the_masks_of_every_method_are_those_made_by_hand(method_run: FinishedRun, name: str) -> None:
     for variant in method_run.named(name, "dense"):
@@ -80,6 +81,7 @@ def test_given_sparsities_are_those_of_their_blocks_and_layers(method_run: Finis
         assert method_run.row("variants", variant.id)["schedule"] == "given"
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(small_run.store)
     before = {(record.kind, record.id): record.to_json() for record in store.records()}
@@ -96,6 +98,7 @@ def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: Finish
     assert not pending_jobs(small_run.plan.jobs, store)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Any) -> None:
     """All that is made without a sweep, which has its own test."""
     store, jobs = Store(tmp_path / "store"), []

@@ -172,6 +172,7 @@ MIRRORED = RefinerPlugin("the mask from right to left", needs=("squares",), name
 """
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_structures_and_refiners_of_a_file_prune_and_are_rebuilt(tiny_inputs: Path, tmp_path: Path) -> None:
     folder = copied_inputs(tiny_inputs, tmp_path)
     wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}

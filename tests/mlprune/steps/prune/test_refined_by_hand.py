@@ -89,6 +89,7 @@ def refined_by_hand(run: FinishedRun, variant: Any, sets: list[list[dict[str, An
     return refine(inputs, keep, structure="row", parameters=refinement.refiner_parameters)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("propagation", BOTH)
 @pytest.mark.parametrize("name", ["swaps", "fit", "dsnot"])
 def test_masks_and_weights_are_those_of_the_refiner_on_the_inputs_of_each_block(
@@ -114,6 +115,7 @@ def test_masks_and_weights_are_those_of_the_refiner_on_the_inputs_of_each_block(
                 model.model.layers[block].get_submodule(layer).weight.data.copy_(new)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["swaps", "dsnot"])
 def test_shards_change_no_byte_of_a_refined_sweep(refined_run: FinishedRun, tmp_path: Path, name: str) -> None:
     (variant,) = refined_run.named(name, "sequential")

@@ -231,6 +231,7 @@ def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
     assert result.spec.calibration.selection.shares == (0.25, 0.75)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("entry", "seeds", "context"),
     [

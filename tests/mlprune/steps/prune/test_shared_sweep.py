@@ -33,6 +33,7 @@ def observed(replica: WatchedChain) -> list[int]:
     return sorted(set(replica.blocks_of(Shard.sweep_observe)))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_replicas", "n_shards"), [("mean", 2, 1), ("contrast", 3, 2), ("owl", 2, 3)])
 def test_replicas_that_share_a_sweep_change_no_byte(
     method_run: FinishedRun, tmp_path: Path, name: str, n_replicas: int, n_shards: int
@@ -47,6 +48,7 @@ def test_replicas_that_share_a_sweep_change_no_byte(
     assert [observed(chain) for chain in (first, *others)] == [[0, 1, 2]] * n_replicas
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("lost_after", [1, 5, 9])
 def test_a_lost_replica_costs_only_the_block_that_runs(
     method_run: FinishedRun, tmp_path: Path, lost_after: int
@@ -123,6 +125,7 @@ class ChangingChain(WatchedChain):
         return super().on_block(block, method, *args, **kwargs)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_shards"), [("contrast", 1), ("mean", 2)])
 def test_replicas_that_join_leave_and_are_lost_at_random_change_no_byte(
     method_run: FinishedRun, tmp_path: Path, name: str, n_shards: int

@@ -64,6 +64,7 @@ def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
 SEQUENTIAL = [str(one["name"]) for one in method_recipe()["variants"] if "sequential" in one.get("propagation", ())]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_the_masks_of_every_method_are_those_of_a_sweep_by_hand(method_run: FinishedRun, name: str) -> None:
     (variant,) = method_run.named(name, "sequential")
@@ -87,6 +88,7 @@ def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], 
     return {(block, layer): weight for block, layers in enumerate(result) for layer, weight in layers.items()}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", SPARSEGPT)
 def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method_run: FinishedRun, name: str) -> None:
     (variant,) = method_run.named(name)
@@ -117,6 +119,7 @@ def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method
             weight.copy_(weights[key])
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     ("name", "stop_at", "files_are_written"),
     [
@@ -162,6 +165,7 @@ def test_a_killed_sweep_leaves_no_states_in_the_shards(small_run: FinishedRun, t
             chain.on_block(block, Shard.sweep_release, ("", 0))
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_shards"), [("mean", 2), ("contrast", 3), ("target", 2), ("sparsegpt", 3)])
 def test_shards_and_masks_left_on_the_chain_change_no_byte(
     method_run: FinishedRun, tmp_path: Path, n_shards: int, name: str
@@ -173,6 +177,7 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
     assert_same_files(store, method_run.store, job)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "n_gpus"), [("contrast", 0), ("sparsegpt", 1)])
 def test_of_a_shard_only_hidden_states_and_descriptions_of_files_are_sent(
     method_run: FinishedRun, tmp_path: Path, name: str, n_gpus: int
@@ -214,6 +219,7 @@ def test_a_sweep_leaves_no_changed_weight_to_the_next_one(method_run: FinishedRu
         assert_same_files(store, method_run.store, job)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(("name", "folder"), [("mean", "masks"), ("mean", "statistics"), ("sparsegpt", "weights")])
 def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
     method_run: FinishedRun, tmp_path: Path, name: str, folder: str

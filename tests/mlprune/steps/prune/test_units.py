@@ -180,6 +180,7 @@ def assert_same_logits(smaller: Path, whole: Any) -> None:
     torch.testing.assert_close(logits(load(smaller)), logits(whole), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["one", "alone"])
 def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
     flap_run: FinishedRun, name: str, tmp_path: Path
@@ -203,6 +204,7 @@ def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
     assert "Smaller model" in card
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_both_kinds_of_smaller_exports_load_where_mlprune_cannot_be_imported(
     flap_run: FinishedRun, tmp_path: Path
 ) -> None:
@@ -279,6 +281,7 @@ def llama_run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Fi
     return run_without_biases(tiny_inputs, tmp_path_factory.mktemp("llama"), "llama", **NO_BIASES)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", ["one", "equal"])
 def test_a_llama_with_added_biases_is_exported_as_a_plain_folder(
     llama_run: FinishedRun, name: str, tmp_path: Path
@@ -324,6 +327,7 @@ def test_only_variants_that_add_biases_have_new_ids(flap_run: FinishedRun, llama
     assert names(llama_run) == {"one", "equal"}
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("architecture", ["qwen2", "gemma"])
 def test_a_architecture_whose_config_cannot_declare_the_biases_runs_and_is_not_exported(
     tiny_inputs: Path, tmp_path: Path, architecture: str
@@ -389,6 +393,7 @@ def moments_of(model: Any, architecture: Architecture) -> Mapping[str, FeatureMo
     return found
 
 
+@pytest.mark.thorough("runs a model for every case")
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["xglm", "gpt2", "bloom"])
 def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(name: str, tmp_path: Path) -> None:
@@ -417,6 +422,7 @@ def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(nam
     torch.testing.assert_close(model(TEXTS).logits, dense, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_missing_moments_are_named(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "mistral", blocks=1, num_attention_heads=4, num_key_value_heads=2)
     files = UnitModel(model_ref(tmp_path, ARCHITECTURES["mistral"]))

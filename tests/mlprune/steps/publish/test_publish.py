@@ -55,6 +55,7 @@ def id_of(run: FinishedRun, name: str) -> str:
     return run.named(name)[0].id
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize("name", [*MASKS_ONLY, *NEW_VALUES])
 def test_an_applied_variant_is_its_export(kinds: FinishedRun, name: str, tmp_path: Path) -> None:
     model = kinds.folder / "model"
@@ -85,6 +86,7 @@ def magnitude_run(folder: Path, family: str, dtype: torch.dtype, *, in_several_f
     return finished_run(folder, {**small_recipe(), "variants": variants, "evaluations": []}, name="one")
 
 
+@pytest.mark.thorough("exports and loads models")
 @pytest.mark.parametrize(
     ("family", "dtype", "in_several_files"),
     [("bloom", torch.float32, False), ("gpt2", torch.bfloat16, True)],

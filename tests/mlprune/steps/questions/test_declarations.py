@@ -128,6 +128,7 @@ def limited(folder: Path, limit: int, **changes: Any) -> Plan:
     return planned(folder, evaluations=[{**FACTS, "limit": limit}], **changes)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize(
     "changes",
     [

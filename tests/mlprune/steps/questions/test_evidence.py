@@ -110,6 +110,7 @@ def estimates() -> list[Estimates]:
     ]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "parts", "gain"])
 def test_the_test_of_a_margin_rejects_exactly_what_is_outside_the_90_percent_interval(estimate: Estimates) -> None:
     for one in (estimate, estimate.mirrored):
@@ -152,6 +153,7 @@ def test_independent_binary_items_have_tangos_test_and_others_their_clusters() -
         assert isinstance(estimate_of(cluster_evidence(changed(3, 1), test=test)), IntervalEstimate)
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("test", ["tango", "sign_flip"])
 @pytest.mark.parametrize("counts", [(0, 0), (3, 5), (5, 3), (9, 0), (0, 9), (2, 1)])
 def test_the_test_of_a_margin_agrees_with_the_90_percent_interval_of_the_record(

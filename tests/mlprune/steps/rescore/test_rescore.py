@@ -42,6 +42,7 @@ def evaluations(store: Store, rule: str | None = None) -> Iterator[Record]:
     )
 
 
+@pytest.mark.thorough("computes the records of runs again")
 def test_a_rescored_evaluation_equals_that_of_a_recipe(rules_run: FinishedRun, mean_store: Store) -> None:
     before = contents(mean_store)
     rescored = rescore(mean_store, Change(rule="candidate_sum"))
@@ -55,6 +56,7 @@ def test_a_rescored_evaluation_equals_that_of_a_recipe(rules_run: FinishedRun, m
         assert after[path] == expected[path], path
 
 
+@pytest.mark.thorough("computes the records of runs again")
 def test_rescoring_again_only_writes_what_is_missing(mean_store: Store) -> None:
     first = rescore(mean_store, Change(rule="candidate_mean"))
     after = contents(mean_store)
@@ -126,6 +128,7 @@ def test_other_metrics_are_an_evaluation_of_their_own_and_compared(mean_store: S
     assert {row["metric"] for row in rows} == {"accuracy", "ece", "f1_weighted", "precision_weighted"}
 
 
+@pytest.mark.thorough("computes the records of runs again")
 def test_evaluations_of_an_older_version_are_skipped(mean_store: Store) -> None:
     old = next(evaluations(mean_store))
     inputs = {"parameters": old.parameters, "parents": old.parents, "contents": old.contents, "step_version": 1}

@@ -39,6 +39,7 @@ CopyOf = Callable[[Store], Store]
 MASKED = [str(one["name"]) for one in method_recipe()["variants"] if one.get("score") != "sparsegpt"]
 
 
+@pytest.mark.thorough("computes the records of runs again")
 @pytest.mark.parametrize("name", MASKED)
 def test_a_variant_is_rebuilt_bit_for_bit(method_run: FinishedRun, name: str) -> None:
     for variant in method_run.named(name):
@@ -96,6 +97,7 @@ def altered_statistics(store: Store, record: Record) -> Record:
     return with_other_artefact(store, record, old, store.write_table(old.path, columns, STATISTICS_SCHEMA))
 
 
+@pytest.mark.thorough("computes the records of runs again")
 @pytest.mark.parametrize("propagation", ["dense", "sequential"])
 def test_other_statistics_give_another_fingerprint(
     method_run: FinishedRun, copied_store: CopyOf, propagation: str
@@ -198,6 +200,7 @@ def recheck_of(run: FinishedRun, store: Store) -> Recheck:
     return Recheck(store, lambda _: run.folder / "model")
 
 
+@pytest.mark.thorough("computes the records of runs again")
 def test_everything_that_runs_wrote_follows_from_its_inputs(run: FinishedRun) -> None:
     """Of the many comparisons, every third one."""
     recheck = recheck_of(run, run.store)

@@ -105,6 +105,7 @@ def plain_value(text: str, candidate: int, weights: np.ndarray) -> float:
     return OBJECTIVES[text](means, KEPT[candidate])
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("text", OBJECTIVES)
 def test_values_and_intervals_are_those_of_plain_loops_over_items_and_resamples(sums: MeasuredSums, text: str) -> None:
     batch = batch_of(sums, text)

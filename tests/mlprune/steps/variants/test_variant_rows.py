@@ -138,6 +138,7 @@ def test_a_fingerprint_is_that_of_the_masks_in_the_store(method_run: FinishedRun
         assert row["mask_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_two_recipes_that_keep_the_same_weights_have_one_fingerprint(method_run: FinishedRun, tmp_path: Any) -> None:
     entry = {"score": "magnitude", "sparsity": 0.5}
     same = {**entry, "name": "same", "schedule": {"blocks": dict.fromkeys(range(3), 0.5)}}
@@ -232,6 +233,7 @@ def test_an_ordering_has_its_number_of_levels_and_bytes(method_run: FinishedRun)
             assert row["n_levels"] == (3 if in_nested else 1)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_order_of_two_recipes_changes_no_record(method_run: FinishedRun, tmp_path: Path) -> None:
     entry = {"name": "magnitude", "score": "magnitude"}
     plans, stores = [], []

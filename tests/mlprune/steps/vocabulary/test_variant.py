@@ -76,6 +76,7 @@ def loaded(folder: Path) -> tuple[Any, Any]:
     return AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).float().eval()
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_costs_are_those_of_plain_loops_over_the_base_model_and_the_export(run: FinishedRun, exported: Path) -> None:
     tokenizer, model = loaded(EMBEDDED)
     small_tokenizer, small = loaded(exported)

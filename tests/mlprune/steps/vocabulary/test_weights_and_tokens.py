@@ -82,6 +82,7 @@ def logits(model: Any, ids: list[int]) -> torch.Tensor:
         return model(torch.tensor([ids])).logits[0]
 
 
+@pytest.mark.thorough("runs a model for every case")
 @pytest.mark.parametrize("name", COMPOSED)
 def test_an_export_has_the_weights_of_its_parent_and_the_rows_of_the_kept_tokens(
     run: FinishedRun, tmp_path: Path, name: str
@@ -118,6 +119,7 @@ def n_weights(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_evaluation_in_place_is_that_of_the_export(run: FinishedRun, tmp_path: Path) -> None:
     for name in ("masks", "rounded-masks"):
         (variant,) = run.named(name)
@@ -198,6 +200,7 @@ def test_the_cost_is_measured_with_the_weights_of_the_variant(run: FinishedRun) 
     assert pruned["log_prob_dense"] < dense["log_prob_dense"], "half of the weights are removed"
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_catalog_names_weights_and_tokens(run: FinishedRun) -> None:
     with Catalog.in_memory(run.store) as catalog:
         labels = {row["variant_id"]: row["label"] for row in catalog.query("FROM described_variants")}
@@ -209,6 +212,7 @@ def test_the_catalog_names_weights_and_tokens(run: FinishedRun) -> None:
     assert masks.label == f"{masks.parents[0].label}, vocabulary keeps en sw"
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_tokens_are_counted_in_the_texts_of_demonstration_sets(tmp_path: Path) -> None:
     shutil.copytree(EMBEDDED, tmp_path / "model")
     keep = {"demonstrations": "mt", "score": "translation_sets"}
@@ -235,6 +239,7 @@ def test_tokens_are_counted_in_the_texts_of_demonstration_sets(tmp_path: Path) -
     )
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_unigram_model_loses_experts_and_tokens_together(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(save_unigram_model(tmp_path / "model"))
     experts = {"demonstrations": "mt", "score": "reap", "structure": "experts", "sparsity": 0.25}

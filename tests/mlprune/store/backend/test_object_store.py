@@ -38,6 +38,7 @@ ID = record().id
 OTHER = record(sparsity=0.7)
 
 
+@pytest.mark.thorough("talks to a server of objects")
 def test_a_run_succeeds_leaves_no_claims_and_is_recognised_by_listing_artefacts_and_damage_by_size(
     small_run, server: ObjectStoreServer
 ) -> None:
@@ -96,6 +97,7 @@ def test_an_interrupted_upload_leaves_no_visible_file(
     assert store.list("") == []
 
 
+@pytest.mark.thorough("talks to a server of objects")
 def test_a_listing_of_several_pages_is_complete(store: Store, server: ObjectStoreServer) -> None:
     n = 1100
     server.put_many((f"some/store/records/masks/{number:04d}.json" for number in range(n)), b"{}")
@@ -105,6 +107,7 @@ def test_a_listing_of_several_pages_is_complete(store: Store, server: ObjectStor
     assert store.record_names("variants") == []
 
 
+@pytest.mark.thorough("talks to a server of objects")
 def test_directory_markers_are_not_files(store: Store, server: ObjectStoreServer) -> None:
     store.write_record(record())
     for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/masks/", "some/store/masks/"):
@@ -322,6 +325,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
     monkeypatch.undo()
 
 
+@pytest.mark.thorough("talks to a server of objects")
 def test_a_second_writer_of_the_same_bytes_does_not_disturb_readers(store: Store) -> None:
     import threading  # noqa: PLC0415
 

@@ -11,6 +11,8 @@ from mlprune.store.store import Store
 from tests.forked_runs import mlprune
 from tests.tiny_recipes import copied_inputs, small_recipe, write_recipe
 
+pytestmark = pytest.mark.thorough("runs commands that start or finish runs")
+
 
 @pytest.fixture
 def folder(tiny_inputs: Path, tmp_path: Path) -> Path:

@@ -97,6 +97,7 @@ def test_a_config_of_70_billion_weights_needs_less_than_1_gib_and_30_s_of_a_proc
     assert cpu_s < 30
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize("words", [("nothing-there",), (__file__,), ("{folder}", "--format", "yaml")])
 def test_bad_input_is_one_line_and_exit_code_2(folder: Path, words: tuple[str, ...]) -> None:
     done = mlprune("check", "model", *(word.format(folder=folder) for word in words))

@@ -39,6 +39,7 @@ def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) 
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_them(
     here: Callable[..., Done], small_run: FinishedRun, tasks: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
     assert again.err.count("already done") == 2 * n_variants
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize(
     ("variant", "changes", "words"),
     [
@@ -89,6 +91,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert set(small_run.store.list("")) - before <= {"catalog.duckdb"}
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_result_names_the_kind_of_device_that_computed_it(
     here: Callable[..., Done], small_run: FinishedRun, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_variant_runs_in_its_own_dtype_and_the_dense_one_in_that_of_the_others
     assert model.dtype == "float32"
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_folder_with_another_model_is_refused(
     here: Callable[..., Done], small_run: FinishedRun, tasks: Path, own_inputs: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_machines_are_described_or_asked_for_but_not_both(own_inputs: Path, tmp_
         plan(recipe, store=str(tmp_path / "store"), cluster="(4 CPU, 8 GiB)", address="auto")
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize(
     ("processors", "n_warnings"),
     [({}, 0), ({"EPYC with AVX512": 3}, 0), ({"EPYC with AVX512": 2, "Xeon with AVX2": 1}, 1)],
@@ -80,6 +81,7 @@ def test_nodes_with_different_processors_are_one_warning(
     assert all(processor in line for line in lines for processor in processors)
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_recipe_with_too_many_variants_needs_an_option_and_is_never_asked_about(
     own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_recipe_with_a_folder_needs_no_hub(own_inputs: Path, monkeypatch: pyte
     require_hub_for_import(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize("is_full", [False, True])
 def test_the_demo_ends_with_answers_the_report_and_two_commands(
     small_run: FinishedRun,

@@ -42,6 +42,7 @@ class Calls:
         return os.system, ("touch ran",)
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_import_and_run_lead_from_a_published_folder_to_a_variant(tiny_inputs: Path, tmp_path: Path) -> None:
     folder = copied_inputs(tiny_inputs, tmp_path / "inputs")
     tensors = published_tensors(folder / "model", "xglm", has_buffers=True, has_head=True)
@@ -68,6 +69,7 @@ def test_import_and_run_lead_from_a_published_folder_to_a_variant(tiny_inputs: P
     assert "pytorch_model-00002-of-00002.bin" in str(row["import_sources"])
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_multimodal_model_is_refused_with_the_command_that_makes_its_text_part_runnable(
     tiny_inputs: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_multimodal_model_is_refused_with_the_command_that_makes_its_text_part
     assert mlprune(*export, "--smaller").returncode == 2
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: Path, tmp_path: Path) -> None:
     tensors = published_tensors(tiny_inputs / "model", "xglm")
     publish(tmp_path / "source", tiny_inputs / "model", tensors, n_files=3)
@@ -107,12 +110,14 @@ def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: 
     assert not list(tmp_path.rglob("ran"))
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     for arguments in (("./nowhere",), (tmp_path / "nowhere",), ("./nowhere", "--dtype", "int8")):
         done = mlprune("import", *arguments, "--out", "out", cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_hub_that_cannot_be_reached_is_found_before_libraries_are_imported(tmp_path: Path) -> None:
     program = (
         "import sys\n"
@@ -148,6 +153,7 @@ def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> S
     return store
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
     model, variant_id = small_run.folder / "model", small_run.named("sweep")[0].id
     options = ("--store", store.uri, "--base-model", model)
@@ -224,6 +230,7 @@ def test_several_variants_are_named_in_an_index(
         assert bool(json.loads((folder / "environment.json").read_text())) == is_known
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_bad_input_is_one_line_and_nothing_is_written(
     here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
 ) -> None:
@@ -264,6 +271,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 Run = Callable[..., Done]
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_results_leave_a_store_and_results_of_others_come_in(
     queried_store: Store, copied_store: Callable[[Store], Store], tmp_path: Path, here: Run
 ) -> None:

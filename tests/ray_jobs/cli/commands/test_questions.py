@@ -32,6 +32,7 @@ def query(*arguments: str, columns: str = "80") -> str:
     return done.stdout
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_table_fits_the_width_and_wide_and_digits_change_it(store_path: str) -> None:
     options = ("values_by_variant", "--store", store_path)
     narrow = query(*options, columns="60").splitlines()
@@ -106,6 +107,7 @@ def test_an_empty_answer_is_a_sentence_or_an_empty_array(store_path: str) -> Non
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(10000000) b"
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_query_at_once_with_one_line(store_path: str, number: signal.Signals, code: int) -> None:
     command = (
@@ -136,6 +138,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_report_writes_a_page_and_prints_its_path(store_path: str, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     result = invoke("report", "--store", store_path, "--out", str(out))
@@ -232,6 +235,7 @@ def rescored_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFacto
     return copy_of(small_run.store, tmp_path_factory.mktemp("rescoring") / "store").uri
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_rescore_prints_the_evaluations_and_the_catalog_has_them(rescored_path: str) -> None:
     result = invoke("rescore", "--store", rescored_path, "--rule", "candidate_mean", "--language", "fr")
     assert result.exit_code == 0
@@ -243,6 +247,7 @@ def test_rescore_prints_the_evaluations_and_the_catalog_has_them(rescored_path: 
     assert [row["evaluation_id"] for row in rows] == ids
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_one_variant_is_rescored_by_its_label(rescored_path: str) -> None:
     options = ("--store", rescored_path, "--rule", "candidate_sum", "--language", "fr")
     assert len(invoke("rescore", *options, "--variant", "dense").stdout.split()) == 1
@@ -260,6 +265,7 @@ def test_ranks_are_one_row_per_variant(rescored_path: str) -> None:
     assert "view aggregates" in result.stderr
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_example_ids_are_read_from_a_file(rescored_path: str, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("1\n\n 2 \n")

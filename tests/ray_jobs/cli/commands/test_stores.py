@@ -168,6 +168,7 @@ def test_merge_of_a_record_without_its_artefact_ends_1_and_names_it(store: Store
     assert record.path in result.stdout
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_a_merge_without_verification_copies_what_follows_from_nothing_and_says_so(
     store: Store, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_rebuild_counts_the_records(store: Store) -> None:
     assert (result.exit_code, result.stdout.split()[:2]) == (0, ["3", "records,"])
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_control_characters_in_names_are_escaped_by_check(store: Store) -> None:
     store.write_bytes("masks/\x1b[2J", b"unreferenced")
     store.write_bytes("records/masks/\x1b[2J.json", b"{}")

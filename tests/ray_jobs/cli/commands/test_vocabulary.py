@@ -44,6 +44,7 @@ def planned_line(done: Done) -> str:
     return line
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_the_plan_states_bounds_and_then_the_sizes_and_finds_prompts_that_no_longer_fit(
     folder: Path, here: Callable[..., Done]
 ) -> None:
@@ -63,6 +64,7 @@ def test_the_plan_states_bounds_and_then_the_sizes_and_finds_prompts_that_no_lon
     refused(here("plan", other, "--store", store), "256")
 
 
+@pytest.mark.thorough("runs commands that start or finish runs")
 def test_an_export_from_another_revision_of_the_base_model_is_refused(folder: Path, here: Callable[..., Done]) -> None:
     store = folder / "store"
     assert (

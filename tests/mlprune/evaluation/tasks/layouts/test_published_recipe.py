@@ -135,6 +135,7 @@ def plain_rank_consistency(first: Sequence[Sequence[float]], second: Sequence[Se
     return total / len(first)
 
 
+@pytest.mark.thorough("scores many texts or draws")
 def test_rank_consistency_equals_a_script_that_reads_the_published_table(run: FinishedRun) -> None:
     (row,) = (row for row in run.rows("rank_consistency") if row["task"] == "facts" and row["language"] == "fr")
     scores = [plain_scores(language, run.folder / "facts") for language in ("en", "fr")]
@@ -144,6 +145,7 @@ def test_rank_consistency_equals_a_script_that_reads_the_published_table(run: Fi
     assert 0.3 < expected < 0.999
 
 
+@pytest.mark.thorough("scores many texts or draws")
 def test_rank_consistency_on_parallel_situations_is_a_table_by_language(run: FinishedRun) -> None:
     rows = [row for row in run.rows("rank_consistency") if row["task"] == "global_piqa_parallel"]
     pairs = {frozenset((row["reference_language"], row["language"])) for row in rows}

@@ -47,6 +47,7 @@ def read(path: Path, published: Published) -> dict[tuple[str, str], TaskData]:
     }
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @EVERY
 def test_a_published_layout_is_read_as_it_is(tmp_path: Path, published: Published) -> None:
     published.write(tmp_path)
@@ -75,6 +76,7 @@ def right_part(task: str, number: int) -> str:
     }[task]
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @EVERY
 def test_the_right_candidate_is_the_published_one(tmp_path: Path, published: Published) -> None:
     published.write(tmp_path)
@@ -92,6 +94,7 @@ def test_the_right_candidate_is_the_published_one(tmp_path: Path, published: Pub
                 assert right_part(published.tasks[0], number) in right
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize(("name", "form"), zip(TEXT, cycle(FORMS), strict=False))
 def test_marks_line_ends_and_compression_change_no_item(tmp_path: Path, name: str, form: str) -> None:
     published = TEXT[name]
@@ -108,6 +111,7 @@ def test_marks_line_ends_and_compression_change_no_item(tmp_path: Path, name: st
     }
 
 
+@pytest.mark.thorough("scores many texts or draws")
 @pytest.mark.parametrize(("name", "kind"), zip(PUBLISHED, cycle(["zip", "gztar"]), strict=False))
 def test_an_archive_is_read_without_unpacking_it(tmp_path: Path, name: str, kind: str) -> None:
     published = PUBLISHED[name]
