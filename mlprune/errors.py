@@ -15,7 +15,7 @@ NEAREST_CUTOFF = 0.4
 MAX_LISTED_NAMES = 100
 """Longest list of expected names that a message spells out."""
 MAX_REASON = 1_000
-"""Most characters of the message of a foreign error; some of them print a whole file."""
+"""Most characters of the message of a foreign error, some of which print a whole file, and of a list, such as files."""
 MAX_VALUE = 200
 """Most characters of a value of the context that a message shows."""
 MAX_OWN_TEXT = 4_000
@@ -48,7 +48,8 @@ class MlpruneError(Exception):
 
 def _shown(key: str, value: object) -> str:
     """Return a value of the context as a message shows it: a tuple as the list of a recipe, of a long one the start."""
-    most = MAX_OWN_TEXT if key in OWN_TEXTS else MAX_REASON if key == "reason" else MAX_VALUE
+    is_longer = key == "reason" or isinstance(value, list | tuple)
+    most = MAX_OWN_TEXT if key in OWN_TEXTS else MAX_REASON if is_longer else MAX_VALUE
     if isinstance(value, str):
         return repr(value) if len(value) <= most else f"{value[:most]!r}… ({len(value) - most:,} more characters)"
     text = repr(list(value) if isinstance(value, tuple) else value)

@@ -31,12 +31,12 @@ def test_an_error_is_one_line_with_its_context() -> None:
     assert str(MlpruneError("alone")) == "alone"
 
 
-@pytest.mark.parametrize("value", ["(" * 10**6, ["("] * 10**5])
-def test_a_long_value_is_shown_up_to_its_limit_and_says_how_much_was_left_out(value: object) -> None:
+@pytest.mark.parametrize(("value", "most"), [("(" * 10**6, MAX_VALUE), (["("] * 10**5, errors.MAX_REASON)])
+def test_a_long_value_is_shown_up_to_its_limit_and_says_how_much_was_left_out(value: object, most: int) -> None:
     n_characters = len(value if isinstance(value, str) else repr(value))
     text = str(MlpruneError("wrong", got=value))
-    assert len(text) < MAX_VALUE + 60
-    assert f"{n_characters - MAX_VALUE:,}" in text
+    assert len(text) < most + 60
+    assert f"{n_characters - most:,}" in text
     assert str(MlpruneError("wrong", got="(" * MAX_VALUE)).count("(") == MAX_VALUE
 
 
@@ -55,8 +55,8 @@ def test_line_breaks_never_reach_the_text(separator: str) -> None:
 def test_a_very_long_value_is_cut_off_and_its_size_stated() -> None:
     names = [f"key_{number}" for number in range(100_000)]
     text = str(errors.TaskFileError("a row lacks keys", file="fr.jsonl", got=names, missing=["id"]))
-    assert len(text) < 2 * errors.MAX_VALUE
-    assert f"{len(repr(names)) - errors.MAX_VALUE:,} more characters" in text
+    assert len(text) < 2 * errors.MAX_REASON
+    assert f"{len(repr(names)) - errors.MAX_REASON:,} more characters" in text
     assert text.endswith("missing=['id']]")
 
 

@@ -224,7 +224,7 @@ RUN = RunStatus(
 def test_a_running_run_shows_counts_rate_remaining_time_and_workers() -> None:
     assert format_run(replace(RUN, n_retried=1, working_on=(f"masks/{'d' * 20}",))).splitlines() == [
         "run 20260101T000000-abc123 of tiny on node (auto): running",
-        "  1 of 4 jobs done in 60 s, 1.0 per minute, about 3 min left",
+        "  1 of 4 jobs done in 60 s, 1.0 per minute, 25 %, about 3 min left",
         "  prune             1 done      2 left, 1 failed, 2.00 s each",
         "  1 attempts were repeated",
         "  working on masks/dddddd",
