@@ -2,7 +2,7 @@
 
     pip install -e ".[mutants]"
     printf '[run]\\ndynamic_context = test_function\\nsource = mlprune, catalog, ray_jobs\\n' > contexts
-    coverage run --rcfile contexts -m pytest --costs costs.tsv
+    coverage run --rcfile contexts -m pytest --costs-file costs.tsv
     python -m infra.mutants --coverage .coverage --costs costs.tsv --number 150 > mutants.tsv
 
 A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the thorough
@@ -39,6 +39,11 @@ OPERATORS = re.compile(
     r"|ReplaceAndWithOr|ReplaceOrWithAnd|ReplaceBreakWithContinue|NumberReplacer)"
 )
 """One change of each kind of operator; the others would be killed by the same tests."""
+GROUPS = {
+    "test": "not thorough and not slow and not gpu and not network",
+    "thorough": "thorough and not slow and not gpu and not network",
+}
+"""Name of a command's tests -> their marks, as in `infra/check.sh`."""
 MAX_SECONDS = 120
 MAX_FILES = 12
 """Files of tests that are tried against one mutant in each group."""
@@ -148,14 +153,14 @@ def first_failure(tests: Sequence[str], marks: str) -> str:
     return failed or ("timeout" if os.WIFSIGNALED(status) else "")
 
 
-def outcome(mutant: Mutant, tests: set[str], costs: dict[str, float], groups: dict[str, str]) -> tuple[str, str]:
+def outcome(mutant: Mutant, tests: set[str], costs: dict[str, float]) -> tuple[str, str]:
     """The group that kills a mutant and the test that does."""
     path = Path(mutant.path)
     original = path.read_text("utf-8")
     changed = mutate_code(original, operator_named(mutant.operator), mutant.occurrence)
     try:
         path.write_text(changed, "utf-8")
-        for group, marks in groups.items():
+        for group, marks in GROUPS.items():
             failed = first_failure(chosen(tests, costs, mutant.path), marks)
             if failed:
                 return group, failed
@@ -168,7 +173,7 @@ def main() -> None:
     """Sample mutants of executed lines and print the outcome of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coverage", type=Path, nargs="+", required=True, help="data files of coverage.py")
-    parser.add_argument("--costs", type=Path, required=True, help="what `pytest --costs FILE` has written")
+    parser.add_argument("--costs", type=Path, required=True, help="what `pytest --costs-file FILE` has written")
     parser.add_argument("--number", type=int, default=150, help="sampled mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1", help="K/N: only every N-th mutant, from the K-th")
@@ -195,13 +200,10 @@ def main() -> None:
         taken += 1
         if taken % parts != number:
             continue
-        group, failed = outcome(mutant, tests, costs, {"test": FAST, "thorough": THOROUGH})
+        group, failed = outcome(mutant, tests, costs)
         fields = (group, mutant.path, mutant.line, mutant.operator, mutant.occurrence, failed)
         print(*fields, sep="\t", flush=True)  # noqa: T201 - the output of the command
 
-
-FAST = "not thorough and not slow and not gpu and not network"
-THOROUGH = "thorough and not slow and not gpu and not network"
 
 if __name__ == "__main__":
     sys.exit(main())

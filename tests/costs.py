@@ -2,8 +2,8 @@
 
 A test costs what this process, its descendants that still live, and those that have ended used from the start of its
 first fixture to the end of its last one. Fixtures of a session or module are counted apart, because the test that asks
-first does not decide what they cost. `--costs FILE` also writes every figure as tab-separated lines, most expensive
-first. Processes that a daemon has adopted and that ended before a test did are not counted.
+first does not decide what they cost. `--costs-file FILE` also writes every figure as tab-separated lines, most
+expensive first. Processes that a daemon has adopted and that ended before a test did are not counted.
 """
 
 import os
@@ -120,22 +120,18 @@ class CostReport(CostPlugin):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--costs`."""
-    parser.addoption(
-        "--costs",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="print CPU seconds per test and file, processes of the tests included; write all figures to FILE",
-    )
+    """Add `--costs` and `--costs-file`."""
+    help_text = "print CPU seconds per test, fixture and file, processes of the tests included"
+    parser.addoption("--costs", action="store_true", help=help_text)
+    parser.addoption("--costs-file", type=Path, metavar="FILE", help="the same, and write all figures to FILE")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Measure if asked to."""
-    file = config.getoption("costs")
-    if file is None:
+    file = config.getoption("costs_file")
+    if file is None and not config.getoption("costs"):
         return
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(WorkerCosts())
     else:
-        config.pluginmanager.register(CostReport(Path(file) if file else None))
+        config.pluginmanager.register(CostReport(file))

@@ -6,8 +6,6 @@ query after a killed one waits for the start of a new child.
 """
 
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from catalog.store.connections import LIMITED_SETTINGS, QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError, reason_of
 from mlprune.processes.isolation import child_environment
+from mlprune.processes.limited import limit_memory
 from mlprune.store.store import Store
 
 MAX_SECONDS = INTERRUPT_AFTER_S + 1
@@ -178,22 +177,11 @@ def _error(err: QueryError) -> dict[str, Any]:
     return {"error": err.message, "context": err.context, "is_limit": is_limit, "n_bytes": 0}
 
 
-def _limit_memory() -> None:
-    """Limit the address space of this process, where the system can."""
-    with suppress(OSError, ValueError):
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY_BYTES
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
 def main() -> None:
     """Answer the questions of standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends its children
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    _limit_memory()
+    limit_memory(MEMORY_BYTES)
     for line in sys.stdin.buffer:
         question = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, question["seconds"])

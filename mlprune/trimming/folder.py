@@ -24,9 +24,8 @@ from mlprune.models.checkpoint.tensor_slices import (
     tensor_slices,
 )
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
-from mlprune.models.loading import MAX_LISTED, SENTENCE, SMALL_FILES, inspect_model, load_tokenizer
+from mlprune.models.loading import MAX_LISTED, SENTENCE, inspect_model, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
-from mlprune.models.model_limits import require_sizes
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 if TYPE_CHECKING:
@@ -240,7 +239,6 @@ def kept_tokens(base: Path, adopted: Path) -> KeptTokens | None:
 
 def _kept_tokens(base: Path, adopted: Path, *, is_equal_size: bool) -> dict[str, Any]:
     """Return the fields of `KeptTokens`, or none of them."""
-    require_sizes(adopted, SMALL_FILES)
     tokenizer, got = load_tokenizer(base), tokenizer_rules(load_tokenizer(adopted))
     ids, own = tokenizer.get_vocab(), got["vocabulary"]
     if not own.keys() <= ids.keys() or (own.keys() == ids.keys() and is_equal_size):

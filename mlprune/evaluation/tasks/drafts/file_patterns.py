@@ -10,10 +10,8 @@ from itertools import takewhile
 from babel import Locale
 
 from mlprune.corpus.layouts.text_layout import is_known_language
-from mlprune.vocabulary import COMPRESSIONS, READABLE_SUFFIXES
+from mlprune.vocabulary import READABLE_SUFFIXES
 
-SUFFIXES = (*READABLE_SUFFIXES, *(f".json{ending}" for ending in COMPRESSIONS))
-"""Endings of tables, and of files that may be JSON lines under another name."""
 _WORD = re.compile(
     r"(?<![A-Za-z0-9])(?:(?P<split>(?i:train|dev|val|valid|validation|devtest|test))"
     r"|(?P<code>[A-Za-z]{2,3}(?:[-_](?:[A-Z][a-z]{3}|[A-Z]{2}))?))(?![A-Za-z0-9])"
@@ -61,7 +59,7 @@ def find_patterns(names: Iterable[str]) -> list[FilePattern]:
     of the name or is a folder. So is the English name of a language, such as `acehnese`, if it differs between files.
     Names that still differ are also joined by `*`.
     """
-    tables = [name for name in names if name.endswith(SUFFIXES) and not set(name) & set("{}")]
+    tables = [name for name in names if name.endswith(READABLE_SUFFIXES) and not set(name) & set("{}")]
     languages: dict[str, set[str]] = defaultdict(set)
     frames = {name: dict(_frames(name)) for name in tables}
     for of_name in frames.values():
@@ -105,7 +103,7 @@ def named_languages(languages: Iterable[str]) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
-    return name[: -len(next(suffix for suffix in SUFFIXES if name.endswith(suffix)))]
+    return name[: -len(next(suffix for suffix in READABLE_SUFFIXES if name.endswith(suffix)))]
 
 
 def _replaced(name: str, word: Mapping[str, str], field: str) -> str:

@@ -56,7 +56,7 @@ def draft_task(path: Path) -> str:
     names = {_below(tree, name): name for name in tree.names}
     patterns = find_patterns(names)
     if not patterns:
-        return "# no table: a custom task reads .jsonl, .parquet, .tsv and .csv files (docs/data.md#own-files)"
+        return "# no table: a custom task reads .jsonl, .json, .parquet, .tsv and .csv files (docs/data.md#own-files)"
     chosen, head = _choose(tree, names, patterns)
     if head.problem:
         return f"# no draft of a task: {_short(f'{chosen.files[0].name}: {head.problem}')}"
