@@ -15,7 +15,9 @@ from typing import Any, Self
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 _QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-          "--disable-background-networking", "--disable-component-update", "--hide-scrollbars")  # fmt: skip
+          "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+          "--force-prefers-reduced-motion")  # fmt: skip
+"""The last option turns off smooth scrolling: during it, a click can miss the element."""
 ANSWER_TIMEOUT_S = 300.0
 
 
@@ -43,13 +45,15 @@ class Page:
         )
 
     def click(self, selector: str, index: int = 0) -> None:
-        """Scroll an element into view and click its centre."""
+        """Scroll an element into view and click its centre, which must be visible."""
         at = self.value(
             f"(() => {{ const element = document.querySelectorAll({json.dumps(selector)})[{index}];"
             "element.scrollIntoView({block: 'center', behavior: 'instant'});"
             "const box = element.getBoundingClientRect();"
-            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            "const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];"
+            "return element.contains(document.elementFromPoint(x, y)) && [x, y]; })()"
         )
+        assert at, f"something covers {selector}"
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
 
