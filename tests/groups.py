@@ -6,6 +6,7 @@ one line, `make test` does not pay for its imports and parameters.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 
 MODULE_MARKS = re.compile(r"^pytestmark = .*$", re.MULTILINE)
 MARK = re.compile(r"\bmark\.(\w+)")
+OF_EACH_LAYOUT = frozenset(("bloom", "gemma3_text", "gpt2", "llama", "phi3"))
+"""Model types whose weights are stored in different ways: queries, keys and values in one matrix by head or in a row,
+transposed matrices, gated neurons in two matrices or in one, norms of heads."""
 ON_A_CLUSTER = "tests/ray_jobs/cluster/"
 """The folder of tests that share a Ray cluster."""
 
@@ -33,6 +37,12 @@ def is_left_out(source: str, expression: str) -> bool:
         if re.fullmatch(r"\w+", term) and term not in of_any_test:
             return True
     return False
+
+
+def of_each_layout(names: Iterable[str]) -> list[Any]:
+    """Cases of a test of model types: one of each layout of weights for `make test`, the others for `make test-all`."""
+    others = pytest.mark.thorough("covers all model types")
+    return [pytest.param(name, marks=() if name in OF_EACH_LAYOUT else others) for name in names]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

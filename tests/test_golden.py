@@ -143,7 +143,7 @@ def test_the_exact_comparison_lists_each_file_whose_bytes_differ(
     assert exact.changed_files(tmp_path / "before") == [f"small: {path}" for path in sorted(paths)]
 
 
-@pytest.mark.parametrize("name", ["demo", "study"])
+@pytest.mark.parametrize("name", ["demo", pytest.param("study", marks=pytest.mark.thorough("fills a large catalog"))])
 def test_the_records_of_a_frozen_store_their_catalog_and_its_answers_are_the_pinned_ones(name: str) -> None:
     with thawed(name) as store, Catalog.in_memory(store) as catalog:
         catalog.fold()

@@ -1,6 +1,6 @@
 """Every causal model type of transformers: a tiny model computes what transformers computes, or is refused.
 
-The types that are used most are in the default run, all others have the mark `slow`.
+Types of every kind of block are in `make test`, those that are used most in `make test-all`. All others are `slow`.
 """
 
 import json
@@ -22,7 +22,9 @@ USED = frozenset(
         *("olmo3", "phi", "qwen3", "qwen3_5_text", "smollm3", "stablelm", "starcoder2"),
     )
 )
-"""Types in the default run."""
+"""Types that are used most."""
+KINDS = frozenset(("falcon_h1", "gemma4_text, experts", "glm4", "gptj", "lfm2", "mamba2", "qwen3_next"))
+"""Types of each kind of block: with a state space, experts, parallel parts, a convolution, linear attention."""
 MARGIN = 10.0
 """Factor of the tolerances with which the table was made: another processor rounds differently."""
 
@@ -37,11 +39,18 @@ def one_thread():
 
 
 def test_the_table_has_every_type():
-    assert set(NAMES) >= USED
+    assert set(NAMES) >= USED >= KINDS
     if STORED["transformers"] == transformers.__version__:
         assert list(STORED["outcomes"]) == list(NAMES)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in USED else pytest.mark.slow) for name in NAMES])
+def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Who runs a type."""
+    if name not in USED:
+        return (pytest.mark.slow,)
+    return () if name in KINDS else (pytest.mark.thorough("builds models of many types"),)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in NAMES])
 def test_a_type_has_the_outcome_of_the_table(name, tmp_path):
     assert outcome_of(name, tmp_path, margin=MARGIN) == STORED["outcomes"].get(name)

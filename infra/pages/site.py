@@ -35,20 +35,21 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
 """Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""
 
 
-def wanted_pages() -> dict[Path, str]:
-    """Return path -> expected text of every such page."""
-    pages = {DOCS / name: make() for name, make in PAGES.items()}
+def wanted_page(name: str) -> str:
+    """Return the expected text of a page of `PAGES` or `WITH_ANSWERS`."""
+    if name in PAGES:
+        return PAGES[name]()
     with tempfile.TemporaryDirectory() as folder:
-        for store in sorted({store for stores in WITH_ANSWERS.values() for store in stores}):
+        for store in WITH_ANSWERS[name]:
             thaw(archive_of(store), Path(folder) / f"{store}-store")
         (Path(folder) / "docs").symlink_to(DOCS)
-        answered = {DOCS / name: refreshed((DOCS / name).read_text("utf-8"), Path(folder)) for name in WITH_ANSWERS}
-    return pages | answered
+        return refreshed((DOCS / name).read_text("utf-8"), Path(folder))
 
 
 def write_pages() -> list[Path]:
     """Write the pages that are out of date, and return their paths."""
-    changed = [(path, text) for path, text in wanted_pages().items() if not _is_current(path, text)]
+    wanted = {DOCS / name: wanted_page(name) for name in (*PAGES, *WITH_ANSWERS)}
+    changed = [(path, text) for path, text in wanted.items() if not _is_current(path, text)]
     for path, text in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -15,6 +15,7 @@ def measured(folder: Path, *names: str) -> dict:
     return json.loads(out.read_text())
 
 
+@pytest.mark.thorough("runs several recipes on a pretended GPU")
 def test_a_measurement_writes_its_answer_and_its_figures(tmp_path: Path) -> None:
     (found,) = measured(tmp_path, "masks").values()
     assert found["answer"].startswith("0 of ")

@@ -25,7 +25,7 @@ from tests.run_entries import entries
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import contents, small_recipe, write_recipe, write_texts
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.thorough("kills and damages runs")]
 TIMEOUT_S = 900
 
 
@@ -129,7 +129,6 @@ def one_file(store: Path, pattern: str) -> Path:
     return sorted(store.glob(pattern))[0]
 
 
-@pytest.mark.thorough("kills runs")
 def test_a_run_killed_at_different_writes_resumes_each_time(recipe: Path, store: Path, reference: Reference) -> None:
     for fault in (
         partial(faults.kill_in_large_write, 3000),  # half of a Parquet file is written
@@ -144,7 +143,6 @@ def test_a_run_killed_at_different_writes_resumes_each_time(recipe: Path, store:
     assert check(Store(store)) == ([], [])
 
 
-@pytest.mark.thorough("kills runs")
 def test_writes_that_fail_in_the_middle_fail_only_their_jobs(recipe: Path, store: Path, reference: Reference) -> None:
     limit = one_file(reference.store, "masks/*/block-000.parquet").stat().st_size - 500
     ended = run(recipe, store, partial(faults.refuse_large_writes, limit))
@@ -273,7 +271,6 @@ def poisoned() -> Exception:
     return ValueError("poison")
 
 
-@pytest.mark.thorough("kills runs")
 def test_a_failing_job_affects_only_jobs_that_need_it(recipe: Path, store: Path, reference: Reference) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, poisoned, of="sweep"))
     assert ended.code == 3, ended.output
@@ -393,7 +390,6 @@ def likelihoods(store: Path) -> dict[str, list[float]]:
     return {record.id: opened.read_table(record.artefacts[0], [column])[column] for record in records}
 
 
-@pytest.mark.thorough("kills runs")
 def test_halved_batches_change_log_likelihoods_by_at_most_a_ten_thousandth(
     recipe: Path, store: Path, reference: Reference
 ) -> None:

@@ -79,7 +79,13 @@ MODELS = {
     ),
     "unigram": Model(save_unigram_model, "qwen3_moe", {}, {"experts and tokens": {**EXPERTS, **KEEP}}),
 }
-CASES = [(model, variant) for model, one in MODELS.items() for variant in one.variants]
+IN_TEST = ("llama", "qwen3_moe")
+"""Models in `make test`."""
+CASES = [
+    pytest.param(model, variant, marks=() if model in IN_TEST else pytest.mark.thorough("adopts exports of many types"))
+    for model, one in MODELS.items()
+    for variant in one.variants
+]
 
 
 class Runs(dict[str, FinishedRun]):

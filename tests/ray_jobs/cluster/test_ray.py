@@ -280,6 +280,7 @@ def test_a_node_that_joins_gets_a_worker_which_ends_after_its_job_when_the_node_
     assert results(store) == results(expected.store)
 
 
+@pytest.mark.thorough("kills runs")
 @pytest.mark.parametrize("step", [pytest.param("observe", marks=pytest.mark.slow), "evaluate"])
 def test_a_killed_run_without_ray_is_resumed(step: str, expected: FinishedRun, tmp_path: Path, start: Start) -> None:
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", step)
@@ -320,6 +321,7 @@ def clear(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@pytest.mark.thorough("runs on a cluster")
 def test_a_distribution_that_nodes_lack_is_refused_by_name_and_works_once_they_have_it(
     expected: FinishedRun, cluster: Cluster, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:

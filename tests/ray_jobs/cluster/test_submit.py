@@ -12,7 +12,7 @@ import pytest
 from tests.ray_cluster import ROOT, TIMEOUT_S, Cluster, wait_for
 from tests.tiny_recipes import FinishedRun, copied_inputs, results, small_recipe, write_recipe
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.thorough("submits jobs to a cluster")]
 PACKAGES = ("mlprune", "catalog", "ray_jobs")
 OTHER_FILES = (".rayignore", ".gitignore", "infra/recipes", "infra/check.sh", "docs/README.md", "tests/conftest.py")
 HEAVY = (".venv/lib/torch.so", ".git/objects/pack", "my-store/statistics.parquet", "runs/catalog.duckdb")

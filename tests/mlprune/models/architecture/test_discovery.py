@@ -14,6 +14,7 @@ from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, Part
 from mlprune.models.architecture.discovery import discover
 from mlprune.models.architecture.lookup import architecture_of
+from tests.groups import of_each_layout
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, HIDDEN, POSITIONS, tiny_config, tiny_model
 
@@ -50,8 +51,7 @@ AROUND = {
 HEADS = {"bloom": "interleaved", "gpt_neox": "interleaved", "olmo2": "joined"}
 
 
-@pytest.mark.thorough("builds a model of every type")
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+@pytest.mark.parametrize("name", of_each_layout(ALL_FAMILY_NAMES))
 def test_the_modules_of_a_model_are_found(name: str) -> None:
     architecture = ARCHITECTURES[name]
     (block,) = architecture.kinds
@@ -68,7 +68,7 @@ def test_the_modules_of_a_model_are_found(name: str) -> None:
     assert block.n_returned == (2 if name == "bloom" else None)
 
 
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+@pytest.mark.parametrize("name", of_each_layout(ALL_FAMILY_NAMES))
 def test_every_matrix_of_a_block_is_prunable(name: str) -> None:
     architecture, model = ARCHITECTURES[name], tiny_model(name, seed=0, blocks=2)
     for block, module in enumerate(model.get_submodule(architecture.blocks)):

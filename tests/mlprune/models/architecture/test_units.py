@@ -18,6 +18,7 @@ from mlprune.models.architecture.units import (
     require_separable_heads,
     unit_layouts,
 )
+from tests.groups import of_each_layout
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, tiny_config, tiny_model
 
@@ -84,7 +85,7 @@ def test_masking_a_unit_changes_nothing_but_what_it_passes_on(name: str) -> None
                 weights[layer].copy_(copy)
 
 
-@pytest.mark.parametrize("name", SEPARABLE)
+@pytest.mark.parametrize("name", of_each_layout(SEPARABLE))
 def test_every_weight_belongs_to_one_unit(name: str) -> None:
     architecture, model = ARCHITECTURES[name], two_units(name)
     block, kind = model.get_submodule(f"{architecture.blocks}.0"), architecture.block(0)

@@ -104,6 +104,7 @@ def test_an_export_has_the_weights_of_its_parent_and_the_rows_of_the_kept_tokens
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_heads_neurons_and_tokens_are_cut_out_of_one_folder(run: FinishedRun, tmp_path: Path) -> None:
     (variant,) = run.named("units")
     tokenizer, with_zeros = exported(run, variant.id, tmp_path / "zeros")
@@ -139,6 +140,7 @@ def values(run: FinishedRun, variant_id: str) -> dict[str, float]:
     return {of_variant[row["evaluation_id"]]: row["value"] for row in rows if row["evaluation_id"] in ids}
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_variant_has_the_masks_and_the_row_of_its_parent(run: FinishedRun) -> None:
     for name in COMPOSED:
         (variant,) = run.named(name)
@@ -151,6 +153,7 @@ def test_a_variant_has_the_masks_and_the_row_of_its_parent(run: FinishedRun) -> 
         assert run.row("vocabularies", variant.id)["n_kept"] == run.row("vocabularies", small(run))["n_kept"]
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_variants_with_the_same_tokens_share_a_tokenizer(run: FinishedRun) -> None:
     records = [run.store.require("variants", run.named(name)[0].id) for name in ("dense-small", *COMPOSED)]
     assert len({tokenizer_folder(run.store, record, run.plan.model) for record in records}) == 1
@@ -161,11 +164,13 @@ def small(run: FinishedRun) -> str:
     return variant.id
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_dense_model_with_fewer_tokens_has_one_id(run: FinishedRun) -> None:
     assert run.named("same-dense-small") == run.named("dense-small")
     assert "all_tokens" not in run.store.require("variants", small(run)).parents
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_masks_are_verified_as_those_of_the_parent(run: FinishedRun) -> None:
     for name in ("masks", "rounded-masks", "union"):
         (variant,) = run.named(name)
@@ -173,6 +178,7 @@ def test_masks_are_verified_as_those_of_the_parent(run: FinishedRun) -> None:
         assert verify_variant(run.store, record, run.folder / "model").is_equal
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_store_with_fewer_tokens_has_no_contradictions(run: FinishedRun) -> None:
     recheck = Recheck(run.store, lambda _: run.folder / "model")
     records = [run.store.require("variants", one.id) for one in run.plan.variants.values()]
@@ -181,6 +187,7 @@ def test_a_store_with_fewer_tokens_has_no_contradictions(run: FinishedRun) -> No
     assert not any(has_masks_to_rebuild(record) for record in smaller)
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_a_variant_is_compared_with_dense_its_parent_and_comparable_entries(run: FinishedRun) -> None:
     (variant,), (plain,) = run.named("masks"), run.named("masks-whole")
     pairs = {(job.variant_id, job.baseline_id) for job in run.plan.jobs if isinstance(job, CompareJob)}
@@ -192,6 +199,7 @@ def test_a_variant_is_compared_with_dense_its_parent_and_comparable_entries(run:
     assert (rounded.id, plain.id) not in pairs
 
 
+@pytest.mark.thorough("runs a model for every case")
 def test_the_cost_is_measured_with_the_weights_of_the_variant(run: FinishedRun) -> None:
     rows = {(row["variant_id"], row["language"]): row for row in run.rows("tokenizations")}
     (masks,) = run.named("masks")
