@@ -28,12 +28,9 @@ step() {
     "$@"
 }
 
-# Not run by either command: `slow` takes minutes, `gpu` needs an accelerator, `network` a model hub.
-elsewhere="not slow and not gpu and not network"
-
 # One process per core; tests/groups.py says which tests a process runs together, and in which order.
 tests() {
-    step pytest -n auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder -m "$1 and $elsewhere"
+    step pytest -n auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder --thorough "$1"
 }
 
 types_and_contracts() {
@@ -52,7 +49,7 @@ fast_tests() {
     log=$(mktemp)
     types_and_contracts >"$log" 2>&1 &
     checks=$!
-    tests "not thorough" || status=$?
+    tests no || status=$?
     wait "$checks" || status=$?
     cat "$log"
     rm "$log"
@@ -65,7 +62,7 @@ case "${1:-}" in
     fast_tests
     ;;
 --rest)
-    tests thorough
+    tests only
     ;;
 --static)
     style

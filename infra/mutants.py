@@ -19,7 +19,7 @@ import random
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +39,12 @@ OPERATORS = re.compile(
     r"|ReplaceAndWithOr|ReplaceOrWithAnd|ReplaceBreakWithContinue|NumberReplacer)"
 )
 """One change of each kind of operator; the others would be killed by the same tests."""
-GROUPS = {
-    "test": "not thorough and not slow and not gpu and not network",
-    "thorough": "thorough and not slow and not gpu and not network",
-}
-"""Name of a command's tests -> their marks, as in `infra/check.sh`."""
-MAX_SECONDS = 120
-MAX_FILES = 12
-"""Files of tests that are tried against one mutant in each group."""
+GROUPS = {"test": "no", "thorough": "only"}
+"""Name of a group of tests -> the value of the option `--thorough` that runs it."""
+MAX_SECONDS = 600
+"""After this time a mutant counts as killed: it runs forever."""
+MAX_CPU_SECONDS, MAX_FILES = 60.0, 12
+"""CPU seconds of the tests of a group that are tried against one mutant, and their files."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,18 @@ def costs_of_functions(file: Path) -> dict[str, float]:
 
 
 def chosen(tests: set[str], costs: dict[str, float], path: str) -> list[str]:
-    """The tests to run, in order: those of the module's own test file, then the cheapest, from a few files."""
+    """The tests of a group to run, in order: those of the module's own test file, then the cheapest, within limits."""
     own = f"test_{Path(path).name}::"
-    ordered = sorted(tests, key=lambda test: (own not in test, costs.get(test, 60.0), test))
-    files = list(dict.fromkeys(test.partition("::")[0] for test in ordered))[:MAX_FILES]
-    return [test for test in ordered if test.partition("::")[0] in files and Path(test.partition("::")[0]).exists()]
+    picked: list[str] = []
+    files: set[str] = set()
+    seconds = 0.0
+    for test in sorted(tests, key=lambda test: (own not in test, costs.get(test, MAX_CPU_SECONDS / 2), test)):
+        file, cost = test.partition("::")[0], costs.get(test, MAX_CPU_SECONDS / 2)
+        if (len(files) < MAX_FILES or file in files) and seconds + cost <= MAX_CPU_SECONDS:
+            picked.append(test)
+            files.add(file)
+            seconds += cost
+    return picked
 
 
 class FirstFailure:
@@ -129,8 +134,18 @@ class FirstFailure:
             self.test = report.nodeid
 
 
-def first_failure(tests: Sequence[str], marks: str) -> str:
-    """The first of the tests that fails in a forked process, `timeout` or `died`, or an empty text."""
+class Collected:
+    """Remember the collected test functions."""
+
+    functions: frozenset[str] = frozenset()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember them."""
+        self.functions = frozenset(item.nodeid.partition("[")[0] for item in session.items)
+
+
+def in_child(work: Callable[[], str]) -> str | None:
+    """What a function returns in a silent forked process, or nothing if that is killed after `MAX_SECONDS`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -138,30 +153,56 @@ def first_failure(tests: Sequence[str], marks: str) -> str:
         silent = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silent, descriptor)
-        failure = FirstFailure()
-        options = ["-x", "-m", marks, "-p", "no:cacheprovider", "-p", "no:randomly"]
-        status = pytest.main([*options, *tests], plugins=[failure])
-        os.write(writer, (failure.test or ("died" if status not in (0, 5) else "")).encode())
+        with os.fdopen(writer, "w") as stream:
+            stream.write(work())
         os._exit(0)
     os.close(writer)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
     signal.alarm(MAX_SECONDS)
     with os.fdopen(reader) as stream:
-        failed = stream.read()
+        result = stream.read()
     _, status = os.waitpid(child, 0)
     signal.alarm(0)
-    return failed or ("timeout" if os.WIFSIGNALED(status) else "")
+    return None if os.WIFSIGNALED(status) else result
 
 
-def outcome(mutant: Mutant, tests: set[str], costs: dict[str, float]) -> tuple[str, str]:
+def functions_of(thorough: str) -> frozenset[str]:
+    """The ids of all test functions of a group."""
+
+    def collect() -> str:
+        collected = Collected()
+        pytest.main(["--collect-only", "--thorough", thorough, "-p", "no:cacheprovider"], plugins=[collected])
+        return "\n".join(collected.functions)
+
+    return frozenset((in_child(collect) or "").split("\n"))
+
+
+def first_failure(tests: Sequence[str], thorough: str) -> str:
+    """The first of the tests that fails in a forked process, `timeout` or `died`, or an empty text."""
+
+    def run() -> str:
+        failure = FirstFailure()
+        options = ["-x", "--thorough", thorough, "-p", "no:cacheprovider", "-p", "no:randomly"]
+        status = pytest.main([*options, *tests], plugins=[failure])
+        return failure.test or ("died" if status not in (0, 5) else "")
+
+    if not tests:
+        return ""
+    failed = in_child(run)
+    return "timeout" if failed is None else failed
+
+
+def outcome(
+    mutant: Mutant, tests: set[str], costs: dict[str, float], groups: Mapping[str, frozenset[str]]
+) -> tuple[str, str]:
     """The group that kills a mutant and the test that does."""
     path = Path(mutant.path)
     original = path.read_text("utf-8")
     changed = mutate_code(original, operator_named(mutant.operator), mutant.occurrence)
     try:
         path.write_text(changed, "utf-8")
-        for group, marks in GROUPS.items():
-            failed = first_failure(chosen(tests, costs, mutant.path), marks)
+        for group, functions in groups.items():
+            failed = first_failure(chosen(tests & functions, costs, mutant.path), GROUPS[group])
             if failed:
                 return group, failed
     finally:
@@ -186,6 +227,7 @@ def main() -> None:
         pools.append(pool)
     for module in ("torch", "transformers", "pandas", "pyarrow", "numba", "scipy.stats", "duckdb", "pydantic"):
         __import__(module)  # once for all forked processes
+    groups = {group: functions_of(thorough) for group, thorough in GROUPS.items()}
     number, parts = map(int, options.part.split("/"))
     covered: dict[str, dict[int, set[str]]] = {}
     taken = 0
@@ -200,7 +242,7 @@ def main() -> None:
         taken += 1
         if taken % parts != number:
             continue
-        group, failed = outcome(mutant, tests, costs)
+        group, failed = outcome(mutant, tests, costs, groups)
         fields = (group, mutant.path, mutant.line, mutant.operator, mutant.occurrence, failed)
         print(*fields, sep="\t", flush=True)  # noqa: T201 - the output of the command
 

@@ -1,6 +1,7 @@
 """Groups of tests: what `make test` runs, what only `make test-all` runs, and which tests share a process.
 
-A test belongs to `make test` unless it is marked `@pytest.mark.thorough(REASON)`; the reason says what makes it
+`pytest --thorough no` runs the first group and `pytest --thorough only` the rest; without the option both run. A test
+belongs to `make test` unless it is marked `@pytest.mark.thorough(REASON)`; the reason says what makes it
 expensive. A file whose tests are all left out is not even imported: with `pytestmark = pytest.mark.thorough(REASON)` on
 one line, `make test` does not pay for its imports and parameters.
 """
@@ -19,6 +20,21 @@ OF_EACH_LAYOUT = frozenset(("bloom", "gemma3_text", "gpt2", "llama", "phi3"))
 transposed matrices, gated neurons in two matrices or in one, norms of heads."""
 ON_A_CLUSTER = "tests/ray_jobs/cluster/"
 """The folder of tests that share a Ray cluster."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that chooses a group."""
+    parser.addoption("--thorough", choices=("no", "only"), help="leave the thorough tests out, or run only these")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the group to the expression for marks, which workers of pytest-xdist get complete."""
+    group = {"no": "not thorough", "only": "thorough"}.get(config.option.thorough)
+    if group is not None and not hasattr(config, "workerinput"):
+        marks = config.option.markexpr
+        config.option.markexpr = (
+            f"{group} and ({marks})" if " or " in marks else f"{group} and {marks}" if marks else group
+        )
 
 
 def is_left_out(source: str, expression: str) -> bool:
