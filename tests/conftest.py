@@ -4,6 +4,7 @@ import fcntl
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,23 @@ def _no_flushing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_children_with_limits() -> Iterator[None]:
+    """Read the model folders of tests in this process: to fork one with all libraries takes longer than the reading.
+
+    Tests of the limits ask for `children_with_limits`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlprune.processes.limited.HAS_LIMITS", False)
+        yield
+
+
+@pytest.fixture
+def children_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read model folders in a child process with limits, as outside of tests."""
+    monkeypatch.setattr("mlprune.processes.limited.HAS_LIMITS", sys.platform == "linux")
 
 
 @pytest.fixture(autouse=True)

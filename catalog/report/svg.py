@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from catalog.report.exhibits import Grid, Panel, Scale, Size, english_first
 from catalog.report.labels import Facets, attributes, from_id, number
@@ -55,7 +55,6 @@ _SETTINGS = {
     "path.simplify": False,
 }
 
-_TITLE_FONT = FontProperties(family="DejaVu Sans", weight="bold")
 _EDGE = 0.08
 """Distance of a long title from both edges of its panel, in inches."""
 _LINE_HEIGHT = 1.2
@@ -137,8 +136,8 @@ def _wrapped(text: str, points: float, *, width: float) -> list[str]:
 
 def _width(text: str, points: float) -> float:
     """Return the width of a bold text in inches, with a reserve for the fonts of browsers."""
-    outline = TextPath((0, 0), text or " ", size=points, prop=_TITLE_FONT)
-    return 1.05 * float(outline.get_extents().width) / 72 if len(outline.vertices) else 0.0
+    font = FontProperties(family="DejaVu Sans", weight="bold", size=points)
+    return 1.05 * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def to_svg(panel: Panel, anchor: str) -> str:

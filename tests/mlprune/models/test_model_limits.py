@@ -33,6 +33,7 @@ BASE = {
     "vocab_size": 260,
     "max_position_embeddings": 64,
 }
+pytestmark = pytest.mark.usefixtures("children_with_limits")
 needs_limits = pytest.mark.skipif(not HAS_LIMITS, reason="the system has no limits of memory")
 
 

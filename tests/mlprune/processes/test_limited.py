@@ -19,7 +19,10 @@ from mlprune.processes.limited import (
 )
 
 SMALL = Limits(processor_s=0.2, memory_bytes=64 << 20)
-pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="the system has no limits of memory")
+pytestmark = [
+    pytest.mark.skipif(not HAS_LIMITS, reason="the system has no limits of memory"),
+    pytest.mark.usefixtures("children_with_limits"),
+]
 
 
 def _loop() -> None:
