@@ -68,6 +68,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return is_left_out(collection_path.read_text("utf-8"), config.option.markexpr) or None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """Make no cases of a function that is left out as a whole."""
+    if not name.startswith("test"):
+        return None
+    marks = {mark.name for mark in getattr(obj, "pytestmark", ()) if isinstance(mark, pytest.Mark)}
+    left_out = {f"not {mark}" for mark in marks} & set(collector.config.option.markexpr.split(" and "))
+    return [] if left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Require reasons, and begin with the tests on a Ray cluster, which takes long to start.
 
