@@ -14,6 +14,10 @@ Run it in a clone of its own: it writes each mutant into the source file and wri
 """
 
 import argparse
+import contextlib
+import gc
+import importlib
+import json
 import os
 import random
 import re
@@ -43,7 +47,9 @@ GROUPS = {"test": "no", "thorough": "only"}
 """Name of a group of tests -> the value of the option `--thorough` that runs it."""
 MAX_SECONDS = 600
 """After this time a mutant counts as killed: it runs forever."""
-MAX_CPU_SECONDS, MAX_FILES = 60.0, 12
+OWN = frozenset(("mlprune", "catalog", "ray_jobs", "tests", "infra", "__main__", "__mp_main__"))
+"""Packages that every forked process imports again."""
+MAX_CPU_SECONDS, MAX_FILES = 30.0, 10
 """CPU seconds of the tests of a group that are tried against one mutant, and their files."""
 
 
@@ -135,13 +141,15 @@ class FirstFailure:
 
 
 class Collected:
-    """Remember the collected test functions."""
+    """Remember the collected test functions, and the modules of libraries that they import."""
 
-    functions: frozenset[str] = frozenset()
+    functions: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember them."""
-        self.functions = frozenset(item.nodeid.partition("[")[0] for item in session.items)
+        self.functions = tuple({item.nodeid.partition("[")[0] for item in session.items})
+        self.libraries = tuple(name for name in sys.modules if name.partition(".")[0] not in OWN)
 
 
 def in_child(work: Callable[[], str]) -> str | None:
@@ -167,14 +175,19 @@ def in_child(work: Callable[[], str]) -> str | None:
 
 
 def functions_of(thorough: str) -> frozenset[str]:
-    """The ids of all test functions of a group."""
+    """The ids of all test functions of a group; the libraries that they import are loaded for all later children."""
 
     def collect() -> str:
         collected = Collected()
         pytest.main(["--collect-only", "--thorough", thorough, "-p", "no:cacheprovider"], plugins=[collected])
-        return "\n".join(collected.functions)
+        return json.dumps((collected.functions, collected.libraries))
 
-    return frozenset((in_child(collect) or "").split("\n"))
+    functions, libraries = json.loads(in_child(collect) or "[[], []]")
+    for name in libraries:
+        with contextlib.suppress(Exception):  # some modules can only be imported by their own library
+            importlib.import_module(name)
+    gc.freeze()
+    return frozenset(functions)
 
 
 def first_failure(tests: Sequence[str], thorough: str) -> str:
@@ -217,6 +230,7 @@ def main() -> None:
     parser.add_argument("--costs", type=Path, required=True, help="what `pytest --costs-file FILE` has written")
     parser.add_argument("--number", type=int, default=150, help="sampled mutants")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip", type=int, default=0, help="mutants at the beginning that were already tried")
     parser.add_argument("--part", default="0/1", help="K/N: only every N-th mutant, from the K-th")
     options = parser.parse_args()
     costs = costs_of_functions(options.costs)
@@ -225,8 +239,6 @@ def main() -> None:
         pool = [mutant for path in sorted(Path(folder).rglob("*.py")) for mutant in mutants_of(path)]
         random.Random(options.seed).shuffle(pool)  # noqa: S311 - a sample, no secret
         pools.append(pool)
-    for module in ("torch", "transformers", "pandas", "pyarrow", "numba", "scipy.stats", "duckdb", "pydantic"):
-        __import__(module)  # once for all forked processes
     groups = {group: functions_of(thorough) for group, thorough in GROUPS.items()}
     number, parts = map(int, options.part.split("/"))
     covered: dict[str, dict[int, set[str]]] = {}
@@ -240,7 +252,7 @@ def main() -> None:
         if not tests:  # a line that no test executes, or an annotation
             continue
         taken += 1
-        if taken % parts != number:
+        if taken <= options.skip or taken % parts != number:
             continue
         group, failed = outcome(mutant, tests, costs, groups)
         fields = (group, mutant.path, mutant.line, mutant.operator, mutant.occurrence, failed)
