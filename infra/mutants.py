@@ -8,7 +8,9 @@
 A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the thorough
 ones; within a group those of the module's own test file first, then the cheapest. One line is printed per mutant:
 outcome (`test`, `thorough` or `survived`), file, line, operator, number of the place in the file, and the test that
-failed. Compiled kernels are not measured by coverage.py, so their lines have no mutants.
+failed. What a shared fixture runs is only known of the test that asked for it first, so the module's own test file and
+the golden runs are tried against every mutant. Compiled kernels are not measured by coverage.py, so their lines have no
+mutants.
 
 Run it in a clone of its own: it writes each mutant into the source file and writes the original back.
 """
@@ -49,7 +51,8 @@ MAX_SECONDS = 600
 """After this time a mutant counts as killed: it runs forever."""
 OWN = frozenset(("mlprune", "catalog", "ray_jobs", "tests", "infra", "__main__", "__mp_main__"))
 """Packages that every forked process imports again."""
-MAX_CPU_SECONDS, MAX_FILES = 30.0, 10
+GOLDEN = "tests/test_golden.py"
+MAX_CPU_SECONDS, MAX_FILES = 40.0, 10
 """CPU seconds of the tests of a group that are tried against one mutant, and their files."""
 
 
@@ -109,9 +112,17 @@ def costs_of_functions(file: Path) -> dict[str, float]:
     return costs
 
 
-def chosen(tests: set[str], costs: dict[str, float], path: str) -> list[str]:
-    """The tests of a group to run, in order: those of the module's own test file, then the cheapest, within limits."""
-    own = f"test_{Path(path).name}::"
+def chosen(tests: set[str], group: frozenset[str], costs: dict[str, float], path: str) -> list[str]:
+    """The tests of a group to run, in order: those of the module's own test file, then the cheapest, within limits.
+
+    Args:
+        tests: test functions that execute the line.
+        group: all test functions of the group.
+        costs: test function -> CPU seconds.
+        path: the mutated file.
+    """
+    own = f"/test_{Path(path).name}::"
+    tests = tests & group | {test for test in group if own in test or test.startswith(GOLDEN)}
     picked: list[str] = []
     files: set[str] = set()
     seconds = 0.0
@@ -215,12 +226,18 @@ def outcome(
     try:
         path.write_text(changed, "utf-8")
         for group, functions in groups.items():
-            failed = first_failure(chosen(tests & functions, costs, mutant.path), GROUPS[group])
+            failed = first_failure(chosen(tests, functions, costs, mutant.path), GROUPS[group])
             if failed:
                 return group, failed
     finally:
         path.write_text(original, "utf-8")
     return "survived", ""
+
+
+def survivors_in(file: Path) -> set[tuple[str, ...]]:
+    """File, line, operator and place of the mutants that survived in an earlier run."""
+    rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()]
+    return {tuple(row[1:5]) for row in rows if row[0] == "survived"}
 
 
 def main() -> None:
@@ -230,6 +247,7 @@ def main() -> None:
     parser.add_argument("--costs", type=Path, required=True, help="what `pytest --costs-file FILE` has written")
     parser.add_argument("--number", type=int, default=150, help="sampled mutants")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", type=Path, help="try only the survivors in what an earlier run has printed")
     parser.add_argument("--skip", type=int, default=0, help="mutants at the beginning that were already tried")
     parser.add_argument("--part", default="0/1", help="K/N: only every N-th mutant, from the K-th")
     options = parser.parse_args()
@@ -243,6 +261,7 @@ def main() -> None:
     number, parts = map(int, options.part.split("/"))
     covered: dict[str, dict[int, set[str]]] = {}
     taken = 0
+    again = survivors_in(options.again) if options.again else None
     for mutant in (mutant for together in zip(*pools, strict=False) for mutant in together):
         if taken >= options.number:
             break
@@ -252,7 +271,8 @@ def main() -> None:
         if not tests:  # a line that no test executes, or an annotation
             continue
         taken += 1
-        if taken <= options.skip or taken % parts != number:
+        key = (mutant.path, str(mutant.line), mutant.operator, str(mutant.occurrence))
+        if taken <= options.skip or taken % parts != number or (again is not None and key not in again):
             continue
         group, failed = outcome(mutant, tests, costs, groups)
         fields = (group, mutant.path, mutant.line, mutant.operator, mutant.occurrence, failed)

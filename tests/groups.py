@@ -28,13 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the group to the expression for marks, which workers of pytest-xdist get complete."""
-    group = {"no": "not thorough", "only": "thorough"}.get(config.option.thorough)
-    if group is not None and not hasattr(config, "workerinput"):
-        marks = config.option.markexpr
-        config.option.markexpr = (
-            f"{group} and ({marks})" if " or " in marks else f"{group} and {marks}" if marks else group
-        )
+    """Add the group to the expression for marks, in this process and in workers of pytest-xdist."""
+    config.option.markexpr = with_group(config.option.markexpr, config.option.thorough)
+
+
+def with_group(marks: str, thorough: str | None) -> str:
+    """Return an expression for marks that chooses a group too, if it does not yet."""
+    group = {"no": "not thorough", "only": "thorough"}.get(thorough or "")
+    if group is None or marks == group or marks.startswith(f"{group} and "):
+        return marks
+    return f"{group} and ({marks})" if " or " in marks else f"{group} and {marks}" if marks else group
 
 
 def is_left_out(source: str, expression: str) -> bool:

@@ -1,7 +1,8 @@
 import pytest
 
-from tests.groups import is_left_out, pytest_collection_modifyitems
+from tests.groups import is_left_out, pytest_collection_modifyitems, with_group
 
+pytest_plugins = ("pytester",)
 FAST = "not thorough and not slow and not gpu"
 REST = "thorough and not slow and not gpu"
 ALL_THOROUGH = 'pytestmark = pytest.mark.thorough("kills processes")\n'
@@ -27,6 +28,31 @@ def test_a_file_is_not_imported_if_a_command_runs_none_of_its_tests(source: str,
 def test_a_file_is_imported_for_an_expression_of_another_form() -> None:
     assert not is_left_out(UNMARKED, "thorough or ray")
     assert not is_left_out(ALL_THOROUGH, "not (thorough and slow)")
+
+
+@pytest.mark.parametrize(
+    ("marks", "thorough", "expected"),
+    [
+        ("not slow and not gpu", "no", FAST),
+        (FAST, "no", FAST),
+        ("not slow and not gpu", "only", REST),
+        ("", "only", "thorough"),
+        ("gpu or slow", "no", "not thorough and (gpu or slow)"),
+        ("not slow", None, "not slow"),
+    ],
+)
+def test_a_group_is_added_to_other_marks_once(marks: str, thorough: str | None, expected: str) -> None:
+    assert with_group(marks, thorough) == expected
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_group_is_chosen_in_each_process(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    pytester.makepyfile(
+        "import pytest\n\ndef test_one(): ...\n\n\n@pytest.mark.thorough('long')\ndef test_two(): ...\n"
+    )
+    pytester.makeini("[pytest]\nmarkers = thorough(reason)\naddopts = -m 'not slow'\n")
+    done = pytester.runpytest_subprocess("-p", "tests.groups", "--thorough", "no", *workers)
+    done.assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("mark", [pytest.mark.thorough, pytest.mark.thorough(3)])
