@@ -231,6 +231,7 @@ def test_claims_say_how_far_the_running_jobs_are(
         run = only(store)
         assert run.working_on == ("sweep wanda of fr-en (block 10 of 18)",)
         assert run.running[0].spent_s == 90
+        assert only(store, now=datetime.now(UTC) + timedelta(hours=1)).running[0].current_s > 3000
         assert run.estimate is not None
         assert run.estimate.remaining_s == run.remaining_s
         assert 0 < run.estimate.share < 1

@@ -14,6 +14,7 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.evaluation.rank_correlation import (
     Array,
     Rankings,
+    _drawn_roots,
     chance_consistency,
     corrected_consistency,
     expected_consistency,
@@ -94,6 +95,14 @@ def test_a_shift_of_all_units_in_a_resample_changes_nothing() -> None:
     assert one is not None
     assert other is not None
     assert (one.interval.low, one.interval.high) == pytest.approx((other.interval.low, other.interval.high), abs=1e-9)
+
+
+def test_drawn_covariances_of_many_units_without_errors_are_the_measured_one() -> None:
+    measured = np.array([[1.0, 0.6], [0.6, 1.0]])
+    roots = _drawn_roots(measured, np.zeros((2, 2)), degrees=2000, draws=np.linspace(0.001, 0.999, 500))
+    drawn = roots @ roots.transpose(0, 2, 1)
+    assert np.abs(drawn.mean(axis=0) - measured).max() < 0.05
+    assert (roots[:, 0, 1] == 0).all()
 
 
 def test_units_with_equal_values_in_a_language_have_no_correlation_and_wrong_arguments_are_refused() -> None:

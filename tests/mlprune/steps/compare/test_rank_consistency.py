@@ -3,20 +3,26 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations, product
 
 import pytest
 
+from mlprune.evaluation.rank_agreement import LanguageRankings
 from mlprune.numeric.statistics.clusters import Interval
 from mlprune.numeric.statistics.sign_flips import SignFlipResult
+from mlprune.steps.compare import rank_consistency
 from mlprune.steps.compare.rank_consistency import (
     DEV,
     RankConsistencyJob,
     _difference_columns,
+    _rankings,
     compares_ranks,
     language_pairs,
 )
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.store.store import Store
 from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
@@ -176,6 +182,22 @@ def test_differences_on_dev_are_not_tested() -> None:
     tested, chosen = (_difference_columns(result, is_tested=split != DEV) for split in ("test", "dev"))
     assert (tested["p_value"], chosen["p_value"]) == (0.01, None)
     assert {**chosen, "p_value": 0.01} == tested
+
+
+def test_languages_whose_ids_name_different_items_have_no_row_and_are_named(
+    tiny_run: FinishedRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = next(job for job in tiny_run.plan.jobs if isinstance(job, RankConsistencyJob))
+
+    def with_other_answers(store: Store, evaluation: EvaluationSpec) -> LanguageRankings:
+        rankings = _rankings(store, evaluation)
+        moved = (rankings.gold + 1) % N_CANDIDATES if evaluation.task.language == "sw" else rankings.gold
+        return replace(rankings, gold=moved)
+
+    monkeypatch.setattr(rank_consistency, "_rankings", with_other_answers)
+    assert set(rank_consistency._agreements(tiny_run.store, job.evaluations)) == {("fr", "en")}
+    (warning,) = caplog.messages
+    assert "fr and sw, sw and en" in warning
 
 
 def test_english_is_the_reference_of_its_pairs_and_others_are_in_alphabetical_order() -> None:
