@@ -23,7 +23,7 @@ USED = frozenset(
     )
 )
 """Types that are used most."""
-KINDS = frozenset(("falcon_h1", "gemma4_text, experts", "glm4", "gptj", "lfm2", "mamba2", "qwen3_next"))
+KINDS = frozenset(("falcon_h1", "gemma4_text, experts", "glm4", "gptj", "lfm2", "mamba2", "qwen3_5_text"))
 """Types of each kind of block: with a state space, experts, parallel parts, a convolution, linear attention."""
 MARGIN = 10.0
 """Factor of the tolerances with which the table was made: another processor rounds differently."""

@@ -94,6 +94,7 @@ def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(rep
     assert n_shown(report, "#filters input:checked") == 0
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_a_pair_keeps_its_rows_of_tables_and_a_heat_map_without_rows_is_hidden(report: Page) -> None:
     rows_of_sources, rows_of_features = "#sources tbody > tr[data-pair]", "#overlaps tbody > tr[data-pair]"
     choose(report, "pair", "fr-en")
@@ -125,6 +126,7 @@ def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Pag
     assert n_shown(report, "#curves g[data-score=contrast]") > 0
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_a_section_notes_that_nothing_matches_or_a_filter_does_not_apply(report: Page) -> None:
     choose(report, "task", "perplexity")
     assert report.value("document.querySelector('#sources .note').textContent") == "Nothing matches the filters."
@@ -133,6 +135,7 @@ def test_a_section_notes_that_nothing_matches_or_a_filter_does_not_apply(report:
     assert report.value("document.querySelector('#curves .note').textContent") == ""
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_a_filter_can_be_opened_and_ticked_and_closed_with_keys(report: Page) -> None:
     summary = "document.querySelector('[data-filter=score] > summary')"
     report.value(f"{summary}.focus()")
@@ -149,6 +152,7 @@ def test_a_filter_can_be_opened_and_ticked_and_closed_with_keys(report: Page) ->
     assert n_shown(report, "#filters details[open]") == 0
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page) -> None:
     report.value("location.hash = '#magnitudes'")
     heading, bar = (
@@ -158,6 +162,7 @@ def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page
     assert report.value(f"{bar}.top") == 0
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_two_heat_maps_of_nine_sparsities_fit_next_to_each_other(report: Page) -> None:
     width = report.value("""(() => {
         const panel = document.querySelector('#sources .heat').closest('.panel').cloneNode(true);
@@ -176,6 +181,7 @@ def test_two_heat_maps_of_nine_sparsities_fit_next_to_each_other(report: Page) -
     assert 400 < width <= (report.value("document.querySelector('#sources .panels').offsetWidth") - 12) / 2
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_elements_off_the_screen_are_laid_out_soon_after_a_click(report: Page) -> None:
     choose(report, "score", "wanda")
     waited = "new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))"
@@ -204,6 +210,7 @@ def test_a_phone_scrolls_vertically_only_and_shows_every_figure(report: Page) ->
     assert n_shown(report, ".to-filters") == 0
 
 
+@pytest.mark.thorough("a browser lays out a large page")
 def test_the_data_of_a_figure_are_downloaded_from_the_page_itself(report: Page) -> None:
     links = report.value("[...document.querySelectorAll('.origin a')].map(one => [one.download, one.href.slice(0, 5)])")
     assert len(links) > 15

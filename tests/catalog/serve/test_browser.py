@@ -77,6 +77,7 @@ def test_the_page_shows_runs_best_variants_and_the_report_without_errors(scene: 
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.thorough("a browser lays out a live page")
 def test_progress_is_painted_soon_after_it_changes_and_closed_lists_stay_closed(scene: Scene) -> None:
     tab = scene.tab
     steps = "document.querySelector('[data-run=one] > details:last-of-type').open"
@@ -114,6 +115,7 @@ def test_sql_is_answered_from_the_keyboard_and_errors_are_shown(scene: Scene) ->
     assert tab.value("document.querySelectorAll('#live-named option').length") > 30
 
 
+@pytest.mark.thorough("a browser lays out a live page")
 def test_a_built_in_query_is_copied_into_the_box(scene: Scene) -> None:
     scene.tab.value("(() => { const one = document.getElementById('live-named'); one.value = 'failures';"
                     "one.dispatchEvent(new Event('change')); })()")  # fmt: skip
@@ -193,6 +195,7 @@ def test_a_tab_that_is_open_all_night_does_not_grow(scene: Scene, store_changed:
     assert len(tab.console_messages) == n_messages
 
 
+@pytest.mark.thorough("a browser lays out a live page")
 def test_dark_and_light_are_both_supported(scene: Scene) -> None:
     def background(scheme: str) -> str:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -202,6 +205,7 @@ def test_dark_and_light_are_both_supported(scene: Scene) -> None:
     assert background("dark") != background("light")
 
 
+@pytest.mark.thorough("a browser lays out a live page")
 def test_a_phone_scrolls_vertically_only(scene: Scene) -> None:
     scene.tab.resize(400)
     try:
