@@ -230,10 +230,10 @@ def test_the_opposite_of_a_claim_is_no_at_the_same_corrected_level(connection: d
     differ(connection, better_v0=0.1, worse_v0=-0.1, unclear_v0=-0.1, lower_v0=-0.1)
     sql = "SELECT question_id, verdict, p_opposite_corrected FROM answers"
     answers = {question: (verdict, p) for question, verdict, p in connection.execute(sql).fetchall()}
-    assert {question: verdict for question, (verdict, _) in answers.items()} == {
-        **{"better": "yes", "worse": "no", "unclear": "not shown", "lower": "yes"},
-        **{"kept": "yes", "lost": "no", "beyond": "not shown", "different": "not shown"},
-    }
+    found = {question: verdict for question, (verdict, _) in answers.items()}
+    assert found == dict.fromkeys(("better", "lower", "kept"), "yes") | dict.fromkeys(("worse", "lost"), "no") | (
+        dict.fromkeys(("unclear", "beyond", "different"), "not shown")
+    )
     assert answers["worse"][1] is None
     assert answers["lost"][1] == pytest.approx(8 * 0.001)
     assert answers["different"][1] == pytest.approx(2 * 8 * 0.004)
