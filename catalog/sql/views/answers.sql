@@ -5,7 +5,7 @@
 -- loss from a baseline at chance, equivalence of two sides at chance, a gain over a baseline at the best value.
 CREATE OR REPLACE VIEW answers AS
 WITH constants AS (
-    SELECT 0.05 AS alpha, 0.95 AS level_of_gains, 0.9 AS level_of_margins, pow(2.0, 30) AS steps_of_ties
+    SELECT 0.05 AS alpha, 0.95::DOUBLE AS level_of_gains, 0.9::DOUBLE AS level_of_margins, pow(2.0, 30) AS steps_of_ties
 ),
 noise AS (
     SELECT * FROM (VALUES ('perplexity', 0.019, 0.013), ('accuracy', 0.013, 0.004)) AS measured (metric, of_one, of_mean)
