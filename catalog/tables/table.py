@@ -136,9 +136,9 @@ def _dev_values(
 ) -> dict[str, float]:
     """Variant id -> the value by which a variant of the block is chosen.
 
-    It is the finite mean over the columns for which the split has values, or over all languages outside English on another
-    task, for the variants that have all of them. Of several ways to evaluate another task in the profile of the block,
-    the first is used.
+    It is the mean over the columns for which the split has values, or over all languages outside English on another
+    task, for the variants that have all of them and a finite mean. Of several ways to evaluate another task in the
+    profile of the block, the first is used.
     """
     blocks = [variant.block for variant in dev if variant.block[:2] == block[:2]]
     used_block = blocks[0] if spec.is_chosen_elsewhere and blocks else block
