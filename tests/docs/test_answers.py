@@ -1,4 +1,4 @@
-"""Answers of the frozen stores: terminal, page one and SQL say the same, and pages state the numbers of their stores."""
+"""Answers of the frozen stores: terminal, page one and SQL say the same."""
 
 import math
 from collections.abc import Mapping
