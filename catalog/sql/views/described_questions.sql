@@ -2,7 +2,9 @@
 CREATE OR REPLACE VIEW described_questions AS
 SELECT
     *,
-    coalesce(nullif(name, ''), concat_ws(' ', 'all variants:', claim, 'in', task, metric, languages)) AS title
+    coalesce(
+        nullif(name, ''), claim || ': ' || concat_ws(' ', task, nullif(metric, task)) || ' in ' || languages
+    ) AS title
 FROM (
     SELECT
         *,

@@ -1,10 +1,5 @@
--- question_tests: one row per recipe and test of a primary question that it declares, with the corrected p-value. A
--- question has one test per pair of variants, or one of the mean over them, corrected by Holm. If a gain of a single pair
--- is a mean over several languages, each language is a further test: its p-value is at least that of the mean. Questions
--- of a recipe share the level: each of n_questions gets an equal part, and once all its tests are rejected, the others
--- get its part (Bretz and others 2009). A test without a result counts as not rejected. A question belongs to every recipe
--- that declares it. With its answer, it also belongs to those that declare the same with fewer variants, which it replaces
--- if the name is the same: without an answer, a declaration with more variants is one more question of its recipes.
+-- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
+-- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula).
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
