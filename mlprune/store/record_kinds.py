@@ -199,7 +199,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         shown_since=6,
     ),
     "answers": RecordKind(
-        2,
+        3,
         "question about comparisons, declared by a recipe or asked of every task",
         tables={"answer_results": "question_id"},
     ),
