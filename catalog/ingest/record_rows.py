@@ -119,7 +119,9 @@ def _with_error_parts(record: Record) -> list[JsonObject]:
     Records of older versions do not store them; the 95 % interval says how much of the error is that of few seeds.
     """
     rows = next(rows for name, rows in record.rows.items() if table_of(name) == "answer_results")
-    return [row if row.get("comparison_id") or "error_of_items" in row else {**row, **_error_parts(row)} for row in rows]
+    return [
+        row if row.get("comparison_id") or "error_of_items" in row else {**row, **_error_parts(row)} for row in rows
+    ]
 
 
 def _error_parts(row: JsonObject) -> JsonObject:

