@@ -125,7 +125,8 @@ def _dropped_lines(plan: Plan, dropped: Sequence[str]) -> Iterator[str]:
     if dropped:
         yield (
             f"warning: recipe {plan.recipe.name} declared other variants, languages or claims before "
-            f"({', '.join(dropped)}), and they still share its 5 %: if nothing of them was evaluated, rename the recipe or use another store"
+            f"({', '.join(dropped)}), and they still share its 5 %: if nothing of them was evaluated, rename the "
+            "recipe or use another store"
         )
 
 
