@@ -239,10 +239,10 @@ def power_of(question: PlannedQuestion, store: Store, *, n_questions: int = 1) -
     """Return what a question can find.
 
     Differences are those of a test at 5 % divided by the number of tests in the family. Before there are results,
-    `CHANGED_SHARE` of the answers is assumed to change, independently in every item and language; this is
+    `CHANGED_SHARE` of the answers is assumed to change, independently in every item, language and comparison; this is
     optimistic, and the answer itself uses clusters. Clusters count as (number of items)^2 / sum of squared sizes.
-    Several comparisons of a mean are not further items: they share the items, and seeds are a sample of their own, with
-    `SEEDS_SHARE` of the squared error.
+    Comparisons that differ in seeds are not further items: seeds are a sample of their own, with `SEEDS_SHARE` of the
+    squared error.
 
     Args:
         n_questions: number of primary questions of the recipe, with this one.
@@ -342,7 +342,8 @@ def _power_of_mean(power: Power, store: Store) -> Power:
     if rows:
         parts = ErrorParts(*(as_float(rows[0][f"error_of_{name}"]) ** 2 for name in ErrorParts._fields))
     elif power.is_binary:
-        parts = ErrorParts(*(CHANGED_SHARE / power.n_answers * part for part in parts))
+        n_observed = power.n_answers * len(question.comparisons) / (max(1, n_seeds) * max(1, n_baseline_seeds))
+        parts = ErrorParts(*(CHANGED_SHARE / n_observed * part for part in parts))
     if power.n_clusters < 2 or not any(parts):
         return replace(power, n_stored=len(rows))
     error = _MeanError(parts, n_seeds, n_baseline_seeds, power.n_clusters)

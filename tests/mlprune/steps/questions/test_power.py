@@ -139,6 +139,9 @@ def test_seeds_are_no_further_items(tiny_inputs: Path, store: Store) -> None:
     assert two.detectable > 2 * one.detectable
     item_error = (CHANGED_SHARE / one.n_answers) ** 0.5
     assert one.detectable > kernels.detectable_difference(item_error)
+    two_sparsities = {**MAGNITUDE, "sparsity": [0.25, 0.5]}
+    plan = plan_of(tiny_inputs, {**IN_ENGLISH, **OVER_MEAN, "variants": "magnitude"}, variants=[two_sparsities])
+    assert power_of(plan.questions[0], store).detectable == pytest.approx(one.detectable / 2**0.5)
 
 
 def test_a_mean_over_few_seeds_says_what_five_would_find(tiny_inputs: Path, store: Store) -> None:
