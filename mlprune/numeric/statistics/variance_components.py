@@ -86,7 +86,7 @@ class CrossedEstimate:
     @property
     def standard_error(self) -> float:
         """Of the mean, for other seeds and other items."""
-        return math.sqrt(sum(self.parts))
+        return math.sqrt(max(self.of_seeds + self.of_baseline_seeds + self.of_items, self.of_mean))
 
     def interval(self, level: float = 0.95) -> Interval:
         """Return the interval of the mean at a level."""
@@ -122,8 +122,8 @@ class CrossedEstimate:
     @property
     def of_the_baseline(self) -> "CrossedEstimate":
         """Return the estimate with its seeds as those of the baseline, and none of the variant."""
-        seeds = {"of_baseline_seeds": self.of_seeds, "n_baseline_seeds": self.n_seeds}
-        return replace(self, of_seeds=0.0, n_seeds=2, **seeds)
+        moved = replace(self, of_baseline_seeds=self.of_seeds, n_baseline_seeds=self.n_seeds)
+        return replace(moved, of_seeds=0.0, n_seeds=2)
 
     def _half_width(self, tail: float) -> float:
         numbers = (self.n_seeds, self.n_baseline_seeds, self.n_clusters)

@@ -283,8 +283,8 @@ def _power_of_each(power: Power, store: Store, clusters: Counter[str]) -> Power:
         smallest = fewest / power.n_answers if fewest <= len(clusters) else None
         detectable = max(detectable, smallest) if detectable and smallest else detectable
     margin = _testable_margin(power, clusters, error)
-    found = {"detectable": detectable, "smallest_significant": smallest, "testable_margin": margin}
-    return replace(power, n_stored=len(errors), **found)
+    power = replace(power, detectable=detectable, smallest_significant=smallest, testable_margin=margin)
+    return replace(power, n_stored=len(errors))
 
 
 def _testable_margin(power: Power, clusters: Counter[str], error: float | None) -> float | None:
@@ -314,10 +314,13 @@ class _MeanError(NamedTuple):
     @property
     def of_five_seeds(self) -> "_MeanError":
         """The error with at least five seeds on each side that has several."""
-        more = [max(ENOUGH_SEEDS, n) if n > 1 else n for n in (self.n_seeds, self.n_baseline_seeds)]
-        seeds = self.parts.seeds * self.n_seeds / max(1, more[0])
-        baseline_seeds = self.parts.baseline_seeds * self.n_baseline_seeds / max(1, more[1])
-        return _MeanError(ErrorParts(seeds, baseline_seeds, self.parts.items), *more, self.n_clusters)
+        n_seeds, n_baseline_seeds = (
+            max(ENOUGH_SEEDS, n) if n > 1 else n for n in (self.n_seeds, self.n_baseline_seeds)
+        )
+        seeds = self.parts.seeds * self.n_seeds / max(1, n_seeds)
+        baseline_seeds = self.parts.baseline_seeds * self.n_baseline_seeds / max(1, n_baseline_seeds)
+        parts = ErrorParts(seeds, baseline_seeds, self.parts.items)
+        return _MeanError(parts, n_seeds, n_baseline_seeds, self.n_clusters)
 
     def detectable(self, power: Power) -> float:
         """Return the difference that a question finds with this error."""
