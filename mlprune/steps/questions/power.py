@@ -36,7 +36,8 @@ CHANGED_SHARE = 0.2
 LARGE_GAIN = 0.05
 """Smallest significant gain from which on a question is called too weak."""
 SEEDS_SHARE = 0.2
-"""Share of the squared error of a mean over seeds that is assumed to come from the seeds, before there are results."""
+"""Share of the squared error of a mean over seeds that is assumed to come from the seeds, before there are results: the
+median of the 93 means in docs/stores is 0.21, their quartiles are 0.06 and 0.52."""
 ENOUGH_SEEDS = 5
 """Number of seeds that a mean over fewer is compared with."""
 MID_P: PairedTest = "mcnemar_mid_p"
