@@ -148,7 +148,7 @@ def _short_power(power: Power) -> str:
     is_gain = power.question.criterion.margin is None
     of_more_seeds = f"; {power.seeds_text}" if power.seeds_text else ""
     if power.weakness is not None:
-        return power.weakness if is_gain else power.weakness + of_more_seeds
+        return power.weakness + of_more_seeds
     if power.found is None:
         return f"power unknown ({power.unknown_reason}){of_more_seeds}"
     amount = power.amount(power.found)

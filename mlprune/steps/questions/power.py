@@ -122,6 +122,8 @@ class Power:
             return f"can only show {self.amount(self.testable_margin or 0.0)}" if is_small else None
         if n_tests * self.smallest_p >= ALPHA:
             return f"cannot decide, smallest corrected p {min(1.0, n_tests * self.smallest_p):.2g}"
+        if self.is_binary and self.detectable is not None and self.detectable >= 1:
+            return "cannot decide, too few seeds"
         if self.headroom is not None and self.headroom < (self.smallest_significant or 0.0):
             return f"cannot decide, the baseline is {self.amount(self.headroom)} below the best value"
         return None

@@ -154,6 +154,12 @@ def test_a_mean_over_few_seeds_says_what_five_would_find(tiny_inputs: Path, stor
         assert of_two.ratio_of_five_seeds == pytest.approx(expected / of_two.found)
         (line,) = (text for text in of_two.warnings() if "5 seeds" in text)
         assert of_two.amount(expected) in line
+    assert of_two.weakness is None
+    plan = plan_of(tiny_inputs, {**IN_ENGLISH, **OVER_MEAN}, variants=[MAGNITUDE, RANDOM])
+    of_many_questions = power_of(plan.questions[0], store, n_questions=20)
+    assert of_many_questions.detectable is not None
+    assert of_many_questions.detectable > 1
+    assert of_many_questions.weakness is not None
     unknown = power(tiny_inputs, store, **{**OVER_MEAN, "languages": "en"}, metric="ece")
     assert (unknown.found, unknown.ratio_of_five_seeds) == (None, pytest.approx(of_two.ratio_of_five_seeds, abs=0.01))
     assert power(tiny_inputs, store, **{**OVER_MEAN, "variants": "magnitude"}).ratio_of_five_seeds is None
