@@ -386,7 +386,7 @@ def power_sentence(rows: Sequence[Row]) -> str:
     if detectable:
         low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
         span = text_range(low, high) + ("" if low == high else ", depending on the variant,")
-        parts.append(f"a true difference of {span} is found with a power of 80 %")
+        parts.append(f"a true difference of {span} is found with a power of 80 % if the error is as estimated")
     family = f"In this family of {rows[0]['n_family']}" if rows[0]["n_family"] else "In a single test"
     return f" {family}, {', and '.join(parts)}." if parts else ""
 

@@ -86,7 +86,8 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
         parts.append(f"mean of {first['n_variants']} variants")
     parts.append("1 test" if n_tests == 1 else f"family of {n_tests} tests")
     smallest = "smallest significant" if n_tests == 1 else "smallest for Holm's first test"
-    for column, words in (("smallest_significant", smallest), ("detectable_difference", "detectable")):
+    detectable = "margin shown if nothing differs" if _has_margin_of_mean(first) else "detectable"
+    for column, words in (("smallest_significant", smallest), ("detectable_difference", detectable)):
         if first["margin"] is not None and column == "smallest_significant":
             continue  # a question with a margin does not ask for a gain
         values = [row[column] for row in rows if (row[column] or 0) > claims.NEGLIGIBLE]
@@ -94,6 +95,11 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
             low, high = (claims.magnitude(end, first["scale"]) for end in (min(values), max(values)))
             parts.append(f"{words} {text_range(low, high)}")
     return tuple(parts)
+
+
+def _has_margin_of_mean(row: Row) -> bool:
+    """Whether `detectable_difference` is a margin."""
+    return row["margin"] is not None and row["over"] == "mean"
 
 
 def _span(rows: Sequence[Row], column: str) -> str:

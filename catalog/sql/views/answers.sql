@@ -118,6 +118,7 @@ SELECT
             )
     END AS smallest_significant,
     CASE
+        WHEN a.comparison_id = '' THEN m.detectable_difference
         WHEN a.test = 'tango' THEN greatest(i.detectable_difference, smallest_significant)
         WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
         WHEN a.test = 'minima'
@@ -127,6 +128,7 @@ SELECT
     END AS detectable_difference
 FROM answered AS a
 LEFT JOIN test_powers AS w ON w.n_family = a.n_family AND w.n_items = 0 AND w.n_changed = 0
+LEFT JOIN mean_powers AS m ON m.question_id = a.question_id AND m.n_family = a.n_family AND a.comparison_id = ''
 LEFT JOIN test_powers AS i
     ON i.n_family = a.n_family AND i.n_items = a.n_items AND a.test = 'tango'
     AND i.n_changed = least(
@@ -149,5 +151,5 @@ LEFT JOIN test_powers AS i
 -- is_supported: whether verdict is yes
 -- place: 1 for the best test of the question, the one with the largest gain (equivalent: the smallest absolute difference), in steps of 2^-30; of equal ones, the lower sparsity, then the smaller variant_id
 -- smallest_significant: smallest difference that the first step of Holm's correction over the family can find, if all changed items change in one direction, one in each cluster; NULL without a family, unless items are right or wrong, for the worst language and for the mean over variants
--- detectable_difference: true difference that this step finds with a power of 80 %, given the share of changed items or the standard error, at least smallest_significant; NULL without a family, or if nothing changed
+-- detectable_difference: true difference that this step finds with a power of 80 % if the error, or the share of changed items, is as estimated, at least smallest_significant; of a claim about a margin of a mean over variants, the margin that it then shows if the true difference is 0; NULL without a family, or if nothing changed
 -- arithmetic_noise: largest change of such a difference that was measured between two processors (definitions.md): a smaller difference may be due to the processor; NULL if it is negligible (float32) or was not measured

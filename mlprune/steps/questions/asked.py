@@ -37,6 +37,8 @@ class PlannedQuestion:
     """Evaluated languages of the group, or pairs of languages, in the order of the recipe."""
     seeds: tuple[int | None, ...]
     """Seed of the demonstrations, or of the random score, of each comparison's variant."""
+    baseline_seeds: tuple[int | None, ...]
+    """The same of each comparison's baseline."""
     config: QuestionConfig | None = None
     """Its entry in the recipe; None for an exploratory question that the recipe does not declare."""
     differs_in: tuple[AspectName, ...] = ()
@@ -68,6 +70,11 @@ class PlannedQuestion:
     def n_seeds(self) -> int:
         """Number of different seeds of its variants; 0 if no variant is drawn at random."""
         return len({seed for seed in self.seeds if seed is not None})
+
+    @property
+    def seeds_of_pairs(self) -> list[tuple[int | None, int | None]]:
+        """(seed of the variant, seed of the baseline) of each comparison."""
+        return list(zip(self.seeds, self.baseline_seeds, strict=True))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -232,6 +239,7 @@ def _question(
         complete,
         tuple(languages),
         seeds=tuple(seed_of(variants[job.variant_id]) for job in complete),
+        baseline_seeds=tuple(seed_of(variants[job.baseline_id]) for job in complete),
         config=config,
         n_left_out=len(comparisons) - len(complete),
     )
