@@ -97,7 +97,7 @@ def question_lines(
     if not declared:
         return []
     powers = [power_of(question, store) for question in declared]
-    n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
+    n_before = {name: found.n for name, found in after.items()}
     head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
     primary = [each for each in declared if each.config and each.config.primary and not n_before[each.id]]
     of_searches = [each for final in plan.finals.values() for each in final.questions if each.config]

@@ -10,7 +10,7 @@ SELECT
     CASE q.claim WHEN 'gain' THEN a.p_corrected ELSE a.p_margin_corrected END AS p_claim,
     a.p_value, a.p_corrected, a.n_family, a.n_questions, a.arithmetic_noise, a.margin, a.ci90_low, a.ci90_high, a.p_margin,
     a.p_margin_corrected, a.smallest_significant, a.detectable_difference, a.chance,
-    a.n_variants, a.n_seeds, a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe,
+    a.remarks, a.mask_agreement, a.n_known_baselines, a.n_variants, a.n_seeds, a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe,
     a.question_id, a.variant_id, a.baseline_id
 FROM answers AS a
 JOIN described_questions AS q ON q.question_id = a.question_id
