@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
 from mlprune.steps.questions.earlier_results import StoredEvaluation, StoredEvaluations
 from mlprune.steps.questions.known_variants import KnownVariants, Neighbour
@@ -349,6 +349,44 @@ def declaration_parameters(
             against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
             further = [after.columns] if after.columns else []
             yield [question.id, config.name, config.variants, against, config.primary, numbers, *further]
+
+
+def declaration_problems(record: Record) -> Iterator[str]:
+    """Yield where the rows of a recipe's record differ from its parameters, of which its id is a hash."""
+    entries = [list(as_list(entry)) for entry in as_list(record.parameters.get("questions", []))]
+    stated = {as_str(entry[0]): entry[1:] for entry in entries}
+    rows = {as_str(row["question_id"]): row for row in record.rows.get("questions", ())}
+    if rows.keys() != stated.keys():
+        yield "its questions are not those of its parameters"
+        return
+    numbers: dict[str, list[JsonValue]] = {question_id: [] for question_id in rows}
+    for row in record.rows.get("question_variants", ()):
+        numbers.setdefault(as_str(row["question_id"]), []).append(EarlierResults.of_row(row).parameters)
+    primary = {as_str(row["question_id"]) for row in record.rows.get("recipe_questions", ())}
+    for question_id, row in rows.items():
+        expected = _stated_columns(stated[question_id])
+        columns = {name: row.get(name) for name in expected}
+        pairs = stated[question_id][4] if stated[question_id] else []
+        if columns != expected or numbers[question_id] != pairs or (question_id in primary) != expected["is_primary"]:
+            yield f"question {row.get('name') or question_id} is not declared as its parameters say"
+
+
+def _stated_columns(entry: Sequence[JsonValue]) -> JsonObject:
+    """Return columns of `questions` that follow from what `declaration_parameters` yields, without the id."""
+    if not entry:
+        return {"is_declared": False, "is_primary": False, "declared_after": None}
+    name, variants, against, primary, numbers, *further = entry
+    columns = as_object(further[0]) if further else {}
+    n_before = sum(as_int(as_list(each)[0] if isinstance(each, list | tuple) else each) for each in as_list(numbers))
+    return {
+        "is_declared": True,
+        "is_primary": bool(primary) and not n_before and not {"n_seeds_declared", "awaits_masks"} & columns.keys(),
+        "declared_after": n_before,
+        "name": name,
+        "variants": variants,
+        "against": as_list(against)[0] if isinstance(against, list | tuple) else against,
+        **{key: columns.get(key) for key in ("other_languages", "n_seeds_declared", "awaits_masks")},
+    }
 
 
 def question_rows(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import declarations, dropped_questions
+from mlprune.steps.questions.declarations import declaration_problems, declarations, dropped_questions
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity, write_missing_items
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -349,3 +350,16 @@ def test_languages_that_were_looked_at_are_named(tiny_inputs: Path, tmp_path: Pa
     record = record_in(planned(tiny_inputs, evaluations=[{**FACTS, "languages": ["en", "sw"]}], languages="sw"), store)
     (row,) = [row for row in record.rows["questions"] if row["is_declared"]]
     assert (row["other_languages"], row["is_primary"]) == ("fr", True)
+
+
+def test_rows_that_differ_from_the_parameters_of_a_declaration_are_found(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    finish(plan, store)
+    late, in_time = record_in(plan, store), record_in(plan, Store(str(tmp_path / "other")))
+    assert not [*declaration_problems(late), *declaration_problems(in_time)]
+    edited = replace(late, rows=in_time.rows)
+    assert len(list(declaration_problems(edited))) == 1
+    (row,) = [row for row in late.rows["questions"] if row["is_declared"]]
+    others = [each for each in late.rows["questions"] if each is not row]
+    for change in ({"is_primary": True}, {"declared_after": 0}, {"name": "other"}):
+        assert list(declaration_problems(replace(late, rows={**late.rows, "questions": [{**row, **change}, *others]})))
