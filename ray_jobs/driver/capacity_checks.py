@@ -14,6 +14,7 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.declarations import DeclaredAfter, dropped_questions
+from mlprune.steps.questions.margins import dense_evaluations, is_large, room_of
 from mlprune.steps.questions.power import CHANGED_SHARE, Power, exploratory_families, power_of, smallest_p_value
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
@@ -105,9 +106,24 @@ def question_lines(
     if not is_detailed:
         lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
         weak = (line for line in _family_lines(plan) if line.startswith("warning"))
-        return [f"{head}; mlprune plan --power has details", *lines, *dropped, *weak]
+        large = _margin_lines(plan, store)
+        return [f"{head}; mlprune plan --power has details", *lines, *large, *dropped, *weak]
     described = (f"  {describe_question(power)}" for power in powers)
-    return [head, *described, *_warnings(powers, n_before), *dropped, *_family_lines(plan)]
+    return [head, *described, *_warnings(powers, n_before), *_margin_lines(plan, store), *dropped, *_family_lines(plan)]
+
+
+def _margin_lines(plan: Plan, store: Store) -> Iterator[str]:
+    """Yield a warning for each margin that is above half of the distance between dense and chance."""
+    comparisons = [job for job in plan.jobs if isinstance(job, CompareJob)]
+    dense = dense_evaluations(comparisons, (each.id for each in plan.variants.values() if each.is_dense))
+    for question in plan.questions:
+        margin = question.criterion.margin
+        room = None if margin is None else room_of(question, store, dense)
+        if margin is not None and room is not None and is_large(margin, room):
+            yield (
+                f"warning: question {question.name}: a margin of {100 * margin:.1f} points is above half of what dense "
+                f"has above chance ({100 * room:.1f} points): it can hold for a model that lost most of its ability"
+            )
 
 
 def _dropped_lines(recipe: str, primary: Sequence[PlannedQuestion], store: Store) -> Iterator[str]:

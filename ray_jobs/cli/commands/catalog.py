@@ -80,7 +80,6 @@ def check(
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
     from catalog.check import deep_check, marked_contradictions  # noqa: PLC0415
-
     from catalog.registered import registered_differences  # noqa: PLC0415
 
     opened = existing_store(store)
