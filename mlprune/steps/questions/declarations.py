@@ -366,7 +366,7 @@ def declaration_problems(record: Record) -> Iterator[str]:
     for question_id, row in rows.items():
         expected = _stated_columns(stated[question_id])
         columns = {name: row.get(name) for name in expected}
-        pairs = stated[question_id][4] if stated[question_id] else []
+        pairs = stated[question_id][4] if stated[question_id] and not expected.get("awaits_masks") else []
         if columns != expected or numbers[question_id] != pairs or (question_id in primary) != expected["is_primary"]:
             yield f"question {row.get('name') or question_id} is not declared as its parameters say"
 
@@ -445,6 +445,6 @@ def question_rows(
                 **each.columns,
             }
             for (variant_id, baseline_id), each in results.items()
-            if config is not None
+            if config is not None and not after.awaits_masks  # the declaration that follows has them
         ]
     return rows if questions else {}

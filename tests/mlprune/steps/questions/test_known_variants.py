@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import awaited_variants, declarations
+from mlprune.steps.questions.declarations import awaited_variants, declaration_problems, declarations
 from mlprune.steps.questions.known_variants import KnownVariants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -37,14 +37,15 @@ def looked_at(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> St
 def declared(plan: Plan, store: Store) -> tuple[dict[str, object], dict[str, object]]:
     record: Record = plan.record_with(declarations(plan.questions, store))
     (question,) = [dict(row) for row in record.rows["questions"] if row["is_declared"]]
-    (variant,) = record.rows["question_variants"]
+    assert not list(declaration_problems(record))
+    variant = next(iter(record.rows["question_variants"]), {})
     return question, dict(variant)
 
 
 def test_a_sparsity_that_gives_the_same_masks_is_not_new(tiny_inputs: Path, looked_at: Store, tmp_path: Path) -> None:
     store, plan = copy_of(looked_at, tmp_path / "store"), planned(tiny_inputs, 0.5001)
-    question, _ = declared(plan, store)
-    assert (question["is_primary"], question["awaits_masks"]) == (False, True)
+    question, variant = declared(plan, store)
+    assert (question["is_primary"], question["awaits_masks"], variant) == (False, True, {})
     found = declarations(plan.questions, store)
     assert awaited_variants(plan.questions, found) == {plan.questions[0].pairs[0][0]}
     make_masks(plan, store)
