@@ -87,6 +87,11 @@ def add_rows(record: Record, rows: Rows) -> None:
         for parent in ([value] if isinstance(value, str) else value)
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
+    if record.kind == "recipes":
+        declared = (row["question_id"] for row in record.rows.get("questions", ()) if row["is_declared"])
+        rows.setdefault("question_records", []).extend(
+            {"record_id": record.id, "question_id": each} for each in declared
+        )
     if not is_shown(record.kind, record.step_version):
         return
     for name in record.rows:

@@ -14,6 +14,7 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.declarations import DeclaredAfter, dropped_questions
+from mlprune.steps.questions.margins import dense_evaluations, is_large, room_of
 from mlprune.steps.questions.power import (
     CHANGED_SHARE,
     SEEDS_SHARE,
@@ -103,7 +104,7 @@ def question_lines(
     declared = [question for question in plan.questions if question.config is not None]
     if not declared:
         return []
-    n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
+    n_before = {name: found.n for name, found in after.items()}
     head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
     primary = [each for each in declared if each.config and each.config.primary and not n_before[each.id]]
     of_searches = [each for final in plan.finals.values() for each in final.questions if each.config]
@@ -114,10 +115,25 @@ def question_lines(
     if not is_detailed:
         lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
         weak = (line for line in _family_lines(plan) if line.startswith("warning"))
-        return [f"{head}; mlprune plan --power has details", *lines, *_dropped_lines(plan, dropped), *weak]
+        large = _margin_lines(plan, store)
+        return [f"{head}; mlprune plan --power has details", *lines, *large, *_dropped_lines(plan, dropped), *weak]
     described = (f"  {describe_question(power)}" for power in powers)
-    dropped_lines = _dropped_lines(plan, dropped)
-    return [head, *described, *_warnings(powers, n_before), *dropped_lines, *_family_lines(plan)]
+    last = (*_dropped_lines(plan, dropped), *_family_lines(plan))
+    return [head, *described, *_warnings(powers, n_before), *_margin_lines(plan, store), *last]
+
+
+def _margin_lines(plan: Plan, store: Store) -> Iterator[str]:
+    """Yield a warning for each margin that is above half of the distance between dense and chance."""
+    comparisons = [job for job in plan.jobs if isinstance(job, CompareJob)]
+    dense = dense_evaluations(comparisons, (each.id for each in plan.variants.values() if each.is_dense))
+    for question in plan.questions:
+        margin = question.criterion.margin
+        room = None if margin is None else room_of(question, store, dense)
+        if margin is not None and room is not None and is_large(margin, room):
+            yield (
+                f"warning: question {question.name}: a margin of {100 * margin:.1f} points is above half of what dense "
+                f"has above chance ({100 * room:.1f} points): it can hold for a model that lost most of its ability"
+            )
 
 
 def _dropped_lines(plan: Plan, dropped: Sequence[str]) -> Iterator[str]:

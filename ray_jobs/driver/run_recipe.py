@@ -1,7 +1,7 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with the results of searches."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.result_warnings import variant_warnings
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.declarations import awaited_variants, declarations
 from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
@@ -88,6 +88,8 @@ class GrowingPlan:
         """Search -> what it needs at most, which takes time to compute."""
         self._states: tuple[Plan, tuple[SearchState, ...]] | None = None
         """The searches of a plan, described once: the driver asks after every job."""
+        self._awaited: frozenset[str] = frozenset()
+        """The only variants whose jobs are pending, as long as questions wait for their masks."""
         self.plan = extend_plan(plan, store)
 
     def plan_again(self) -> None:
@@ -103,7 +105,12 @@ class GrowingPlan:
         seen = frozenset(self._store.record_names())
         return Round(self.pending(repair=True), seen)
 
+    def wait_for(self, variant_ids: frozenset[str]) -> None:
+        """Make only the jobs of some variants pending; without any, all jobs."""
+        self._awaited = variant_ids
+
     def _pending(self, jobs: Sequence[Job], *, repair: bool) -> list[Job]:
+        jobs = jobs_of_variants(jobs, self._awaited) if self._awaited else jobs
         work = pending_work(jobs, self._store, self._remake, repair=repair)
         self._retired.append(work.retired)
         return work.jobs
@@ -163,7 +170,7 @@ class GrowingPlan:
         A question keeps the number of results of its first declaration.
         """
         records = [
-            self.plan.final_record(name, declarations(final.questions, self._store))
+            self.plan.final_record(name, declarations(final.questions, self._store, can_wait=False))
             for name, final in self.plan.finals.items()
         ]
         return [record for record in records if self._store.read_record(record.kind, record.id) is None]
@@ -172,6 +179,19 @@ class GrowingPlan:
         """Record the questions of the reports, which has to be done before their jobs run."""
         for record in self.undeclared():
             self._store.write_record(record)
+
+
+def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Job]:
+    """Return the jobs that make some variants and what they need, in their order."""
+    makers = {key: job for job in jobs for key in job.makes}
+    needed: set[RecordKey] = set()
+    keys: list[RecordKey] = [("variants", variant_id) for variant_id in variant_ids]
+    while keys:
+        key = keys.pop()
+        if key in makers and key not in needed:
+            needed.update(makers[key].makes)
+            keys += makers[key].needs
+    return [job for job in jobs if not needed.isdisjoint(job.makes)]
 
 
 def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
@@ -315,10 +335,18 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
         )
         with Claims(store, run_id, stale_after_s=options.stale_after_s, parts=lambda: workers.running_parts) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
+            awaited = awaited_variants(plan.questions, declared)
+            growing.wait_for(awaited)
             first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
             services = _Services(workers, claims, metrics, console, mean_flops(needs.costs))
             result = _run_rounds(growing, store, first, run_id=run_id, services=services)
+            if awaited and not result.problem:
+                growing.wait_for(frozenset())
+                store.write_record(plan.record_with(declarations(plan.questions, store)))
+                rest = growing.next_round()
+                of_rest = _run_rounds(growing, store, rest, run_id=run_id, services=services, first_number=MAX_ROUNDS)
+                result = replace(of_rest, n_done=result.n_done + of_rest.n_done)
             growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
@@ -363,12 +391,18 @@ class _Services(NamedTuple):
     """Step -> planned floating-point operations of a job."""
 
 
-def _run_rounds(growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services) -> RunResult:
-    """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
+def _run_rounds(
+    growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services, first_number: int = 0
+) -> RunResult:
+    """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result.
+
+    Args:
+        first_number: of the rounds in the files of the run.
+    """
     jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
     workers, claims, metrics, console, flops = services
-    for number in range(MAX_ROUNDS):
+    for number in range(first_number, first_number + MAX_ROUNDS):
         console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:

@@ -12,11 +12,12 @@ SELECT
     CASE q.claim WHEN 'gain' THEN a.ci_high ELSE a.ci90_high END AS ci_high,
     a.ci_level,
     CASE q.claim WHEN 'gain' THEN a.p_corrected ELSE a.p_margin_corrected END AS p_claim,
-    q.claim, q.status, t.answer AS question_answer, a.verdict_reason, b.label AS baseline_label, q.differs_in,
+    q.claim, q.status, t.answer AS question_answer, a.verdict_reason, a.remarks, b.label AS baseline_label, q.differs_in,
     q.task, q.metric, q.languages, a.margin, a.ci90_low, a.ci90_high, a.p_margin, a.p_margin_corrected,
     a.p_opposite_corrected, a.p_value, a.p_corrected, a.n_family, a.n_questions, a.arithmetic_noise,
-    a.smallest_significant, a.detectable_difference, a.chance, a.n_variants, a.n_seeds, a.conditional_on_one_draw,
-    a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe, a.place, a.question_id, a.variant_id, a.baseline_id
+    a.smallest_significant, a.detectable_difference, a.chance, a.mask_agreement, a.n_known_baselines, a.n_variants,
+    a.n_seeds, a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe, a.place,
+    a.question_id, a.variant_id, a.baseline_id
 FROM answers AS a
 JOIN question_answers AS t ON t.question_id = a.question_id
 JOIN described_questions AS q ON q.question_id = a.question_id

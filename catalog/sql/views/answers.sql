@@ -125,7 +125,11 @@ SELECT
             THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959963984540054
                 + 0.8416212335729143 * a.standard_error
         ELSE greatest((w.quantile + 0.8416212335729143) * a.standard_error, smallest_significant)
-    END AS detectable_difference
+    END AS detectable_difference,
+    m.mask_agreement,
+    m.nearest_variant_id,
+    m.n_known_baselines,
+    m.remarks
 FROM answered AS a
 LEFT JOIN test_powers AS w ON w.n_family = a.n_family AND w.n_items = 0 AND w.n_changed = 0
 LEFT JOIN mean_powers AS m ON m.question_id = a.question_id AND m.n_family = a.n_family AND a.comparison_id = ''
@@ -138,7 +142,8 @@ LEFT JOIN test_powers AS i
             WHEN a.n_changed < 1000 THEN (a.n_changed + 9) // 10 * 10
             ELSE (a.n_changed + 99) // 100 * 100
         END
-    );
+    )
+LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id;
 -- n_tests: number of tests of the question; NULL unless it is primary
 -- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
@@ -153,3 +158,7 @@ LEFT JOIN test_powers AS i
 -- smallest_significant: smallest difference that the first step of Holm's correction over the family can find, if all changed items change in one direction, one in each cluster; NULL without a family, unless items are right or wrong, for the worst language and for the mean over variants
 -- detectable_difference: true difference that this step finds with a power of 80 % if the error, or the share of changed items, is as estimated, at least smallest_significant; of a claim about a margin of a mean over variants, the margin that it then shows if the true difference is 0; NULL without a family, or if nothing changed
 -- arithmetic_noise: largest change of such a difference that was measured between two processors (definitions.md): a smaller difference may be due to the processor; NULL if it is negligible (float32) or was not measured
+-- mask_agreement: as in answer_remarks
+-- nearest_variant_id: as in answer_remarks
+-- n_known_baselines: as in answer_remarks
+-- remarks: as in answer_remarks

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
@@ -13,7 +13,7 @@ from mlprune.recipe.questions import evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
 from mlprune.steps.evaluate.model_evaluation import task_specs
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, make_identity
+from mlprune.steps.job import Identity, Job, RecordJob, make_identity
 from mlprune.steps.questions.evidence import Criterion
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
@@ -45,6 +45,8 @@ class PlannedQuestion:
     """Ignored aspects in which a variant differs from its baseline, sorted."""
     n_left_out: int = 0
     """Number of comparisons that are left out because they lack a language of the group."""
+    identities: Mapping[str, Identity] = field(default_factory=dict, compare=False, repr=False)
+    """Id -> identity of the variants of the plan and what they are made from; empty if the question is not declared."""
 
     @property
     def id(self) -> str:
@@ -110,10 +112,16 @@ def plan_questions(
         RecipeError: a question has no comparison, or its metric is not computed.
     """
     families: dict[TaskSpec, list[CompareJob]] = defaultdict(list)
+    identities = {inputs.base.id: inputs.base, **{variant.id: variant.spec.identity for variant in variants.values()}}
     for job in jobs:
         if isinstance(job, CompareJob):
             families[job.family].append(job)
-    planned = [_declared(recipe, inputs, config, variants=variants, families=families) for config in recipe.questions]
+        elif isinstance(job, RecordJob):
+            identities[job.identity.id] = job.identity
+    planned = [
+        replace(_declared(recipe, inputs, config, variants=variants, families=families), identities=identities)
+        for config in recipe.questions
+    ]
     planned += _defaults(variants, families)
     distinct: dict[str, PlannedQuestion] = {}
     for question in planned:
