@@ -186,7 +186,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},
     ),
     "comparisons": RecordKind(
-        5,
+        6,
         "variant, baseline, task and split whose evaluations are compared, by language and over groups of languages",
         folders=("contributions",),
         tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
@@ -199,7 +199,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         shown_since=6,
     ),
     "answers": RecordKind(
-        2,
+        3,
         "question about comparisons, declared by a recipe or asked of every task",
         tables={"answer_results": "question_id"},
     ),

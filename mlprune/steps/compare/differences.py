@@ -162,7 +162,7 @@ class CompareJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the languages one by one, then in groups."""
-        compared = [_read(store, evaluation, baseline) for evaluation, baseline in self.pairs]
+        compared = [read_pair(store, evaluation, baseline) for evaluation, baseline in self.pairs]
         groups = language_groups({each.spec.language: main_language(each.spec) for each in compared})
         sums = _language_sums(compared)
         specs = {each.spec.language: each.spec for each in compared}
@@ -219,7 +219,8 @@ def main_language(spec: TaskSpec) -> str:
     return others[-1] if others else spec.language
 
 
-def _read(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+def read_pair(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+    """Read the predictions of two evaluations on the items that both have."""
     spec = evaluation.task
     predictions = on_shared_items(spec, predictions_of(store, evaluation), predictions_of(store, baseline))
     metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
