@@ -146,7 +146,7 @@ def _quantiles(posterior: Array, means: Array, errors: Array, *, share: float) -
         middle = (low + high) / 2
         is_below = posterior @ special.ndtr((middle - means) / errors) < share
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def _deviation_at(posterior: Array, share: float, *, scale: float) -> float:
