@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite, flips_of, interval_columns
+from mlprune.evaluation.inference.methods import compare
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import Array, ratio_estimate
@@ -17,7 +18,7 @@ from mlprune.numeric.statistics.variance_components import (
     crossed_estimate,
     unpaired_estimate,
 )
-from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.compare.differences import CompareJob, read_pair
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.evidence import (
@@ -32,7 +33,9 @@ from mlprune.steps.questions.evidence import (
     margin_p_value,
     read_evidence,
 )
+from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.store.store import Store
+from mlprune.vocabulary import METRIC_TRAITS
 
 ALPHA = 0.05
 BINARY = ("accuracy", "exact_match")
@@ -74,7 +77,8 @@ def unpaired_seeds(pairs: Iterable[tuple[int | None, int | None]]) -> list[int]:
 def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
     """Return the rows that answer a question.
 
-    over each: differences, 95 % intervals and p-values are those of the comparisons.
+    over each: differences, 95 % intervals and p-values are those of the comparisons. If comparisons do not test the
+    metric, they are computed from the predictions.
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
     the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
     several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
@@ -231,8 +235,8 @@ class AnsweringComparison(NamedTuple):
     comparison_id: str
     variant_id: str
     baseline_id: str
-    baseline_evaluations: tuple[tuple[str, str], ...]
-    """(language, id) of the baseline's evaluations in the languages of the question."""
+    pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
+    """(evaluation of the variant, evaluation of the baseline) for each language of the question."""
     seed: int | None
     """Seed of the variant's demonstrations or score; None if nothing of it is drawn at random."""
     baseline_seed: int | None
@@ -249,8 +253,12 @@ class AnswerJob(SmallJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The comparisons."""
-        return tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
+        """The comparisons, and the evaluations if comparisons do not test the metric."""
+        comparisons = tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
+        if METRIC_TRAITS[self.criterion.metric].is_tested:
+            return comparisons
+        pairs = (pair for comparison in self.comparisons for pair in comparison.pairs)
+        return (*comparisons, *dict.fromkeys(evaluation.identity.key for pair in pairs for evaluation in pair))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the comparisons, and write a row for each of them, or one for their mean."""
@@ -261,21 +269,28 @@ class AnswerJob(SmallJob):
     def _read(self, store: Store, comparison: AnsweringComparison) -> Compared:
         record = store.require("comparisons", comparison.comparison_id)
         evidence = read_evidence(store, record, self.criterion)
+        if evidence.row["test"] is None:
+            evidence = replace(evidence, row={**evidence.row, **self._tested_columns(store, *comparison.pairs[0])})
         worst = evidence.row.get("baseline_worst_language")
-        evaluations = [
-            evaluation for language, evaluation in comparison.baseline_evaluations if worst in (None, language)
-        ]
+        baselines = [baseline for _, baseline in comparison.pairs]
+        evaluations = [each.identity.id for each in baselines if worst in (None, each.task.language)]
         return Compared(
             comparison.comparison_id,
             comparison.variant_id,
             comparison.baseline_id,
-            n_languages=len(comparison.baseline_evaluations),
+            n_languages=len(comparison.pairs),
             seed=comparison.seed,
             chance=_mean_chance(store, evaluations, metric=self.criterion.metric),
             dtype=str(store.require("evaluations", evaluations[0]).parameters.get("dtype", "float32")),
             evidence=evidence,
             baseline_seed=comparison.baseline_seed,
         )
+
+    def _tested_columns(self, store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Row:
+        """Return the columns of a difference that its comparison does not test, in one language, with the test."""
+        compared = read_pair(store, evaluation, baseline)
+        metric = compared.metric(self.criterion.metric)
+        return compare([metric], *compared.predictions, asked=[metric.name])[metric.name].columns
 
 
 def _mean_chance(store: Store, evaluations: Sequence[str], *, metric: str) -> float | None:
@@ -311,9 +326,5 @@ def answering_comparison(
     Args:
         seeds: of the comparison's variant and baseline.
     """
-    baselines = tuple(
-        (baseline.task.language, baseline.identity.id)
-        for _, baseline in job.pairs
-        if baseline.task.language in languages
-    )
-    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, baselines, *seeds)
+    pairs = tuple(pair for pair in job.pairs if pair[1].task.language in languages)
+    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, pairs, *seeds)

@@ -11,8 +11,9 @@ import pytest
 from mlprune.numeric.statistics.variance_components import crossed_estimate
 from mlprune.plan import Plan, pending_jobs
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.questions.answers import AnswerJob, Compared, answer_rows
+from mlprune.steps.questions.answers import AnswerJob, Compared, answer_jobs, answer_rows
 from mlprune.steps.questions.evidence import Criterion, Evidence
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests import defined_statistics as defined
 from tests.mlprune.steps.questions.comparison_records import changed, cluster_evidence
@@ -211,6 +212,30 @@ def test_a_question_in_english_has_the_difference_of_the_predictions(tiny_run: F
     chances = {row["chance"] for row in rows.values()}
     assert len(chances) == 1
     assert 0 < chances.pop() < 1
+
+
+def test_a_question_about_a_metric_that_comparisons_do_not_test_has_a_test_of_its_own(
+    tiny_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = tiny_run.plan, tiny_run.store
+    (question,) = [one for one in plan.questions if one.family.task == "facts" and one.criterion.group_name == "en"]
+    asked = replace(question, criterion=replace(question.criterion, metric="ece"), comparisons=question.comparisons[:1])
+    (job,) = answer_jobs([replace(asked, seeds=asked.seeds[:1])])
+    comparison = asked.comparisons[0]
+    (pair,) = [pair for pair in comparison.pairs if pair[0].task.language == "en"]
+    assert set(job.needs) == {comparison.identity.key, *(evaluation.identity.key for evaluation in pair)}
+    written: list[Record] = []
+    monkeypatch.setattr(store, "write_record", written.append)
+    job.run(store, None)  # type: ignore[arg-type]
+    (answer,) = written[0].rows["answers"]
+    (compared,) = [
+        row
+        for row in store.require("comparisons", comparison.identity.id).rows["comparison_results"]
+        if (row["metric"], row["language"]) == ("ece", "en")
+    ]
+    assert (compared["p_value"], answer["test"]) == (None, "randomization")
+    assert answer["difference"] == compared["difference"]
+    assert 0 < answer["p_value"] <= 1
 
 
 def test_answers_are_pending_until_they_are_in_the_store(tiny_run: FinishedRun, tmp_path: Path) -> None:
