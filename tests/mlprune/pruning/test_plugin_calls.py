@@ -230,6 +230,7 @@ STRUCTURES_BAD: dict[str, tuple[Any, ...]] = {
     "sorts the scores": (_sorts, "changes its arguments"),
     "counts by a fraction": (columns, "whole number", {"n_removed": lambda shape, sparsity, _: sparsity * shape[1]}),
     "counts too many": (columns, "whole number", {"n_removed": lambda shape, *_: shape[0] * shape[1]}),
+    "counts below zero": (columns, "whole number", {"n_removed": lambda *_: -1}),
     "cannot count": (columns, "KeyError", {"n_removed": lambda *_: {}["size"]}),
     "draws the columns": (lambda scores, s, p: columns(torch.rand_like(scores), s, p), "another result"),
 }

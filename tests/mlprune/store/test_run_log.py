@@ -106,6 +106,7 @@ def test_a_pack_contains_the_numbers_it_names_in_its_own_folder_only() -> None:
     absent = [
         f"runs/{RUN}/job-9.json",
         f"runs/{RUN}/job-21.json",
+        f"runs/{RUN}/packed-15-25.jsonl.zst",
         f"runs/{RUN}-1/job-10.json",
         f"runs/{RUN}/ended.json",
     ]

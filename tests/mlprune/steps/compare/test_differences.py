@@ -3,12 +3,14 @@
 import math
 from collections import defaultdict
 from statistics import fmean
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from mlprune.evaluation.scoring.translation import Translations
+from mlprune.steps.compare import differences
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_consistency import RankConsistencyJob
@@ -133,3 +135,13 @@ def test_two_models_that_left_out_different_items_are_compared_on_those_of_both(
     assert [one.example_ids for one in kept] == [("2", "4")] * 2
     assert [one.outputs for one in kept] == [("b", "c"), ("d", "f")]
     assert on_shared_items(TaskSpec("translation", "fr-en", "test"), first, second) == (first, second)
+
+
+@pytest.mark.parametrize("source", ["folder", "hub", "corpus"])
+def test_a_limit_that_no_task_reaches_is_the_number_of_its_items(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_items = 3 * differences.MANY_ITEMS
+    monkeypatch.setattr(differences, "task_data", lambda _: SimpleNamespace(items=range(n_items)))
+    nothing = dict.fromkeys(("folder", "hub", "corpus"))
+    unreadable: Any = SimpleNamespace(limit=10**12, **nothing)
+    readable: Any = SimpleNamespace(limit=10**12, **{**nothing, source: "there"})
+    assert (differences.most_items(unreadable), differences.most_items(readable)) == (10**12, n_items)
