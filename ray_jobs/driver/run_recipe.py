@@ -1,7 +1,7 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with the results of searches."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,6 @@ from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.questions.declarations import awaited_variants, declarations
 from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
-from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
@@ -32,6 +31,7 @@ from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, question_lines, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver, fold
+from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
 from ray_jobs.driver.run_log import begin_run
@@ -179,33 +179,6 @@ class GrowingPlan:
         """Record the questions of the reports, which has to be done before their jobs run."""
         for record in self.undeclared():
             self._store.write_record(record)
-
-
-def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Job]:
-    """Return the jobs that make some variants and what they need, in their order."""
-    makers = {key: job for job in jobs for key in job.makes}
-    needed: set[RecordKey] = set()
-    keys: list[RecordKey] = [("variants", variant_id) for variant_id in variant_ids]
-    while keys:
-        key = keys.pop()
-        if key in makers and key not in needed:
-            needed.update(makers[key].makes)
-            keys += makers[key].needs
-    return [job for job in jobs if not needed.isdisjoint(job.makes)]
-
-
-def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
-    """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
-
-    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those of the
-    entries whose schedule is the winner.
-    """
-    waiting = [search.spec for search in plan.searches if search.is_waiting]
-    if not waiting or plan.common is None:
-        return []
-    evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
-    later = [job for spec in waiting for job in searched_jobs(plan.recipe, plan.common, spec)]
-    return [job for job in (*evaluated, *later) if job.needs_chain]
 
 
 def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
