@@ -126,10 +126,10 @@ SELECT
                 + 0.8416212335729143 * a.standard_error
         ELSE greatest((w.quantile + 0.8416212335729143) * a.standard_error, smallest_significant)
     END AS detectable_difference,
-    m.mask_agreement,
-    m.nearest_variant_id,
-    m.n_known_baselines,
-    m.remarks
+    r.mask_agreement,
+    r.nearest_variant_id,
+    r.n_known_baselines,
+    r.remarks
 FROM answered AS a
 LEFT JOIN test_powers AS w ON w.n_family = a.n_family AND w.n_items = 0 AND w.n_changed = 0
 LEFT JOIN mean_powers AS m ON m.question_id = a.question_id AND m.n_family = a.n_family AND a.comparison_id = ''
@@ -143,7 +143,7 @@ LEFT JOIN test_powers AS i
             ELSE (a.n_changed + 99) // 100 * 100
         END
     )
-LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id;
+LEFT JOIN answer_remarks AS r ON r.question_id = a.question_id AND r.comparison_id = a.comparison_id;
 -- n_tests: number of tests of the question; NULL unless it is primary
 -- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
