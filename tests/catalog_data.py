@@ -16,6 +16,7 @@ from typing import Any
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.languages import resource_class_of
+from mlprune.steps.questions.declarations import EarlierResults
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
@@ -865,7 +866,7 @@ def _sensitivity(store: Store, variants: list[Variant]) -> None:
 
 
 ASKED: tuple[dict[str, Any], ...] = (
-    {"name": "", "is_declared": False, "claim": "gain", "over": "each"},
+    {"name": "", "is_declared": False, "declared_after": None, "claim": "gain", "over": "each"},
     {"name": "together", "is_primary": True, "claim": "equivalent", "margin": 0.05, "over": "mean"},
     {"name": "late", "declared_after": 3, "claim": "noninferior", "margin": 0.05, "over": "each"},
 )
@@ -998,8 +999,19 @@ def _recipe(
         if question["is_declared"]
         for variant in variants[1:]
     ]
-    tables = {"names": rows, "questions": questions, "question_variants": covered}
-    write_rows(store, "recipes", parameters={"name": "artificial"}, rows=tables)
+    primary = [{**recipe, "question_id": question["question_id"]} for question in questions if question["is_primary"]]
+    tables = {"names": rows, "questions": questions, "question_variants": covered, "recipe_questions": primary}
+    parameters = {"name": "artificial", "questions": [_declared(question, covered) for question in questions]}
+    write_rows(store, "recipes", parameters=parameters, rows=tables)
+
+
+def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[Any]:
+    """The parameter of a recipe's record about a question."""
+    question_id = question["question_id"]
+    if not question["is_declared"]:
+        return [question_id]
+    numbers = [EarlierResults.of_row(row).parameters for row in covered if row["question_id"] == question_id]
+    return [question_id, question["name"], question["variants"], question["against"], question["is_primary"], numbers]
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

@@ -165,7 +165,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
         "-0.1 is 10 % less perplexity",
         "moves from -0.403 to -0.414, the other five answers by less than 0.004",
     ),
-    "study-mix.md": ("0.05 is about 5 %", "0, 25 and 50 % of English"),
+    "study-mix.md": ("0.05 is about 5 %", "0, 25 and 50 % of English", "of 10 to 20 % (the limit", "power of 80 %"),
     "study-where.md": (
         "below 0, Swahili",
         "is +0.53 for Swahili and -0.37 for Hindi (mean +0.08, p = 0.28), on the embedded model -0.33 (p = 0.96)",
@@ -177,6 +177,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "comparison.md": (
         "they take 130 to 140 s, swaps 113, SparseGPT 26, and at most 2.5 GiB",
         "took 517 CPU seconds",
+        "in a family of 14",
         "over the 14 questions",
         "over the 15 questions",
         "below 0.05 after Bonferroni's correction",

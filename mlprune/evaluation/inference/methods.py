@@ -28,7 +28,7 @@ interval is for the true error and may end below the value.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -60,10 +60,9 @@ from mlprune.numeric.statistics.bootstrap import (
     studentized_interval,
 )
 from mlprune.numeric.statistics.calibration_interval import (
-    CorrectedEstimate,
     calibration_difference,
     calibration_interval,
-    calibration_intervals,
+    shared_intervals,
 )
 from mlprune.numeric.statistics.cluster_score import boundary_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, ratio_estimate
@@ -361,21 +360,11 @@ class CalibrationInference(ResampledInference):
         vary = not any(map(is_constant, errors))
         correlation = float(np.clip(np.corrcoef(errors)[0, 1], -1.0, 1.0)) if vary else 0.0
         observed = [_means(sample.total) for sample in (pair.first, pair.second)]
-        estimates = (_calibration_intervals(*each) for each in zip(cells, observed, strict=True))
+        estimates = (shared_intervals(*each, LEVELS) for each in zip(cells, observed, strict=True))
         wide, narrow = (
             calibration_difference(*both, correlation=correlation).interval for both in zip(*estimates, strict=True)
         )
         return Interval(min(wide.low, narrow.low), max(wide.high, narrow.high)), narrow
-
-
-def _calibration_intervals(resampled: Array, cells: Array) -> tuple[CorrectedEstimate, ...]:
-    """Return the estimates at both levels; those of the same evaluation, such as a baseline, are not computed again."""
-    return _computed_intervals(resampled.tobytes(), cells.tobytes(), cells.size)
-
-
-@lru_cache(maxsize=32)
-def _computed_intervals(resampled: bytes, cells: bytes, n_cells: int) -> tuple[CorrectedEstimate, ...]:
-    return calibration_intervals(np.frombuffer(resampled).reshape(-1, n_cells), np.frombuffer(cells), levels=LEVELS)
 
 
 def _means(sums: Array) -> Array:

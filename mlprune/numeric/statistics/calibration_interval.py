@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
@@ -158,3 +158,19 @@ def _smallest(noise: Array, cells: Array, share: float, *, limit: float, of_all:
             n_decided += int(np.count_nonzero(excess > width))
             noise = noise[:, is_open]
     return high
+
+
+def shared_intervals(resampled: Array, cells: Array, levels: tuple[float, ...]) -> tuple[CorrectedEstimate, ...]:
+    """Return `calibration_intervals`; those of the same evaluation, such as a baseline, are not computed again.
+
+    Args:
+        resampled: [R, bins] float64.
+        cells: [bins] float64.
+        levels: of the intervals.
+    """
+    return _computed(resampled.tobytes(), cells.tobytes(), cells.size, levels)
+
+
+@lru_cache(maxsize=32)
+def _computed(resampled: bytes, cells: bytes, n_cells: int, levels: tuple[float, ...]) -> tuple[CorrectedEstimate, ...]:
+    return calibration_intervals(np.frombuffer(resampled).reshape(-1, n_cells), np.frombuffer(cells), levels=levels)

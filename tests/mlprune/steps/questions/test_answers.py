@@ -220,7 +220,7 @@ def test_a_question_about_a_metric_that_comparisons_do_not_test_has_a_test_of_it
     plan, store = tiny_run.plan, tiny_run.store
     (question,) = [one for one in plan.questions if one.family.task == "facts" and one.criterion.group_name == "en"]
     asked = replace(question, criterion=replace(question.criterion, metric="ece"), comparisons=question.comparisons[:1])
-    (job,) = answer_jobs([replace(asked, seeds=asked.seeds[:1])])
+    (job,) = answer_jobs([replace(asked, seeds=asked.seeds[:1], baseline_seeds=asked.baseline_seeds[:1])])
     comparison = asked.comparisons[0]
     (pair,) = [pair for pair in comparison.pairs if pair[0].task.language == "en"]
     assert set(job.needs) == {comparison.identity.key, *(evaluation.identity.key for evaluation in pair)}
