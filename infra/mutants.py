@@ -123,11 +123,12 @@ def chosen(tests: set[str], group: frozenset[str], costs: dict[str, float], path
     """
     own = f"/test_{Path(path).name}::"
     tests = tests & group | {test for test in group if own in test or test.startswith(GOLDEN)}
+    known = {test: costs.get(test, MAX_CPU_SECONDS / 2) for test in tests}
     picked: list[str] = []
     files: set[str] = set()
     seconds = 0.0
-    for test in sorted(tests, key=lambda test: (own not in test, costs.get(test, MAX_CPU_SECONDS / 2), test)):
-        file, cost = test.partition("::")[0], costs.get(test, MAX_CPU_SECONDS / 2)
+    for test, cost in sorted(known.items(), key=lambda entry: (own not in entry[0], entry[1], entry[0])):
+        file = test.partition("::")[0]
         if (len(files) < MAX_FILES or file in files) and seconds + cost <= MAX_CPU_SECONDS:
             picked.append(test)
             files.add(file)

@@ -4,7 +4,6 @@ import fcntl
 import gc
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,20 +36,24 @@ def _no_flushing() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_children_with_limits() -> Iterator[None]:
-    """Read the model folders of tests in this process: to fork one with all libraries takes longer than the reading.
+def has_limits() -> Iterator[bool]:
+    """Whether children with limits exist here, without which the model folders of tests are read in this process.
 
-    Tests of the limits ask for `children_with_limits`.
+    To fork a process with all libraries takes longer than the reading. Tests of the limits ask for
+    `children_with_limits`.
     """
+    from mlprune.processes import limited  # noqa: PLC0415 - tests of few modules load few modules
+
+    original = limited.HAS_LIMITS
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlprune.processes.limited.HAS_LIMITS", False)
-        yield
+        patch.setattr(limited, "HAS_LIMITS", False)
+        yield original
 
 
 @pytest.fixture
-def children_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def children_with_limits(has_limits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read model folders in a child process with limits, as outside of tests."""
-    monkeypatch.setattr("mlprune.processes.limited.HAS_LIMITS", sys.platform == "linux")
+    monkeypatch.setattr("mlprune.processes.limited.HAS_LIMITS", has_limits)
 
 
 @pytest.fixture(autouse=True)
