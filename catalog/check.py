@@ -32,6 +32,7 @@ from mlprune import errors
 from mlprune.counted import counted
 from mlprune.json_values import as_str
 from mlprune.steps.inputs import find_base_model
+from mlprune.steps.questions.declarations import declaration_problems
 from mlprune.steps.rescore import verify
 from mlprune.steps.rescore.stored_jobs import WITH_WEIGHTS
 from mlprune.store.parquet import n_rows_of
@@ -80,7 +81,8 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
                 if artefact not in artefacts:
                     artefacts.add(artefact)
                     damages += _artefact_damages(store, artefact)
-            damages += [Damage(problem, record.path, is_wrong_content=True) for problem in row_problems(record)]
+            problems = [*row_problems(record), *(declaration_problems(record) if kind == "recipes" else ())]
+            damages += [Damage(problem, record.path, is_wrong_content=True) for problem in problems]
     damaged = {damage.location for damage in damages}
     intact = [name for name in names if record_path(*name) not in damaged]
     next_step = "run catalog rebuild" if len(intact) == len(names) else "first run the recipes of the damaged records"
@@ -259,6 +261,8 @@ def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
         A merge reads no weights of base models, so what follows from them is not computed again.
         """
         yield from row_problems(record)
+        if record.kind == "recipes":
+            yield from declaration_problems(record)
         if record.kind in WITH_WEIGHTS:
             return
         try:

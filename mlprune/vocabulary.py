@@ -134,6 +134,9 @@ class MetricTraits:
     higher_is_better: bool = True
     tasks: tuple[str, ...] = ()
     """The only tasks that have it; empty for all whose items are of this kind."""
+    is_tested: bool = True
+    """Whether every comparison tests its differences. If not, only what asks for the metric does (questions, choices,
+    sensitivity): its test needs many exchanges, and its interval shows as much."""
 
 
 METRIC_TRAITS: Mapping[str, MetricTraits] = {
@@ -144,8 +147,8 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "recall_macro": MetricTraits(),
     "precision_weighted": MetricTraits(),
     "recall_weighted": MetricTraits(),
-    "ece": MetricTraits(higher_is_better=False),
-    "ece_sum": MetricTraits(higher_is_better=False),
+    "ece": MetricTraits(higher_is_better=False, is_tested=False),
+    "ece_sum": MetricTraits(higher_is_better=False, is_tested=False),
     "accuracy_ambiguous": MetricTraits(tasks=("mbbq",)),
     "accuracy_disambiguated": MetricTraits(tasks=("mbbq",)),
     "bias_ambiguous": MetricTraits(higher_is_better=False, tasks=("mbbq",)),

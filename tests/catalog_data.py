@@ -16,6 +16,7 @@ from typing import Any
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.languages import resource_class_of
+from mlprune.steps.questions.declarations import EarlierResults
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
@@ -362,7 +363,7 @@ def evaluation_of(
         "split": split,
     }
     evaluation = {**keys, "scoring_rule": "mean", "prompt_language": language[:2], "example_limit": None}
-    evaluation |= default_protocol(task)
+    evaluation |= default_protocol(task) | {"items_id": items_of(store, task, language, split)}
     metrics = [
         {**keys, "metric": metric, "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "n": N_ITEMS}
         for metric, value in values.items()
@@ -370,6 +371,17 @@ def evaluation_of(
     rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}
     write_rows(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
     return metrics
+
+
+def items_of(store: Store, task: str, language: str, split: str) -> str:
+    """Write the items of an evaluation and how many were left out, and return their id."""
+    keys = {"task": task, "language": language, "split": split}
+    tasks = [{"items_id": "@id", **keys, "profile": "corrected", "prompts": "en", "n": N_ITEMS, "n_clusters": N_ITEMS}]
+    items_id = write_rows(store, "task_items", parameters=keys, rows={"tasks": tasks})
+    left_out = {"n_blank": 1, "n_equal_candidates": 0, "n_unusable": 0, "n_without_item": 0, "n_other_half": 3}
+    flow = {"items_id": items_id, **keys, **left_out, "n_beyond_limit": 2, "n_items": N_ITEMS, "n_read": N_ITEMS + 6}
+    write_rows(store, "item_flows", parameters={}, parents={"items": items_id}, rows={"item_flows": [flow]})
+    return items_id
 
 
 def default_protocol(task: str) -> dict[str, Any]:
@@ -442,6 +454,7 @@ def _comparison(
         "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
         "baseline_evaluations": sorted({row["evaluation_id"] for _, row in pairs}),
     }
+    rows["pooled_languages"] = [row for pairs_of in by_metric.values() for row in _pooled(pairs_of)]
     write_rows(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows=rows)
 
 
@@ -465,6 +478,30 @@ def _compared(row: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     values |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "standard_error": 0.02, "n": N_ITEMS}
     conditions = {"scoring_rule": "mean", "example_limit": None, "protocol_id": f"protocol of {row['task']}"}
     return {"comparison_id": "@id", **keys, **values, **conditions}
+
+
+def _pooled(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The model over the languages outside English."""
+    foreign = [row for row in compared if row["language"] != "en"]
+    if len(foreign) < 3:
+        return []
+    kept = ("comparison_id", "variant_id", "baseline_id", "evaluation_id", "baseline_evaluation_id", "task", "language")
+    kept += ("split", "metric", "scale", "difference")
+    mean = statistics.fmean(row["difference"] for row in foreign)
+    model = {"n_languages": len(foreign), "error": 0.02, "mean": mean, "deviation": 0.01}
+    model |= {"mean_ci_low": mean - 0.03, "mean_ci_high": mean + 0.03, "deviation_ci_low": 0.0}
+    model |= {"new_language_ci_low": mean - 0.1, "new_language_ci_high": mean + 0.1, "deviation_ci_high": 0.1}
+    shrunken = [(row["difference"] + mean) / 2 for row in foreign]
+    return [
+        {
+            **{key: row[key] for key in kept},
+            **model,
+            "pooled": one,
+            "pooled_ci_low": one - 0.03,
+            "pooled_ci_high": one + 0.03,
+        }
+        for row, one in zip(foreign, shrunken, strict=True)
+    ]
 
 
 def _groups(languages: Sequence[str]) -> list[tuple[str, str, Sequence[str]]]:
@@ -829,7 +866,7 @@ def _sensitivity(store: Store, variants: list[Variant]) -> None:
 
 
 ASKED: tuple[dict[str, Any], ...] = (
-    {"name": "", "is_declared": False, "claim": "gain", "over": "each"},
+    {"name": "", "is_declared": False, "declared_after": None, "claim": "gain", "over": "each"},
     {"name": "together", "is_primary": True, "claim": "equivalent", "margin": 0.05, "over": "mean"},
     {"name": "late", "declared_after": 3, "claim": "noninferior", "margin": 0.05, "over": "each"},
 )
@@ -962,8 +999,19 @@ def _recipe(
         if question["is_declared"]
         for variant in variants[1:]
     ]
-    tables = {"names": rows, "questions": questions, "question_variants": covered}
-    write_rows(store, "recipes", parameters={"name": "artificial"}, rows=tables)
+    primary = [{**recipe, "question_id": question["question_id"]} for question in questions if question["is_primary"]]
+    tables = {"names": rows, "questions": questions, "question_variants": covered, "recipe_questions": primary}
+    parameters = {"name": "artificial", "questions": [_declared(question, covered) for question in questions]}
+    write_rows(store, "recipes", parameters=parameters, rows=tables)
+
+
+def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[Any]:
+    """The parameter of a recipe's record about a question."""
+    question_id = question["question_id"]
+    if not question["is_declared"]:
+        return [question_id]
+    numbers = [EarlierResults.of_row(row).parameters for row in covered if row["question_id"] == question_id]
+    return [question_id, question["name"], question["variants"], question["against"], question["is_primary"], numbers]
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

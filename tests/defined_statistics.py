@@ -3,6 +3,7 @@
 Nothing of mlprune is imported, so that an error of its arithmetic cannot be an error here too.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -307,6 +308,26 @@ def _score(d: Array, m: Array, differences: Array) -> Array:
     variance = (chances * e**2).sum(axis=1) + (1 - chances.sum(axis=1)) * extreme**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.nan_to_num(e.sum(axis=1) ** 2 / (len(d) * variance)))
+
+
+def unpaired_interval(pairs: Sequence[Sequence[Sequence[float]]], tail: float) -> tuple[float, float]:
+    """Return the mean and the half width of values of pairs of seeds of variant and baseline, [S][T][C]."""
+    n_seeds, n_baselines, n_clusters = len(pairs), len(pairs[0]), len(pairs[0][0])
+    clusters = range(n_clusters)
+    by_seed = [[sum(pair[c] for pair in row) / n_baselines for c in clusters] for row in pairs]
+    by_baseline = [[sum(row[j][c] for row in pairs) / n_seeds for c in clusters] for j in range(n_baselines)]
+    of_items = [sum(row[c] for row in by_seed) / n_seeds for c in clusters]
+    mean = sum(of_items) / n_clusters
+    of_mean = sum((value - mean) ** 2 for value in of_items) / (n_clusters - 1) / n_clusters
+    squared, of_rest = 0.0, 0.0
+    for rows in (by_seed, by_baseline):
+        n = len(rows)
+        means = [sum(row) / n_clusters for row in rows]
+        squared += t.isf(tail, n - 1) ** 2 * sum((value - mean) ** 2 for value in means) / (n - 1) / n
+        rest = [row[c] - own - of_items[c] + mean for row, own in zip(rows, means, strict=True) for c in clusters]
+        of_rest += sum(value**2 for value in rest) / ((n - 1) * (n_clusters - 1)) / (n * n_clusters)
+    t_items = t.isf(tail, n_clusters - 1) ** 2
+    return mean, math.sqrt(max(squared + t_items * max(0.0, of_mean - of_rest), t_items * of_mean))
 
 
 def holm(p_values: ArrayLike) -> Array:

@@ -25,7 +25,13 @@ import pyarrow.compute as pc
 
 from catalog.ingest.table_files import Table, declared_tables, in_dependency_order
 from catalog.sql_files import sql_files, statement
-from mlprune.numeric.statistics.power import detectable_difference_of_items, fewest_changed, two_sided_quantile
+from mlprune.numeric.statistics.power import (
+    detectable_difference_of_items,
+    detectable_difference_of_mean,
+    fewest_changed,
+    two_sided_quantile,
+)
+from mlprune.numeric.statistics.variance_components import ErrorParts
 
 
 class Result(Protocol):
@@ -231,6 +237,7 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
                 connection.execute(statement("materialized", name, folded=FOLDED, **parts))
         connection.unregister(FOLDED)
         _fill_powers(connection, parts)
+        _fill_mean_powers(connection, parts)
         write_state(connection, _STATE, "current")
 
 
@@ -255,6 +262,31 @@ def _fill_powers(connection: Connection, parts: Mapping[str, str]) -> None:
     ]
     if rows:
         insert_rows(connection, declared_tables()["test_powers"], rows)
+
+
+def _fill_mean_powers(connection: Connection, parts: Mapping[str, str]) -> None:
+    """Compute what answers about means over variants can find, for the answers and sizes of families that are new."""
+    connection.execute(statement("fold", "forget_mean_powers", **parts))
+    missing = connection.execute(statement("fold", "missing_mean_powers", **parts)).fetchall()
+    rows = [
+        {
+            "question_id": question_id,
+            "n_family": n_family,
+            "detectable_difference": detectable_difference_of_mean(
+                ErrorParts(*(error**2 for error in errors)),
+                n_seeds=n_seeds,
+                n_baseline_seeds=n_baseline_seeds or 0,
+                n_clusters=n_clusters,
+                claim=claim,
+                n_tests=n_family,
+            )
+            if any(errors) and None not in errors
+            else None,
+        }
+        for question_id, n_family, claim, n_seeds, n_baseline_seeds, n_clusters, *errors in missing
+    ]
+    if rows:
+        insert_rows(connection, declared_tables()["mean_powers"], rows)
 
 
 def refresh_all(connection: Connection) -> None:

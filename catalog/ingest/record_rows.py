@@ -16,7 +16,8 @@ from catalog.ingest.table_files import Table, declared_tables
 from catalog.results import Value
 from catalog.sql_files import statement
 from mlprune.errors import DamagedArtefactError
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, as_float, as_int
+from mlprune.numeric.statistics.variance_components import ErrorParts, parts_of_interval
 from mlprune.store.record_kinds import RECORD_KINDS, is_shown, table_of
 from mlprune.store.records import Record
 from mlprune.store.run_log_files import RunFileContent, kind_of, read_run_file, run_files, run_of
@@ -86,6 +87,11 @@ def add_rows(record: Record, rows: Rows) -> None:
         for parent in ([value] if isinstance(value, str) else value)
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
+    if record.kind == "recipes":
+        declared = (row["question_id"] for row in record.rows.get("questions", ()) if row["is_declared"])
+        rows.setdefault("question_records", []).extend(
+            {"record_id": record.id, "question_id": each} for each in declared
+        )
     if not is_shown(record.kind, record.step_version):
         return
     for name in record.rows:
@@ -110,6 +116,29 @@ def _with_conditions(record: Record) -> list[JsonObject]:
         }
         for row in record.rows["metrics"]
     ]
+
+
+def _with_error_parts(record: Record) -> list[JsonObject]:
+    """Return the rows of answers with the parts of the error of a mean.
+
+    Records of older versions do not store them; the 95 % interval says how much of the error is that of few seeds.
+    """
+    rows = next(rows for name, rows in record.rows.items() if table_of(name) == "answer_results")
+    return [
+        row if row.get("comparison_id") or "error_of_items" in row else {**row, **_error_parts(row)} for row in rows
+    ]
+
+
+def _error_parts(row: JsonObject) -> JsonObject:
+    error, ends = row.get("standard_error"), (row.get("ci_low"), row.get("ci_high"))
+    if error is None:
+        return {}
+    parts = ErrorParts(0.0, 0.0, as_float(error) ** 2)
+    if row.get("test") == "crossed_t" and None not in ends:
+        low, high = map(as_float, ends)
+        numbers = {name: as_int(row[name]) for name in ("n_seeds", "n_clusters")}
+        parts = parts_of_interval(as_float(error), (high - low) / 2, **numbers)
+    return {f"error_of_{name}": part**0.5 for name, part in parts._asdict().items()}
 
 
 def _with_roles(record: Record) -> list[JsonObject]:
@@ -147,6 +176,7 @@ def _with_keys(record: Record, table: str) -> list[JsonObject]:
 
 
 _COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
+    "answer_results": _with_error_parts,
     "metrics": _with_conditions,
     "variant_demonstrations": _with_roles,
 }

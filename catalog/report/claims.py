@@ -1,4 +1,4 @@
-"""Answers to questions as short texts and sentences. Every claim follows from a test of the tables."""
+"""Answers to questions as texts and sentences: verdicts are those of the view `answers`, numbers those of its tests."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,63 @@ def gain_of(row: Row) -> float:
 
 
 def best_of(rows: Sequence[Row]) -> Row:
-    """Return the row with the largest gain, or the smallest loss; the first of equal ones."""
-    return max(rows, key=gain_of)
+    """Return the answer that the view `answers` puts first: the best one of a question."""
+    return min(rows, key=lambda row: int(row["place"]))
+
+
+def points(value: float | None, scale: str | None = None) -> str:
+    """Return a difference of fractions in points, such as `+1.3`, or a ratio such as `×1.013`."""
+    if value is not None and scale == LOG_RATIO:
+        return f"×{number(math.exp(value))}"
+    return number(None if value is None else 100 * value, signed=True, digits=1)
+
+
+def points_with_interval(
+    value: float | None, low: float | None, high: float | None, *, scale: str | None = None, level: float = 0.95
+) -> str:
+    """Return a difference with its interval and the level, such as `+0.5 points (95 % −1.0 to +2.0)`."""
+    text = points(value, scale) + ("" if scale == LOG_RATIO else " points")
+    if low is None or high is None:
+        return text
+    return f"{text} ({100 * level:.0f} % {points(low, scale)} to {points(high, scale)})"
+
+
+def verdict_text(row: Row) -> str:
+    """Return the verdict of the only test of a question or the tally of several, with the reason if none can be asked.
+
+    Args:
+        row: with the columns of `question_answers`.
+    """
+    if row["n_answers"] == row["n_not_askable"]:
+        return f"{row['answer']}: {row['reason']}"
+    return str(row["answer"])
+
+
+def estimate_text(row: Row) -> str:
+    """Return what the best test of a question measured: difference, interval with its level, margin and p-value.
+
+    Args:
+        row: the answer in the first place, with the columns of `answers`, `questions` and `question_answers`.
+    """
+    columns = "ci" if row["claim"] == "gain" else "ci90"
+    ends = row[f"{columns}_low"], row[f"{columns}_high"]
+    estimate = points_with_interval(row["difference"], *ends, scale=row["scale"], level=row["ci_level"])
+    parts = [estimate if row["n_answers"] == 1 else f"best of {row['n_answers']}: {estimate}"]
+    if row["claim"] != "gain":
+        parts.append(f"margin {margin_text(row)}")
+    p_value, kind = p_of_verdict(row)
+    return ", ".join([*parts, p_text(p_value) + (f" ({kind})" if kind else "")])
+
+
+def p_of_verdict(row: Row) -> tuple[float | None, str]:
+    """Return the p-value that decides an answer, and what it is unless it is the corrected one of the claim."""
+    if row["claim"] == "gain":
+        return (row["p_value"], "not corrected") if row["p_corrected"] is None else (row["p_corrected"], "")
+    if row["verdict"] == "no":
+        return row["p_opposite_corrected"], "opposite"
+    if row["p_margin_corrected"] is None:
+        return row["p_margin"], "not corrected"
+    return row["p_margin_corrected"], ""
 
 
 def change(value: float | None, scale: str | None) -> str:
@@ -64,7 +119,7 @@ def is_left_open_by_correction(row: Row) -> bool:
     """Return whether the bound of a loss is below the margin, but the corrected test of a primary question is not."""
     end = loss_bound(row)
     is_corrected = row["p_margin_corrected"] is not None
-    return is_corrected and not row["is_supported"] and end is not None and end < row["margin"]
+    return is_corrected and row["verdict"] != "yes" and end is not None and end < row["margin"]
 
 
 def p_text(value: float | None, method: str = "") -> str:
@@ -131,12 +186,10 @@ CANNOT_BE_ASKED = "cannot be asked"
 """Verdict of an answer without room for a loss, a difference or a gain."""
 NEGLIGIBLE = 0.0005
 """Detectable differences up to this size come from variants without any change and are not reported."""
-Answer = tuple[str, str, str]
-"""Short answer, sentences, tone."""
 
 
-def answer_of(rows: Sequence[Row]) -> Answer:
-    """Return the answer to one question.
+def answer_sentences(rows: Sequence[Row]) -> str:
+    """Return the answer to one question in sentences.
 
     Args:
         rows: of `answered_questions.sql`, all of one question.
@@ -144,10 +197,9 @@ def answer_of(rows: Sequence[Row]) -> Answer:
     asked = [row for row in rows if row["verdict"] != CANNOT_BE_ASKED]
     if not asked:
         return _not_asked(rows)
-    answer, sentence, tone = _CLAIMS[str(rows[0]["claim"])](asked)
     n_left_out = len(rows) - len(asked)
     left_out = f" Of {n_left_out} more it cannot be asked." if n_left_out else ""
-    return answer, sentence + left_out + _other_differences(rows[0]) + _noise(asked), tone
+    return _CLAIMS[str(rows[0]["claim"])](asked) + left_out + _other_differences(rows[0]) + _noise(asked)
 
 
 def _other_differences(row: Row) -> str:
@@ -166,11 +218,11 @@ def _noise(rows: Sequence[Row]) -> str:
     return f" {which} below {noise:g}, what another processor can change in bfloat16."
 
 
-def _not_asked(rows: Sequence[Row]) -> Answer:
+def _not_asked(rows: Sequence[Row]) -> str:
     """Return why a question has no answer: nothing is left of what it asks about."""
     first, reasons = rows[0], sorted({str(row["verdict_reason"]) for row in rows})
     sentence = f"{' and '.join(reasons)} {group_text(first)}: {_NO_ROOM[str(first['claim'])]}."
-    return CANNOT_BE_ASKED, sentence[0].upper() + sentence[1:], "soft"
+    return sentence[0].upper() + sentence[1:]
 
 
 _NO_ROOM = {
@@ -180,24 +232,22 @@ _NO_ROOM = {
 }
 
 
-def _gain(rows: Sequence[Row]) -> Answer:
+def _gain(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return _gain_of_one(rows[0])
     better = [row for row in rows if is_better(row)]
-    worse = [row for row in rows if is_worse(row)]
     group, against = group_text(rows[0]), rows[0]["against"]
-    n_worse, maximum = _n_worse(worse, rows), _best_estimate(rows)
+    others = _n_worse(rows) + _best_estimate(rows)
     if better:
         verb = "is" if len(better) == 1 else "are"
-        sentence = f"{len(better)} of {len(rows)} variants {verb} significantly better than {against} {group}."
-        return f"{len(better)} of {len(rows)}", sentence + n_worse + maximum, "good"
+        return f"{len(better)} of {len(rows)} variants {verb} significantly better than {against} {group}.{others}"
     sentence = f"None of {len(rows)} variants is significantly better than {against} {group}."
-    tone = "bad" if len(worse) == len(rows) else "open"
-    return f"none of {len(rows)}", sentence + n_worse + maximum + power_sentence(rows), tone
+    return sentence + others + power_sentence(rows)
 
 
-def _n_worse(worse: Sequence[Row], rows: Sequence[Row]) -> str:
-    return f" {len(worse)} of {len(rows)} {'is' if len(worse) == 1 else 'are'} significantly worse." if worse else ""
+def _n_worse(rows: Sequence[Row]) -> str:
+    n_worse = sum(map(is_worse, rows))
+    return f" {n_worse} of {len(rows)} {'is' if n_worse == 1 else 'are'} significantly worse." if n_worse else ""
 
 
 def _best_estimate(rows: Sequence[Row]) -> str:
@@ -216,27 +266,22 @@ def _best_estimate(rows: Sequence[Row]) -> str:
     return f" No estimate is a gain: {n_equal} of {len(rows)} differences are {amount}, the others are losses."
 
 
-def _gain_of_one(row: Row) -> Answer:
+def _gain_of_one(row: Row) -> str:
     """Answer a question with a single test: of one variant, or of the mean of several."""
-    p_value, method = corrected_p(row)
-    verdict, tone, power = "not significantly different from", "open", power_sentence([row])
-    if is_better(row):
-        verdict, tone, power = "significantly better than", "good", ""
-    elif is_worse(row):
-        verdict, tone, power = "significantly worse than", "bad", ""
+    relation, power = "not significantly different from", power_sentence([row])
+    if is_better(row) or is_worse(row):
+        relation, power = f"significantly {'better' if is_better(row) else 'worse'} than", ""
     difference = change(row["difference"], row["scale"])
-    sentence = (
-        f"{_subject(row)} is {verdict} {row['against']} {group_text(row)}: {difference}{change_interval(row)}, "
-        f"{p_text(p_value, method)}.{power}"
+    return (
+        f"{_subject(row)} is {relation} {row['against']} {group_text(row)}: {difference}{change_interval(row)}, "
+        f"{p_text(*corrected_p(row))}.{power}"
     )
-    return difference, sentence, tone
 
 
-def _noninferior(rows: Sequence[Row]) -> Answer:
+def _noninferior(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return _noninferior_of_one(rows[0])
-    shown = [row for row in rows if row["is_supported"]]
-    worse = [row for row in rows if is_worse(row)]
+    shown, beyond = ([row for row in rows if row["verdict"] == verdict] for verdict in ("yes", "no"))
     first = rows[0]
     who = f"lose less than {margin_text(first)} against {first['against']} {group_text(first)}"
     bounds = sorted(value for row in shown or rows if (value := loss_bound(row)) is not None)
@@ -245,70 +290,71 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
         low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
         paid = text_range(low, high) + ("" if low == high else ", depending on the variant")
         span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
-    elif bounds and len(worse) < len(rows):
+    elif bounds and not all(map(is_worse, rows)):
         span = (
             f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
             "losses cannot be excluded with these items."
         )
-    losses = _n_worse(worse, rows)
-    if not shown:
-        sentence = f"None of {len(rows)} variants is shown to {who}."
-        return f"none of {len(rows)}", sentence + span + losses, "bad" if len(worse) == len(rows) else "open"
-    sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, corrected p < 0.05)."
-    return f"{len(shown)} of {len(rows)}", sentence + span + losses, "good" if len(shown) == len(rows) else "open"
+    losses = f" {len(beyond)} of {len(rows)} {'loses' if len(beyond) == 1 else 'lose'} more." if beyond else ""
+    sentence = f"None of {len(rows)} variants is shown to {who}."
+    if shown:
+        sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, corrected p < 0.05)."
+    return sentence + span + losses + _n_worse(rows)
 
 
-def _noninferior_of_one(row: Row) -> Answer:
+def _noninferior_of_one(row: Row) -> str:
     value, scale = loss_bound(row), row["scale"]
     margin = f"the margin of {margin_text(row)}"
     estimate = f"{change(row['difference'], scale)}{change_interval(row)}, {p_text(*_margin_p(row))}"
     if value is None:
-        return "no bound", f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}.", "open"
+        return f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}."
     paid = f"at most {bound(value, scale)}" if value > 0 else "nothing"
-    sentence = f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): "
     corrected = "after correction " if is_left_open_by_correction(row) else ""
-    sentence += f"less than {margin}" if row["is_supported"] else f"{corrected}a loss of {margin} is not excluded"
-    tone = "good" if row["is_supported"] else "bad" if is_worse(row) else "open"
-    return paid, f"{sentence}. {estimate}.", tone
+    outcomes = {"yes": f"less than {margin}", "no": f"the loss is larger than {margin}"}
+    outcome = outcomes.get(str(row["verdict"]), f"{corrected}a loss of {margin} is not excluded")
+    return f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): {outcome}. {estimate}."
 
 
-def _equivalent(rows: Sequence[Row]) -> Answer:
+def _equivalent(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return _equivalent_of_one(rows[0])
-    shown, first = [row for row in rows if row["is_supported"]], rows[0]
-    who = f"differ by less than {margin_text(first)} from {first['against']} {group_text(first)}"
-    if not shown:
-        return f"none of {len(rows)}", f"None of {len(rows)} variants is shown to {who} (TOST).", "open"
-    sentence = f"{len(shown)} of {len(rows)} variants {who} (TOST, corrected p < 0.05)."
-    return f"{len(shown)} of {len(rows)}", sentence, "good" if len(shown) == len(rows) else "open"
+    shown, beyond = ([row for row in rows if row["verdict"] == verdict] for verdict in ("yes", "no"))
+    first = rows[0]
+    than = f"than {margin_text(first)} from {first['against']} {group_text(first)}"
+    sentence = f"None of {len(rows)} variants is shown to differ by less {than} (TOST)."
+    if shown:
+        sentence = f"{len(shown)} of {len(rows)} variants differ by less {than} (TOST, corrected p < 0.05)."
+    more = f" {len(beyond)} of {len(rows)} {'differs' if len(beyond) == 1 else 'differ'} by more." if beyond else ""
+    return sentence + more
 
 
-def _equivalent_of_one(row: Row) -> Answer:
+def _equivalent_of_one(row: Row) -> str:
     scale, ends = row["scale"], (row["ci90_low"], row["ci90_high"])
     subject, against = _subject(row), row["against"]
     estimate = f"{change(row['difference'], scale)}, 90 % interval {change_interval(row, 'ci90').strip(' ()')}"
-    if row["is_supported"] and None not in ends:
+    if row["verdict"] == "yes" and None not in ends:
         largest = bound(max(abs(end) for end in ends), scale)
-        sentence = (
+        return (
             f"{subject} differs from {against} by less than {largest} {group_text(row)} ({estimate}), within the "
             f"margin of {margin_text(row)}: TOST {p_text(*_margin_p(row))}."
         )
-        return f"less than {largest}", sentence, "good"
+    if row["verdict"] == "no":
+        than = f"{margin_text(row)} {group_text(row)}"
+        p_value = p_text(row["p_opposite_corrected"], _family_text(row))
+        return f"{subject} differs from {against} by more than {than}: {estimate}, {p_value}."
     sentence = f"{subject} is not shown to differ from {against} by less than {margin_text(row)} {group_text(row)}: "
     sentence += f"{estimate}, TOST {p_text(*_margin_p(row))}."
     if _is_significant(row):
-        sentence += f" The difference is significant ({p_text(*corrected_p(row))})."
-    else:
-        sentence += " Nor is a difference shown."
-    return change(row["difference"], scale), sentence, "open"
+        return f"{sentence} The difference is significant ({p_text(*corrected_p(row))})."
+    return f"{sentence} Nor is a difference shown."
 
 
-_CLAIMS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
+_CLAIMS: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "gain": _gain,
     "noninferior": _noninferior,
     "equivalent": _equivalent,
 }
-"""Claim -> its answer."""
+"""Claim -> its answer in sentences."""
 
 
 def is_better(row: Row) -> bool:
@@ -340,7 +386,7 @@ def power_sentence(rows: Sequence[Row]) -> str:
     if detectable:
         low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
         span = text_range(low, high) + ("" if low == high else ", depending on the variant,")
-        parts.append(f"a true difference of {span} is found with a power of 80 %")
+        parts.append(f"a true difference of {span} is found with a power of 80 % if the error is as estimated")
     family = f"In this family of {rows[0]['n_family']}" if rows[0]["n_family"] else "In a single test"
     return f" {family}, {', and '.join(parts)}." if parts else ""
 

@@ -135,7 +135,7 @@ LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations"
 """The same for examples as text."""
 _ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
 _ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
-TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "failures", "runs", "code", "names", "contents")
+TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "item_flow", "failures", "runs", "code", "names", "contents")
 """Files of the tables."""
 
 FIGURES = tuple(read_exhibit(name, draw) for name, draw in DRAWN.items())

@@ -1,6 +1,5 @@
 """Page one of the report: answers to the questions, chosen variants, one curve, the price in English, and the cost."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +7,9 @@ from functools import partial
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from catalog.report.claims import question_text
+from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval, question_text
 from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
-from catalog.report.labels import SeriesStyle, method_label, number, p_value
+from catalog.report.labels import SeriesStyle, method_label, number
 from catalog.report.panels.differences import METHOD, SeriesStyles, method_styles
 from catalog.report.query_results import Source, run_report_query
 from catalog.report.summary import CRITERIA, question_anchor
@@ -22,8 +21,8 @@ from mlprune.vocabulary import LOG_RATIO
 
 MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 5, 6, 8
 """Maximum number of questions, of lines of the curve, and of chosen variants."""
-TONES: Mapping[str, str] = {"yes": "good", "no": "bad"}
-"""Verdict -> colour of the answer; others are `open`."""
+NOT_ANSWERED, NO_TEST = "not answered yet", "No test of it is in the store."
+"""Text in place of a verdict, and of an estimate, of a question without an answer."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,11 @@ class AnswerLine:
     """Id of its evidence in the page."""
     question: str
     verdict: str
-    """Such as `Yes`, `No`, `Not shown` or `Cannot be asked`."""
+    """The verdict of its only test, or the tally of several, such as `Yes 2, no 1, not shown 1 of 4`."""
     tone: str
+    """Colour: `good` if tests show the claim and none its opposite, `bad` the other way round, else `open`."""
     estimate: str
-    """A difference with its interval, the number of items, and how many tests support the claim."""
+    """The best difference with its interval, the variant, and the number of items."""
 
 
 @dataclass(frozen=True)
@@ -94,67 +94,54 @@ def first_page(catalog: Catalog) -> FirstPage:
     )
 
 
-def points(value: float | None, scale: str | None = None) -> str:
-    """Return a difference of fractions in points, such as `+1.3`, or a ratio such as `×1.013`."""
-    if value is not None and scale == LOG_RATIO:
-        return f"×{number(math.exp(value))}"
-    return number(None if value is None else 100 * value, signed=True, digits=1)
-
-
-def points_with_interval(value: float | None, low: float | None, high: float | None, scale: str | None = None) -> str:
-    """Return a difference with its interval, such as `+0.5 points (−1.0 to +2.0)`."""
-    text = points(value, scale) + ("" if scale == LOG_RATIO else " points")
-    return text if low is None or high is None else f"{text} ({points(low, scale)} to {points(high, scale)})"
-
-
 def answer_line(row: Row) -> AnswerLine:
     """Return the answer to a question.
 
     Args:
         row: of `first_answers.sql`.
     """
-    text, verdict = question_text(row), str(row["verdict"])
-    label = verdict.capitalize()
-    if verdict == "yes" and row["n_supported"] < row["n_tests"]:
-        label = f"Yes, {row['n_supported']} of {row['n_tests']}"
-    elif verdict == "not shown" and row["n_tests"] > 1:
-        label = f"Not shown, 0 of {row['n_tests']}"
+    text = question_text(row)
+    answer = NOT_ANSWERED if row["answer"] is None else str(row["answer"])
     return AnswerLine(
         anchor=question_anchor(row),
         question=text[0].upper() + text[1:],
-        verdict=label,
-        tone=TONES.get(verdict, "open"),
-        estimate=str(row["reason"]) if row["reason"] else _estimate(row),
+        verdict=answer[0].upper() + answer[1:],
+        tone=_tone(row),
+        estimate=_estimate(row),
     )
 
 
+def _tone(row: Row) -> str:
+    n_yes, n_no = row["n_yes"] or 0, row["n_no"] or 0
+    return "open" if bool(n_yes) == bool(n_no) else "good" if n_yes else "bad"
+
+
 def _estimate(row: Row) -> str:
-    estimate = points_with_interval(row["difference"], row["ci_low"], row["ci_high"], row["scale"])
+    if row["answer"] is None:
+        return NO_TEST
+    if row["verdict"] == CANNOT_BE_ASKED:
+        return str(row["reason"])
     name = row["label"] or f"mean of {counted(row['n_variants'], 'variant')}"
-    if row["n_tests"] > 1:
-        is_largest_loss = row["claim"] != "gain" and row["verdict"] == "yes"
-        estimate = f"{'weakest of these' if is_largest_loss else 'best'}: {estimate}"
-    parts = [f"{estimate}, {name}", f"n {row['n_items']}"]
-    if row["claim"] == "gain":
-        parts.append(f"p {p_value(row['p_corrected'])}")
+    parts = [estimate_text(row), str(name), f"n {row['n_items']}"]
     if row["lowest_sparsity"] is not None:
         low, high = (f"{row[end]:.3g}" for end in ("lowest_sparsity", "highest_sparsity"))
-        parts.insert(0, f"at sparsity {low if low == high else f'{low} to {high}'}")
+        parts.insert(0, f"yes at sparsity {low if low == high else f'{low} to {high}'}")
     return " · ".join(parts)
 
 
 def _tested(rows: Sequence[Row]) -> str:
     if not rows:
         return "No question has been asked."
-    n_tests = counted(sum(row["n_tests"] for row in rows), "test")
+    n_tests = counted(sum(row["n_answers"] or 0 for row in rows), "test")
     if not rows[0]["is_declared"]:
         kind = "No question was declared before the run: these are exploratory"
     else:
         n_primary = sum(bool(row["is_primary"]) for row in rows)
         kind = f"{n_primary} of {counted(len(rows), 'question')} declared before the results existed (primary)"
     return (
-        f"{kind}; {n_tests}, p-values corrected within each question; 95 % intervals. Yes and no are significant at "
-        "5 %; not shown is neither. A point is 0.01."
+        f"{kind}; {n_tests}. p of primary questions is corrected over all of their recipe. Yes: the claim is shown at "
+        "5 % after correction; no: its opposite is, at the same level; not shown: neither. Of several tests the best "
+        "estimate is shown; its interval is that of a single test, not corrected for this choice. A point is 0.01."
     )
 
 
@@ -164,7 +151,7 @@ def _chosen(row: Row) -> tuple[str, str, str]:
     if row["is_dense"]:
         return name, "dense", "no variant is better on dev"
     ends = row["difference_ci_low"], row["difference_ci_high"]
-    return name, str(row["label"]), points_with_interval(row["difference"], *ends, row["scale"])
+    return name, str(row["label"]), points_with_interval(row["difference"], *ends, scale=row["scale"])
 
 
 Line = tuple[list[Row], SeriesStyle]
@@ -254,7 +241,7 @@ def price_sentences(rows: Sequence[Row], chosen: Sequence[Row]) -> tuple[str, ..
         sentences.append("Outside English no variant is better than dense on dev: pruning buys nothing there.")
     elif best is not None and best["english_difference"] is not None:
         ends = best["english_ci_low"], best["english_ci_high"]
-        change = points_with_interval(best["english_difference"], *ends, best["scale"])
+        change = points_with_interval(best["english_difference"], *ends, scale=best["scale"])
         sentences.append(f"{best['label']}, chosen for the mean outside English, changes English by {change}.")
     english = [row for row in rows if row["language"] == "en"]
     if english:

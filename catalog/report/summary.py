@@ -13,13 +13,10 @@ from catalog.store import Catalog
 
 @dataclass(frozen=True)
 class Finding:
-    """One card: a question, a short answer, and sentences."""
+    """One card: a question and its answer in sentences."""
 
     question: str
-    answer: str
     sentence: str
-    tone: str = "open"
-    """Colour of the answer: `good` if supported, `bad` for a significant loss, `soft` if it cannot be asked."""
     kind: str = ""
     """Text above the question: its name, and whether it is primary or exploratory."""
     evidence: tuple[str, ...] = ()
@@ -62,13 +59,10 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
         n_models: number of base models in the catalog.
     """
     first = rows[0]
-    answer, sentence, tone = claims.answer_of(rows)
     text, standing = claims.question_text(first), "primary" if first["is_primary"] else "exploratory"
     return Finding(
         question=text[0].upper() + text[1:],
-        answer=answer,
-        sentence=sentence,
-        tone=tone,
+        sentence=claims.answer_sentences(rows),
         kind=" · ".join(word for word in (str(first["name"]), standing) if word),
         evidence=_evidence(rows),
         limits=_limits(rows, n_models=n_models),
@@ -92,7 +86,8 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
         parts.append(f"mean of {first['n_variants']} variants")
     parts.append("1 test" if n_tests == 1 else f"family of {n_tests} tests")
     smallest = "smallest significant" if n_tests == 1 else "smallest for Holm's first test"
-    for column, words in (("smallest_significant", smallest), ("detectable_difference", "detectable")):
+    detectable = "margin shown if nothing differs" if _has_margin_of_mean(first) else "detectable"
+    for column, words in (("smallest_significant", smallest), ("detectable_difference", detectable)):
         if first["margin"] is not None and column == "smallest_significant":
             continue  # a question with a margin does not ask for a gain
         values = [row[column] for row in rows if (row[column] or 0) > claims.NEGLIGIBLE]
@@ -100,6 +95,11 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
             low, high = (claims.magnitude(end, first["scale"]) for end in (min(values), max(values)))
             parts.append(f"{words} {text_range(low, high)}")
     return tuple(parts)
+
+
+def _has_margin_of_mean(row: Row) -> bool:
+    """Whether `detectable_difference` is a margin."""
+    return row["margin"] is not None and row["over"] == "mean"
 
 
 def _span(rows: Sequence[Row], column: str) -> str:
@@ -194,11 +194,11 @@ ANSWER_COLUMNS: tuple[str, ...] = (
     "p",
     "p, corrected",
     "p of the margin",
-    "supported",
+    "verdict",
 )
 """Headings of the table of answers."""
 MAX_ANSWERS = 200
-"""Maximum number of tests of one question in the table: supported claims first, then the smallest p-values."""
+"""Maximum number of tests of one question in the table: verdict yes first, then the smallest p-values."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _shown_answers(answers: Sequence[Row]) -> list[Row]:
 
     def rank(index: int) -> tuple[bool, float]:
         row = answers[index]
-        return not row["is_supported"], 1.0 if row["p_value"] is None else row["p_value"]
+        return row["verdict"] != "yes", 1.0 if row["p_value"] is None else row["p_value"]
 
     return [answers[index] for index in sorted(sorted(range(len(answers)), key=rank)[:MAX_ANSWERS])]
 

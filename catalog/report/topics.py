@@ -22,7 +22,7 @@ TOPICS: Mapping[str, Sequence[str]] = {
         "sensitivity-agreement", "experts", "expert-overlaps",
     ),
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
-    "Runs, cost and code": ("failures", "cost", "runs", "code", "names", "store"),
+    "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),
 }  # fmt: skip
 """Heading of a topic -> anchors of its figures and tables, in the order of the page."""
 

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from catalog.results import Row, Value
 from catalog.sql_files import find_query
 from catalog.store import Catalog
+from mlprune.numeric.evaluation.choice import best_candidate
 from mlprune.vocabulary import METRIC_TRAITS, is_higher_better
 
 Macro = Literal["all", "outside_english", "none"]
@@ -207,7 +210,8 @@ def choose_rows(
 
     Args:
         variants: of the block.
-        dev_values: variant id -> the value by which variants are chosen; empty if there is no such split.
+        dev_values: variant id -> the finite value by which variants are chosen; empty if there is no such split. Of
+            equal ones (`best_candidate`), the lower sparsity is chosen, then the smaller id.
     """
     for label, candidates in _grouped(row, variants).items():
         known = [variant for variant in candidates if variant.variant_id in dev_values]
@@ -215,15 +219,9 @@ def choose_rows(
             yield ChosenVariant(label, candidates[0])
         elif known:
             sign = 1 if is_higher_better(spec.chosen_by) else -1
-            best = min(
-                known,
-                key=lambda variant: (
-                    -sign * dev_values[variant.variant_id],
-                    -float(variant.row["sparsity"]),
-                    variant.variant_id,
-                ),
-            )
-            yield ChosenVariant(label, best, len(known))
+            known.sort(key=lambda variant: (float(variant.row["sparsity"]), variant.variant_id))
+            values = np.array([sign * dev_values[variant.variant_id] for variant in known])
+            yield ChosenVariant(label, known[best_candidate(values)], len(known))
         else:
             for variant in candidates:
                 yield ChosenVariant(_full_label(label, variant, candidates), variant)

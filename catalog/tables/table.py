@@ -1,5 +1,6 @@
 """A table with its values and caption, and its texts in a grid that all formats share."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -136,8 +137,8 @@ def _dev_values(
     """Variant id -> the value by which a variant of the block is chosen.
 
     It is the mean over the columns for which the split has values, or over all languages outside English on another
-    task, for the variants that have all of them. Of several ways to evaluate another task in the profile of the block,
-    the first is used.
+    task, for the variants that have all of them and a finite mean. Of several ways to evaluate another task in the
+    profile of the block, the first is used.
     """
     blocks = [variant.block for variant in dev if variant.block[:2] == block[:2]]
     used_block = blocks[0] if spec.is_chosen_elsewhere and blocks else block
@@ -146,7 +147,7 @@ def _dev_values(
     wanted = [language for language in available if language != "en"] if spec.is_chosen_elsewhere else columns
     used = [column for column in wanted if column in available]
     means = {variant.variant_id: _mean(variant, used) for variant in variants}
-    return {variant_id: mean for variant_id, mean in means.items() if mean is not None}
+    return {variant_id: mean for variant_id, mean in means.items() if mean is not None and math.isfinite(mean)}
 
 
 def _mean(variant: MeasuredVariant, columns: Sequence[str]) -> float | None:

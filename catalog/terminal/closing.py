@@ -13,7 +13,6 @@ from catalog.results import Row, Value, visible
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.counted import counted
-from mlprune.vocabulary import LOG_RATIO
 
 MAX_METHODS = 6
 """Most methods in the table: the best one of each score, then the next ones."""
@@ -34,8 +33,8 @@ def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], wid
     answers = _rows(catalog, "answers", {"recipe": recipe})
     questions = [list(rows) for _, rows in groupby(answers, key=lambda row: row["question_id"])]
     splits = " and ".join(sorted({str(row["split"]) for row in answers}))
-    head = f"Answers ({splits} split, 95 % intervals, p corrected over the tests of the recipe)"
-    lines = [head] if questions else []
+    head = f"Answers ({splits} split; p corrected over all primary questions of the recipe, intervals not)"
+    lines = _folded(head, width=width) if questions else []
     for number, rows in enumerate(questions, 1):
         lines += _folded(answer_line(rows), width=width, label=f"  {number}  ")
     curve = _rows(catalog, "curve", {"recipe": recipe, "variants": list(variants)})
@@ -57,64 +56,16 @@ def _rows(catalog: Catalog, name: str, parameters: Mapping[str, Value]) -> Seque
 
 
 def answer_line(rows: Sequence[Row]) -> str:
-    """Return the answer to a question: its name, the verdict and the evidence.
+    """Return the answer to a question: its name, the verdict or tally, and the best estimate.
 
     Args:
         rows: of `closing/answers.sql`, all of one question.
     """
-    return f"{rows[0]['name']}: {verdict_of(rows)}; {_EVIDENCE[str(rows[0]['claim'])](rows)}"
-
-
-def verdict_of(rows: Sequence[Row]) -> str:
-    """Return the answer to a question in a few words, such as `yes for 3 of 4` or `no evidence`."""
-    if all(row.get("verdict") == "cannot be asked" for row in rows):
-        return f"cannot be asked, {rows[0]['verdict_reason']}"
-    prefix = "" if rows[0]["is_primary"] else "exploratory, "
-    n_shown = sum(bool(row["is_supported"]) for row in rows)
-    if n_shown:
-        return f"{prefix}yes" if n_shown == len(rows) else f"{prefix}yes for {n_shown} of {len(rows)}"
-    if rows[0]["claim"] == "gain" and all(map(claims.is_worse, rows)):
-        return f"{prefix}no, significantly worse"
-    return f"{prefix}no evidence"
-
-
-def _points(row: Row, columns: str = "ci") -> str:
-    """Return the difference in points, with an interval, such as `+0.4 points (-1.1 to +1.9)`."""
-    difference, scale = row["difference"], row["scale"]
-    if scale == LOG_RATIO:
-        return claims.change(difference, scale) + claims.change_interval(row, columns)
-    ends = (row[f"{columns}_low"], row[f"{columns}_high"])
-    interval = "" if None in ends else f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})"
-    return f"{100 * difference:+.1f} points{interval}"
-
-
-def _gain(rows: Sequence[Row]) -> str:
     best = claims.best_of(rows)
-    p_value, _ = claims.corrected_p(best)
-    return f"{'best ' if len(rows) > 1 else ''}{_points(best)}, {claims.p_text(p_value)}"
-
-
-def _noninferior(rows: Sequence[Row]) -> str:
-    shown = [row for row in rows if row["is_supported"]]
-    bounds = [max(0.0, value) for row in shown or rows if (value := claims.loss_bound(row)) is not None]
-    margin = claims.margin_text(rows[0])
-    if not bounds:
-        return "the loss has no bound"
-    if not shown:
-        corrected = " after correction" if any(map(claims.is_left_open_by_correction, rows)) else ""
-        smallest = claims.bound(min(bounds), rows[0]["scale"])
-        return f"a loss of {margin} is not excluded{corrected}, smallest bound {smallest}"
-    return f"loss at most {claims.bound(max(bounds), rows[0]['scale'])}, margin {margin.removesuffix(' points')}"
-
-
-def _equivalent(rows: Sequence[Row]) -> str:
-    largest = max(rows, key=lambda row: abs(row["difference"]))
-    margin = claims.margin_text(largest).removesuffix(" points")
-    return f"{'largest ' if len(rows) > 1 else ''}{_points(largest, 'ci90')}, margin {margin}"
-
-
-_EVIDENCE = {"gain": _gain, "noninferior": _noninferior, "equivalent": _equivalent}
-"""Claim -> sentence with its evidence."""
+    answer = f"{best['name']}: {claims.verdict_text(best)}"
+    if best["verdict"] == claims.CANNOT_BE_ASKED:
+        return answer
+    return f"{answer}; {claims.estimate_text(best)}".replace("\N{MINUS SIGN}", "-")
 
 
 def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None) -> list[str]:

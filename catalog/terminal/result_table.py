@@ -2,7 +2,8 @@
 
 A table has one line per row. Columns of a named query that are the same in every row are above it. Of the others it has
 those that fit side by side, in this order of preference: the columns that the query names as the most interesting ones,
-the columns of the result, columns that repeat what the label of a variant says, and ids. The last lines name the rest.
+whose texts are cut for this, the columns of the result, columns that repeat what the label of a variant says, and ids.
+The last lines name the rest.
 Nothing is left out of a wide table, of a vertical one, and of the other formats.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,8 +30,9 @@ GAP = 2
 """Cells between two columns."""
 LEAST_WIDTH = 20
 """Narrowest line that is planned for."""
-MAX_TEXT = 40
-"""Cells of a text that are shown if other columns need the room."""
+MAX_TEXT, LEAST_TEXT = 40, 13
+"""Cells of a text that are shown if other columns need the room: at first, and at least if it is one of the most
+interesting columns."""
 MOST_LINES = 25
 """Lines of a table of 20 rows with everything around it."""
 SHORT_ID = 8
@@ -86,10 +88,11 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
         lines = _row_table(columns, None) if options.layout == "wide" else _vertical(columns, width)
         return "\n".join([*lines, note])
     same, varying = ([], columns) if options.is_user_sql else _split(columns, result)
-    kept = _fitting(varying, width, first=options.first)
+    max_text = _max_text(varying, width, first=options.first)
+    kept = _fitting(varying, width, first=options.first, max_text=max_text)
     n_same = _n_fitting([_stated(column) for column in same], width)
     caption = ["; ".join(_stated(column) for column in same[:n_same])] if n_same else []
-    lines = [*caption, *_row_table(kept, width)]
+    lines = [*caption, *_row_table(kept, width, max_text=max_text)]
     shown = {column.name for column in [*kept, *same[:n_same]]}
     if hidden := [column.name for column in columns if column.name not in shown]:
         note += f", {len(shown)} of {len(columns)} columns (--wide)"
@@ -176,7 +179,20 @@ def _split(columns: Sequence[ShownColumn], result: QueryResult) -> tuple[list[Sh
     return same, [column for column in filled if column not in same]
 
 
-def _fitting(columns: Sequence[ShownColumn], width: int, *, first: Sequence[str] = ()) -> list[ShownColumn]:
+def _max_text(columns: Sequence[ShownColumn], width: int, *, first: Sequence[str]) -> int:
+    """Return the cells of a text with which the most interesting columns fit, as many of them as possible."""
+    by_name = {column.name: column for column in columns}
+    wanted = [by_name[name] for name in first if name in by_name]
+    for n_columns in range(len(wanted), 0, -1):
+        for cells in range(MAX_TEXT, LEAST_TEXT - 1, -1):
+            if sum(_least_width(column, cells) + GAP for column in wanted[:n_columns]) <= width + GAP:
+                return cells
+    return MAX_TEXT
+
+
+def _fitting(
+    columns: Sequence[ShownColumn], width: int, *, first: Sequence[str] = (), max_text: int = MAX_TEXT
+) -> list[ShownColumn]:
     """Return the columns that fit next to each other, in the order of the result; see the module for the preference."""
     has_label = any(column.name == "label" for column in columns)
 
@@ -190,16 +206,16 @@ def _fitting(columns: Sequence[ShownColumn], width: int, *, first: Sequence[str]
     kept: set[int] = set()
     room = width + GAP
     for place in sorted(range(len(columns)), key=preference):
-        needed = _least_width(columns[place]) + GAP
+        needed = _least_width(columns[place], max_text) + GAP
         if needed <= room or not kept:
             kept.add(place)
             room -= needed
     return [column for place, column in enumerate(columns) if place in kept]
 
 
-def _least_width(column: ShownColumn) -> int:
+def _least_width(column: ShownColumn, max_text: int = MAX_TEXT) -> int:
     """Return the cells of a column with its name on two lines and long texts cut."""
-    content = column.width if column.kind.is_number else min(column.width, MAX_TEXT)
+    content = column.width if column.kind.is_number else min(column.width, max_text)
     return max(content, *map(cell_len, _folded_name(column.name).split("\n")))
 
 
@@ -210,7 +226,7 @@ def _folded_name(name: str) -> str:
     return f"{name[:middle].rstrip(' ')}\n{name[middle:]}" if middle else name
 
 
-def _row_table(columns: Sequence[ShownColumn], width: int | None) -> list[str]:
+def _row_table(columns: Sequence[ShownColumn], width: int | None, *, max_text: int = MAX_TEXT) -> list[str]:
     """Return the lines of a table: the names, a rule, and one line per row.
 
     Args:
@@ -219,7 +235,7 @@ def _row_table(columns: Sequence[ShownColumn], width: int | None) -> list[str]:
     widths = [max(column.width, cell_len(column.name)) for column in columns]
     is_narrow = width is not None and sum(widths) + GAP * (len(widths) - 1) > width
     if width is not None and is_narrow:
-        widths = [min(_least_width(column), width) for column in columns]
+        widths = [min(_least_width(column, max_text), width) for column in columns]
         spare = width - sum(widths) - GAP * (len(widths) - 1)
         for place, column in enumerate(columns):
             more = min(max(column.width - widths[place], 0), spare)
@@ -230,12 +246,32 @@ def _row_table(columns: Sequence[ShownColumn], width: int | None) -> list[str]:
         name = _folded_name(column.name) if is_narrow else column.name
         header = Text(name, justify="right" if column.kind.is_number else "left")
         table.add_column(header, vertical="bottom", no_wrap=True, width=cells)
-    for row in range(len(columns[0].cells)):
-        texts = (
-            (column.line(row), column.kind.is_number, cells) for column, cells in zip(columns, widths, strict=True)
-        )
-        table.add_row(*(Text(text.rjust(cells) if is_number else text) for text, is_number, cells in texts))
+    shown = [_cut_lines(column, cells) for column, cells in zip(columns, widths, strict=True)]
+    for row in zip(*shown, strict=True):
+        table.add_row(*map(Text, row))
     return _rendered(table, sum(widths) + GAP * len(widths))
+
+
+def _cut_lines(column: ShownColumn, width: int) -> list[str]:
+    """Return the texts of a column without line breaks: numbers to the right, long texts cut.
+
+    They are cut at the end, or nearer to the middle if this tells more rows apart.
+    """
+    lines = [column.line(row) for row in range(len(column.cells))]
+    if column.kind.is_number:
+        return [line.rjust(width) for line in lines]
+    if column.width <= width:
+        return lines
+    cuts = ([_cut(line, width, n_last=n) for line in lines] for n in (0, *range((width - 1) // 2, 0, -1)))
+    return max(cuts, key=lambda texts: len(set(texts)))
+
+
+def _cut(line: str, width: int, *, n_last: int) -> str:
+    """Return a text of at most some cells, with an ellipsis before its last characters."""
+    if cell_len(line) <= width:
+        return line
+    end = line[len(line) - n_last :]
+    return f"{set_cell_size(line, width - 1 - cell_len(end))}…{end}"
 
 
 def _vertical(columns: Sequence[ShownColumn], width: int) -> list[str]:

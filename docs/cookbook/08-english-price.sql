@@ -1,9 +1,9 @@
 -- What does pruning cost in English?
 -- English loses at most `loss_at_most`: the end of the one-sided 95 % interval, which is above 0 even if no answer is
--- lost; it is that of a single test. `supported`: less than the declared margin, after correction over all primary
--- questions of the recipe. Named query: `english_cost`.
+-- lost; it is that of a single test. `verdict` yes: less than the declared margin, after correction
+-- ([protocol](protocol.md#verdicts)). Named query: `english_cost`.
 SELECT v.label, a.difference, greatest(0, -a.ci90_low) AS loss_at_most, q.margin, a.p_margin_corrected,
-    a.is_supported AS supported, a.n_items AS items
+    a.verdict, a.n_items AS items
 FROM answers AS a
 JOIN described_questions AS q ON q.question_id = a.question_id
 JOIN described_variants AS v ON v.variant_id = a.variant_id

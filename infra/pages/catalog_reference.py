@@ -31,7 +31,7 @@ HELPERS = frozenset(
     (
         *("aggregate_families", "aggregate_results", "answer_results", "comparison_families", "comparison_results"),
         *("dense_values", "fold_state", "foreign_keys", "outdone_evaluations", "schema_objects", "schema_version"),
-        *("test_powers", "aggregates", "answer_limits", "comparisons", "paired_differences"),
+        *("mean_powers", "test_powers", "aggregates", "answer_limits", "comparisons", "paired_differences"),
     )
 )
 """Tables and views that others show in full, or that are about the catalog file; the page has them last."""

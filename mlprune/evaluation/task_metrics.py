@@ -58,6 +58,11 @@ class Metric:
         return METRIC_TRAITS[self.name].higher_is_better
 
     @property
+    def is_tested(self) -> bool:
+        """Whether every comparison tests its differences, or only what asks for the metric."""
+        return METRIC_TRAITS[self.name].is_tested
+
+    @property
     def best(self) -> float | None:
         """The best possible value; None if it is inside the range."""
         if self.least < 0:

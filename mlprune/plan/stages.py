@@ -35,7 +35,7 @@ from mlprune.steps.search.spec import SearchInputs
 from mlprune.steps.sensitivity.probes import PlannedSensitivity, plan_sensitivity, sensitivity_jobs, with_probes
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
-from mlprune.steps.tasks.stored_items import item_jobs
+from mlprune.steps.tasks.item_flow import described_items
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.vocabulary.variant import add_vocabularies
 
@@ -176,7 +176,7 @@ def evaluate(plan: Planning) -> Iterable[Job]:
     """Score the variants, the base model first, so that a worker loads each model once."""
     jobs = evaluation_jobs(plan.recipe, plan.all_variants, plan.all_evaluations)
     return [
-        *item_jobs(evaluation for specs in plan.evaluations.values() for evaluation in specs),
+        *described_items(evaluation for specs in plan.evaluations.values() for evaluation in specs),
         *baseline_jobs(plan.variants, plan.evaluations),
         *sorted(jobs, key=lambda job: job.chain_model != plan.inputs.model),
     ]

@@ -89,6 +89,9 @@ class QuestionConfig(Model):
     Choose it before the run: a margin that is declared after results exist is exploratory."""
     over: OverName = "each"
     """`each` variant gets a test, corrected over all variants of the question; or one test of the `mean` of all."""
+    seeds: Annotated[int, Field(ge=1)] | None = None
+    """Number of seeds of the variants (those that the recipe lists). The first declaration decides: with fewer or more
+    seeds the answer is exploratory."""
     split: Annotated[str, Field(min_length=1)] = "test"
     """Split of the evaluations."""
     metric: str | None = None

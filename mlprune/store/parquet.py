@@ -4,7 +4,6 @@ Types have short names (`int32`, `list<float>`), so that modules which describe 
 numeric tables (statistics, activations) have a layout with a version, an encoding for floats, and are read as arrays.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -170,7 +169,10 @@ def columns_of(data: bytes, columns: Sequence[str] | None = None, *, rows: range
         rows: decode only these rows, in the memory of about as many.
     """
     names = None if columns is None else list(columns)
-    table = pq.read_table(io.BytesIO(data), columns=names) if rows is None else _some_rows(data, names, rows)
+    if rows is None:  # a small file is decoded faster by one thread than by several
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=names, use_threads=False)
+    else:
+        table = _some_rows(data, names, rows)
     return {name: _values(table.column(name).combine_chunks()) for name in table.column_names}
 
 

@@ -179,6 +179,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "task_items": RecordKind(
         1, "task, language and split whose items were evaluated", folders=("items",), tables={"tasks": "items_id"}
     ),
+    "item_flows": RecordKind(
+        1,
+        "task, language and split: number of items that were read, left out for each reason, and kept",
+        tables={"item_flows": None},
+    ),
     "evaluations": RecordKind(
         6,
         "variant, task, language, split and rule",
@@ -186,10 +191,14 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},
     ),
     "comparisons": RecordKind(
-        5,
+        6,
         "variant, baseline, task and split whose evaluations are compared, by language and over groups of languages",
         folders=("contributions",),
-        tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
+        tables={
+            "comparison_results": "comparison_id",
+            "aggregate_results": "comparison_id",
+            "pooled_languages": "comparison_id",
+        },
         shown_since=5,
     ),
     "rank_consistency": RecordKind(
@@ -199,7 +208,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         shown_since=6,
     ),
     "answers": RecordKind(
-        2,
+        3,
         "question about comparisons, declared by a recipe or asked of every task",
         tables={"answer_results": "question_id"},
     ),

@@ -14,7 +14,15 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.declarations import DeclaredAfter, dropped_questions
-from mlprune.steps.questions.power import CHANGED_SHARE, Power, exploratory_families, power_of, smallest_p_value
+from mlprune.steps.questions.margins import dense_evaluations, is_large, room_of
+from mlprune.steps.questions.power import (
+    CHANGED_SHARE,
+    SEEDS_SHARE,
+    Power,
+    exploratory_families,
+    power_of,
+    smallest_p_value,
+)
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
 
@@ -96,27 +104,45 @@ def question_lines(
     declared = [question for question in plan.questions if question.config is not None]
     if not declared:
         return []
-    powers = [power_of(question, store) for question in declared]
-    n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
+    n_before = {name: found.n for name, found in after.items()}
     head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
     primary = [each for each in declared if each.config and each.config.primary and not n_before[each.id]]
     of_searches = [each for final in plan.finals.values() for each in final.questions if each.config]
-    dropped = _dropped_lines(plan.recipe.name, [*primary, *of_searches], store)
+    dropped = dropped_questions(plan.recipe.name, [*primary, *of_searches], store)
+    n_questions = len(primary) + sum(bool(each.config and each.config.primary) for each in of_searches) + len(dropped)
+    sharing = {each.id: n_questions for each in primary}
+    powers = [power_of(each, store, n_questions=sharing.get(each.id, 1)) for each in declared]
     if not is_detailed:
         lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
         weak = (line for line in _family_lines(plan) if line.startswith("warning"))
-        return [f"{head}; mlprune plan --power has details", *lines, *dropped, *weak]
+        large = _margin_lines(plan, store)
+        return [f"{head}; mlprune plan --power has details", *lines, *large, *_dropped_lines(plan, dropped), *weak]
     described = (f"  {describe_question(power)}" for power in powers)
-    return [head, *described, *_warnings(powers, n_before), *dropped, *_family_lines(plan)]
+    last = (*_dropped_lines(plan, dropped), *_family_lines(plan))
+    return [head, *described, *_warnings(powers, n_before), *_margin_lines(plan, store), *last]
 
 
-def _dropped_lines(recipe: str, primary: Sequence[PlannedQuestion], store: Store) -> Iterator[str]:
+def _margin_lines(plan: Plan, store: Store) -> Iterator[str]:
+    """Yield a warning for each margin that is above half of the distance between dense and chance."""
+    comparisons = [job for job in plan.jobs if isinstance(job, CompareJob)]
+    dense = dense_evaluations(comparisons, (each.id for each in plan.variants.values() if each.is_dense))
+    for question in plan.questions:
+        margin = question.criterion.margin
+        room = None if margin is None else room_of(question, store, dense)
+        if margin is not None and room is not None and is_large(margin, room):
+            yield (
+                f"warning: question {question.name}: a margin of {100 * margin:.1f} points is above half of what dense "
+                f"has above chance ({100 * room:.1f} points): it can hold for a model that lost most of its ability"
+            )
+
+
+def _dropped_lines(plan: Plan, dropped: Sequence[str]) -> Iterator[str]:
     """Yield a warning if primary questions that the recipe declared before are not among those that it asks now."""
-    dropped = dropped_questions(recipe, primary, store)
     if dropped:
         yield (
-            f"warning: recipe {recipe} declared other variants, languages or claims before ({', '.join(dropped)}), and "
-            "they still share its 5 %: if nothing of them was evaluated, rename the recipe or use another store"
+            f"warning: recipe {plan.recipe.name} declared other variants, languages or claims before "
+            f"({', '.join(dropped)}), and they still share its 5 %: if nothing of them was evaluated, rename the "
+            "recipe or use another store"
         )
 
 
@@ -135,13 +161,14 @@ def _short_line(power: Power, *, is_late: bool) -> str:
 
 def _short_power(power: Power) -> str:
     """Say what a question can find, or why it cannot decide."""
-    if power.weakness is not None:
-        return power.weakness
     is_gain = power.question.criterion.margin is None
-    amount = power.detectable if is_gain else power.testable_margin
-    if amount is None:
-        return f"power unknown ({power.unknown_reason})"
-    return f"finds {power.amount(amount)} or more" if is_gain else f"can show {power.amount(amount)}"
+    of_more_seeds = f"; {power.seeds_text}" if power.seeds_text else ""
+    if power.weakness is not None:
+        return power.weakness + of_more_seeds
+    if power.found is None:
+        return f"power unknown ({power.unknown_reason}){of_more_seeds}"
+    amount = power.amount(power.found)
+    return (f"finds {amount} or more" if is_gain else f"can show {amount}") + of_more_seeds
 
 
 def _family_lines(plan: Plan) -> Iterator[str]:
@@ -193,8 +220,7 @@ def _claim(power: Power) -> str:
 
 def _findings(power: Power) -> Iterator[str]:
     """Yield the numbers that apply to the question."""
-    basis = f"if {100 * CHANGED_SHARE:.0f} % of the answers change" if power.is_binary else "before there are results"
-    basis = f"from {counted(power.n_stored, 'stored result')}" if power.n_stored else basis
+    basis = _basis(power)
     if power.question.criterion.margin is None:
         if power.smallest_significant is not None:
             yield f"smallest significant gain {power.amount(power.smallest_significant)}"
@@ -202,6 +228,16 @@ def _findings(power: Power) -> Iterator[str]:
     else:
         basis = "if no right answer is lost" if power.is_of_items and not power.n_stored else basis
         yield _known(power, "testable margin", power.testable_margin, basis)
+
+
+def _basis(power: Power) -> str:
+    """Say on which assumption the power depends."""
+    if power.n_stored:
+        return f"if the error is as in {counted(power.n_stored, 'stored result')}"
+    if not power.is_binary:
+        return "before there are results"
+    of_seeds = f" and {100 * SEEDS_SHARE:.0f} % of the squared error is from seeds" if power.ratio_of_five_seeds else ""
+    return f"if {100 * CHANGED_SHARE:.0f} % of the answers change{of_seeds}"
 
 
 def _known(power: Power, what: str, value: float | None, basis: str) -> str:

@@ -17,10 +17,9 @@ from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.result_warnings import variant_warnings
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.declarations import awaited_variants, declarations
 from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
-from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
@@ -32,6 +31,7 @@ from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, question_lines, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver, fold
+from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
 from ray_jobs.driver.run_log import begin_run
@@ -88,6 +88,8 @@ class GrowingPlan:
         """Search -> what it needs at most, which takes time to compute."""
         self._states: tuple[Plan, tuple[SearchState, ...]] | None = None
         """The searches of a plan, described once: the driver asks after every job."""
+        self._awaited: frozenset[str] = frozenset()
+        """The only variants whose jobs are pending, as long as questions wait for their masks."""
         self.plan = extend_plan(plan, store)
 
     def plan_again(self) -> None:
@@ -103,7 +105,12 @@ class GrowingPlan:
         seen = frozenset(self._store.record_names())
         return Round(self.pending(repair=True), seen)
 
+    def wait_for(self, variant_ids: frozenset[str]) -> None:
+        """Make only the jobs of some variants pending; without any, all jobs."""
+        self._awaited = variant_ids
+
     def _pending(self, jobs: Sequence[Job], *, repair: bool) -> list[Job]:
+        jobs = jobs_of_variants(jobs, self._awaited) if self._awaited else jobs
         work = pending_work(jobs, self._store, self._remake, repair=repair)
         self._retired.append(work.retired)
         return work.jobs
@@ -163,7 +170,7 @@ class GrowingPlan:
         A question keeps the number of results of its first declaration.
         """
         records = [
-            self.plan.final_record(name, declarations(final.questions, self._store))
+            self.plan.final_record(name, declarations(final.questions, self._store, can_wait=False))
             for name, final in self.plan.finals.items()
         ]
         return [record for record in records if self._store.read_record(record.kind, record.id) is None]
@@ -172,20 +179,6 @@ class GrowingPlan:
         """Record the questions of the reports, which has to be done before their jobs run."""
         for record in self.undeclared():
             self._store.write_record(record)
-
-
-def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
-    """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
-
-    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those of the
-    entries whose schedule is the winner.
-    """
-    waiting = [search.spec for search in plan.searches if search.is_waiting]
-    if not waiting or plan.common is None:
-        return []
-    evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
-    later = [job for spec in waiting for job in searched_jobs(plan.recipe, plan.common, spec)]
-    return [job for job in (*evaluated, *later) if job.needs_chain]
 
 
 def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
@@ -315,10 +308,18 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
         )
         with Claims(store, run_id, stale_after_s=options.stale_after_s, parts=lambda: workers.running_parts) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
+            awaited = awaited_variants(plan.questions, declared)
+            growing.wait_for(awaited)
             first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
             services = _Services(workers, claims, metrics, console, mean_flops(needs.costs))
             result = _run_rounds(growing, store, first, run_id=run_id, services=services)
+            if awaited and not result.problem:
+                growing.wait_for(frozenset())
+                store.write_record(plan.record_with(declarations(plan.questions, store)))
+                rest = growing.next_round()
+                of_rest = _run_rounds(growing, store, rest, run_id=run_id, services=services, first_number=MAX_ROUNDS)
+                result = replace(of_rest, n_done=result.n_done + of_rest.n_done)
             growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
@@ -363,12 +364,18 @@ class _Services(NamedTuple):
     """Step -> planned floating-point operations of a job."""
 
 
-def _run_rounds(growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services) -> RunResult:
-    """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
+def _run_rounds(
+    growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services, first_number: int = 0
+) -> RunResult:
+    """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result.
+
+    Args:
+        first_number: of the rounds in the files of the run.
+    """
     jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
     workers, claims, metrics, console, flops = services
-    for number in range(MAX_ROUNDS):
+    for number in range(first_number, first_number + MAX_ROUNDS):
         console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:

@@ -119,7 +119,13 @@ def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) ->
     rows["metrics"][0]["value"] = 0.99
     edit(store, changed, rows=rows)
     damages, _ = check(store)
-    derived = ("metrics", *renamed.rows, "records", "test_powers")  # the families of its questions are gone, too
+    derived = (
+        "metrics",
+        *renamed.rows,
+        "mean_powers",
+        "records",
+        "test_powers",
+    )  # the families of its questions are gone, too
     assert {(damage.location, damage.problem.partition(":")[0]) for damage in damages} == {
         (renamed.path, "the record is damaged"),
         *((table, "the table differs from a rebuilt one") for table in derived),

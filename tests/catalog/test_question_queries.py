@@ -291,11 +291,14 @@ def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog,
     assert statuses == {
         "together": "primary",
         "late": "exploratory: 3 results existed before it was declared",
-        "all variants: gain in facts accuracy outside_english": "exploratory: not declared",
+        "gain: facts accuracy in outside_english": "exploratory: not declared",
     }
-    assert {(row["title"], row["label"] is None) for row in found} == {
-        (title, title == "together") for title in statuses
+    assert {row["title"] for row in found if row["label"].startswith("mean of")} == {"together"}
+    assert {row["title"]: row["ci_level"] for row in found} == {
+        title: 0.95 if title.startswith("gain") else 0.9 for title in statuses
     }
+    places = [row["place"] for row in found if row["title"] == "late"]
+    assert places == [*range(1, len(places) + 1)]
     declared = answers(catalog, "answers_to_questions", "only_declared=true")
     assert {row["title"] for row in declared} == {"together", "late"}
 

@@ -33,16 +33,17 @@ KINDS = {
     "answers": ("answer", "answers", 200),
     "tests of answers": ("answer_test", "answers WHERE p_margin IS NOT NULL OR n_variants > 1", 3),
     "answers over seeds": ("answer_over_seeds", "answers WHERE test = 'crossed_t'", 3),
+    "power over seeds": ("power_over_seeds", "answers WHERE test = 'crossed_t' AND n_family IS NOT NULL", 6),
     "choices": ("choice", "choices", 6),
     "rank consistency": ("rank", "rank_consistency", 20),
     "losses": ("loss", "sensitivity WHERE metric = 'perplexity' AND group_kind = 'language'", 20),
 }
 OF_STUDIES = ("values", "differences", "intervals of sign flips", "groups of languages", "intervals of groups")
 OF_STUDIES += ("families of comparisons", "families of groups", "power of comparisons", "power of groups", "answers")
-OF_STUDIES += ("answers over seeds",)
+OF_STUDIES += ("answers over seeds", "power over seeds")
 # frozen store -> kinds of numbers that it has
 STORES = {
-    "demo": tuple(kind for kind in KINDS if kind not in ("losses", "answers over seeds")),
+    "demo": tuple(kind for kind in KINDS if kind not in ("losses", "answers over seeds", "power over seeds")),
     "where": (*OF_STUDIES, "losses"),
     "which-text": OF_STUDIES,
     "where-gemma": (*OF_STUDIES, "losses"),

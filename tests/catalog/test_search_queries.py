@@ -49,16 +49,18 @@ def write_compared(folder: Path, metric: str) -> Store:
         role: write_rows(store, "variants", parameters={"role": role}, rows={"variants": [row]})
         for role in ("winner", *P_VALUES)
     }
-    questions = []
+    questions, pairs = [], []
     for role, p_value in P_VALUES.items():
         asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": metric, "claim": "gain"}
-        asked |= {"is_declared": True, "split": "test", "over": "each", "task": "facts"}
+        asked |= {"is_declared": True, "is_primary": True, "split": "test", "over": "each", "task": "facts"}
         answer = {"question_id": "@id", "comparison_id": role, "variant_id": ids["winner"], "baseline_id": ids[role]}
         answer |= {"difference": DIFFERENCES[role], "p_value": p_value}
         question_id = write_rows(store, "answers", parameters={"role": role}, rows={"answers": [answer]})
-        questions.append({**asked, "question_id": question_id})
+        questions.append({**asked, "question_id": question_id, "criterion_id": role})
+        pairs.append({"question_id": question_id, "variant_id": ids["winner"], "baseline_id": ids[role]})
     names = [{"recipe": "r", "kind": "search", "name": "blocks", "id": "s"}]
-    write_rows(store, "recipes", parameters={}, rows={"names": names, "questions": questions})
+    rows = {"names": names, "questions": questions, "question_variants": pairs}
+    write_rows(store, "recipes", parameters={}, rows=rows)
     key = {"result_id": "@id", "search_id": "s"}
     finalists = [{**key, "role": role, "variant_id": variant_id} for role, variant_id in ids.items()]
     searches = [{**key, "variant_id": ids["winner"], "direction": "maximise", "optimism": 0.1}]
@@ -67,19 +69,14 @@ def write_compared(folder: Path, metric: str) -> Store:
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
-def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(tmp_path: Path) -> None:
+def test_p_values_and_verdicts_of_a_winner_are_those_of_the_answers(tmp_path: Path) -> None:
     with Catalog.in_memory(write_compared(tmp_path, "accuracy")) as opened:
         rows = {row["role"]: row for row in answers(opened, "search_final")}
     assert {role: rows[role]["p_corrected"] for role in P_VALUES} == pytest.approx(
         {"uniform": 0.03, "owl": 0.06, "random": 0.06}
     )
     verdicts = {role: rows[role]["verdict"] for role in rows}
-    assert verdicts == {
-        "winner": None,
-        "uniform": "winner is worse",
-        "owl": "not significant",
-        "random": "not significant",
-    }
+    assert verdicts == {"winner": None, "uniform": "no", "owl": "not shown", "random": "not shown"}
     assert (rows["winner"]["optimism"], rows["owl"]["optimism"]) == (0.1, None)
 
 
@@ -90,7 +87,7 @@ def test_a_winner_with_a_lower_calibration_error_is_better(tmp_path: Path) -> No
     write_rows(store, "evaluations", parameters={}, rows={"metrics": [measured]})
     with Catalog.in_memory(store) as opened:
         verdicts = {row["role"]: row["verdict"] for row in answers(opened, "search_final")}
-    assert verdicts["uniform"] == "winner is better"
+    assert verdicts["uniform"] == "yes"
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")

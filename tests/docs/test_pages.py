@@ -192,7 +192,9 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "power of a detectable difference": (
         default(power.detectable_difference, "power"),
         default(power.detectable_difference_of_items, "power"),
+        default(power.detectable_difference_of_mean, "power"),
     ),
+    "nodes of the integral of a mean's power": (power.N_NODES,),
     "share by which equal sums may differ": (sign_flips.TOLERANCE,),
     "changed clusters from which sign flips are used alone": (cluster_score.FEW_CHANGED_CLUSTERS,),
     "right or wrong items up to which Wilson's end is a Poisson end": (proportions.N_POISSON_ENDS,),

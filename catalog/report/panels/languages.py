@@ -177,13 +177,18 @@ def breaking_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
         )
 
 
+def _power_note(differences: str) -> str:
+    found = f"a true difference of {differences} is found with a power of 80 %"
+    return f" In its family, {found} if the error is as estimated."
+
+
 def _note(rows: Sequence[Row]) -> str:
     """Return the number of items and tests, what a test finds, and whether there is one seed, as text."""
     sizes = sorted({row["n"] for row in rows if row["n"] is not None})
     items = "" if not sizes else f"{labels.text_range(f'{sizes[0]:,}', f'{sizes[-1]:,}')} items. "
     differences = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
     found = labels.text_range(labels.number(differences[0]), labels.number(differences[-1])) if differences else ""
-    power = f" In its family, a true difference of {found} is found with a power of 80 %." if found else ""
+    power = _power_note(found) if found else ""
     one_draw = all(row["n_variants"] == 1 for row in rows if row["demonstration_label"] is not None)
     return (
         f"{items}Holm's correction over at most {max(exhibits.distinct(rows, 'n_family'))} tests.{power}"
@@ -261,11 +266,7 @@ def _sparsity_group(rows: Sequence[Row], *, title: str) -> exhibits.Group:
 def _source_note(rows: Sequence[Row]) -> str:
     """Return how many cells are significant, what could have been found, and whether there is one seed."""
     found = [row["detectable_difference"] for row in rows if row["detectable_difference"] is not None]
-    power = (
-        f" In its family, a true difference of {labels.number(max(found))} is found with a power of 80 %."
-        if found
-        else ""
-    )
+    power = _power_note(labels.number(max(found))) if found else ""
     draws = "" if any(row["n_variants"] > 1 for row in rows) else " All are conditional on one draw of demonstrations."
     n_better, n_worse = (sum(_is_marked(row, column) for row in rows) for column in ("n_better", "n_worse"))
     return (

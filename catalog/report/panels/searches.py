@@ -278,10 +278,12 @@ def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
 
 
 _VERBS = {
-    "winner is better": "is significantly better than",
-    "not significant": "is not shown to differ from",
-    "winner is worse": "is significantly worse than",
+    "yes": "is significantly better than",
+    "not shown": "is not shown to differ from",
+    "no": "is significantly worse than",
+    "exploratory": "is compared, as an exploratory question, with",
 }
+"""Verdict -> beginning of a sentence about the winner."""
 
 
 def final_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -313,15 +315,15 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
         compared = [row for row in rows if row["verdict"] == verdict]
         if compared:
             parts.append(f"{verb} {' and '.join(map(_compared, compared))}")
-    tested = [row for row in rows if row["p_corrected"] is not None]
-    same = [row["role"] for row in rows if row["verdict"] == "the same variant"]
+    tested = [row for row in rows if row["verdict"] in _VERBS]
+    same = [row["role"] for row in rows if row["verdict_reason"] == "it is the same variant"]
     also = f" It is the same variant as {' and '.join(same)}." if same else ""
     if not tested:
         return f"{rows[0]['name']}: no test compares the winner with another variant.{also}"
     first = tested[0]
     where = f"{first['split']} {group_text(first)} ({first['metric']})"
-    n_tests = first["n_tests"]
-    correction = f"; p is corrected over {n_tests} comparators by Holm's method" if n_tests > 1 else ""
+    n_tests = first["n_tests"] or 1
+    correction = f"; p is corrected over a family of {n_tests} tests" if n_tests > 1 else ""
     return f"On {where}, the winner of {first['name']} {', and '.join(parts)}{correction}.{also}"
 
 

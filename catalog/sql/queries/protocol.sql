@@ -48,7 +48,7 @@ asked AS (
     SELECT
         a.question_id, max(a.n_tests) AS n_tests, max(a.n_questions) AS n_questions,
         max(a.n_family) FILTER (a.n_questions IS NOT NULL) AS n_family,
-        count(*) AS n_answers, count(*) FILTER (a.is_supported) AS n_supported, max(a.n_seeds) AS n_seeds
+        count(*) FILTER (a.is_supported) AS n_supported, max(a.n_seeds) AS n_seeds
     FROM answers AS a
     GROUP BY a.question_id
 ),
@@ -87,10 +87,11 @@ statements AS (
             'tests times primary questions: ' || s.n_tests || ' x ' || s.n_questions,
             'then ' || l.n_languages || ' languages, if the mean is rejected',
             CASE WHEN s.n_seeds = 1 THEN 'one seed' WHEN s.n_seeds > 1 THEN s.n_seeds || ' seeds' END,
-            CASE WHEN s.n_answers IS NULL THEN 'not answered yet' END
+            'verdict: ' || coalesce(t.answer, 'not answered yet')
         ) AS detail
     FROM described_questions AS q
     LEFT JOIN asked AS s ON s.question_id = q.question_id
+    LEFT JOIN question_answers AS t ON t.question_id = q.question_id
     LEFT JOIN families AS f ON f.family = q.question_id AND f.tested = 'answers'
     LEFT JOIN languages_after_means AS l ON l.question_id = q.question_id
     WHERE q.is_declared

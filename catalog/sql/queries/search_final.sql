@@ -1,21 +1,18 @@
 -- search_final: one row per report of a search and variant in it: the winner, and what it is compared with, on the split
--- of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is the winner's objective minus the variant's, with the one-sided p_worse. The test of the
--- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_corrected corrects
--- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
--- on the split of the report.
+-- of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is the
+-- winner's objective minus the variant's, with the one-sided p_worse. The test of the recipe's question
+-- (tested_difference, p_value two-sided) is about the first measure of the objective; verdict and p_corrected are those of
+-- its answer, n_tests its n_family. Without a test, verdict is cannot be asked (verdict_reason). optimism is the gain over
+-- dense on dev minus that on the split of the report.
 -- topic: search
 -- first: name, role, label, difference, p_corrected, verdict
 -- $search VARCHAR = NULL
-WITH directions AS (
-    SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric
-),
-tests AS (
+WITH tests AS (
     SELECT
         q.recipe, q.name, a.variant_id, a.baseline_id, q.question_id, q.metric, q.group_kind, q.group_name, q.split,
-        a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, coalesce(d.higher_is_better, true) AS higher_is_better
+        a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.verdict, a.verdict_reason
     FROM questions AS q
     JOIN answers AS a ON a.question_id = q.question_id
-    LEFT JOIN directions AS d ON d.metric = q.metric
     WHERE q.is_declared AND q.claim = 'gain'
 ),
 finalists AS (
@@ -27,51 +24,41 @@ tested AS (
     SELECT
         f.result_id, f.search_id, f.name, f.recipe, f.role, f.variant_id, f.test_value, f.test_ci_low, f.test_ci_high,
         f.difference, f.ci_low, f.ci_high, f.p_worse,
-        t.question_id, t.split, t.metric, t.group_kind, t.group_name, t.scale, t.higher_is_better,
+        t.question_id, t.split, t.metric, t.group_kind, t.group_name, t.scale,
         t.difference AS tested_difference, t.ci_low AS tested_ci_low, t.ci_high AS tested_ci_high, t.p_value,
-        count(t.p_value) OVER report AS n_tests,
-        rank() OVER (report ORDER BY t.p_value NULLS LAST) AS place
+        t.p_corrected, t.n_family AS n_tests,
+        CASE
+            WHEN f.role = 'winner' THEN NULL
+            WHEN f.variant_id = s.variant_id THEN 'it is the same variant'
+            WHEN t.question_id IS NULL THEN 'there is no test'
+            ELSE t.verdict_reason
+        END AS verdict_reason,
+        CASE WHEN f.role <> 'winner' THEN coalesce(t.verdict, 'cannot be asked') END AS verdict
     FROM finalists AS f
     JOIN searches AS s ON s.result_id = f.result_id
     LEFT JOIN tests AS t
         ON t.recipe = f.recipe AND t.name = f.name || '-against-' || f.role
         AND t.variant_id = s.variant_id AND t.baseline_id = f.variant_id
-    WINDOW report AS (PARTITION BY f.result_id, f.recipe, f.name)
-),
-corrected AS (
-    SELECT
-        *,
-        CASE WHEN p_value IS NOT NULL THEN
-            least(1, max((n_tests - place + 1) * p_value) OVER (report ORDER BY p_value NULLS LAST))
-        END AS p_corrected
-    FROM tested
-    WINDOW report AS (PARTITION BY result_id, recipe, name)
 )
 SELECT * FROM (
 SELECT
     c.name, c.role, v.label, c.test_value, c.test_ci_low, c.test_ci_high, s.test_dense_value,
     c.difference, c.ci_low, c.ci_high, c.p_worse,
     c.tested_difference, c.tested_ci_low, c.tested_ci_high, c.p_value, c.p_corrected,
-    CASE
-        WHEN c.role = 'winner' THEN NULL
-        WHEN c.variant_id = s.variant_id THEN 'the same variant'
-        WHEN c.p_corrected IS NULL THEN 'no test'
-        WHEN c.p_corrected >= 0.05 THEN 'not significant'
-        WHEN (c.tested_difference > 0) = c.higher_is_better THEN 'winner is better'
-        ELSE 'winner is worse'
-    END AS verdict,
+    c.verdict, c.verdict_reason,
     c.n_tests, c.metric, c.group_kind, c.group_name, c.scale AS tested_scale, c.split,
     CASE WHEN c.role = 'winner' THEN s.dev_value END AS dev_value,
     CASE WHEN c.role = 'winner' THEN s.optimism END AS optimism,
     CASE WHEN c.role = 'winner' THEN s.optimism_ci_low END AS optimism_ci_low,
     CASE WHEN c.role = 'winner' THEN s.optimism_ci_high END AS optimism_ci_high,
     s.direction, s.objective, c.recipe, c.variant_id, c.question_id, c.search_id, c.result_id, v.base_model_id
-FROM corrected AS c
+FROM tested AS c
 JOIN searches AS s ON s.result_id = c.result_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 UNION ALL BY NAME
 SELECT
-    n.name, 'no winner' AS role, s.test_dense_value, 'no trial meets the constraints' AS verdict, s.direction,
+    n.name, 'no winner' AS role, s.test_dense_value, 'cannot be asked' AS verdict,
+    'no trial meets the constraints' AS verdict_reason, s.direction,
     s.objective, n.recipe, s.search_id, s.result_id, d.base_model_id
 FROM searches AS s
 JOIN names AS n ON n.kind = 'search' AND n.id = s.search_id

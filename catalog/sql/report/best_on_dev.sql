@@ -32,7 +32,7 @@ ranked AS (
         count(*) OVER same AS n_variants,
         row_number() OVER (
             PARTITION BY base_model_id, task, metric, scoring_rule, protocol_id, example_limit
-            ORDER BY CASE WHEN higher_is_better THEN -value ELSE value END, sparsity, variant_id
+            ORDER BY round(CASE WHEN higher_is_better THEN -value ELSE value END * pow(2.0, 30)), sparsity, variant_id
         ) AS place
     FROM complete
     WHERE NOT is_dense AND intervention IS NULL

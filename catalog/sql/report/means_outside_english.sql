@@ -9,7 +9,7 @@
 -- explanation: One row per variant: its mean accuracy over the languages other than English, dense in the same
 -- languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the tests
 -- of the family. Detectable is the true difference that a
--- single test finds with a power of 80 %. One draw: the interval is conditional on one draw of demonstrations. The
+-- single test finds with a power of 80 % if the error is as estimated. One draw: the interval is conditional on one draw of demonstrations. The
 -- change minus English is the change outside minus the change in English: below 0, English is further ahead. A loss in
 -- English also makes it larger. Its interval takes the same items in all languages, and its p is corrected by Holm's
 -- method.

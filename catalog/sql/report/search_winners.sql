@@ -3,7 +3,7 @@
 -- query: search_final
 -- optional: true
 -- explanation: Values of the objective on the split of the report, with 95 % intervals, and the winner minus the
--- variant. The test is that of the recipe's question, two-sided; p is corrected over the comparators by Holm's method.
+-- variant. Test, corrected p and verdict are those of the recipe's question.
 -- Optimism is the gain over dense on dev minus that on the split of the report.
 -- empty: The store has no search. An entry under searches fills this figure.
 -- column name: search

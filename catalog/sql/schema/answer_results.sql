@@ -9,6 +9,7 @@ CREATE OR REPLACE TABLE answer_results (
     n_items BIGINT,                   -- number of different items, which languages may share
     n_clusters BIGINT,                -- number of different clusters of items
     n_seeds BIGINT,                   -- number of different seeds of demonstrations or of the random score; 0 if nothing is drawn
+    n_baseline_seeds BIGINT,          -- number of different seeds of the baselines that are not paired with the variants' seeds; 0 without any; NULL in records of earlier versions
     difference DOUBLE,                -- the variant's value minus the baseline's, on the scale
     scale VARCHAR,                    -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                    -- lower end of the difference's 95 % interval
@@ -17,6 +18,9 @@ CREATE OR REPLACE TABLE answer_results (
     ci90_high DOUBLE,                 -- upper end of the 90 % interval
     interval VARCHAR,                 -- method of the 95 % interval: as in the comparison, or for the mean sign_flip, crossed_t (seeds and items) or student
     standard_error DOUBLE,            -- standard error of the difference
+    error_of_seeds DOUBLE,            -- part of a mean's standard error that the variants' seeds cause; the squares of the three parts add up to its square. NULL for a single variant
+    error_of_baseline_seeds DOUBLE,   -- the same of unpaired seeds of the baselines
+    error_of_items DOUBLE,            -- the same of the items that all seeds share
     p_value DOUBLE,                   -- two-sided p-value of no difference, without correction for other tests
     test VARCHAR,                     -- method of p_value
     margin DOUBLE,                    -- margin of the claim; NULL for a gain

@@ -16,10 +16,10 @@ CREATE OR REPLACE TABLE comparison_results (
     ci90_low DOUBLE,                 -- lower end of the 90 % interval by the same method, inside the 95 % one
     ci90_high DOUBLE,                -- upper end of the 90 % interval
     interval VARCHAR,                -- method of the interval: tango, sign_flip, bca, debiased or score
-    p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
-    test VARCHAR,                    -- method of p_value: tango, sign_flip or randomization
+    p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons; NULL if it is not tested: a calibration error that no question asks for
+    test VARCHAR,                    -- method of p_value: tango, sign_flip or randomization; NULL if it is not tested
     p_mid_mcnemar DOUBLE,            -- two-sided p-value of McNemar's mid-p test, which takes items as independent; NULL unless every item is right or wrong
-    interval_contradicts_p BOOLEAN,  -- whether p_value < 0.05 and 0 is in the interval, or p_value >= 0.05 and 0 is outside
+    interval_contradicts_p BOOLEAN,  -- whether p_value < 0.05 and 0 is in the interval, or p_value >= 0.05 and 0 is outside; NULL if it is not tested
     standard_error DOUBLE,           -- standard error of the difference; clusters of items are independent, items of one cluster are not
     n BIGINT,                        -- number of items
     n_clusters BIGINT,               -- number of clusters of items

@@ -35,5 +35,5 @@ LEFT JOIN test_powers AS w ON w.n_family = f.n_family AND w.n_items = 0 AND w.n_
 LEFT JOIN variant_draws AS d ON d.variant_id = a.variant_id
 WHERE f.is_largest;
 -- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score
--- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 %, given the standard error, at least smallest_significant; NULL outside families
+-- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 % if the error is as estimated, at least smallest_significant; NULL outside families
 -- smallest_significant: smallest difference that can pass this step, if all changed items change in one direction, one in each cluster; NULL outside families, unless items are right or wrong, and for worst and gap

@@ -54,7 +54,7 @@ GROUP BY ALL;
 -- first_below: smallest evaluated sparsity that is below dense; NULL if none is
 -- difference: mean difference to dense at first_below
 -- p_corrected: p-value at first_below after Holm's correction over the family, the largest of several variants
--- detectable_difference: true difference at last_not_below that the first step of Holm's correction finds with a power of 80 %; NULL if that is 0
+-- detectable_difference: true difference at last_not_below that the first step of Holm's correction finds with a power of 80 % if the error is as estimated; NULL if that is 0
 -- sparsities: all evaluated sparsities
 -- n_not_below_after: number of larger sparsities than first_below that are not below dense: above 0 for a method that recovers
 -- n_variants: largest number of variants of a sparsity, which differ in their seeds

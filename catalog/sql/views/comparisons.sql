@@ -38,5 +38,5 @@ LEFT JOIN test_powers AS i
     )
 LEFT JOIN variant_draws AS d ON d.variant_id = c.variant_id;
 -- smallest_significant: smallest difference that can pass the first step of Holm's correction, if all changed items change in one direction, one in each cluster, or the difference itself if it passes with shared credit; NULL outside families, unless items have credit, or if all are too few
--- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 %, given the share of changed items or the standard error, at least smallest_significant; NULL outside families
+-- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 % if the error, or the share of changed items, is as estimated, at least smallest_significant; NULL outside families
 -- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score

@@ -2,7 +2,9 @@
 CREATE OR REPLACE VIEW described_questions AS
 SELECT
     *,
-    coalesce(nullif(name, ''), concat_ws(' ', 'all variants:', claim, 'in', task, metric, languages)) AS title
+    coalesce(
+        nullif(name, ''), claim || ': ' || concat_ws(' ', task, nullif(metric, task)) || ' in ' || languages
+    ) AS title
 FROM (
     SELECT
         *,
@@ -13,6 +15,8 @@ FROM (
             WHEN NOT is_declared THEN 'exploratory: not declared'
             WHEN declared_after > 0 THEN 'exploratory: ' || declared_after || ' results existed before it was declared'
                 || coalesce(', such as evaluation ' || earlier_evaluation_id, '')
+            WHEN n_seeds_declared IS NOT NULL THEN 'exploratory: declared for ' || n_seeds_declared || ' seeds'
+            WHEN awaits_masks THEN 'exploratory: its masks were not compared with those of variants that had results'
             ELSE 'exploratory: declared as such'
         END AS status
     FROM questions

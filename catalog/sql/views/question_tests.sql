@@ -1,10 +1,5 @@
--- question_tests: one row per recipe and test of a primary question that it declares, with the corrected p-value. A
--- question has one test per pair of variants, or one of the mean over them, corrected by Holm. If a gain of a single pair
--- is a mean over several languages, each language is a further test: its p-value is at least that of the mean. Questions
--- of a recipe share the level: each of n_questions gets an equal part, and once all its tests are rejected, the others
--- get its part (Bretz and others 2009). A test without a result counts as not rejected. A question belongs to every recipe
--- that declares it. With its answer, it also belongs to those that declare the same with fewer variants, which it replaces
--- if the name is the same: without an answer, a declaration with more variants is one more question of its recipes.
+-- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
+-- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula).
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
@@ -59,10 +54,11 @@ own_tests AS (
     SELECT
         d.*,
         a.comparison_id, a.variant_id, a.baseline_id,
-        CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END AS p_value,
+        least(1, coalesce(m.n_known_baselines, 1) * CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END) AS p_value,
         CASE d.over WHEN 'mean' THEN 1 ELSE d.n_pairs END AS n_tests
     FROM declared AS d
     JOIN answer_results AS a ON a.question_id = d.question_id
+    LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id
 ),
 single_tests AS (
     SELECT o.*, c.language, c.p_value AS language_p_value
@@ -135,7 +131,7 @@ WHERE w.p_value IS NOT NULL
 GROUP BY ALL;
 -- comparison_id: record of the comparison; empty for the mean over variants
 -- language: empty for a test of the question itself; the language for one that follows the mean over several
--- p_value: p-value of the claim, without correction: p_value of a gain, else p_margin
+-- p_value: p-value of the claim, times the number of known baselines, without further correction: p_value of a gain, else p_margin
 -- n_tests: number of tests of the question of this kind
 -- n_questions: number of primary questions of the recipe
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it

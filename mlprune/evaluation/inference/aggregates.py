@@ -82,6 +82,8 @@ class Contributions:
 class Aggregate(TestedDifference):
     """The difference of a group of languages."""
 
+    p_value: float
+    test: TestName
     group: LanguageGroup
     value: float
     baseline_value: float

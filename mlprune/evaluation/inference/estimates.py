@@ -177,7 +177,7 @@ class MetricValue:
 
 @dataclass(frozen=True, kw_only=True)
 class TestedDifference:
-    """A paired difference, first minus second, with its test."""
+    """A paired difference, first minus second, with its test; untested only if nothing asks for the metric."""
 
     difference: float
     scale: Scale = "difference"
@@ -185,18 +185,18 @@ class TestedDifference:
     interval90: Interval
     """90 % interval by the same rule, inside `interval`."""
     method: IntervalName
-    p_value: float
-    """Two-sided."""
-    test: TestName
+    p_value: float | None
+    """Two-sided; None without a test."""
+    test: TestName | None
     standard_error: float | None
     """None for a single cluster."""
     n_items: int
     n_clusters: int
 
     @property
-    def interval_contradicts_p(self) -> bool:
-        """Whether the interval and the test disagree about a difference of 0."""
-        return contradicts(self.interval, self.p_value)
+    def interval_contradicts_p(self) -> bool | None:
+        """Whether the interval and the test disagree about a difference of 0; None without a test."""
+        return None if self.p_value is None else contradicts(self.interval, self.p_value)
 
     @property
     def columns(self) -> dict[str, JsonValue]:

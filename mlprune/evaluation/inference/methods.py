@@ -18,7 +18,7 @@ Inference for any function of summed statistics: BLEU, chrF, precision, recall a
 
 Intervals are BCa intervals of a bootstrap over clusters, paired for differences. p-values are those of approximate
 randomisation: the outputs of the two evaluations are exchanged for whole clusters, at random. The two procedures may
-disagree near p = 0.05. Metrics with equal statistics share the sums.
+disagree near p = 0.05. Metrics with equal statistics share the sums. Without a test, intervals are not changed by it.
 
 Inference for calibration error: intervals without its upward bias, and approximate randomisation.
 
@@ -27,7 +27,7 @@ interval is for the true error and may end below the value.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
@@ -59,7 +59,11 @@ from mlprune.numeric.statistics.bootstrap import (
     resampled_sums,
     studentized_interval,
 )
-from mlprune.numeric.statistics.calibration_interval import calibration_difference, calibration_interval
+from mlprune.numeric.statistics.calibration_interval import (
+    calibration_difference,
+    calibration_interval,
+    shared_intervals,
+)
 from mlprune.numeric.statistics.cluster_score import boundary_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, ratio_estimate
 from mlprune.numeric.statistics.paired_proportions import equivalence_interval, mcnemar_mid_p, tango_p_value
@@ -74,8 +78,8 @@ class CreditInference:
         """Return one value per metric."""
         return [_measured(sample)] * len(metrics)
 
-    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
-        """Return one difference per metric."""
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
+        """Return one difference per metric, always tested."""
         return [_compared(pair)] * len(metrics)
 
 
@@ -156,8 +160,8 @@ class LogLikelihoodInference:
             error *= value
         return [MetricValue(value, interval, method, error, sample.n, sample.n_clusters)] * len(metrics)
 
-    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
-        """Return one difference per metric."""
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
+        """Return one difference per metric, always tested."""
         contributions, sizes = log_ratio_parts(pair.first.sums, pair.second.sums)
         estimate = ratio_estimate(contributions, sizes)
         result = sign_flip_test(contributions, sizes, flips_of(pair.first.n_clusters), bound=None)
@@ -213,16 +217,15 @@ class ResampledInference:
         sums = resampled_sums(resamples_of(sample.n_clusters), sample.sums)
         return [self._measured(metric, sample, sums) for metric in metrics]
 
-    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
         """Return one difference per metric."""
         first, second = pair.first, pair.second
-        flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
-        p_values = swap_p_values(
-            lambda signs: swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=signs), flips
-        )
+        p_values: Sequence[float | None] = _exchange_p_values(metrics, pair) if is_tested else [None] * len(metrics)
+        counts = resamples_of(first.n_clusters)
         sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
         return [
-            self._compared(metric, pair, sums, p_value=float(p)) for metric, p in zip(metrics, p_values, strict=True)
+            self._compared(metric, pair, sums, p_value=p_value)
+            for metric, p_value in zip(metrics, p_values, strict=True)
         ]
 
     def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
@@ -254,7 +257,9 @@ class ResampledInference:
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
-    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, p_value: float) -> Difference:
+    def _compared(
+        self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, p_value: float | None
+    ) -> Difference:
         first, value, method = pair.first, _difference(metric, pair), self.method
         resampled = metric.value(sums[0]) - metric.value(sums[1])
         bound = 1.0 - metric.least
@@ -264,18 +269,28 @@ class ResampledInference:
             wide, narrow = self.difference_intervals(metric, pair, sums=sums, resampled=resampled)
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
         intervals = (_within(wide, -bound, bound), _within(narrow, -bound, bound))
-        wide, narrow = decided_by_test(intervals, value, p_value=p_value)
+        wide, narrow = intervals if p_value is None else decided_by_test(intervals, value, p_value=p_value)
         return Difference(
             difference=value,
             interval=wide,
             interval90=narrow,
             method=method,
             p_value=p_value,
-            test="randomization",
+            test=None if p_value is None else "randomization",
             standard_error=error,
             n_items=first.n,
             n_clusters=first.n_clusters,
         )
+
+
+def _exchange_p_values(metrics: Sequence[Metric], pair: PairedSample) -> list[float]:
+    """Return the p-value of each metric by approximate randomisation."""
+    sums = pair.first.sums, pair.second.sums
+    p_values = swap_p_values(
+        lambda signs: swapped_differences(*sums, partial(_values, metrics), flips=signs),
+        flips_of(pair.first.n_clusters),
+    )
+    return [float(p_value) for p_value in p_values]
 
 
 def decided_by_test(intervals: Intervals, difference: float, *, p_value: float) -> Intervals:
@@ -345,12 +360,9 @@ class CalibrationInference(ResampledInference):
         vary = not any(map(is_constant, errors))
         correlation = float(np.clip(np.corrcoef(errors)[0, 1], -1.0, 1.0)) if vary else 0.0
         observed = [_means(sample.total) for sample in (pair.first, pair.second)]
+        estimates = (shared_intervals(*each, LEVELS) for each in zip(cells, observed, strict=True))
         wide, narrow = (
-            calibration_difference(
-                *(calibration_interval(*each, level=level) for each in zip(cells, observed, strict=True)),
-                correlation=correlation,
-            ).interval
-            for level in LEVELS
+            calibration_difference(*both, correlation=correlation).interval for both in zip(*estimates, strict=True)
         )
         return Interval(min(wide.low, narrow.low), max(wide.high, narrow.high)), narrow
 
@@ -370,8 +382,8 @@ class Inference(Protocol):
         """Return one value per metric."""
         ...
 
-    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
-        """Return one difference per metric."""
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
+        """Return one difference per metric; a test that is expensive is left out unless `is_tested`."""
         ...
 
 
@@ -392,29 +404,41 @@ def measure(metrics: Sequence[Metric], predictions: HasItems) -> dict[str, Metri
         PermanentError: a value is not finite.
     """
     values: dict[str, MetricValue] = {}
-    for method, alike in _alike(metrics):
+    for method, alike in _alike(metrics, ()):
         values |= _by_name(alike, method.measure(alike, sample_of(alike[0], predictions)))
     return {metric.name: values[metric.name] for metric in metrics}
 
 
-def compare(metrics: Sequence[Metric], first: HasItems, second: HasItems) -> dict[str, Difference]:
+def compare(
+    metrics: Sequence[Metric], first: HasItems, second: HasItems, *, asked: Collection[str] = ()
+) -> dict[str, Difference]:
     """Compute the paired differences of metrics between two evaluations, first minus second, name -> difference.
 
+    Args:
+        asked: names of metrics that are tested even if not every comparison tests them (`Metric.is_tested`).
     Raises:
         ShapeError: the two predictions are not about the same items in the same order, or there are none.
         PermanentError: a value is not finite.
     """
     differences: dict[str, Difference] = {}
-    for method, alike in _alike(metrics):
-        differences |= _by_name(alike, method.compare(alike, paired_sample(alike[0], first, second)))
+    for method, alike in _alike(metrics, asked):
+        is_tested = _is_tested(alike[0], asked)
+        differences |= _by_name(
+            alike, method.compare(alike, paired_sample(alike[0], first, second), is_tested=is_tested)
+        )
     return {metric.name: differences[metric.name] for metric in metrics}
 
 
-def _alike(metrics: Sequence[Metric]) -> list[tuple[Inference, list[Metric]]]:
-    """Group metrics with the same method and the same statistics."""
+def _is_tested(metric: Metric, asked: Collection[str]) -> bool:
+    return metric.is_tested or metric.name in asked
+
+
+def _alike(metrics: Sequence[Metric], asked: Collection[str]) -> list[tuple[Inference, list[Metric]]]:
+    """Group metrics with the same method and the same statistics, all of them tested or none."""
     groups: dict[object, list[Metric]] = {}
     for metric in metrics:
-        groups.setdefault((metric.inference, metric.statistics), []).append(metric)
+        key = (metric.inference, metric.statistics, _is_tested(metric, asked))
+        groups.setdefault(key, []).append(metric)
     return [(INFERENCE[alike[0].inference], alike) for alike in groups.values()]
 
 

@@ -64,6 +64,8 @@ class TaskData:
     """Reason -> number of rows without an item, except those that the task drops by design."""
     skipped_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Reason -> ids of the skipped rows, for the reasons of `SKIPPED_ROWS`."""
+    n_of_split: int = 0
+    """Number of items of the split before a limit."""
 
     def keep(self, items: tuple[Item, ...]) -> "TaskData":
         """The same data with only some of its items."""
@@ -123,6 +125,7 @@ def read_items(
         groups_sha256(dict(zip(lines, groups, strict=True))),
         skipped={**found.skipped, **_numbers(skipped_ids)},
         skipped_ids=skipped_ids,
+        n_of_split=len(ids),
     )
 
 
@@ -255,7 +258,8 @@ def corpus_items(
         raise TaskFileError("the corpus has no items", task=task, language=language, split=split or "whole", got=got)
     numbers = {key: number for number, key in enumerate(items)}
     limited = _limited(kept, limit=limit, seed=seed)
-    return TaskData(limited, content, CORPUS, numbers, groups_sha256=groups_sha256(groups))
+    sha256 = groups_sha256(groups)
+    return TaskData(limited, content, CORPUS, numbers, groups_sha256=sha256, n_of_split=len(kept))
 
 
 def _corpus_content(

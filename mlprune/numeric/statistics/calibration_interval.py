@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
@@ -51,7 +51,15 @@ def calibration_interval(resampled: Array, cells: Array, *, level: float = 0.95)
         PermanentError: a value is not finite.
         BadInputError: the level is out of range.
     """
-    check_level(level)
+    return calibration_intervals(resampled, cells, levels=(level,))[0]
+
+
+def calibration_intervals(
+    resampled: Array, cells: Array, *, levels: tuple[float, ...]
+) -> tuple[CorrectedEstimate, ...]:
+    """Return `calibration_interval` for several levels, which are searched for together."""
+    for level in levels:
+        check_level(level)
     if resampled.ndim != 2 or not len(resampled) or resampled.shape[1:] != cells.shape:
         raise ShapeError("resamples do not fit the cells", expected=f"[R, {cells.size}]", got=resampled.shape)
     if not np.isfinite(resampled).all() or not np.isfinite(cells).all():
@@ -62,11 +70,14 @@ def calibration_interval(resampled: Array, cells: Array, *, level: float = 0.95)
     noise, used = np.ascontiguousarray((resampled - cells)[:, is_used].T), cells[is_used]
     mean = float(sums.mean())
     limit = LARGEST_SCALE * max(observed, mean)
-    shares = ((1 - level) / 2, 0.5, (1 + level) / 2)
     of_all = cache(partial(_excesses, noise, used, observed=observed))
-    low, value, high = (_smallest(noise, used, share, limit=limit, of_all=of_all) for share in shares)
-    quantile = percentile_interval(sums, level=level).high
-    return CorrectedEstimate(value, Interval(low, max(high, quantile - max(0.0, mean - observed))))
+    smallest = partial(_smallest, noise, used, limit=limit, of_all=of_all)
+    value, bias, estimates = smallest(0.5), max(0.0, mean - observed), []
+    for level in levels:
+        low, high = smallest((1 - level) / 2), smallest((1 + level) / 2)
+        quantile = percentile_interval(sums, level=level).high
+        estimates.append(CorrectedEstimate(value, Interval(low, max(high, quantile - bias))))
+    return tuple(estimates)
 
 
 def calibration_difference(
@@ -147,3 +158,19 @@ def _smallest(noise: Array, cells: Array, share: float, *, limit: float, of_all:
             n_decided += int(np.count_nonzero(excess > width))
             noise = noise[:, is_open]
     return high
+
+
+def shared_intervals(resampled: Array, cells: Array, levels: tuple[float, ...]) -> tuple[CorrectedEstimate, ...]:
+    """Return `calibration_intervals`; those of the same evaluation, such as a baseline, are not computed again.
+
+    Args:
+        resampled: [R, bins] float64.
+        cells: [bins] float64.
+        levels: of the intervals.
+    """
+    return _computed(resampled.tobytes(), cells.tobytes(), cells.size, levels)
+
+
+@lru_cache(maxsize=32)
+def _computed(resampled: bytes, cells: bytes, n_cells: int, levels: tuple[float, ...]) -> tuple[CorrectedEstimate, ...]:
+    return calibration_intervals(np.frombuffer(resampled).reshape(-1, n_cells), np.frombuffer(cells), levels=levels)

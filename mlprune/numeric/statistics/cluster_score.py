@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from mlprune.numeric.sortable_bits import compiled
 from mlprune.numeric.statistics.clusters import Array, Interval, check_level, sized_clusters
 
 FEW_CHANGED_CLUSTERS = 30
@@ -13,6 +13,7 @@ FEW_CHANGED_CLUSTERS = 30
 EQUAL = 1e-9
 """Share of a cluster's size by which a contribution may differ from its largest value."""
 N_GRID, N_ROUNDS, N_BISECTIONS = 65, 6, 40
+SMALLEST_DENOMINATOR = 1e-300
 
 
 def score_interval(contributions: Array, sizes: Array, *, level: float, bound: float) -> Interval:
@@ -149,7 +150,7 @@ def is_sparse(contributions: Array, sizes: Array, *, bound: float) -> bool:
 def squared_score(contributions: Array, sizes: Array, *, difference: float, bound: float) -> float:
     """Return (sum e_c)^2 / (C * V) of `score_interval`; the interval has the differences where it is at most z^2."""
     points, weights, unit = _summary(contributions, sizes, bound)
-    return float(_squared_scores(points, weights, np.array([difference]), unit=unit, bound=bound)[0])
+    return float(_squared_score(points, weights, float(difference), (unit, float(bound))))
 
 
 def _summary(contributions: Array, sizes: Array, bound: float) -> tuple[Array, Array, float]:
@@ -176,45 +177,67 @@ def _upper_ends(
 def _found_upper_ends(
     points_bytes: bytes, counts_bytes: bytes, squared_z: tuple[float, ...], unit: float, bound: float
 ) -> tuple[float, ...]:
-    """Search for `_upper_ends`: the last grid value before the first rejected one, in each round.
-
-    An end whose grid has no rejected value stays at the last one. The first grid is that of all levels.
-    """
+    """Search for `_upper_ends`, each level on grids of its own."""
     points, counts = np.frombuffer(points_bytes).reshape(-1, 2), np.frombuffer(counts_bytes)
     totals = counts @ points
-    ends = [(min(float(totals[0] / totals[1]), bound), bound)] * len(squared_z)
+    start = min(float(totals[0] / totals[1]), bound)
+    scales = float(unit), float(bound)
+    return tuple(float(_upper_end(points, counts, start, limit, scales)) for limit in squared_z)
+
+
+@compiled
+def _upper_end(points: Array, counts: Array, start: float, squared_z: float, scales: tuple[float, float]) -> float:
+    """Return the largest accepted difference: in each round the first rejected grid value, or the last one."""
+    low, high = start, scales[1]
     for _ in range(N_ROUNDS):
-        grids = {end: np.linspace(*end, N_GRID) for end in ends}
-        scores = _squared_scores(points, counts, np.concatenate([*grids.values()]), unit=unit, bound=bound)
-        of_grid = dict(zip(grids, scores.reshape(-1, N_GRID), strict=True))
-        ends = [_refined(grids[end], of_grid[end] > limit) for end, limit in zip(ends, squared_z, strict=True)]
-    return tuple(high for _, high in ends)
+        step = (high - low) / (N_GRID - 1)
+        inner, is_rejected = low, False
+        for index in range(1, N_GRID):
+            outer = high if index == N_GRID - 1 else low + index * step
+            if _squared_score(points, counts, outer, scales) > squared_z:
+                is_rejected = True
+                break
+            inner = outer
+        if not is_rejected:
+            return high
+        low, high = inner, outer
+    return high
 
 
-def _refined(grid: Array, rejected: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the values of a grid around its end; the first value is accepted."""
-    first = int(np.argmax(rejected[1:])) + 1 if rejected[1:].any() else len(grid) - 1
-    return float(grid[first - 1 if rejected[first] else first]), float(grid[first])
+@compiled
+def _squared_score(points: Array, counts: Array, difference: float, scales: tuple[float, float]) -> float:
+    """Return the squared score statistic of a hypothesised difference; 0 if it has no variance.
 
-
-def _squared_scores(points: Array, counts: Array, differences: Array, *, unit: float, bound: float) -> Array:
-    """Return the squared score statistic of each hypothesised difference, [grid]; 0 if it has no variance."""
-    d, m = points.T
-    n_clusters = counts.sum()
-    deviations = d - differences[:, None] * m
-    weighted = counts * deviations
-    most, least = (bound - differences) * unit, (-bound - differences) * unit
-    top = np.maximum(most, deviations.max(axis=1))
-    bottom = np.minimum(least, deviations.min(axis=1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = np.where(top > 0, -1 / top, 0.0), np.where(bottom < 0, -1 / bottom, 0.0)
-        for _ in range(N_BISECTIONS):
-            multiplier = (low + high) / 2
-            slopes = (weighted / (1 + multiplier[:, None] * deviations)).sum(axis=1)
-            low, high = np.where(slopes > 0, multiplier, low), np.where(slopes > 0, high, multiplier)
-        weights = counts / (n_clusters * (1 + multiplier[:, None] * deviations))
-    rest = np.maximum(0.0, 1 - weights.sum(axis=1))
-    extreme = np.where(multiplier > 0, least, most)
-    variance = (weights * deviations**2).sum(axis=1) + rest * extreme**2
-    sums = weighted.sum(axis=1)
-    return np.where(variance > 0, sums**2 / np.where(variance > 0, variance * n_clusters, 1.0), 0.0)
+    A weight whose denominator is 0 at the end of the range of l is taken as 1e300 times the number of its clusters.
+    """
+    unit, bound = scales
+    most, least = (bound - difference) * unit, (-bound - difference) * unit
+    top, bottom = most, least
+    n_clusters = total = 0.0
+    for c in range(counts.size):
+        deviation = points[c, 0] - difference * points[c, 1]
+        top, bottom = max(top, deviation), min(bottom, deviation)
+        n_clusters += counts[c]
+        total += counts[c] * deviation
+    low = -1 / top if top > 0 else 0.0
+    high = -1 / bottom if bottom < 0 else 0.0
+    multiplier = 0.0
+    for _ in range(N_BISECTIONS):
+        multiplier = (low + high) / 2
+        slope = 0.0
+        for c in range(counts.size):
+            deviation = points[c, 0] - difference * points[c, 1]
+            slope += counts[c] * deviation / max(SMALLEST_DENOMINATOR, 1 + multiplier * deviation)
+        if slope > 0:
+            low = multiplier
+        else:
+            high = multiplier
+    weights = variance = 0.0
+    for c in range(counts.size):
+        deviation = points[c, 0] - difference * points[c, 1]
+        weight = counts[c] / (n_clusters * max(SMALLEST_DENOMINATOR, 1 + multiplier * deviation))
+        weights += weight
+        variance += weight * deviation**2
+    extreme = least if multiplier > 0 else most
+    variance += max(0.0, 1 - weights) * extreme**2
+    return total**2 / (variance * n_clusters) if variance > 0 else 0.0

@@ -232,10 +232,11 @@ def _discordant(n_gained: ArrayLike, n_lost: ArrayLike) -> tuple[Array, Array]:
 def noninferiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: float) -> float:
     """Return the one-sided p-value of the null hypothesis that the difference of paired proportions is <= -margin.
 
-        p = max(Phi(-z(-margin)), P(X <= c - b)),  X ~ Binomial(n, margin)
+        p = max(Phi(-z(-margin)), min(1/2, P(X <= c - b))),  X ~ Binomial(n, margin)
 
     z is Tango's score (`tango_scores`). The second term, 0 if b > c, is the exact p-value if no item can be gained. It
-    keeps the level where few items change: for 150 items, Tango's test alone has a level of up to 6.8 % there.
+    keeps the level where few items change: for 150 items, Tango's test alone has a level of up to 6.8 % there. It is at
+    most 1/2, so that above 1/2, 1 - p is the p-value of the null hypothesis that the difference is >= -margin.
 
     Args:
         n_gained: b >= 0; fractions are allowed, as the counts of clustered items are effective counts.
@@ -249,7 +250,7 @@ def noninferiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: 
     p_value = float(special.ndtr(-tango_scores(n_gained, n_lost, n, difference=-margin)))
     n_net = n_lost - n_gained
     if n_net >= 0:
-        p_value = max(p_value, binomial_tail(n_net, n, margin))
+        p_value = max(p_value, min(0.5, binomial_tail(n_net, n, margin)))
     return _positive(p_value)
 
 

@@ -1,12 +1,13 @@
 """Power: smallest significant difference, detectable difference and testable margin."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 from mlprune.errors import BadInputError
 from mlprune.numeric.statistics.paired_proportions import (
@@ -15,6 +16,8 @@ from mlprune.numeric.statistics.paired_proportions import (
     mcnemar_mid_p_values,
     tango_p_values,
 )
+from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.vocabulary import ClaimName
 
 Array = NDArray[np.float64]
 PairedTest = Literal["mcnemar_exact", "mcnemar_mid_p", "tango"]
@@ -36,6 +39,8 @@ MOST_CHANGED = 1400
 """More than the changed items of any p-value that float64 can hold."""
 MOST_ITEMS = 10**9
 """Largest answer of `items_for_margin`."""
+N_NODES = 32
+"""Nodes of the Gauss-Legendre rule for each part of an estimated error."""
 
 
 @lru_cache(maxsize=1024)
@@ -110,6 +115,82 @@ def detectable_beyond(reach: float, standard_error: float, *, n_tests: int = 1, 
     _check_power(standard_error, power=power)
     scale = two_sided_quantile(n_tests) / two_sided_quantile(1)
     return reach * scale + float(special.ndtri(power)) * standard_error
+
+
+def detectable_difference_of_mean(
+    parts: ErrorParts,
+    *,
+    n_seeds: int,
+    n_baseline_seeds: int,
+    n_clusters: int,
+    claim: ClaimName = "gain",
+    n_tests: int = 1,
+    power: float = 0.8,
+) -> float:
+    """Return the true difference that the test of a mean over seeds and clusters finds with the given power at 5 %.
+
+    The test is that of `CrossedEstimate`: it rejects 0 if the estimate is farther from it than the half width h. The
+    estimate varies with the whole error, and so does h, as each part of the error is estimated from n - 1 degrees of
+    freedom: h^2 = sum over parts of t(n - 1)^2 * part * chi2(n - 1) / (n - 1), with t at 1 - 0.025 / n_tests. For one
+    part alone, the power is that of noncentral t.
+
+    The difference of a claim about a margin is the margin that is shown with this power if the true difference is 0: by
+    one test with t at 1 - 0.05 / n_tests, for equivalence in both directions.
+
+    The integral is exact over the part with the fewest degrees of freedom, and a Gauss-Legendre rule of 32 nodes on the
+    scale of probabilities over the estimate and each other part: the power is off by less than 1e-4 up to 300 clusters
+    and 0.005 from thousands on. A gain that is found as a loss counts as found.
+
+    Args:
+        parts: true parts of the squared error. Put in place of them, estimated ones give an estimate.
+        n_seeds: of the variant; without effect if there is no error from them, as are the other numbers.
+        n_baseline_seeds: of the baseline's own.
+        n_clusters: of items.
+        n_tests: number of tests in the family.
+    Raises:
+        BadInputError: an argument is out of range, or a part has an error and fewer than two draws.
+    """
+    tail = _threshold(1, n_tests=n_tests, alpha=ALPHA) / (2 if claim == "gain" else 1)
+    numbers = ErrorParts(n_seeds, n_baseline_seeds, n_clusters)
+    drawn = [(part, int(n) - 1) for part, n in zip(parts, numbers, strict=True) if part != 0]
+    for part, degrees in drawn:
+        _check_power(part, power=power)
+        if degrees < 1:
+            raise BadInputError("a part of an error needs two draws", expected="at least 2", got=degrees + 1)
+    error = sum(part for part, _ in drawn) ** 0.5
+    if error == 0:
+        return 0.0
+    squares = [(float(special.stdtrit(degrees, tail)) ** 2 * part, degrees) for part, degrees in drawn]
+
+    def excess(difference: float) -> float:
+        return _power_of_mean(difference, error, squares=squares, claim=claim) - power
+
+    largest = error
+    while excess(largest) < 0:
+        largest *= 2
+    return float(optimize.brentq(excess, 0.0, largest, xtol=1e-12 * error)) if excess(0.0) < 0 else 0.0
+
+
+def _power_of_mean(difference: float, error: float, *, squares: Sequence[tuple[float, int]], claim: ClaimName) -> float:
+    """Return the probability that an estimate is farther from what is rejected than the half width of its interval.
+
+    Args:
+        error: standard error of the estimate.
+        squares: expected squared half width and degrees of freedom of each part.
+    """
+    (largest, least), *others = sorted(squares, key=itemgetter(1))
+    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    probabilities, weights = (1 + nodes) / 2, weights / 2
+    noise = error * special.ndtri(probabilities)
+    if claim == "gain":
+        distances = difference + noise
+    else:
+        distances = np.maximum(0.0, difference + (noise if claim == "noninferior" else -np.abs(noise)))
+    rest, of_all = distances**2, weights
+    for square, degrees in others:
+        rest = np.subtract.outer(rest, square * special.chdtri(degrees, probabilities) / degrees).ravel()
+        of_all = np.multiply.outer(of_all, weights).ravel()
+    return float(of_all @ special.chdtr(least, least * np.maximum(0.0, rest) / largest))
 
 
 @lru_cache(maxsize=8192)

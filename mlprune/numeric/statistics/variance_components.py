@@ -7,6 +7,7 @@ and items are two samples, and both limit what the mean says about other seeds a
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -32,16 +33,28 @@ class VarianceComponents:
     """Of e: what the items of one seed vary in addition."""
 
 
+class ErrorParts(NamedTuple):
+    """Parts of a squared standard error, which add up to it."""
+
+    seeds: float
+    """From the variant's seeds, with what items vary from seed to seed."""
+    baseline_seeds: float
+    """From seeds of the baseline that are not paired with those of the variant."""
+    items: float
+    """From the items that all seeds share."""
+
+
 @dataclass(frozen=True)
 class CrossedEstimate:
     """A mean over seeds and clusters with the parts of its error; intervals and p-values agree with each other.
 
-    half width at a level: max(sqrt(t_seeds^2 * of_seeds + t_items^2 * of_items), t_items * sqrt(of_mean))
+    half width^2 at a level: max(t_seeds^2 * of_seeds + t_baseline^2 * of_baseline_seeds + t_items^2 * of_items,
+                                 t_items^2 * of_mean)
 
-    with t_seeds and t_items the quantiles (1 + level) / 2 of t with n_seeds - 1 and n_clusters - 1 degrees of freedom.
-    It is the t interval over seeds if the items have no part that seeds share, and at least the t interval over items
-    of these very seeds: a few seeds that agree by chance do not make the mean exact. A sum of both errors with degrees
-    of freedom of its own (Satterthwaite) covers too little: 88 % with two seeds.
+    with t_seeds, t_baseline and t_items the quantiles (1 + level) / 2 of t with n_seeds - 1, n_baseline_seeds - 1 and
+    n_clusters - 1 degrees of freedom. It is the t interval over seeds if the items have no part that seeds share, and
+    at least the t interval over items of these very seeds: a few seeds that agree by chance do not make the mean exact.
+    A sum of the errors with degrees of freedom of its own (Satterthwaite) covers too little: 88 % with two seeds.
     """
 
     value: float
@@ -53,11 +66,27 @@ class CrossedEstimate:
     n_clusters: int
     of_mean: float = 0.0
     """Squared standard error of the mean over these seeds for other items."""
+    of_baseline_seeds: float = 0.0
+    """Squared standard error from seeds of the baseline's own: var(mean_t) / T; 0 without any."""
+    n_baseline_seeds: int = 2
+    """Number of these seeds; it has no effect if there is no error from them."""
+
+    @property
+    def parts(self) -> ErrorParts:
+        """Return parts of the squared standard error that add up to it.
+
+        Where `of_mean` exceeds the sum, the means of the seeds varied less than their items let expect. The seeds'
+        parts are then what the items have from seed to seed, of_mean - of_items.
+        """
+        of_seeds = self.of_seeds + self.of_baseline_seeds
+        expected = max(of_seeds, self.of_mean - self.of_items)
+        share = self.of_baseline_seeds / of_seeds if of_seeds else 0.0
+        return ErrorParts(expected * (1 - share), expected * share, self.of_items)
 
     @property
     def standard_error(self) -> float:
         """Of the mean, for other seeds and other items."""
-        return math.sqrt(max(self.of_seeds + self.of_items, self.of_mean))
+        return math.sqrt(max(self.of_seeds + self.of_baseline_seeds + self.of_items, self.of_mean))
 
     def interval(self, level: float = 0.95) -> Interval:
         """Return the interval of the mean at a level."""
@@ -90,9 +119,18 @@ class CrossedEstimate:
         """Return the estimate of the negative mean."""
         return replace(self, value=-self.value)
 
+    @property
+    def of_the_baseline(self) -> "CrossedEstimate":
+        """Return the estimate with its seeds as those of the baseline, and none of the variant."""
+        moved = replace(self, of_baseline_seeds=self.of_seeds, n_baseline_seeds=self.n_seeds)
+        return replace(moved, of_seeds=0.0, n_seeds=2)
+
     def _half_width(self, tail: float) -> float:
-        of_seeds, of_items = (float(special.stdtrit(n - 1, tail)) ** 2 for n in (self.n_seeds, self.n_clusters))
-        return math.sqrt(max(of_seeds * self.of_seeds + of_items * self.of_items, of_items * self.of_mean))
+        numbers = (self.n_seeds, self.n_baseline_seeds, self.n_clusters)
+        squares = [float(special.stdtrit(n - 1, tail)) ** 2 for n in numbers]
+        errors = (self.of_seeds, self.of_baseline_seeds, self.of_items)
+        of_all = sum(square * error for square, error in zip(squares, errors, strict=True))
+        return math.sqrt(max(of_all, squares[2] * self.of_mean))
 
     def _tail(self, distance: float) -> float:
         """Return the tail, in (0, 0.5], at which the half width is the distance."""
@@ -121,6 +159,47 @@ def crossed_estimate(values: Array) -> CrossedEstimate:
     of_seeds = float(seeds.var(ddof=1)) / n_seeds
     of_mean = float(values.mean(axis=0).var(ddof=1)) / n_clusters
     return CrossedEstimate(float(seeds.mean()), of_seeds, components.item / n_clusters, n_seeds, n_clusters, of_mean)
+
+
+def parts_of_interval(standard_error: float, half_width: float, *, n_seeds: int, n_clusters: int) -> ErrorParts:
+    """Return the parts of the error of seeds and items that follow from a 95 % interval of `CrossedEstimate`.
+
+    of_seeds = (half_width^2 - t_items^2 * standard_error^2) / (t_seeds^2 - t_items^2), between 0 and the whole error
+    """
+    of_all = standard_error**2
+    t_seeds, t_items = (float(special.stdtrit(n - 1, 0.025)) ** 2 for n in (n_seeds, n_clusters))
+    if t_seeds <= t_items:
+        return ErrorParts(0.0, 0.0, of_all)
+    of_seeds = min(of_all, max(0.0, (half_width**2 - t_items * of_all) / (t_seeds - t_items)))
+    return ErrorParts(of_seeds, 0.0, of_all - of_seeds)
+
+
+def unpaired_estimate(by_seed: Array, by_baseline_seed: Array) -> CrossedEstimate:
+    """Return the mean difference of variants and baselines that have seeds of their own, with its error.
+
+    The items' part is that of the mean over all seeds less what items vary from seed to seed on either side:
+    max(0, MS_item - MS_rest / S - MS_rest' / T) / C.
+
+    Args:
+        by_seed: [S, C], the mean over the baseline's seeds for each seed of the variant.
+        by_baseline_seed: [T, C], the mean over the variant's seeds for each seed of the baseline, with the same mean of
+            each cluster.
+    Raises:
+        BadInputError: there are fewer than two seeds or clusters.
+        PermanentError: a value is not finite.
+        ShapeError: the clusters differ.
+    """
+    if by_seed.shape[1:] != by_baseline_seed.shape[1:]:
+        message = "two tables of seeds have different clusters"
+        raise ShapeError(message, expected=by_seed.shape[1:], got=by_baseline_seed.shape[1:])
+    own, others = crossed_estimate(by_seed), crossed_estimate(by_baseline_seed)
+    of_rest = sum(variance_components(values).residual / values.size for values in (by_seed, by_baseline_seed))
+    return replace(
+        own,
+        of_items=max(0.0, own.of_mean - of_rest),
+        of_baseline_seeds=others.of_seeds,
+        n_baseline_seeds=others.n_seeds,
+    )
 
 
 def variance_components(values: Array) -> VarianceComponents:

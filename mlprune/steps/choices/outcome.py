@@ -242,7 +242,8 @@ class TestSplit:
             return None
         if group.kind == "language":
             metric = self.metrics[group.name]
-            return compare([metric], *self._predictions(group.name, variant))[metric.name]
+            both = self._predictions(group.name, variant)
+            return compare([metric], *both, asked=[metric.name])[metric.name]
         predictions = {language: self._predictions(language, variant) for language in languages}
         sums = language_sums({language: self.metrics[language] for language in languages}, predictions)
         return aggregate(sums, [group])[0]

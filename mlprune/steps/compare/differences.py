@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, Contributions, aggregate, contributions_of
-from mlprune.evaluation.inference.estimates import Difference
+from mlprune.evaluation.inference.estimates import Difference, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.inference.methods import compare
+from mlprune.evaluation.inference.pooled_languages import pool_languages
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
@@ -162,16 +163,28 @@ class CompareJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the languages one by one, then in groups."""
-        compared = [_read(store, evaluation, baseline) for evaluation, baseline in self.pairs]
+        compared = [read_pair(store, evaluation, baseline) for evaluation, baseline in self.pairs]
         groups = language_groups({each.spec.language: main_language(each.spec) for each in compared})
         sums = _language_sums(compared)
         specs = {each.spec.language: each.spec for each in compared}
+        differences = {each.spec.language: compare(each.metrics, *each.predictions) for each in compared}
         rows = {
-            "comparison_results": [row for each in compared for row in _comparison_rows(each)],
+            "comparison_results": [
+                comparison_row(name, difference, evaluation=each.evaluation, baseline=each.baseline)
+                for each in compared
+                for name, difference in differences[each.spec.language].items()
+            ],
             "aggregate_results": [
                 aggregate_row(name, result, specs=specs)
                 for name, of_metric in sums.items()
                 for result in aggregate(of_metric, groups)
+            ],
+            "pooled_languages": [
+                row
+                for name, of_metric in sums.items()
+                for group in groups
+                if group.kind == "outside_english"
+                for row in _pooled_rows(name, of_metric, group, differences=differences, compared=compared)
             ],
         }
         keys: Row = {"comparison_id": self.identity.id, "variant_id": self.variant_id, "baseline_id": self.baseline_id}
@@ -219,19 +232,56 @@ def main_language(spec: TaskSpec) -> str:
     return others[-1] if others else spec.language
 
 
-def _read(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+def read_pair(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+    """Read the predictions of two evaluations on the items that both have."""
     spec = evaluation.task
     predictions = on_shared_items(spec, predictions_of(store, evaluation), predictions_of(store, baseline))
     metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
     return Compared(evaluation, baseline, predictions, metrics)
 
 
-def _comparison_rows(compared: Compared) -> list[Row]:
-    """Return the rows of one language, one per metric."""
-    differences = compare(compared.metrics, *compared.predictions)
+def _pooled_rows(
+    metric: str,
+    sums: LanguageSums,
+    group: LanguageGroup,
+    *,
+    differences: Mapping[str, Mapping[str, Difference]],
+    compared: Sequence[Compared],
+) -> list[Row]:
+    """Return the rows of the model of one metric over the languages of a group; none if it has too few.
+
+    Args:
+        differences: language -> metric -> difference.
+    """
+    model = pool_languages(sums, group, {language: of[metric] for language, of in differences.items()})
+    if model is None:
+        return []
+    pooled = model.pooled
+    of_model: Row = {
+        "metric": metric,
+        "scale": differences[group.languages[0]][metric].scale,
+        "n_languages": len(model.languages),
+        "mean": pooled.mean,
+        **interval_columns("mean_ci", pooled.mean_interval),
+        **interval_columns("new_language_ci", pooled.new_interval),
+        "deviation": pooled.deviation,
+        **interval_columns("deviation_ci", pooled.deviation_interval),
+    }
+    pairs = {each.spec.language: each for each in compared}
     return [
-        comparison_row(name, difference, evaluation=compared.evaluation, baseline=compared.baseline)
-        for name, difference in differences.items()
+        {
+            **of_model,
+            "evaluation_id": pairs[language].evaluation.identity.id,
+            "baseline_evaluation_id": pairs[language].baseline.identity.id,
+            "task": pairs[language].spec.task,
+            "language": language,
+            "split": pairs[language].spec.split,
+            "difference": float(model.differences[index]),
+            "error": float(model.errors[index]),
+            "pooled": float(pooled.effects[index]),
+            **interval_columns("pooled_ci", pooled.intervals[index]),
+        }
+        for index, language in enumerate(model.languages)
     ]
 
 

@@ -1,18 +1,24 @@
 """Answers to questions from the records of comparisons: jobs and catalog rows. They run no model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite, flips_of, interval_columns
+from mlprune.evaluation.inference.methods import compare
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
-from mlprune.numeric.statistics.clusters import ratio_estimate
+from mlprune.numeric.statistics.clusters import Array, ratio_estimate
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
-from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
-from mlprune.steps.compare.differences import CompareJob
+from mlprune.numeric.statistics.variance_components import (
+    CrossedEstimate,
+    ErrorParts,
+    crossed_estimate,
+    unpaired_estimate,
+)
+from mlprune.steps.compare.differences import CompareJob, read_pair
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.evidence import (
@@ -27,7 +33,9 @@ from mlprune.steps.questions.evidence import (
     margin_p_value,
     read_evidence,
 )
+from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.store.store import Store
+from mlprune.vocabulary import METRIC_TRAITS
 
 ALPHA = 0.05
 BINARY = ("accuracy", "exact_match")
@@ -51,16 +59,31 @@ class Compared:
     dtype: str
     """Dtype of weights and arithmetic of the baseline's evaluations."""
     evidence: Evidence
+    baseline_seed: int | None = None
+
+
+def unpaired_seeds(pairs: Iterable[tuple[int | None, int | None]]) -> list[int]:
+    """Return the seeds of the baselines if they are not those of their variants, in ascending order; otherwise none.
+
+    Args:
+        pairs: (seed of the variant, seed of the baseline) of each comparison; None if nothing is drawn.
+    """
+    unique = set(pairs)
+    if all(baseline_seed in (None, seed) for seed, baseline_seed in unique):
+        return []
+    return sorted({baseline_seed for _, baseline_seed in unique if baseline_seed is not None})
 
 
 def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
     """Return the rows that answer a question.
 
-    over each: differences, 95 % intervals and p-values are those of the comparisons.
+    over each: differences, 95 % intervals and p-values are those of the comparisons. If comparisons do not test the
+    metric, they are computed from the predictions.
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
     the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
     several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
-    C * (contribution - difference * size) + difference, sizes adding up to 1. Seeds and items without any variation
+    C * (contribution - difference * size) + difference, sizes adding up to 1. A baseline with several seeds of its own
+    (`unpaired_seeds`) has a second table, of these seeds (`unpaired_estimate`). Seeds and items without any variation
     have the sign-flip interval of what was not seen. If the differences are not sums, the
     error of the items is the mean of the standard errors, which is never too small.
 
@@ -99,6 +122,7 @@ def _row_of_one(part: Compared, criterion: Criterion) -> Row:
         "n_items": part.evidence.n_items,
         "n_clusters": part.evidence.n_clusters,
         "n_seeds": int(part.seed is not None),
+        "n_baseline_seeds": len(unpaired_seeds([(part.seed, part.baseline_seed)])),
         **{name: row[name] for name in _OF_COMPARISON},
         "p_margin": _p_margin(estimate_of(part.evidence), criterion),
         "chance": part.chance,
@@ -110,7 +134,8 @@ def _row_of_one(part: Compared, criterion: Criterion) -> Row:
 def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
     evidence = [part.evidence for part in compared]
     seeds = sorted({part.seed for part in compared if part.seed is not None})
-    estimate, test = _pooled(compared, seeds)
+    baseline_seeds = unpaired_seeds((part.seed, part.baseline_seed) for part in compared)
+    estimate, test = _pooled(compared, seeds, baseline_seeds)
     difference, p_value, error = _described(estimate)
     interval, narrow = (estimate.interval(level) for level in (1 - ALPHA, 1 - 2 * ALPHA))
     n_languages, n_items = compared[0].n_languages, evidence[0].n_items
@@ -125,28 +150,41 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "n_items": n_items,
         "n_clusters": max(part.n_clusters for part in evidence),
         "n_seeds": len(seeds),
+        "n_baseline_seeds": len(baseline_seeds),
         "difference": difference,
         "scale": evidence[0].row["scale"],
         **interval_columns("ci", interval),
         "interval": test,
         "standard_error": finite(error),
+        **_error_columns(estimate, error),
         "p_value": p_value,
         "test": test,
         **interval_columns("ci90", narrow),
         "p_margin": _p_margin(estimate, criterion),
         "chance": sum(chances) / len(chances) if chances else None,
         "dtype": compared[0].dtype,
-        "conditional_on_one_draw": len(seeds) == 1,
+        "conditional_on_one_draw": 1 in (len(seeds), len(baseline_seeds)),
     }
 
 
-def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[ClusterEstimate | CrossedEstimate, str]:
+def _error_columns(estimate: ClusterEstimate | CrossedEstimate, error: float) -> Row:
+    """Return the parts of a standard error, whose squares add up to its square."""
+    parts = estimate.parts if isinstance(estimate, CrossedEstimate) else ErrorParts(0.0, 0.0, error**2)
+    return {f"error_of_{name}": finite(part**0.5) for name, part in parts._asdict().items()}
+
+
+def _pooled(
+    compared: Sequence[Compared], seeds: Sequence[int], baseline_seeds: Sequence[int]
+) -> tuple[ClusterEstimate | CrossedEstimate, str]:
     """Return the estimate of the mean of several comparisons, and the name of its test."""
     evidence = [part.evidence for part in compared]
     n_clusters = max(part.n_clusters for part in evidence)
     differences = np.array([part.difference for part in evidence])
-    value, is_drawn_once = float(differences.mean()), len(seeds) < 2 or n_clusters < 2
+    value = float(differences.mean())
     masks = [np.array([part.seed == seed for part in compared]) for seed in seeds]
+    baseline_masks = [np.array([part.baseline_seed == seed for part in compared]) for seed in baseline_seeds]
+    sides = [side if len(side) > 1 else [] for side in (masks, baseline_masks)]
+    is_drawn_once = not any(sides) or n_clusters < 2
     if all(part.clusters for part in evidence):
         contributions, sizes = aligned(evidence)
         is_bounded = not any(part.is_log for part in evidence)
@@ -154,14 +192,24 @@ def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Cluster
         if is_drawn_once:
             return of_clusters, SIGN_FLIP
         pseudo_values = len(sizes) * (contributions - differences * sizes) + differences
-        table = np.stack([pseudo_values[:, mask].mean(axis=1) for mask in masks])
-        crossed = replace(crossed_estimate(table), value=value)
+        tables = [np.array([pseudo_values[:, mask].mean(axis=1) for mask in side]) for side in sides]
+        crossed = replace(_crossed(*tables), value=value)
         return (of_clusters, SIGN_FLIP) if crossed.standard_error <= NOISE else (crossed, CROSSED)
     error = float(np.mean([part.standard_error for part in evidence]))
     if is_drawn_once:
         return estimate_of_error(value, error, n_clusters=n_clusters), STUDENT
-    of_seeds = float(np.var([differences[mask].mean() for mask in masks], ddof=1)) / len(seeds)
-    return CrossedEstimate(value, of_seeds, error**2, len(seeds), n_clusters), CROSSED
+    means = [np.array([differences[mask].mean() for mask in side]) for side in sides]
+    of_seeds, of_baseline_seeds = (float(side.var(ddof=1)) / len(side) if len(side) else 0.0 for side in means)
+    n_seeds, n_baseline_seeds = (max(2, len(side)) for side in means)
+    crossed = CrossedEstimate(value, of_seeds, error**2, n_seeds, n_clusters)
+    return replace(crossed, of_baseline_seeds=of_baseline_seeds, n_baseline_seeds=n_baseline_seeds), CROSSED
+
+
+def _crossed(by_seed: Array, by_baseline_seed: Array) -> CrossedEstimate:
+    """Return the mean of tables of seeds and clusters; a side of which nothing is drawn several times is empty."""
+    if not len(by_seed):
+        return crossed_estimate(by_baseline_seed).of_the_baseline
+    return unpaired_estimate(by_seed, by_baseline_seed) if len(by_baseline_seed) else crossed_estimate(by_seed)
 
 
 def _described(estimate: ClusterEstimate | CrossedEstimate) -> tuple[float, float, float]:
@@ -187,10 +235,12 @@ class AnsweringComparison(NamedTuple):
     comparison_id: str
     variant_id: str
     baseline_id: str
-    baseline_evaluations: tuple[tuple[str, str], ...]
-    """(language, id) of the baseline's evaluations in the languages of the question."""
+    pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
+    """(evaluation of the variant, evaluation of the baseline) for each language of the question."""
     seed: int | None
     """Seed of the variant's demonstrations or score; None if nothing of it is drawn at random."""
+    baseline_seed: int | None
+    """The same of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +253,12 @@ class AnswerJob(SmallJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The comparisons."""
-        return tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
+        """The comparisons, and the evaluations if comparisons do not test the metric."""
+        comparisons = tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
+        if METRIC_TRAITS[self.criterion.metric].is_tested:
+            return comparisons
+        pairs = (pair for comparison in self.comparisons for pair in comparison.pairs)
+        return (*comparisons, *dict.fromkeys(evaluation.identity.key for pair in pairs for evaluation in pair))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the comparisons, and write a row for each of them, or one for their mean."""
@@ -215,20 +269,28 @@ class AnswerJob(SmallJob):
     def _read(self, store: Store, comparison: AnsweringComparison) -> Compared:
         record = store.require("comparisons", comparison.comparison_id)
         evidence = read_evidence(store, record, self.criterion)
+        if evidence.row["test"] is None:
+            evidence = replace(evidence, row={**evidence.row, **self._tested_columns(store, *comparison.pairs[0])})
         worst = evidence.row.get("baseline_worst_language")
-        evaluations = [
-            evaluation for language, evaluation in comparison.baseline_evaluations if worst in (None, language)
-        ]
+        baselines = [baseline for _, baseline in comparison.pairs]
+        evaluations = [each.identity.id for each in baselines if worst in (None, each.task.language)]
         return Compared(
             comparison.comparison_id,
             comparison.variant_id,
             comparison.baseline_id,
-            n_languages=len(comparison.baseline_evaluations),
+            n_languages=len(comparison.pairs),
             seed=comparison.seed,
             chance=_mean_chance(store, evaluations, metric=self.criterion.metric),
             dtype=str(store.require("evaluations", evaluations[0]).parameters.get("dtype", "float32")),
             evidence=evidence,
+            baseline_seed=comparison.baseline_seed,
         )
+
+    def _tested_columns(self, store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Row:
+        """Return the columns of a difference that its comparison does not test, in one language, with the test."""
+        compared = read_pair(store, evaluation, baseline)
+        metric = compared.metric(self.criterion.metric)
+        return compare([metric], *compared.predictions, asked=[metric.name])[metric.name].columns
 
 
 def _mean_chance(store: Store, evaluations: Sequence[str], *, metric: str) -> float | None:
@@ -250,21 +312,19 @@ def answer_jobs(questions: Sequence[PlannedQuestion]) -> list[AnswerJob]:
 
 def _answer_job(question: PlannedQuestion) -> AnswerJob:
     comparisons = tuple(
-        answering_comparison(job, question.languages, seed=seed)
-        for job, seed in zip(question.comparisons, question.seeds, strict=True)
+        answering_comparison(job, question.languages, seeds=seeds)
+        for job, seeds in zip(question.comparisons, question.seeds_of_pairs, strict=True)
     )
     return AnswerJob(question.identity, question.criterion, comparisons)
 
 
-def answering_comparison(job: CompareJob, languages: Sequence[str], *, seed: int | None) -> AnsweringComparison:
+def answering_comparison(
+    job: CompareJob, languages: Sequence[str], *, seeds: tuple[int | None, int | None]
+) -> AnsweringComparison:
     """Return what a question about some languages reads of a comparison.
 
     Args:
-        seed: of the comparison's variant.
+        seeds: of the comparison's variant and baseline.
     """
-    baselines = tuple(
-        (baseline.task.language, baseline.identity.id)
-        for _, baseline in job.pairs
-        if baseline.task.language in languages
-    )
-    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, baselines, seed)
+    pairs = tuple(pair for pair in job.pairs if pair[1].task.language in languages)
+    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, pairs, *seeds)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
@@ -13,7 +13,7 @@ from mlprune.recipe.questions import evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
 from mlprune.steps.evaluate.model_evaluation import task_specs
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, make_identity
+from mlprune.steps.job import Identity, Job, RecordJob, make_identity
 from mlprune.steps.questions.evidence import Criterion
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
@@ -37,12 +37,16 @@ class PlannedQuestion:
     """Evaluated languages of the group, or pairs of languages, in the order of the recipe."""
     seeds: tuple[int | None, ...]
     """Seed of the demonstrations, or of the random score, of each comparison's variant."""
+    baseline_seeds: tuple[int | None, ...]
+    """The same of each comparison's baseline."""
     config: QuestionConfig | None = None
     """Its entry in the recipe; None for an exploratory question that the recipe does not declare."""
     differs_in: tuple[AspectName, ...] = ()
     """Ignored aspects in which a variant differs from its baseline, sorted."""
     n_left_out: int = 0
     """Number of comparisons that are left out because they lack a language of the group."""
+    identities: Mapping[str, Identity] = field(default_factory=dict, compare=False, repr=False)
+    """Id -> identity of the variants of the plan and what they are made from; empty if the question is not declared."""
 
     @property
     def id(self) -> str:
@@ -68,6 +72,11 @@ class PlannedQuestion:
     def n_seeds(self) -> int:
         """Number of different seeds of its variants; 0 if no variant is drawn at random."""
         return len({seed for seed in self.seeds if seed is not None})
+
+    @property
+    def seeds_of_pairs(self) -> list[tuple[int | None, int | None]]:
+        """(seed of the variant, seed of the baseline) of each comparison."""
+        return list(zip(self.seeds, self.baseline_seeds, strict=True))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -103,10 +112,16 @@ def plan_questions(
         RecipeError: a question has no comparison, or its metric is not computed.
     """
     families: dict[TaskSpec, list[CompareJob]] = defaultdict(list)
+    identities = {inputs.base.id: inputs.base, **{variant.id: variant.spec.identity for variant in variants.values()}}
     for job in jobs:
         if isinstance(job, CompareJob):
             families[job.family].append(job)
-    planned = [_declared(recipe, inputs, config, variants=variants, families=families) for config in recipe.questions]
+        elif isinstance(job, RecordJob):
+            identities[job.identity.id] = job.identity
+    planned = [
+        replace(_declared(recipe, inputs, config, variants=variants, families=families), identities=identities)
+        for config in recipe.questions
+    ]
     planned += _defaults(variants, families)
     distinct: dict[str, PlannedQuestion] = {}
     for question in planned:
@@ -232,6 +247,7 @@ def _question(
         complete,
         tuple(languages),
         seeds=tuple(seed_of(variants[job.variant_id]) for job in complete),
+        baseline_seeds=tuple(seed_of(variants[job.baseline_id]) for job in complete),
         config=config,
         n_left_out=len(comparisons) - len(complete),
     )

@@ -1,32 +1,32 @@
 """Declarations: whether a question was recorded before the results that it is about existed.
 
-Records have no times. At the start of a run, before any job, the run looks for results that already exist: evaluations
-of a compared variant on the task and language of the question that share an item (id and right answer) with its own
-evaluation. Split, limit, scoring rule, prompts and the name of the question make no difference, and evaluations of the
-baseline alone do not count. What is found becomes part of the record of the recipe, and later runs keep it. A question
-that is declared after such a result is exploratory. Results in other stores are not known.
+Records have no times. At the start of a run, before any evaluation, the run looks for results that already exist:
+evaluations on an item of the question (known by its texts) of a compared variant, of a variant that has the same recipe
+apart from dtype and text of the model's config, or of one whose masks and weights are equal. Such a question is
+exploratory. The name of the question, split, limit, scoring rule and prompts make no difference. What is found becomes
+part of the record of the recipe, and later runs keep it. Results in other stores are not known.
+
+A variant whose masks do not exist yet cannot be compared with variants that have results. Its question is then recorded
+as one that awaits its masks, and declared once they exist, before its first evaluation.
+
+Evaluations of a baseline make no question exploratory: they are counted, and the p-value is multiplied by the number of
+baselines among which it could be chosen.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mlprune.errors import DamagedArtefactError, RetiredArtefactError
-from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task_files import Item
-from mlprune.json_values import JsonValue, as_int, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
-from mlprune.steps.tasks import stored_items
-from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
-from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.questions.earlier_results import StoredEvaluation, StoredEvaluations
+from mlprune.steps.questions.known_variants import KnownVariants, Neighbour
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 Pair = tuple[str, str]
 """(variant, baseline)."""
-ItemKeys = frozenset[tuple[str, str]]
-"""(id, right answer) of items."""
 
 
 class EarlierResults(NamedTuple):
@@ -35,28 +35,109 @@ class EarlierResults(NamedTuple):
     n: int = 0
     evaluation_id: str | None = None
     """The first of them, in the order of the ids; None if there are none, or in records of earlier versions."""
+    n_baselines: int = 0
+    """Number of baselines with results among which that of the pair could be chosen; 0 if it had none."""
+    neighbour: Neighbour | None = None
+    """Of the variants with results and the same model, score and sets, the one whose masks agree most."""
+
+    @property
+    def parameters(self) -> JsonValue:
+        """The results as parameters of a record."""
+        if self.n_baselines or self.neighbour:
+            return [*self[:3], *(self.neighbour or ())]
+        return self.n if self.evaluation_id is None else [self.n, self.evaluation_id]
+
+    @property
+    def columns(self) -> JsonObject:
+        """Further columns of `question_variants`, without those that are NULL."""
+        columns: dict[str, JsonValue] = {"n_known_baselines": self.n_baselines} if self.n_baselines else {}
+        if self.neighbour is not None:
+            columns |= {"nearest_variant_id": self.neighbour.variant_id, "mask_agreement": self.neighbour.agreement}
+        return columns
+
+    @classmethod
+    def of_row(cls, row: JsonObject) -> "EarlierResults":
+        """Read a row of `question_variants`."""
+        evaluation_id, nearest = row.get("earlier_evaluation_id"), row.get("nearest_variant_id")
+        return cls(
+            as_int(row["declared_after"]),
+            None if evaluation_id is None else as_str(evaluation_id),
+            as_int(row.get("n_known_baselines") or 0),
+            None if nearest is None else Neighbour(as_str(nearest), as_float(row["mask_agreement"])),
+        )
 
 
 NO_RESULTS = EarlierResults()
-DeclaredAfter = Mapping[Pair, EarlierResults]
-"""Pair -> results that existed when the question was first declared for the pair."""
 
 
-def declarations(questions: Iterable[PlannedQuestion], store: Store) -> dict[str, DeclaredAfter]:
-    """Return id of a declared question -> its pairs with the results that existed before the declaration.
+@dataclass(frozen=True)
+class DeclaredAfter:
+    """What existed when a question was first declared."""
+
+    results: Mapping[Pair, EarlierResults] = field(default_factory=dict)
+    """Pair -> results that existed when the question was first declared for the pair."""
+    other_languages: tuple[str, ...] = ()
+    """Other languages in which a variant of the question had results on the same items."""
+    n_seeds: int | None = None
+    """Number of seeds of the first declaration, if it is not that of the question."""
+    awaits_masks: bool = False
+    """Whether a variant without masks has to be compared with variants that have results, before it is evaluated."""
+
+    @property
+    def n(self) -> int:
+        """Number of results that make the question exploratory."""
+        return sum(results.n for results in self.results.values())
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether the question is primary, if it is declared as such."""
+        return self.n == 0 and self.n_seeds is None and not self.awaits_masks
+
+    @property
+    def columns(self) -> JsonObject:
+        """Further columns of `questions`, without those that are NULL."""
+        columns: JsonObject = {
+            "other_languages": ", ".join(self.other_languages) or None,
+            "n_seeds_declared": self.n_seeds,
+            "awaits_masks": self.awaits_masks or None,
+        }
+        return {name: value for name, value in columns.items() if value is not None}
+
+
+NOTHING = DeclaredAfter()
+
+
+def declarations(
+    questions: Iterable[PlannedQuestion], store: Store, *, can_wait: bool = True
+) -> dict[str, DeclaredAfter]:
+    """Return id of a declared question -> the results that existed before the declaration.
 
     A pair keeps the smallest number of earlier records that declared the same question for it: the same task,
     languages, metric, claim, margin and `over`, whatever the names. Such a record counts only if the question still has
     all of its pairs: a family may grow, but variants that are left out after their results existed make a new question.
-    A record that declared the question as exploratory does not make it primary. For other pairs, the evaluations of the
-    variant in the store are read.
+    A record that declared the question as exploratory does not make it primary. For other pairs, the evaluations in the
+    store are read. The number of seeds is that of the first declaration with results.
+
+    Args:
+        can_wait: whether the questions can be declared again, once their masks exist and before they are evaluated. If
+            not, variants without masks are compared by their recipes only.
     """
     declared = [question for question in questions if question.config is not None]
     if not declared:
         return {}
-    earlier = _earlier(store.records("recipes"))
-    stored = _StoredEvaluations(store)
-    return {question.id: _declared_after(question, earlier[question.criterion_id], stored) for question in declared}
+    earlier = _earlier(_declaring_records(store))
+    stored = StoredEvaluations(store)
+    known = KnownVariants(store, declared[0].identities)
+    return {
+        question.id: _Declaring(question, earlier[question.criterion_id], stored, known, can_wait).found()
+        for question in declared
+    }
+
+
+def awaited_variants(questions: Iterable[PlannedQuestion], declared: Mapping[str, DeclaredAfter]) -> frozenset[str]:
+    """Return the variants whose masks have to exist before their questions can be declared."""
+    awaiting = (each for each in questions if each.id in declared and declared[each.id].awaits_masks)
+    return frozenset(variant_id for question in awaiting for variant_id, _ in question.pairs)
 
 
 def dropped_questions(recipe: str, primary: Sequence[PlannedQuestion], store: Store) -> list[str]:
@@ -90,97 +171,137 @@ class _Declaration(NamedTuple):
     recipe: str
     name: str
     is_primary: bool
-    results: DeclaredAfter
+    n_seeds: int | None
+    results: Mapping[Pair, EarlierResults]
+    other_languages: tuple[str, ...]
 
 
-def _declared_after(
-    question: PlannedQuestion, earlier: Sequence[_Declaration], stored: "_StoredEvaluations"
-) -> DeclaredAfter:
-    is_primary = question.config is not None and question.config.primary
-    valid = [each for each in earlier if each.results.keys() <= set(question.pairs)]
-    found: dict[Pair, EarlierResults] = {}
-    for comparison, pair in zip(question.comparisons, question.pairs, strict=True):
-        known = [
-            each.results[pair]
-            for each in valid
-            if pair in each.results and (each.is_primary or each.results[pair].n or not is_primary)
-        ]
-        found[pair] = min(known, key=_order) if known else stored.sharing(pair[0], evaluations_of(question, comparison))
-    return found
+class _Declaring(NamedTuple):
+    """A question that is declared in a store."""
 
+    question: PlannedQuestion
+    earlier: Sequence[_Declaration]
+    """Declarations of the same criterion in the store."""
+    stored: StoredEvaluations
+    known: KnownVariants
+    can_wait: bool
 
-def _order(results: EarlierResults) -> tuple[int, str]:
-    return results.n, results.evaluation_id or ""
-
-
-class _Stored(NamedTuple):
-    """What is known of a stored evaluation without its predictions."""
-
-    evaluation_id: str
-    split: str
-    items_id: str | None
-    """None in records of earlier versions."""
-
-
-class _StoredEvaluations:
-    """The evaluations of a store by variant, task and language; read once, and only if they are needed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._item_keys: dict[str, ItemKeys | None] = {}
-        self._shared: dict[tuple[str, TaskSpec], bool] = {}
-
-    def sharing(self, variant_id: str, evaluations: Sequence[EvaluationSpec]) -> EarlierResults:
-        """Return the stored evaluations of a variant that share a task, a language and an item with one of these."""
-        found = sorted(
-            stored.evaluation_id
-            for evaluation in evaluations
-            for stored in self._evaluations.get((variant_id, evaluation.task.task, evaluation.task.language), ())
-            if self._share_an_item(stored, evaluation)
+    def found(self) -> DeclaredAfter:
+        """Return what existed before the question was declared."""
+        question = self.question
+        is_primary = question.config is not None and question.config.primary
+        valid = [each for each in self.earlier if each.results.keys() <= set(question.pairs)]
+        results: dict[Pair, EarlierResults] = {}
+        new: list[Pair] = []
+        for pair in question.pairs:
+            kept = [
+                each.results[pair]
+                for each in valid
+                if pair in each.results and (self._was_meant(each) or each.results[pair].n or not is_primary)
+            ]
+            new += [] if kept else [pair]
+            results[pair] = min(kept, key=_order) if kept else NO_RESULTS
+        sharing = (
+            self.stored.sharing(evaluations_of(question, question.comparisons[0])) if new or question.n_seeds else []
         )
-        return EarlierResults(len(found), found[0]) if found else NO_RESULTS
+        of_variant: dict[str, list[StoredEvaluation]] = defaultdict(list)
+        for stored in sharing:
+            of_variant[stored.variant_id].append(stored)
+        awaits_masks = self._add_new(results, new, of_variant) and self.can_wait and is_primary
+        n_seeds = self._first_seeds(of_variant)
+        return DeclaredAfter(
+            results,
+            self._other_languages(new, valid),
+            None if n_seeds == question.n_seeds or not is_primary else n_seeds,
+            awaits_masks and not any(each.n for each in results.values()),
+        )
 
-    @cached_property
-    def _evaluations(self) -> Mapping[tuple[str, str, str], list[_Stored]]:
-        index: dict[tuple[str, str, str], list[_Stored]] = defaultdict(list)
-        for record in self._store.each_record(self._store.record_ids("evaluations")):
-            task, language, split = (str(record.parameters.get(name, "")) for name in ("task", "language", "split"))
-            items_id = next((row.get("items_id") for row in record.rows.get("evaluations", ())), None)
-            stored = _Stored(record.id, split, None if items_id is None else as_str(items_id))
-            index[str(record.parents.get("variant", "")), task, language].append(stored)
-        return index
+    def _was_meant(self, earlier: _Declaration) -> bool:
+        """Whether an earlier declaration was primary, or waited for the number of seeds that the question now has."""
+        return earlier.is_primary or (earlier.n_seeds is not None and earlier.n_seeds == self.question.n_seeds)
 
-    def _share_an_item(self, stored: _Stored, evaluation: EvaluationSpec) -> bool:
-        """Whether two evaluations share an item; if one has lost its items, whether they have the same split."""
-        if stored.items_id is None or (keys := self._stored_keys(stored.items_id)) is None:
-            return stored.split == evaluation.task.split
-        known = (stored.items_id, evaluation.task)
-        if known not in self._shared:
-            self._shared[known] = not keys.isdisjoint(map(_key_of, task_data(evaluation.task).items))
-        return self._shared[known]
+    def _other_languages(self, new: Sequence[Pair], valid: Sequence[_Declaration]) -> tuple[str, ...]:
+        """Return the other languages in which new variants have results, and those that earlier declarations name."""
+        languages = {language for each in valid for language in each.other_languages}
+        if new:
+            evaluations = evaluations_of(self.question, self.question.comparisons[0])
+            languages.update(self.stored.other_languages((variant_id for variant_id, _ in new), evaluations))
+        return tuple(sorted(languages))
 
-    def _stored_keys(self, items_id: str) -> ItemKeys | None:
-        if items_id not in self._item_keys:
-            self._item_keys[items_id] = self._read_keys(items_id)
-        return self._item_keys[items_id]
+    def _add_new(
+        self,
+        results: dict[Pair, EarlierResults],
+        new: Sequence[Pair],
+        of_variant: Mapping[str, Sequence[StoredEvaluation]],
+    ) -> bool:
+        """Add the results of pairs that no record declares; return whether masks have to exist first."""
+        own = {variant_id for variant_id, _ in new}
+        recipes = {variant_id: self.known.keys(variant_id).recipe for variant_id in (*own, *of_variant)}
+        others = [one for one in of_variant if one not in own and self.known.has_changes(one)] if own else []
+        equal: dict[object, list[str]] = defaultdict(list)
+        for other in others:
+            if (key := self.known.weights_key(other)) is not None:
+                equal[key].append(other)
+        nearest = self.known.nearest(own, others) if others else {}
+        awaits_masks = False
+        for variant_id, baseline_id in new:
+            same = {one for one in of_variant if recipes[one] == recipes[variant_id]}
+            if others and not same:
+                key = self.known.weights_key(variant_id)
+                same |= set(equal[key]) if key is not None else set()
+                awaits_masks |= not self.known.is_stored(variant_id)
+            ids = sorted(stored.evaluation_id for one in same for stored in of_variant[one])
+            results[variant_id, baseline_id] = EarlierResults(
+                len(ids),
+                ids[0] if ids else None,
+                self._n_baselines(baseline_id, of_variant),
+                nearest.get(variant_id),
+            )
+        return awaits_masks
 
-    def _read_keys(self, items_id: str) -> ItemKeys | None:
-        record = self._store.read_record(stored_items.KIND, items_id)
-        if record is None or not record.artefacts:
-            return None
-        try:
-            columns = self._store.read_table(record.artefacts[0])
-        except (DamagedArtefactError, RetiredArtefactError):
-            return None
-        if "reference" in columns:
-            return frozenset(zip(map(str, columns["example_id"]), map(str, columns["reference"]), strict=True))
-        rows = zip(columns["example_id"], columns["candidate"], columns["is_gold"], strict=True)
-        return frozenset((str(example), str(candidate)) for example, candidate, is_gold in rows if is_gold)
+    def _n_baselines(self, baseline_id: str, of_variant: Mapping[str, object]) -> int:
+        """Return among how many baselines with results one could be chosen: those that differ from it in seeds only.
+
+        If the question asks about all of them, nothing was chosen. A baseline without results was not looked at.
+        """
+        if baseline_id not in of_variant:
+            return 0
+        kind = self.known.keys(baseline_id).unseeded
+        alike = {one for one in of_variant if self.known.keys(one).unseeded == kind}
+        return 1 if alike <= {asked for _, asked in self.question.pairs} else len(alike)
+
+    def _first_seeds(self, of_variant: Mapping[str, object]) -> int:
+        """Return the number of seeds that the first declaration states; that of the question if it is the first.
+
+        An earlier declaration of the same question with other seeds counts if one of its variants has results.
+        """
+        config = self.question.config
+        stated = (config.seeds if config else None) or self.question.n_seeds
+        if not self.question.n_seeds:
+            return stated
+        kinds = self._kinds(self.question.pairs)
+        first = [
+            each.n_seeds or max(Counter(self._kinds(each.results)).values())
+            for each in self.earlier
+            if (each.is_primary or each.n_seeds is not None)
+            and any(variant_id in of_variant for variant_id, _ in each.results)
+            and not set(kinds).isdisjoint(self._kinds(each.results))
+        ]
+        return min(first, default=stated)
+
+    def _kinds(self, pairs: Iterable[Pair]) -> list[str]:
+        """Return the kind of the variant of each pair without its seeds, one per variant."""
+        return [self.known.keys(variant_id).unseeded for variant_id in dict.fromkeys(variant for variant, _ in pairs)]
 
 
-def _key_of(item: Item) -> tuple[str, str]:
-    answer = item.candidates[item.gold] if isinstance(item, ChoiceItem) else item.reference
-    return item.example_id, answer
+def _order(results: EarlierResults) -> tuple[int, str, int, float]:
+    agreement = results.neighbour.agreement if results.neighbour else 0.0
+    return results.n, results.evaluation_id or "", results.n_baselines, agreement
+
+
+def _declaring_records(store: Store) -> Iterator[Record]:
+    """Yield the records of recipes."""
+    yield from store.records("recipes")
 
 
 def _earlier(records: Iterable[Record]) -> dict[str, list[_Declaration]]:
@@ -197,15 +318,21 @@ def _declared_in(record: Record) -> Iterator[_Declaration]:
     results: dict[str, dict[Pair, EarlierResults]] = defaultdict(dict)
     for row in record.rows.get("question_variants", ()):
         pair = as_str(row["variant_id"]), as_str(row["baseline_id"])
-        evaluation_id = row.get("earlier_evaluation_id")
-        results[as_str(row["question_id"])][pair] = EarlierResults(
-            as_int(row["declared_after"]), None if evaluation_id is None else as_str(evaluation_id)
-        )
+        results[as_str(row["question_id"])][pair] = EarlierResults.of_row(row)
     for row in record.rows.get("questions", ()):
         if row["is_declared"]:
             criterion_id, recipe, name = (as_str(row[column]) for column in ("criterion_id", "recipe", "name"))
-            is_primary = bool(row["is_primary"])
-            yield _Declaration(criterion_id, recipe, name, is_primary, results[as_str(row["question_id"])])
+            n_seeds = row.get("n_seeds_declared")
+            languages = tuple(filter(None, str(row.get("other_languages") or "").split(", ")))
+            yield _Declaration(
+                criterion_id,
+                recipe,
+                name,
+                bool(row["is_primary"]),
+                None if n_seeds is None else as_int(n_seeds),
+                results[as_str(row["question_id"])],
+                languages,
+            )
 
 
 def declaration_parameters(
@@ -217,10 +344,49 @@ def declaration_parameters(
         if config is None:
             yield [question.id]
         else:
-            results = [declared.get(question.id, {}).get(pair, NO_RESULTS) for pair in question.pairs]
+            after = declared.get(question.id, NOTHING)
+            numbers: list[JsonValue] = [after.results.get(pair, NO_RESULTS).parameters for pair in question.pairs]
             against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
-            numbers: list[JsonValue] = [each.n if each.evaluation_id is None else list(each) for each in results]
-            yield [question.id, config.name, config.variants, against, config.primary, numbers]
+            further = [after.columns] if after.columns else []
+            yield [question.id, config.name, config.variants, against, config.primary, numbers, *further]
+
+
+def declaration_problems(record: Record) -> Iterator[str]:
+    """Yield where the rows of a recipe's record differ from its parameters, of which its id is a hash."""
+    entries = [list(as_list(entry)) for entry in as_list(record.parameters.get("questions", []))]
+    stated = {as_str(entry[0]): entry[1:] for entry in entries}
+    rows = {as_str(row["question_id"]): row for row in record.rows.get("questions", ())}
+    if rows.keys() != stated.keys():
+        yield "its questions are not those of its parameters"
+        return
+    numbers: dict[str, list[JsonValue]] = {question_id: [] for question_id in rows}
+    for row in record.rows.get("question_variants", ()):
+        numbers.setdefault(as_str(row["question_id"]), []).append(EarlierResults.of_row(row).parameters)
+    primary = {as_str(row["question_id"]) for row in record.rows.get("recipe_questions", ())}
+    for question_id, row in rows.items():
+        expected = _stated_columns(stated[question_id])
+        columns = {name: row.get(name) for name in expected}
+        pairs = stated[question_id][4] if stated[question_id] and not expected.get("awaits_masks") else []
+        if columns != expected or numbers[question_id] != pairs or (question_id in primary) != expected["is_primary"]:
+            yield f"question {row.get('name') or question_id} is not declared as its parameters say"
+
+
+def _stated_columns(entry: Sequence[JsonValue]) -> JsonObject:
+    """Return columns of `questions` that follow from what `declaration_parameters` yields, without the id."""
+    if not entry:
+        return {"is_declared": False, "is_primary": False, "declared_after": None}
+    name, variants, against, primary, numbers, *further = entry
+    columns = as_object(further[0]) if further else {}
+    n_before = sum(as_int(as_list(each)[0] if isinstance(each, list | tuple) else each) for each in as_list(numbers))
+    return {
+        "is_declared": True,
+        "is_primary": bool(primary) and not n_before and not {"n_seeds_declared", "awaits_masks"} & columns.keys(),
+        "declared_after": n_before,
+        "name": name,
+        "variants": variants,
+        "against": as_list(against)[0] if isinstance(against, list | tuple) else against,
+        **{key: columns.get(key) for key in ("other_languages", "n_seeds_declared", "awaits_masks")},
+    }
 
 
 def question_rows(
@@ -239,16 +405,16 @@ def question_rows(
     }
     for question in questions:
         config = question.config
-        results = {pair: declared.get(question.id, {}).get(pair, NO_RESULTS) for pair in question.pairs}
-        n_before = sum(each.n for each in results.values())
-        is_primary = config is not None and config.primary and n_before == 0
+        after = declared.get(question.id, NOTHING)
+        results = {pair: after.results.get(pair, NO_RESULTS) for pair in question.pairs}
+        is_primary = config is not None and config.primary and after.is_primary
         if is_primary:
             rows["recipe_questions"].append({"recipe": recipe, "question_id": question.id})
         earlier = sorted(each.evaluation_id for each in results.values() if each.evaluation_id is not None)
         rows["questions"].append(
             {
                 "question_id": question.id,
-                "declared_after": n_before if config else None,
+                "declared_after": after.n if config else None,
                 "earlier_evaluation_id": earlier[0] if config and earlier else None,
                 "is_declared": config is not None,
                 "is_primary": is_primary,
@@ -266,6 +432,7 @@ def question_rows(
                 "margin": question.criterion.margin,
                 "over": question.criterion.over,
                 "criterion_id": question.criterion_id,
+                **after.columns,
             }
         )
         rows["question_variants"] += [
@@ -275,8 +442,9 @@ def question_rows(
                 "baseline_id": baseline_id,
                 "declared_after": each.n,
                 "earlier_evaluation_id": each.evaluation_id,
+                **each.columns,
             }
             for (variant_id, baseline_id), each in results.items()
-            if config is not None
+            if config is not None and not after.awaits_masks  # the declaration that follows has them
         ]
     return rows if questions else {}

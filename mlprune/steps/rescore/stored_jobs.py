@@ -179,11 +179,13 @@ def _answer(jobs: StoredJobs, record: Record) -> AnswerJob:
     compared = [comparison(jobs.store, one, jobs.specs(one)) for one in records]
     present = [job for job in compared if job is not None]
     languages = languages_in(criterion.group, present[0])
-    return AnswerJob(
-        identity_of(record),
-        criterion,
-        tuple(answering_comparison(job, languages, seed=_seed_of(jobs.store, job.variant_id)) for job in present),
+    comparisons = (
+        answering_comparison(
+            job, languages, seeds=(_seed_of(jobs.store, job.variant_id), _seed_of(jobs.store, job.baseline_id))
+        )
+        for job in present
     )
+    return AnswerJob(identity_of(record), criterion, tuple(comparisons))
 
 
 def _seed_of(store: Store, variant_id: str) -> int | None:

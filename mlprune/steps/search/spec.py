@@ -25,7 +25,7 @@ from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.mask_jobs import all_observations
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
-from mlprune.steps.tasks.stored_items import item_jobs
+from mlprune.steps.tasks.item_flow import described_items
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.store import Store
@@ -352,7 +352,7 @@ def missing_jobs(
     return [
         *(job for observation in observed for job in observation.jobs),
         *trial_jobs(derived, common.inputs, missing, levels=levels),
-        *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
+        *described_items(evaluation for specs in evaluations.values() for evaluation in specs),
         *evaluation_jobs(derived, variants, evaluations),
     ]
 

@@ -23,7 +23,7 @@ from mlprune.evaluation.inference.language_sums import (
 )
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
@@ -123,7 +123,8 @@ def unit_losses(
     for group in groups:
         if group.kind == "language":
             metric = metrics[group.name]
-            of_group[group] = compare([metric], probe[group.name], dense[group.name])[metric.name]
+            both = probe[group.name], dense[group.name]
+            of_group[group] = compare([metric], *both, asked=[metric.name])[metric.name]
     of_group |= dict(zip(together, aggregate(sums, together), strict=True))
     return UnitLosses(sums, of_group)
 
@@ -140,7 +141,7 @@ def corrected_p_values(units: Sequence[UnitLosses], group: LanguageGroup) -> lis
         for columns in ([part.contributions for part in parts], [part.sizes for part in parts])
     )
     corrected = max_t_p_values(contributions, sizes.max(axis=1), flips_of(len(sizes)))
-    single = [unit.losses[group].p_value for unit in units]
+    single = [as_float(unit.losses[group].p_value) for unit in units]
     return [float(p_value) for p_value in np.maximum(corrected, single)]
 
 

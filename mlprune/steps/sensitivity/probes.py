@@ -27,7 +27,7 @@ from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.sensitivity.losses import Probe, SensitivityJob, Unit, measured_groups, sensitivity_job, units_of
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
-from mlprune.steps.tasks.stored_items import item_jobs
+from mlprune.steps.tasks.item_flow import described_items
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.vocabulary import UnitName
@@ -205,7 +205,7 @@ def sensitivity_jobs(
         *planned.influence_jobs,
         *variant_jobs(recipe, inputs, dense),
         *planned.variant_jobs,
-        *item_jobs(spec for specs in of_probes.values() for spec in specs),
+        *described_items(spec for specs in of_probes.values() for spec in specs),
         *evaluation_jobs(recipe, {**planned.variants, **dense}, of_probes, share_blocks=True),
         *planned.jobs,
     ]

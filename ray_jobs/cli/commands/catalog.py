@@ -55,6 +55,14 @@ def check(
         typer.Option(min=1, metavar="N", help="With --deep: only N of these records, drawn at random."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    declarations: Annotated[
+        Path | None,
+        typer.Option(
+            "--declarations",
+            metavar="FILE",
+            help="Also compare the declared questions with a file that mlprune query declarations --format json wrote.",
+        ),
+    ] = None,
 ) -> None:
     """Verify every record, artefact, key, view and value. Prints one line per problem; the exit code is then 1.
 
@@ -68,12 +76,15 @@ def check(
       mlprune check store --store runs/
       mlprune check store --repair --store runs/
       mlprune check store --deep --sample 20 --store runs/
+      mlprune check store --declarations declared.json --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
     from catalog.check import deep_check, marked_contradictions  # noqa: PLC0415
+    from catalog.registered import registered_differences  # noqa: PLC0415
 
     opened = existing_store(store)
     damages, notes = check_store(opened)
+    differences = list(registered_differences(opened, declarations)) if declarations else []
     if deep or (repair and damages):
         wrong, unchecked = (
             deep_check(opened, sample=sample, seed=seed) if deep else deep_check(opened, kinds=("evaluations",))
@@ -87,6 +98,10 @@ def check(
         echo(f"note: {note}", err=True)
     for damage in damages:
         echo(str(damage))
+    for difference in differences:
+        echo(difference)
+    if differences and not damages:
+        raise typer.Exit(1)
     if not damages:
         echo("sound")
         return

@@ -199,6 +199,90 @@ def test_the_languages_of_several_variants_stay_exploratory(connection: duckdb.D
     assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM aggregates").fetchall() == [(True, 0.02)]
 
 
+def measure(connection: duckdb.DuckDBPyConnection, **higher_is_better: bool) -> None:
+    """Insert an evaluation with each metric."""
+    rows = [
+        {**TASK, "evaluation_id": f"e-{metric}", "metric": metric, "higher_is_better": is_higher}
+        for metric, is_higher in higher_is_better.items()
+    ]
+    insert_rows(connection, declared_tables()["metrics"], rows)
+
+
+def differ(connection: duckdb.DuckDBPyConnection, **differences: float) -> None:
+    """Set the differences of answers by variant."""
+    for variant, difference in differences.items():
+        connection.execute(
+            "UPDATE answer_results SET difference = $1 WHERE variant_id = $2", [difference, variant.replace("_", "-")]
+        )
+
+
+def test_the_opposite_of_a_claim_is_no_at_the_same_corrected_level(connection: duckdb.DuckDBPyConnection) -> None:
+    """Eight questions of one test: 0.05 / 8 is 0.00625."""
+    measure(connection, accuracy=True, perplexity=False)
+    ask(connection, "better", [0.001])
+    ask(connection, "worse", [0.001])
+    ask(connection, "unclear", [0.2])
+    ask(connection, "lower", [0.001], metric="perplexity")
+    ask(connection, "kept", [0.001], claim="noninferior", margin=0.02)
+    ask(connection, "lost", [0.999], claim="noninferior", margin=0.02)
+    ask(connection, "beyond", [0.9], claim="noninferior", margin=0.02)
+    ask(connection, "different", [0.996], claim="equivalent", margin=0.02)
+    differ(connection, better_v0=0.1, worse_v0=-0.1, unclear_v0=-0.1, lower_v0=-0.1)
+    sql = "SELECT question_id, verdict, p_opposite_corrected FROM answers"
+    answers = {question: (verdict, p) for question, verdict, p in connection.execute(sql).fetchall()}
+    found = {question: verdict for question, (verdict, _) in answers.items()}
+    assert found == dict.fromkeys(("better", "lower", "kept"), "yes") | dict.fromkeys(("worse", "lost"), "no") | (
+        dict.fromkeys(("unclear", "beyond", "different"), "not shown")
+    )
+    assert answers["worse"][1] is None
+    assert answers["lost"][1] == pytest.approx(8 * 0.001)
+    assert answers["different"][1] == pytest.approx(2 * 8 * 0.004)
+
+
+def test_an_answer_that_passes_its_level_on_because_of_a_loss_says_no(connection: duckdb.DuckDBPyConnection) -> None:
+    measure(connection, accuracy=True)
+    ask(connection, "lost", [0.02])
+    ask(connection, "gained", [0.04])
+    differ(connection, lost_v0=-0.1, gained_v0=0.1)
+    verdicts = dict(connection.execute("SELECT question_id, verdict FROM answers").fetchall())
+    assert verdicts == {"lost": "no", "gained": "yes"}
+    connection.execute("UPDATE answer_results SET p_value = 0.03 WHERE question_id = 'lost'")
+    verdicts = dict(connection.execute("SELECT question_id, verdict FROM answers").fetchall())
+    assert verdicts == {"lost": "not shown", "gained": "not shown"}
+
+
+def test_a_question_with_several_tests_has_a_tally_and_no_verdict_of_its_own(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    measure(connection, accuracy=True)
+    ask(connection, "several", [0.0001, 0.0001, 0.0001, 0.6])
+    ask(connection, "one", [0.9])
+    ask(connection, "late", [0.001, 0.001], is_primary=False)
+    differ(connection, several_v0=0.1, several_v1=-0.1, several_v2=0.1, several_v3=0.1)
+    answers = dict(connection.execute("SELECT question_id, answer FROM question_answers").fetchall())
+    assert answers == {
+        "several": "yes 2, no 1, not shown 1 of 4",
+        "one": "not shown",
+        "late": "exploratory 2 of 2",
+    }
+
+
+def test_of_equal_differences_the_lower_sparsity_is_the_best_then_the_smaller_id(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    measure(connection, accuracy=True)
+    variants = {"c": 0.2, "b": 0.4, "a": 0.4, "d": 0.1}
+    ask(connection, "gain", [0.5] * 4, variants=list(variants))
+    ask(connection, "same", [0.5] * 4, variants=list(variants), claim="equivalent", margin=0.3)
+    described = [{"variant_id": variant, "sparsity": sparsity} for variant, sparsity in variants.items()]
+    insert_rows(connection, declared_tables()["variant_descriptions"], described)
+    differ(connection, a=0.1, b=0.1 + 1e-12, c=0.1 - 1e-12, d=-0.2)
+    sql = "SELECT variant_id FROM answers WHERE question_id = $1 ORDER BY place"
+    assert [row[0] for row in connection.execute(sql, ["gain"]).fetchall()] == ["c", "a", "b", "d"]
+    differ(connection, d=-0.05)
+    assert [row[0] for row in connection.execute(sql, ["same"]).fetchall()] == ["d", "c", "a", "b"]
+
+
 @pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("is_true", [each for each in product((True, False), repeat=5) if any(each)])
 def test_whatever_is_true_the_error_of_the_family_is_at_most_five_percent(is_true: tuple[bool, ...]) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from catalog.ingest.record_rows import TABLES, row_problems
+from catalog.ingest.record_rows import TABLES, add_rows, row_problems
 from catalog.ingest.table_files import declared_tables
 from catalog.queries import run_user_query
 from catalog.store import Catalog
+from mlprune.numeric.statistics.variance_components import CrossedEstimate, ErrorParts
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.run_log_files import write_pack
@@ -50,6 +51,24 @@ def test_foreign_and_duplicated_rows_are_problems(evaluation: Record) -> None:
     assert "several rows" in problem(metrics=[first, {**first, "value": 0.99}])
     assert list(row_problems(replace(evaluation, kind="riddles"))) == ["the kind riddles is unknown"]
     assert list(row_problems(made_up_record("recipes"))) == []
+
+
+def test_answers_of_earlier_records_have_the_parts_of_the_error_that_their_interval_has() -> None:
+    estimate = CrossedEstimate(0.1, 0.3, 0.2, 3, 30)
+    ends = {"ci_low": estimate.interval().low, "ci_high": estimate.interval().high}
+    numbers = {"n_seeds": 3, "n_clusters": 30, "standard_error": estimate.standard_error}
+    over_seeds = {"question_id": "q", "comparison_id": "", "test": "crossed_t", **ends, **numbers}
+    of_items = {**over_seeds, "comparison_id": "", "test": "sign_flip"}
+    without = {**of_items, "standard_error": None}
+    of_one = {**of_items, "comparison_id": "c"}
+    known = {**over_seeds, "error_of_seeds": 1.0, "error_of_baseline_seeds": 2.0, "error_of_items": 3.0}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in (over_seeds, of_items, without, of_one, known):
+        record = replace(made_up_record("answers"), rows={"answers": [row]}, step_version=2)
+        add_rows(record, rows)  # type: ignore[arg-type]
+    errors = [[row.get(f"error_of_{name}") for name in ErrorParts._fields] for row in rows["answer_results"]]
+    assert errors[0] == pytest.approx([0.3**0.5, 0.0, 0.2**0.5])
+    assert errors[1:] == [[0.0, 0.0, pytest.approx(0.5**0.5)], [None] * 3, [None] * 3, [1.0, 2.0, 3.0]]
 
 
 RUN = "20260203T221500-abc123"

@@ -1,6 +1,7 @@
 """Verdicts of answers: what cannot be asked of models at chance or at the best value; and their power."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -13,8 +14,11 @@ from mlprune.numeric.statistics.power import (
     detectable_beyond,
     detectable_difference,
     detectable_difference_of_items,
+    detectable_difference_of_mean,
     fewest_changed,
 )
+from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.vocabulary import ClaimName
 
 TASK = {"task": "facts", "split": "test", "metric": "accuracy"}
 CHANCE, HIGH, BEST = (0.25, "floor"), (0.6, None), (1.0, "ceiling")
@@ -189,6 +193,36 @@ def test_the_power_of_an_answer_is_that_of_its_family(connection: duckdb.DuckDBP
     connection.execute("UPDATE answer_results SET test = 'minima', ci_low = -0.08, ci_high = 0.14, difference = 0.01")
     ((_, smallest, detectable),) = connection.execute(sql).fetchall()
     assert (smallest, detectable) == (None, pytest.approx(detectable_beyond(0.13, 0.03, n_tests=2), rel=1e-5))
+    connection.execute("UPDATE questions SET is_primary = false")
+    assert connection.execute(sql).fetchall() == [(None, None, None)]
+
+
+@pytest.mark.parametrize(
+    "claim", ["gain", pytest.param("equivalent", marks=pytest.mark.thorough("folds a catalog for each claim"))]
+)
+def test_the_power_of_a_mean_is_that_of_its_own_test(connection: duckdb.DuckDBPyConnection, claim: ClaimName) -> None:
+    sides: dict[str, Value] = {"fr": HIGH}
+    ask(connection, claim, dense=sides, pruned=sides, group=("language", "fr"), over="mean")
+    numbers = {"n_seeds": 3, "n_baseline_seeds": 4, "n_clusters": 50}
+    errors = {"error_of_seeds": 0.02, "error_of_baseline_seeds": 0.03, "error_of_items": 0.04}
+    columns = {**numbers, **errors, "standard_error": 0.054}
+    values = ", ".join(f"{name} = {value}" for name, value in columns.items())
+    connection.execute(f"UPDATE answer_results SET test = 'crossed_t', {values}")
+    expected = partial(detectable_difference_of_mean, ErrorParts(0.02**2, 0.03**2, 0.04**2), **numbers, claim=claim)
+    sql = "SELECT n_family, smallest_significant, detectable_difference FROM answers"
+    refresh_all(connection)
+    assert connection.execute(sql).fetchall() == [(1, None, pytest.approx(expected(n_tests=1)))]
+    other = {**TASK, "question_id": "p", "name": "p", "criterion_id": "p", "is_primary": True, "recipe": "r"}
+    pair = {"question_id": "p", "variant_id": "w", "baseline_id": "d"}
+    for table, row in (("questions", {**other, "claim": "gain"}), ("question_variants", pair)):
+        insert_rows(connection, declared_tables()[table], [row])
+    refresh_all(connection)
+    assert connection.execute(sql).fetchall() == [(2, None, pytest.approx(expected(n_tests=2)))]
+    assert connection.execute("SELECT count(*) FROM mean_powers").fetchall() == [(1,)]
+    connection.execute("UPDATE answer_results SET error_of_items = NULL")
+    connection.execute("DELETE FROM mean_powers")
+    refresh_all(connection)
+    assert connection.execute(sql).fetchall() == [(2, None, None)]
     connection.execute("UPDATE questions SET is_primary = false")
     assert connection.execute(sql).fetchall() == [(None, None, None)]
 

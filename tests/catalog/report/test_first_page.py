@@ -3,18 +3,24 @@ from typing import Any
 
 import pytest
 
-from catalog.report.first_page import MAX_METHODS, FirstPage, answer_line, first_page, price_sentences, shown_lines
+from catalog.report.first_page import (
+    MAX_METHODS,
+    NO_TEST,
+    FirstPage,
+    answer_line,
+    first_page,
+    price_sentences,
+    shown_lines,
+)
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from mlprune.store.store import Store
+from tests.catalog.report.answer_rows import answered, question
 from tests.catalog.report.reading import Reader
 from tests.catalog_data import write_rows
 
-ANSWER: dict[str, Any] = {"question_id": "q", "claim": "gain", "over": "each", "variants": "translation"}
-ANSWER |= {"against": "dense", "group_kind": "outside_english", "group_name": "", "task": "facts", "metric": "accuracy"}
-ANSWER |= {"margin": None, "scale": "difference", "verdict": "not shown", "reason": None, "n_tests": 15}
-ANSWER |= {"n_supported": 0, "label": "wanda fr-en 0.2", "n_variants": 1, "n_items": 150, "difference": 0.0042}
-ANSWER |= {"ci_low": -0.011, "ci_high": 0.019, "p_corrected": 0.41, "lowest_sparsity": None, "highest_sparsity": None}
+ANSWER = answered(0.0042, ci_low=-0.011, ci_high=0.019, p_value=0.41, label="wanda fr-en 0.2")
+ANSWER |= question("not shown", lowest_sparsity=None, highest_sparsity=None)
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +29,27 @@ def first(catalog: Catalog) -> FirstPage:
 
 
 def test_an_answer_has_its_verdict_interval_and_number_of_items() -> None:
-    line = answer_line(ANSWER)
-    assert (line.verdict, line.tone) == ("Not shown, 0 of 15", "open")
-    assert line.estimate.replace("\u2212", "-") == "best: +0.4 points (-1.1 to +1.9), wanda fr-en 0.2 · n 150 · p 0.410"
-    one = answer_line(ANSWER | {"verdict": "no", "n_tests": 1, "label": None, "n_variants": 3})
+    line = answer_line(ANSWER | question("not shown 15 of 15", n_answers=15, n_not_shown=15))
+    assert (line.verdict, line.tone) == ("Not shown 15 of 15", "open")
+    estimate = "best of 15: +0.4 points (95 % -1.1 to +1.9), p = 0.410 · wanda fr-en 0.2 · n 150"
+    assert line.estimate.replace("\N{MINUS SIGN}", "-") == estimate
+    one = answer_line(ANSWER | question("no", n_no=1) | {"label": None, "n_variants": 3})
     assert (one.verdict, one.tone) == ("No", "bad")
     assert "mean of 3 variants" in one.estimate
 
 
-def test_a_claim_that_some_variants_support_is_answered_with_their_number_and_sparsities() -> None:
-    margin = {"claim": "noninferior", "margin": 0.08, "verdict": "yes", "n_supported": 6}
-    line = answer_line(ANSWER | margin | {"lowest_sparsity": 0.2, "highest_sparsity": 0.3})
-    assert (line.verdict, line.tone) == ("Yes, 6 of 15", "good")
-    assert line.estimate.startswith("at sparsity 0.2 to 0.3 · weakest of these: +0.4 points")
-    assert " p " not in line.estimate
-    assert answer_line(ANSWER | margin | {"n_supported": 15}).verdict == "Yes"
+def test_a_tally_has_the_colour_of_what_tests_show_and_the_sparsities_of_those_that_say_yes() -> None:
+    tally = question("yes 6, not shown 9 of 15", n_answers=15, n_yes=6, n_not_shown=9)
+    line = answer_line(ANSWER | tally | {"lowest_sparsity": 0.2, "highest_sparsity": 0.3})
+    assert (line.verdict, line.tone) == ("Yes 6, not shown 9 of 15", "good")
+    assert line.estimate.startswith("yes at sparsity 0.2 to 0.3 · best of 15: +0.4 points")
+    assert answer_line(ANSWER | question("yes 1, no 1 of 2", n_answers=2, n_yes=1, n_no=1)).tone == "open"
 
 
 def test_a_question_that_cannot_be_asked_says_why() -> None:
-    line = answer_line(ANSWER | {"verdict": "cannot be asked", "reason": "No test.", "n_tests": 0, "difference": None})
-    assert (line.verdict, line.estimate, line.tone) == ("Cannot be asked", "No test.", "open")
+    unasked = question("cannot be asked", n_not_askable=1, reason="dense is at chance")
+    line = answer_line(ANSWER | unasked | {"verdict": "cannot be asked"})
+    assert (line.verdict, line.estimate, line.tone) == ("Cannot be asked", "dense is at chance", "open")
 
 
 def test_page_one_answers_the_declared_questions_as_their_tests_do(first: FirstPage, catalog: Catalog) -> None:
@@ -51,8 +58,8 @@ def test_page_one_answers_the_declared_questions_as_their_tests_do(first: FirstP
     sql = "SELECT question_id, count(*) FILTER (is_supported) AS n FROM answers GROUP BY question_id"
     supported = {row["question_id"]: row["n"] for row in catalog.query(sql)}
     for row in run_report_query(catalog, "first_answers").rows:
-        assert (row["verdict"] == "yes") == (supported[row["question_id"]] > 0)
-        assert row["n_supported"] == supported[row["question_id"]]
+        assert row["place"] == 1
+        assert row["n_yes"] == supported[row["question_id"]]
     assert len(first.verdicts) > len(first.answers)
     assert all("n " in line.estimate for line in first.answers)
 
@@ -95,7 +102,7 @@ def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others()
     chosen = {"criterion": "outside_english", "is_dense": False, "label": "wanda fr-en 0.4", "scale": "difference"}
     chosen |= {"english_difference": -0.03, "english_ci_low": -0.05, "english_ci_high": -0.01}
     sentences = [text.replace("\u2212", "-") for text in price_sentences(rows, [chosen])]
-    assert sentences[0].endswith("changes English by -3.0 points (-5.0 to -1.0).")
+    assert sentences[0].endswith("changes English by -3.0 points (95 % -5.0 to -1.0).")
     assert "at 40% by -3.1 to -2.0 points with 2 methods and -35.0 with random" in sentences[1]
     assert "pruning buys nothing" in price_sentences(rows, [chosen | {"is_dense": True}])[0]
     assert price_sentences([], []) == ()
@@ -112,15 +119,15 @@ def test_each_answer_of_page_one_leads_to_its_evidence(page: str) -> None:
 
 
 @pytest.mark.thorough("renders pages of its own")
-def test_a_declared_question_without_a_test_cannot_be_asked(tmp_path: Path) -> None:
+def test_a_declared_question_without_a_test_is_not_answered_yet(tmp_path: Path) -> None:
     store = Store(tmp_path / "asked")
     write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id", "source": "tiny"}]})
-    question = {"question_id": "q", "task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all"}
-    question |= {"group_name": "", "claim": "gain", "over": "each", "criterion_id": "c", "is_declared": True}
-    question |= {"is_primary": True, "name": "helps", "variants": "", "against": "dense", "recipe": "mine"}
-    write_rows(store, "recipes", parameters={}, rows={"questions": [question]})
+    asked = {"question_id": "q", "task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all"}
+    asked |= {"group_name": "", "claim": "gain", "over": "each", "criterion_id": "c", "is_declared": True}
+    asked |= {"is_primary": True, "name": "helps", "variants": "", "against": "dense", "recipe": "mine"}
+    write_rows(store, "recipes", parameters={}, rows={"questions": [asked]})
     with Catalog.in_memory(store) as catalog:
         first = first_page(catalog)
     (line,) = first.answers
-    assert line.verdict == "Cannot be asked"
+    assert (line.verdict, line.estimate) == ("Not answered yet", NO_TEST)
     assert (first.curve, first.cost, first.chosen) == ("", "No job has run.", ())

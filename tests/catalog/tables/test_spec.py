@@ -98,10 +98,11 @@ def chosen(
     return [(choice.label, choice.variant.variant_id, choice.n_candidates) for choice in rows]
 
 
-def test_the_best_on_dev_is_chosen_and_the_sparser_one_of_equals() -> None:
+def test_the_best_on_dev_is_chosen_and_the_denser_one_of_equals_then_the_smaller_id() -> None:
     variants = [variant("a", 0.1), variant("b", 0.5), variant("c", 0.3)]
     assert chosen(SPEC, variants, {"a": 0.6, "b": 0.5, "c": 0.5}) == [("row wanda", "a", 3)]
-    assert chosen(SPEC, variants, {"a": 0.5, "b": 0.5, "c": 0.5}) == [("row wanda", "b", 3)]
+    assert chosen(SPEC, variants, {"a": 0.5 - 1e-12, "b": 0.5, "c": 0.5}) == [("row wanda", "a", 3)]
+    assert chosen(SPEC, [variant("z"), variant("y")], {"y": 0.5, "z": 0.5}) == [("row wanda", "y", 2)]
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("perplexity", "a"), ("bleu", "b")])

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
-from catalog.terminal.closing import answer_line, closing_lines, curve_lines, verdict_of
-from tests.catalog.report.answer_rows import answered, family
+from catalog.terminal.closing import answer_line, closing_lines, curve_lines
+from tests.catalog.report.answer_rows import answered, family, question
 from tests.tiny_recipes import FinishedRun
 
 
@@ -36,39 +36,19 @@ CURVE = [
 ]
 
 
-def test_a_gain_that_no_test_shows_is_no_evidence_and_one_that_all_refute_is_no() -> None:
-    open_, worse = answered(0.01, p_value=0.4), answered(-0.04, p_value=0.001)
-    assert answer_line([open_]) == "helps: no evidence; +1.0 points (+0.0 to +3.0), p = 0.400"
-    assert verdict_of(family(open_, worse)) == "no evidence"
-    assert verdict_of(family(worse, worse)) == "no, significantly worse"
-
-
-def test_supported_claims_are_counted_and_an_exploratory_answer_says_so() -> None:
-    shown, open_ = answered(0.03, p_value=0.01), answered(0.01)
-    assert verdict_of([shown]) == "yes"
-    assert verdict_of(family(shown, open_)) == "yes for 1 of 2"
-    assert verdict_of([answered(0.01, is_primary=False)]) == "exploratory, no evidence"
+def test_an_answer_has_its_verdict_or_tally_and_the_best_estimate() -> None:
+    one = answered(0.01, p_value=0.4) | question("not shown")
+    assert answer_line([one]) == "helps: not shown; +1.0 points (95 % 0.0 to +3.0), p = 0.400"
+    rows = family(answered(-0.04, p_value=0.001), answered(0.01, p_value=0.4))
+    rows = [row | question("no 1, not shown 1 of 2", n_answers=2) for row in rows]
+    assert answer_line(rows) == ("helps: no 1, not shown 1 of 2; best of 2: +1.0 points (95 % 0.0 to +3.0), p = 0.400")
 
 
 def test_a_question_that_cannot_be_asked_gives_its_reason() -> None:
-    reason = {"verdict": "cannot be asked", "verdict_reason": "dense is at chance"}
-    assert verdict_of([answered(0.01, **reason)] * 2) == "cannot be asked, dense is at chance"
-    assert verdict_of([answered(0.01, **reason), answered(0.02)]) == "no evidence"
-
-
-def test_a_loss_has_its_bound_and_an_equivalence_its_90_percent_interval() -> None:
-    kept = answered(-0.01, claim="noninferior", margin=0.08, is_supported=True)
-    assert answer_line([kept]) == "helps: yes; loss at most 1.8 points, margin 8.0"
-    lost = answered(-0.01, claim="noninferior", margin=0.01, is_supported=False)
-    assert answer_line([lost, kept | {"is_supported": False}]).startswith(
-        "helps: no evidence; a loss of 1.0 points is not excluded, "
+    unasked = question("cannot be asked", n_not_askable=1, reason="dense is at chance")
+    assert answer_line([answered(0.01, verdict="cannot be asked") | unasked]) == (
+        "helps: cannot be asked: dense is at chance"
     )
-    alone = kept | {"is_supported": False, "p_margin_corrected": 0.06}
-    assert answer_line([alone]).startswith("helps: no evidence; a loss of 8.0 points is not excluded after correction")
-    exploratory = kept | {"is_supported": False, "is_primary": False}
-    assert "a loss of 8.0 points is not excluded, " in answer_line([exploratory])
-    equal = answered(-0.01, claim="equivalent", margin=0.04, is_supported=True)
-    assert answer_line([equal]) == "helps: yes; -1.0 points (-1.8 to +0.8), margin 4.0"
 
 
 def test_the_table_marks_significant_differences_and_counts_them() -> None:

@@ -241,3 +241,17 @@ def test_options_of_tables_do_not_touch_the_exact_formats() -> None:
 def test_an_unknown_format_is_an_error() -> None:
     with pytest.raises(QueryError, match="no such format"):
         render(RESULT_FORMATS_RESULT, "xml")
+
+
+def test_the_columns_of_most_interest_are_all_shown_with_texts_that_tell_rows_apart() -> None:
+    names = ("question", "remark", "label", "p")
+    rows = tuple(
+        (f"a question with a long name {question}", "x" * 30, f"wanda sw-en 0.4, seed {seed}", 0.01)
+        for question in ("one", "two")
+        for seed in (1, 2)
+    )
+    lines = to_table(QueryResult(names, rows), TableOptions(width=44, first=("question", "label", "p"))).splitlines()
+    assert ["question", "label"] in [line.split() for line in lines]
+    shown = [line for line in lines if "…" in line]
+    assert len(set(shown)) == len(rows)
+    assert all(len(line) <= 44 for line in shown)

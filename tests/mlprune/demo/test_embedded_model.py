@@ -90,7 +90,8 @@ def test_its_halves_of_the_facts_share_no_territory(plan: Plan) -> None:
 
 
 def test_its_questions_can_be_decided_with_its_items(plan: Plan, tmp_path: Path) -> None:
-    powers = [power_of(one, Store(str(tmp_path))) for one in plan.questions if one.config is not None]
+    declared = [one for one in plan.questions if one.config is not None]
+    powers = [power_of(one, Store(str(tmp_path)), n_questions=len(declared)) for one in declared]
     assert {power.question.criterion.claim for power in powers} == {"gain", "noninferior", "equivalent"}
     assert [power.weakness for power in powers] == [None] * len(powers)
 

@@ -13,7 +13,8 @@ from tests.catalog_data import N_TRIALS
 TRIAL: dict[str, Any] = {"base_model": "tiny", "base_model_id": "m", "name": "blocks", "search_id": "s", "batch": 0}
 TRIAL |= {"direction": "maximise", "rung": 0, "n_items": 10, "ci_low": None, "ci_high": None, "dense_objective": 0.5}
 TRIAL |= {"is_feasible": True, "status": "kept", "is_new_best": False, "is_winner": False, "label": "w"}
-FINAL: dict[str, Any] = {"name": "blocks", "role": "uniform", "verdict": "not significant", "split": "test"}
+FINAL: dict[str, Any] = {"name": "blocks", "role": "uniform", "verdict": "not shown", "split": "test"}
+FINAL |= {"verdict_reason": None}
 FINAL |= {
     "metric": "accuracy",
     "group_kind": "outside_english",
@@ -77,9 +78,9 @@ def test_the_front_has_the_variants_that_none_beats_in_english_and_the_others(ca
 @pytest.mark.parametrize(
     ("verdict", "text"),
     [
-        ("winner is better", "is significantly better than uniform (+0.030, −0.010 to +0.070, p = 0.200)"),
-        ("not significant", "is not shown to differ from uniform"),
-        ("winner is worse", "is significantly worse than uniform"),
+        ("yes", "is significantly better than uniform (+0.030, −0.010 to +0.070, p = 0.200)"),
+        ("not shown", "is not shown to differ from uniform"),
+        ("no", "is significantly worse than uniform"),
     ],
 )
 def test_a_sentence_follows_from_the_verdict_and_not_from_the_difference(verdict: str, text: str) -> None:
@@ -87,11 +88,11 @@ def test_a_sentence_follows_from_the_verdict_and_not_from_the_difference(verdict
         [{**FINAL, "role": "winner", "verdict": None, "p_corrected": None}, {**FINAL, "verdict": verdict}]
     )
     assert sentence.startswith(f"On test outside English (accuracy), the winner of blocks {text}")
-    assert sentence.endswith("; p is corrected over 2 comparators by Holm's method.")
+    assert sentence.endswith("; p is corrected over a family of 2 tests.")
 
 
 def test_without_a_test_nothing_is_said_about_a_difference() -> None:
-    rows: Rows = {"one": [{**FINAL, "verdict": "no test", "p_corrected": None, "tested_difference": 0.5}]}
+    rows: Rows = {"one": [{**FINAL, "verdict": "cannot be asked", "p_corrected": None, "tested_difference": 0.5}]}
     assert verdict_sentence(rows["one"]) == "blocks: no test compares the winner with another variant."
-    same = verdict_sentence([{**FINAL, "verdict": "the same variant", "p_corrected": None}])
+    same = verdict_sentence([{**FINAL, "verdict": "cannot be asked", "verdict_reason": "it is the same variant"}])
     assert same.endswith("It is the same variant as uniform.")

@@ -174,7 +174,7 @@ def swapped(metric: Metric, first: Predictions, second: Predictions, signs: Sequ
 @pytest.mark.parametrize("name", ["f1_macro", "ece"])
 def test_p_values_are_those_of_all_exchanges_of_items(name: str) -> None:
     first, second = random_predictions(1, 8), random_predictions(2, 8, strength=0.0)
-    got = compare((METRICS[name],), first, second)[name]
+    got = compare((METRICS[name],), first, second, asked=[name])[name]
     expected = plain_p_value(8, lambda signs: swapped(METRICS[name], first, second, signs))
     assert (got.p_value, got.test) == (pytest.approx(expected), "randomization")
     assert got.difference == pytest.approx(swapped(METRICS[name], first, second, [1] * 8))
@@ -205,7 +205,8 @@ def test_metrics_of_the_same_statistics_are_computed_together_and_independently_
 
 def test_equal_predictions_differ_by_0_with_an_interval_around_it() -> None:
     predictions = random_predictions(1, 40)
-    for got in compare(task_metrics("xnli", "fr"), predictions, predictions).values():
+    metrics = task_metrics("xnli", "fr")
+    for got in compare(metrics, predictions, predictions, asked=["ece"]).values():
         assert (got.difference, got.p_value, got.interval_contradicts_p) == (0.0, 1.0, False)
         assert got.interval.low < 0.0 < got.interval.high
 
@@ -281,7 +282,7 @@ def test_the_difference_of_calibration_errors_covers_the_true_one_and_agrees_wit
             right = rng.uniform(size=n) < confidences - bias
             scores = np.stack([np.where(right, 0.0, -odds), np.where(right, -odds, 0.0)], axis=1)
             both.append(with_scores(scores.tolist(), [0] * n))
-        result = compare((ECE,), *both)["ece"]
+        result = compare((ECE,), *both, asked=["ece"])["ece"]
         assert not result.interval_contradicts_p
         n_covered += result.interval.contains(0.1)
     assert n_covered >= 36
@@ -289,13 +290,29 @@ def test_the_difference_of_calibration_errors_covers_the_true_one_and_agrees_wit
 
 def test_a_difference_combines_the_intervals_of_both_sides() -> None:
     first, second = drawn(3), drawn(4)
-    got, back = compare((ECE,), first, second)["ece"], compare((ECE,), second, first)["ece"]
+    got, back = (compare((ECE,), *both, asked=["ece"])["ece"] for both in ((first, second), (second, first)))
     values = [measure((ECE,), each)["ece"].value for each in (first, second)]
     estimates = [corrected(each) for each in (first, second)]
     assert (got.difference, got.method) == (pytest.approx(values[0] - values[1]), "debiased")
     assert got.interval.contains(estimates[0].value - estimates[1].value)
     assert (got.interval.low, got.interval.high) == pytest.approx((-back.interval.high, -back.interval.low))
     assert got.p_value == back.p_value
+
+
+def test_a_difference_of_calibration_errors_is_tested_only_if_something_asks_for_it() -> None:
+    first, second = drawn(3), drawn(4)
+    got, asked = compare((ECE,), first, second)["ece"], compare((ECE,), first, second, asked=["ece"])["ece"]
+    assert [got.columns[name] for name in ("p_value", "test", "interval_contradicts_p")] == [None] * 3
+    assert asked.test == "randomization"
+    assert (got.difference, got.standard_error, got.method) == (asked.difference, asked.standard_error, asked.method)
+    decided = decided_by_test((got.interval, got.interval90), got.difference, p_value=asked.p_value)
+    assert decided == (asked.interval, asked.interval90)
+
+
+def test_an_untested_difference_is_computed_apart_from_tested_ones() -> None:
+    first, second = random_predictions(1, 8), random_predictions(2, 8, strength=0.0)
+    got = compare(task_metrics("xnli", "fr"), first, second)
+    assert [name for name, difference in got.items() if difference.p_value is None] == ["ece"]
 
 
 Both = tuple[Predictions, Predictions] | tuple[Translations, Translations]
@@ -367,7 +384,7 @@ def test_intervals_nest_around_the_estimate_and_agree_with_p(case: str, n: int) 
     metric, draw = CASES[case]
     for seed in range(4 if n == 40 else 6):
         first, second = draw(np.random.default_rng(seed), n)
-        check(compare((METRICS[metric],), first, second)[metric])
+        check(compare((METRICS[metric],), first, second, asked=[metric])[metric])
 
 
 @pytest.mark.thorough("scores many texts or draws")

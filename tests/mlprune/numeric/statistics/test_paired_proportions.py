@@ -215,7 +215,7 @@ def test_the_limit_of_lost_items_alone_is_that_of_the_exact_binomial_test(n_lost
     for margin in (0.01, 0.02, 0.03, 0.05):
         expected = stats.binom.cdf(n_lost, 150, margin)
         p_value = noninferiority_p_value(0, n_lost, 150, margin=margin)
-        assert p_value == pytest.approx(expected, rel=1e-9) if expected > 0.04 else p_value >= expected
+        assert p_value == pytest.approx(expected, rel=1e-9) if 0.04 < expected < 0.5 else p_value >= min(0.5, expected)
     exact = stats.binomtest(n_lost, 150).proportion_ci(0.90, method="exact").high
     assert equivalence_interval(0, n_lost, 150).low == pytest.approx(-exact, rel=1e-9)
     assert round(100 * exact, 1) == points
@@ -226,6 +226,12 @@ def test_with_many_changed_items_the_test_is_that_of_tango() -> None:
     assert noninferiority_p_value(15, 17, 150, margin=0.1) == pytest.approx(expected, rel=1e-9)
     interval, tango = equivalence_interval(15, 17, 150), tango_interval(15, 17, 150, level=0.90)
     assert (interval.low, interval.high) == (tango.low, tango.high)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 10), (20, 60), (3, 40)])
+def test_a_loss_beyond_the_margin_has_tangos_p_value_for_the_opposite(gained: int, lost: int) -> None:
+    expected = stats.norm.cdf(float(tango_scores(gained, lost, 200, difference=-0.04)))
+    assert 1 - noninferiority_p_value(gained, lost, 200, margin=0.04) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -13,6 +14,9 @@ from mlprune.numeric.statistics.paired_proportions import (
     noninferiority_p_value,
     tango_p_value,
 )
+from mlprune.numeric.statistics.variance_components import ErrorParts, crossed_estimate, unpaired_estimate
+from mlprune.vocabulary import ClaimName
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize(("n_tests", "n_items"), [(318, 14), (6, 8), (1, 6)])
@@ -84,6 +88,91 @@ def test_the_difference_of_an_estimate_follows_the_normal_distribution() -> None
     assert round(power.detectable_difference(1.0), 2) == 2.80
 
 
+@pytest.mark.parametrize(("n_seeds", "n_tests"), [(3, 1), (3, 15), (5, 5), (40, 5)])
+def test_the_power_of_a_mean_with_one_part_of_error_is_that_of_noncentral_t(n_seeds: int, n_tests: int) -> None:
+    of_seeds, of_items = ErrorParts(0.04, 0.0, 0.0), ErrorParts(0.0, 0.0, 0.04)
+    numbers = {"n_baseline_seeds": 0, "n_tests": n_tests}
+    difference = power.detectable_difference_of_mean(of_seeds, n_seeds=n_seeds, n_clusters=9, **numbers)
+    assert difference == power.detectable_difference_of_mean(of_items, n_seeds=1, n_clusters=n_seeds, **numbers)
+    critical, shift = stats.t.isf(0.025 / n_tests, n_seeds - 1), difference / 0.2
+    found = stats.nct.sf(critical, n_seeds - 1, shift) + stats.nct.cdf(-critical, n_seeds - 1, shift)
+    assert found == pytest.approx(0.8, abs=1e-4)
+
+
+def test_the_difference_of_a_mean_with_many_seeds_and_items_is_that_of_a_normal_estimate() -> None:
+    numbers = {"n_seeds": 100_000, "n_baseline_seeds": 100_000, "n_clusters": 100_000}
+    parts = ErrorParts(0.01, 0.02, 0.03)
+    expected = power.detectable_difference(sum(parts) ** 0.5, n_tests=5)
+    assert power.detectable_difference_of_mean(parts, **numbers, n_tests=5) == pytest.approx(expected, rel=0.01)
+    for claim, is_two_sided in (("noninferior", False), ("equivalent", True)):
+        margin = power.testable_margin_of_estimate(sum(parts) ** 0.5, alpha=0.01, is_two_sided=is_two_sided)
+        found = power.detectable_difference_of_mean(parts, **numbers, n_tests=5, claim=claim)  # type: ignore[arg-type]
+        assert found == pytest.approx(margin, rel=0.01)
+
+
+SIMULATED = [(2, 24, 0.0, 1), (2, 40, 0.5, 15), (3, 24, 0.2, 5), (3, 100, 0.8, 15), (5, 24, 0.0, 5), (5, 40, 0.4, 1)]
+
+
+@pytest.mark.parametrize(("n_seeds", "n_items", "share", "n_tests"), SIMULATED)
+def test_simulated_means_find_the_stated_difference_in_80_percent(
+    n_seeds: int, n_items: int, share: float, n_tests: int
+) -> None:
+    """2,000 tables of each setting, whose test is computed for all at once; the error of a share is 0.9 points."""
+    generator = np.random.default_rng(7)
+    of_items = (1 - share) / 2
+    shape = (2000, n_seeds, n_items)
+    tables = generator.normal(size=(2000, n_seeds, 1)) * (share * n_seeds) ** 0.5
+    tables = tables + generator.normal(size=(2000, 1, n_items)) * (of_items * n_items) ** 0.5
+    tables = tables + generator.normal(size=shape) * (of_items * n_seeds * n_items) ** 0.5
+    parts = ErrorParts(share + of_items, 0.0, of_items)
+    numbers = {"n_seeds": n_seeds, "n_baseline_seeds": 0, "n_clusters": n_items}
+    for claim in ("gain", "noninferior", "equivalent"):
+        difference = power.detectable_difference_of_mean(parts, **numbers, n_tests=n_tests, claim=claim)
+        tail = 0.05 / n_tests / (2 if claim == "gain" else 1)
+        means, half_widths = means_and_half_widths(tables, tail)
+        found = {
+            "gain": np.abs(means + difference) > half_widths,
+            "noninferior": means + difference > half_widths,
+            "equivalent": difference - np.abs(means) > half_widths,
+        }[claim]
+        assert 0.77 <= found.mean() <= 0.83
+    assert crossed_estimate(tables[0]).interval(1 - 2 * tail).high == pytest.approx(means[0] + half_widths[0])
+
+
+def means_and_half_widths(tables: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the half width of each table, [R, S, C], by the formula of the documentation."""
+    n_seeds, n_items = tables.shape[1:]
+    of_seeds, of_items, means = tables.mean(axis=2), tables.mean(axis=1), tables.mean(axis=(1, 2))
+    rest = tables - of_seeds[:, :, None] - of_items[:, None] + means[:, None, None]
+    ms_rest = (rest**2).sum(axis=(1, 2)) / ((n_seeds - 1) * (n_items - 1))
+    t_seeds, t_items = (stats.t.isf(tail, n - 1) ** 2 for n in (n_seeds, n_items))
+    ms_item = n_seeds * of_items.var(axis=1, ddof=1)
+    item = np.maximum(0.0, ms_item - ms_rest) / n_seeds / n_items
+    both = t_seeds * of_seeds.var(axis=1, ddof=1) / n_seeds + t_items * item
+    return means, np.sqrt(np.maximum(both, t_items * ms_item / n_seeds / n_items))
+
+
+@pytest.mark.parametrize("claim", ["gain", "equivalent"])
+def test_seeds_of_both_sides_have_their_part_of_the_power(claim: ClaimName) -> None:
+    generator, found = np.random.default_rng(8), 0
+    variants = generator.normal(size=(500, 4, 1)) + generator.normal(size=(500, 4, 30))
+    baselines = generator.normal(size=(500, 3, 1)) + generator.normal(size=(500, 3, 30))
+    parts = ErrorParts((1 + 1 / 30) / 4, (1 + 1 / 30) / 3, 0.0)
+    numbers = {"n_seeds": 4, "n_baseline_seeds": 3, "n_clusters": 30, "n_tests": 2}
+    difference = power.detectable_difference_of_mean(parts, **numbers, claim=claim)
+    for variant, baseline in zip(variants, baselines, strict=True):
+        estimate = unpaired_estimate(variant - baseline.mean(axis=0), variant.mean(axis=0) - baseline)
+        interval = estimate.interval(0.975 if claim == "gain" else 0.95)
+        is_within = -difference < interval.low and interval.high < difference
+        found += is_within if claim == "equivalent" else not interval.contains(-difference)
+    assert 0.75 <= found / 500 <= 0.85
+
+
+def test_a_mean_without_an_error_finds_every_difference() -> None:
+    numbers = {"n_seeds": 1, "n_baseline_seeds": 0, "n_clusters": 1}
+    assert power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, 0.0), **numbers) == 0.0
+
+
 @pytest.mark.parametrize(("n_lost", "points"), [(0, 2.0), (1, 3.1)])
 def test_150_items_test_a_margin_of_two_points_without_and_of_three_with_one_lost_item(
     n_lost: int, points: float
@@ -123,5 +212,10 @@ def test_arguments_out_of_range_are_errors() -> None:
         power.detectable_difference_of_items(150, 0.2, power=1.0)
     with pytest.raises(BadInputError):
         power.items_for_margin(0.0)
+    numbers = {"n_seeds": 1, "n_baseline_seeds": 0, "n_clusters": 2}
+    with refused(BadInputError, expected="at least 2", got=1):
+        power.detectable_difference_of_mean(ErrorParts(0.1, 0.0, 0.1), **numbers)
+    with pytest.raises(BadInputError):
+        power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, -0.1), **numbers)
     with pytest.raises(BadInputError):
         power.items_for_margin(1e-12)

@@ -13,10 +13,13 @@ from mlprune.numeric.statistics.variance_components import (
     crossed_estimate,
     deviation_interval,
     language_component,
+    parts_of_interval,
     pseudo_values,
     two_way_resamples,
+    unpaired_estimate,
     variance_components,
 )
+from tests import defined_statistics as defined
 from tests.refusals import refused
 
 
@@ -112,6 +115,57 @@ def test_intervals_cover_the_truth(n_seeds: int, of_seeds: float) -> None:
     tables = (table(seed, (n_seeds, 50), of_seeds=of_seeds, of_items=1.0, noise=1.5) for seed in range(400))
     covered = np.mean([crossed_estimate(values).interval().contains(0.0) for values in tables])
     assert 0.925 <= covered <= 0.998
+
+
+@pytest.mark.parametrize("of_seeds", [0.0, 0.5, 2.0])
+def test_seeds_of_both_sides_have_the_defined_interval(of_seeds: float) -> None:
+    variant, baseline = (table(seed, (3 + seed, 20), of_seeds=of_seeds, of_items=1.0) for seed in (0, 1))
+    pairs = [[(own - other).tolist() for other in baseline] for own in variant]
+    estimate = unpaired_estimate(variant - baseline.mean(axis=0), variant.mean(axis=0) - baseline)
+    for level in (0.9, 0.95, 0.99):
+        mean, half = defined.unpaired_interval(pairs, (1 - level) / 2)
+        interval = estimate.interval(level)
+        assert (estimate.value, interval.low, interval.high) == pytest.approx((mean, mean - half, mean + half))
+    assert estimate.p_above(mean - half) == pytest.approx(0.005, rel=1e-6)
+
+
+@pytest.mark.parametrize("of_seeds", [0.0, 1.0])
+def test_unpaired_seeds_keep_the_level(of_seeds: float) -> None:
+    """400 pairs of tables; without the baseline's seeds, 12 % would be rejected where all error is of seeds."""
+    generator, rejected, of_one_side = np.random.default_rng(3), 0, 0
+    for _ in range(400):
+        variant, baseline = of_seeds * generator.normal(size=(2, 5, 1)) + 0.5 * generator.normal(size=(2, 5, 40))
+        items = generator.normal(size=40) / 4
+        by_seed, by_baseline_seed = variant - baseline.mean(axis=0) + items, variant.mean(axis=0) - baseline + items
+        rejected += not unpaired_estimate(by_seed, by_baseline_seed).interval().contains(0.0)
+        of_one_side += not crossed_estimate(by_seed).interval().contains(0.0)
+    assert rejected / 400 <= 0.055
+    assert (of_one_side / 400 > 0.08) == (of_seeds > 0)
+
+
+def test_the_parts_of_an_error_add_up_to_it() -> None:
+    estimates = [crossed_estimate(table(seed, (3, 25), of_seeds=0.1, of_items=0.5)) for seed in range(20)]
+    expected = [max(one.of_seeds + one.of_items, one.of_mean) for one in estimates]
+    assert [sum(one.parts) for one in estimates] == pytest.approx(expected)
+    assert [one.standard_error**2 for one in estimates] == pytest.approx(expected)
+    assert {one.parts.baseline_seeds for one in estimates} == {0.0}
+    few = [one for one in estimates if one.of_seeds + one.of_items < one.of_mean]
+    assert few
+    assert [one.parts.seeds for one in few] == pytest.approx([one.of_mean - one.of_items for one in few])
+    (seeds, baseline_seeds, items), moved = estimates[0].parts, estimates[0].of_the_baseline
+    assert moved.parts == pytest.approx((baseline_seeds, seeds, items))
+    assert moved.p_value == estimates[0].p_value
+
+
+def test_the_parts_of_an_error_follow_from_its_interval() -> None:
+    for n_seeds in (2, 3, 5):
+        one = CrossedEstimate(0.1, 0.3, 0.2, n_seeds, 30, of_mean=0.3)
+        half = one.interval().high - one.value
+        found = parts_of_interval(one.standard_error, half, n_seeds=n_seeds, n_clusters=30)
+        assert found == pytest.approx(one.parts)
+    assert parts_of_interval(0.5, 0.1, n_seeds=3, n_clusters=30) == (0.0, 0.0, 0.25)
+    assert parts_of_interval(0.5, 9.0, n_seeds=3, n_clusters=30) == (0.25, 0.0, 0.0)
+    assert parts_of_interval(0.5, 1.0, n_seeds=30, n_clusters=30) == (0.0, 0.0, 0.25)
 
 
 def test_pseudo_values_of_a_mean_are_its_terms() -> None:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlprune.numeric.statistics.variance_components import crossed_estimate
 from mlprune.plan import Plan, pending_jobs
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.questions.answers import AnswerJob, Compared, answer_rows
+from mlprune.steps.questions.answers import AnswerJob, Compared, answer_jobs, answer_rows
 from mlprune.steps.questions.evidence import Criterion, Evidence
+from mlprune.store.records import Record
 from mlprune.store.store import Store
+from tests import defined_statistics as defined
 from tests.mlprune.steps.questions.comparison_records import changed, cluster_evidence
 from tests.tiny_recipes import FinishedRun
 
@@ -26,6 +29,25 @@ def compared(parts: Sequence[Evidence], seeds: Sequence[int | None] = ()) -> lis
         Compared(f"c{i}", f"v{i}", "dense", n_languages=1, seed=seed, chance=0.25, dtype="float32", evidence=part)
         for i, (part, seed) in enumerate(zip(parts, seeds, strict=True))
     ]
+
+
+def unpaired(
+    shifts: Sequence[Sequence[float]], *, has_clusters: bool = True
+) -> tuple[list[Compared], list[list[list[float]]]]:
+    """Every seed of a variant, shifted by the first ones, compared with every seed of a baseline; and the values."""
+    generator = np.random.default_rng(9)
+    sides = [np.add.outer(side, generator.normal(0, 0.05, 40)) for side in shifts]
+    sides = [side + generator.normal(0, 0.05, side.shape) for side in sides]
+    values = [[(own - other).tolist() for other in sides[1]] for own in sides[0]]
+    parts = []
+    for seed, row in enumerate(values):
+        for baseline_seed, contributions in enumerate(row):
+            evidence = cluster_evidence(contributions)
+            if not has_clusters:
+                evidence = replace(evidence, clusters=(), contributions=np.zeros(0), sizes=np.zeros(0))
+            (part,) = compared([evidence], [seed])
+            parts.append(replace(part, baseline_seed=baseline_seed))
+    return parts, values
 
 
 def rows_of(criterion: Criterion, parts: Sequence[Evidence], seeds: Sequence[int | None] = ()) -> list[dict[str, Any]]:
@@ -75,6 +97,51 @@ def test_several_seeds_widen_the_interval_and_one_seed_makes_it_conditional() ->
     assert (five_draws["n_seeds"], five_draws["conditional_on_one_draw"]) == (5, False)
     assert one_draw["difference"] == pytest.approx(five_draws["difference"])
     assert five_draws["ci_high"] - five_draws["ci_low"] > 3 * (one_draw["ci_high"] - one_draw["ci_low"])
+
+
+def test_a_baseline_with_seeds_of_its_own_has_its_draws_in_the_error() -> None:
+    parts, values = unpaired([(0.1, 0.2, 0.3), (-0.1, 0.0, 0.1, 0.2)])
+    (row,) = answer_rows("q", MEAN, parts)
+    (of_one_side,) = answer_rows("q", MEAN, [replace(part, baseline_seed=None) for part in parts])
+    assert (row["n_seeds"], row["n_baseline_seeds"], of_one_side["n_baseline_seeds"]) == (3, 4, 0)
+    mean, half = defined.unpaired_interval(values, 0.025)
+    assert (row["difference"], row["ci_high"]) == pytest.approx((mean, mean + half))
+    assert row["p_value"] > of_one_side["p_value"]  # type: ignore[operator]
+    errors = [row[f"error_of_{name}"] for name in ("seeds", "baseline_seeds", "items")]
+    assert row["standard_error"] ** 2 == pytest.approx(sum(error**2 for error in errors))  # type: ignore[operator, misc]
+    assert row["error_of_baseline_seeds"] == pytest.approx(np.std([-0.1, 0.0, 0.1, 0.2], ddof=1) / 2, rel=0.2)
+
+
+def test_paired_seeds_are_a_sample_of_pairs() -> None:
+    parts, _ = unpaired([(0.1, 0.2, 0.3), (-0.1, 0.0, 0.1)])
+    pairs = [part for part in parts if part.seed == part.baseline_seed]
+    (row,) = answer_rows("q", MEAN, pairs)
+    (without,) = answer_rows("q", MEAN, [replace(part, baseline_seed=None) for part in pairs])
+    assert row == without
+    assert (row["n_seeds"], row["n_baseline_seeds"], row["conditional_on_one_draw"]) == (3, 0, False)
+
+
+def test_seeds_of_the_baseline_alone_widen_the_interval() -> None:
+    parts, values = unpaired([(0.1,), (-0.1, 0.0, 0.1)])
+    (row,) = answer_rows("q", MEAN, [replace(part, seed=None) for part in parts])
+    table = np.array(values[0])
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(vars(crossed_estimate(table).interval()).values()))
+    assert (row["n_seeds"], row["n_baseline_seeds"], row["error_of_seeds"]) == (0, 3, 0.0)
+    assert row["conditional_on_one_draw"] is False
+    (single,) = answer_rows("q", MEAN, parts)
+    assert (single["n_seeds"], single["conditional_on_one_draw"]) == (1, True)
+    (drawn_once,) = answer_rows("q", MEAN, [replace(part, seed=None) for part in parts if not part.baseline_seed])
+    assert (drawn_once["n_baseline_seeds"], drawn_once["conditional_on_one_draw"]) == (1, True)
+
+
+def test_seeds_of_both_sides_count_without_contributions() -> None:
+    parts, values = unpaired([(0.1, 0.2, 0.3), (-0.1, 0.0, 0.1, 0.2)], has_clusters=False)
+    (row,) = answer_rows("q", MEAN, parts)
+    differences = np.array(values).mean(axis=2)
+    means = [differences.mean(axis=axis) for axis in (1, 0)]
+    expected = [float(each.std(ddof=1)) / len(each) ** 0.5 for each in means]
+    assert [row["error_of_seeds"], row["error_of_baseline_seeds"]] == pytest.approx(expected)
+    assert row["error_of_items"] == pytest.approx(np.mean([part.evidence.standard_error for part in parts]))
 
 
 def test_seeds_without_any_change_have_the_interval_of_what_was_not_seen() -> None:
@@ -145,6 +212,30 @@ def test_a_question_in_english_has_the_difference_of_the_predictions(tiny_run: F
     chances = {row["chance"] for row in rows.values()}
     assert len(chances) == 1
     assert 0 < chances.pop() < 1
+
+
+def test_a_question_about_a_metric_that_comparisons_do_not_test_has_a_test_of_its_own(
+    tiny_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = tiny_run.plan, tiny_run.store
+    (question,) = [one for one in plan.questions if one.family.task == "facts" and one.criterion.group_name == "en"]
+    asked = replace(question, criterion=replace(question.criterion, metric="ece"), comparisons=question.comparisons[:1])
+    (job,) = answer_jobs([replace(asked, seeds=asked.seeds[:1], baseline_seeds=asked.baseline_seeds[:1])])
+    comparison = asked.comparisons[0]
+    (pair,) = [pair for pair in comparison.pairs if pair[0].task.language == "en"]
+    assert set(job.needs) == {comparison.identity.key, *(evaluation.identity.key for evaluation in pair)}
+    written: list[Record] = []
+    monkeypatch.setattr(store, "write_record", written.append)
+    job.run(store, None)  # type: ignore[arg-type]
+    (answer,) = written[0].rows["answers"]
+    (compared,) = [
+        row
+        for row in store.require("comparisons", comparison.identity.id).rows["comparison_results"]
+        if (row["metric"], row["language"]) == ("ece", "en")
+    ]
+    assert (compared["p_value"], answer["test"]) == (None, "randomization")
+    assert answer["difference"] == compared["difference"]
+    assert 0 < answer["p_value"] <= 1
 
 
 def test_answers_are_pending_until_they_are_in_the_store(tiny_run: FinishedRun, tmp_path: Path) -> None:

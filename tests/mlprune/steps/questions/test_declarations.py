@@ -1,5 +1,8 @@
 """Declarations: which results make a question exploratory, and which declarations are kept."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import declarations, dropped_questions
+from mlprune.steps.questions.declarations import declaration_problems, declarations, dropped_questions
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity, write_missing_items
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -23,6 +26,8 @@ def planned(
     folder: Path, *, seeds: list[int] | None = None, evaluations: list[dict[str, Any]] | None = None, **changes: Any
 ) -> Plan:
     variants = [{**RANDOM, "seed": seeds or [0, 1]}]
+    if stated := changes.pop("question_seeds", None):
+        changes["seeds"] = stated
     return plan_of(folder, {**MARGIN, **changes}, variants=variants, evaluations=evaluations or [FACTS])
 
 
@@ -41,8 +46,18 @@ def evaluations_in(plan: Plan) -> list[EvaluationSpec]:
     return [one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
 
 
+def make_variants(plan: Plan, store: Store) -> Plan:
+    """Write the records of the base model and of all variants, with different masks that no file has."""
+    for variant in plan.variants.values():
+        mask = None if variant.is_dense else variant.id
+        store.write_record(variant.spec.identity.record(rows={"variants": [{"mask_sha256": mask}]}))
+    store.write_record(plan.questions[0].identities[plan.model.base_model_id].record())
+    return plan
+
+
 def finish(plan: Plan, store: Store) -> None:
-    """Write every evaluation of a plan, with its items and without predictions."""
+    """Write every evaluation of a plan, with its items, variants and base model, without predictions and masks."""
+    make_variants(plan, store)
     evaluations = evaluations_in(plan)
     write_missing_items(store, evaluations)
     for evaluation in evaluations:
@@ -90,12 +105,54 @@ def test_a_new_name_does_not_make_a_question_new(tiny_inputs: Path, tmp_path: Pa
     assert declared(start(planned(tiny_inputs, name="renamed"), store)) == (0, True)
 
 
+def of_sparsities(folder: Path, *sparsities: float) -> Plan:
+    variants = [{"name": "random", "score": "magnitude", "sparsity": list(sparsities)}]
+    return plan_of(folder, MARGIN, variants=variants, evaluations=[FACTS])
+
+
 def test_a_family_may_grow_but_not_shrink_after_its_results(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), of_sparsities(tiny_inputs, 0.25, 0.5)
+    start(plan, store)
+    finish(plan, store)
+    more = of_sparsities(tiny_inputs, 0.25, 0.5, 0.75)
+    assert declared(record_in(more, store)) == (0, False)  # its masks have to be compared first
+    assert declared(start(make_variants(more, store), store)) == (0, True)
+    assert declared(start(of_sparsities(tiny_inputs, 0.25), store)) == (2, False)
+
+
+def seeds_declared(record: Record) -> tuple[object, object]:
+    (row,) = [row for row in record.rows["questions"] if row["is_declared"]]
+    return row.get("n_seeds_declared"), row["is_primary"]
+
+
+def test_seeds_that_are_added_after_the_results_make_the_answer_exploratory(tiny_inputs: Path, tmp_path: Path) -> None:
     store, plan = Store(str(tmp_path)), planned(tiny_inputs)
     start(plan, store)
     finish(plan, store)
-    assert declared(start(planned(tiny_inputs, seeds=[0, 1, 2]), store)) == (0, True)
-    assert declared(start(planned(tiny_inputs, seeds=[0]), store)) == (2, False)
+    for seeds in ([0, 1, 2], [0, 1, 2, 3]):
+        more = planned(tiny_inputs, seeds=seeds)
+        assert seeds_declared(start(more, store)) == (2, False)
+        finish(more, store)
+    assert seeds_declared(start(plan, store)) == (None, True)
+
+
+def test_an_answer_waits_for_the_declared_number_of_seeds(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, stated = Store(str(tmp_path)), {"question_seeds": 3}
+    few = planned(tiny_inputs, **stated)
+    assert seeds_declared(start(few, store)) == (3, False)
+    finish(few, store)
+    assert seeds_declared(record_in(planned(tiny_inputs), store)) == (3, False)
+    assert seeds_declared(record_in(planned(tiny_inputs, seeds=[0, 1, 2, 3], **stated), store)) == (3, False)
+    whole = planned(tiny_inputs, seeds=[0, 1, 2], **stated)
+    assert seeds_declared(start(make_variants(whole, store), store)) == (None, True)
+    finish(whole, store)
+    assert seeds_declared(start(whole, store)) == (None, True)
+
+
+def test_seeds_may_change_as_long_as_nothing_was_evaluated(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    start(planned(tiny_inputs), store)
+    assert seeds_declared(record_in(planned(tiny_inputs, seeds=[0, 1, 2]), store)) == (None, True)
 
 
 def test_only_the_new_variants_of_a_grown_family_are_counted(tiny_inputs: Path, tmp_path: Path) -> None:
@@ -155,7 +212,8 @@ def test_what_shares_an_item_with_earlier_results_is_exploratory(
 def test_results_of_other_variants_or_of_the_baseline_do_not_count(tiny_inputs: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     finish(limited(tiny_inputs, 4, seeds=[7, 8]), store)
-    assert declared(record_in(limited(tiny_inputs, 4), store)) == (0, True)
+    plan = make_variants(limited(tiny_inputs, 4), store)
+    assert declared(record_in(plan, store)) == (0, True)
 
 
 def test_other_items_of_the_task_do_not_count(tiny_inputs: Path, tmp_path: Path) -> None:
@@ -223,3 +281,85 @@ def test_an_exploratory_declaration_is_not_kept(tiny_inputs: Path, tmp_path: Pat
     store = Store(str(tmp_path))
     start(planned(tiny_inputs, primary=False), store)
     assert dropped(planned(tiny_inputs, seeds=[0]), store) == []
+
+
+def copied_inputs(folder: Path, target: Path) -> Path:
+    """Inputs whose model has one more key in its config."""
+    shutil.copytree(folder, target)
+    config = target / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "note": "a copy"}))
+    return target
+
+
+def test_a_copy_of_the_model_with_another_config_is_not_new(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, copy = Store(str(tmp_path / "store")), copied_inputs(tiny_inputs, tmp_path / "inputs")
+    finish(planned(tiny_inputs), store)
+    plan = planned(copy)
+    assert not {pair[0] for pair in plan.questions[0].pairs} & {
+        pair[0] for pair in planned(tiny_inputs).questions[0].pairs
+    }
+    assert declared(record_in(plan, store)) == (4, False)
+
+
+def test_another_dtype_makes_no_variant_new(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    finish(planned(tiny_inputs), store)
+    variants, model = [{**RANDOM, "seed": [0, 1]}], {"path": "model", "dtype": "bfloat16"}
+    plan = plan_of(tiny_inputs, MARGIN, variants=variants, evaluations=[FACTS], model=model)
+    assert declared(record_in(plan, store)) == (4, False)
+
+
+def known_baselines(record: Record) -> list[object]:
+    return [row.get("n_known_baselines") for row in record.rows["question_variants"]]
+
+
+def against(folder: Path, baseline: list[int], *, looked_at: list[int]) -> Plan:
+    """A question about a magnitude variant against random variants, of which others are in the same recipe."""
+    variants = [
+        {"name": "magnitude", "score": "magnitude", "sparsity": 0.5, "against": ["random"]},
+        {**RANDOM, "seed": baseline},
+        *([{**RANDOM, "name": "others", "seed": looked_at}] if looked_at else []),
+    ]
+    question = {**QUESTION, "variants": "magnitude", "against": "random"}
+    return plan_of(folder, question, variants=variants, evaluations=[FACTS])
+
+
+def finish_only(plan: Plan, store: Store, *entries: str) -> None:
+    """Write what `finish` does without the evaluations of other entries."""
+    finish(plan, store)
+    for record in list(store.records("evaluations")):
+        variant = plan.variants[str(record.parents["variant"])]
+        if not {entry.name for entry in variant.entries} & set(entries):
+            (store.local_root / record.path).unlink()  # type: ignore[operator]
+
+
+def test_the_baselines_that_had_results_are_counted(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), against(tiny_inputs, [0], looked_at=[1, 2, 3])
+    assert known_baselines(record_in(plan, store)) == [None]
+    finish_only(plan, store, "random", "others")
+    record = record_in(plan, store)
+    assert (known_baselines(record), declared(record)) == ([4], (0, True))
+    everyone = against(tiny_inputs, [0, 1, 2, 3], looked_at=[])
+    assert known_baselines(record_in(everyone, store)) == [1, 1, 1, 1]
+    assert known_baselines(record_in(against(tiny_inputs, [9], looked_at=[]), store)) == [None]
+
+
+def test_languages_that_were_looked_at_are_named(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    finish(planned(tiny_inputs, evaluations=[{**FACTS, "languages": ["fr"]}], languages="fr"), store)
+    record = record_in(planned(tiny_inputs, evaluations=[{**FACTS, "languages": ["en", "sw"]}], languages="sw"), store)
+    (row,) = [row for row in record.rows["questions"] if row["is_declared"]]
+    assert (row["other_languages"], row["is_primary"]) == ("fr", True)
+
+
+def test_rows_that_differ_from_the_parameters_of_a_declaration_are_found(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    finish(plan, store)
+    late, in_time = record_in(plan, store), record_in(plan, Store(str(tmp_path / "other")))
+    assert not [*declaration_problems(late), *declaration_problems(in_time)]
+    edited = replace(late, rows=in_time.rows)
+    assert len(list(declaration_problems(edited))) == 1
+    (row,) = [row for row in late.rows["questions"] if row["is_declared"]]
+    others = [each for each in late.rows["questions"] if each is not row]
+    for change in ({"is_primary": True}, {"declared_after": 0}, {"name": "other"}):
+        assert list(declaration_problems(replace(late, rows={**late.rows, "questions": [{**row, **change}, *others]})))

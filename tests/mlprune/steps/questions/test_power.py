@@ -1,6 +1,7 @@
 """What questions can find before their run."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import pytest
 
 from mlprune.numeric.statistics import power as kernels
-from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
+from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.steps.questions.power import CHANGED_SHARE, SEEDS_SHARE, Power, power_of
 from mlprune.store.store import Store
 from tests.mlprune.steps.questions.test_asked import FACTS, QUESTION, plan_of
 
 MAGNITUDE: dict[str, Any] = {"name": "magnitude", "score": "magnitude", "sparsity": 0.5}
 RANDOM: dict[str, Any] = {"name": "random", "score": "random", "sparsity": 0.5, "seed": [0, 1]}
+OVER_MEAN: dict[str, Any] = {"variants": "random", "languages": "outside_english", "over": "mean"}
 IN_ENGLISH: dict[str, Any] = {**QUESTION, "variants": "magnitude", "languages": "en"}
 
 
@@ -107,22 +110,94 @@ def test_other_metrics_have_no_power_before_there_are_results(tiny_inputs: Path,
     assert (result.smallest_significant, result.detectable, result.testable_margin) == (None, None, None)
 
 
-def test_the_margin_of_a_mean_is_that_of_its_standard_error(tiny_inputs: Path, store: Store) -> None:
-    changes = {"variants": "random", "languages": "outside_english", "over": "mean"}
-    question = {**changes, "claim": "equivalent", "margin": 0.1}
+def mean_power(parts: Sequence[float], n_clusters: int, **changes: Any) -> float:
+    """What a mean over two seeds finds with these parts of its squared error."""
+    numbers = {"n_seeds": 2, "n_baseline_seeds": 0, "n_clusters": n_clusters}
+    return kernels.detectable_difference_of_mean(ErrorParts(*parts), **{**numbers, **changes})
+
+
+def test_the_margin_of_a_mean_is_that_of_its_test(tiny_inputs: Path, store: Store) -> None:
+    question = {**OVER_MEAN, "claim": "equivalent", "margin": 0.1}
     assumed = power(tiny_inputs, store, **question)
-    error = (CHANGED_SHARE / (2 * assumed.n_answers)) ** 0.5
-    expected = kernels.testable_margin_of_estimate(error, is_two_sided=True)
-    assert (assumed.testable_margin, assumed.smallest_significant) == (pytest.approx(expected), None)
+    squared = CHANGED_SHARE / assumed.n_answers
+    parts, n = (SEEDS_SHARE * squared, 0.0, (1 - SEEDS_SHARE) * squared), assumed.n_clusters
+    expected = mean_power(parts, n, claim="equivalent")
+    assert (assumed.testable_margin, assumed.detectable) == (pytest.approx(expected), None)
     assert any("too small" in text for text in assumed.warnings())
-    row = {"standard_error": 0.001}
+    row = {"error_of_seeds": 0.001, "error_of_baseline_seeds": 0.0, "error_of_items": 0.002}
     store.write_record(assumed.question.identity.record(rows={"answers": [row]}))
     known = power(tiny_inputs, store, **question)
-    assert (known.n_stored, known.testable_margin) == (
-        1,
-        pytest.approx(kernels.testable_margin_of_estimate(0.001, is_two_sided=True)),
-    )
+    expected = mean_power((1e-6, 0.0, 4e-6), n, claim="equivalent")
+    assert (known.n_stored, known.testable_margin) == (1, pytest.approx(expected))
     assert not any("too small" in text for text in known.warnings())
+
+
+def test_seeds_are_no_further_items(tiny_inputs: Path, store: Store) -> None:
+    one, two = (power(tiny_inputs, store, **{**OVER_MEAN, "variants": name}) for name in ("magnitude", "random"))
+    assert one.detectable is not None
+    assert two.detectable is not None
+    assert two.detectable > 2 * one.detectable
+    item_error = (CHANGED_SHARE / one.n_answers) ** 0.5
+    assert one.detectable > kernels.detectable_difference(item_error)
+    two_sparsities = {**MAGNITUDE, "sparsity": [0.25, 0.5]}
+    plan = plan_of(tiny_inputs, {**IN_ENGLISH, **OVER_MEAN, "variants": "magnitude"}, variants=[two_sparsities])
+    assert power_of(plan.questions[0], store).detectable == pytest.approx(one.detectable / 2**0.5)
+
+
+def test_a_mean_over_few_seeds_says_what_five_would_find(tiny_inputs: Path, store: Store) -> None:
+    for claim in ({"claim": "noninferior", "margin": 0.1}, {}):
+        of_two = power(tiny_inputs, store, **OVER_MEAN, **claim)
+        squared = CHANGED_SHARE / of_two.n_answers
+        parts = (SEEDS_SHARE * squared * 2 / 5, 0.0, (1 - SEEDS_SHARE) * squared)
+        expected = mean_power(parts, of_two.n_clusters, n_seeds=5, claim=of_two.question.criterion.claim)
+        assert of_two.found is not None
+        assert of_two.ratio_of_five_seeds == pytest.approx(expected / of_two.found)
+        (line,) = (text for text in of_two.warnings() if "5 seeds" in text)
+        assert of_two.amount(expected) in line
+    assert of_two.weakness is None
+    plan = plan_of(tiny_inputs, {**IN_ENGLISH, **OVER_MEAN}, variants=[MAGNITUDE, RANDOM])
+    of_many_questions = power_of(plan.questions[0], store, n_questions=20)
+    assert of_many_questions.detectable is not None
+    assert of_many_questions.detectable > 1
+    assert of_many_questions.weakness is not None
+    unknown = power(tiny_inputs, store, **{**OVER_MEAN, "languages": "en"}, metric="ece")
+    assert (unknown.found, unknown.ratio_of_five_seeds) == (None, pytest.approx(of_two.ratio_of_five_seeds, abs=0.01))
+    assert power(tiny_inputs, store, **{**OVER_MEAN, "variants": "magnitude"}).ratio_of_five_seeds is None
+    assert power(tiny_inputs, store, variants="random", languages="all").ratio_of_five_seeds is None
+
+
+def test_seeds_of_the_baseline_have_their_part(tiny_inputs: Path, store: Store) -> None:
+    three: dict[str, Any] = {"name": "three", "score": "random", "sparsity": 0.5, "seed": [2, 3, 4]}
+    question = {**QUESTION, **OVER_MEAN, "against": "three"}
+    plan = plan_of(tiny_inputs, question, variants=[MAGNITUDE, RANDOM, three])
+    asked = plan.questions[0]
+    assert sorted(asked.seeds_of_pairs) == [(seed, other) for seed in (0, 1) for other in (2, 3, 4)]
+    found = power_of(asked, store)
+    squared = CHANGED_SHARE / found.n_answers
+    parts = (SEEDS_SHARE / 2 * squared, SEEDS_SHARE / 2 * squared, (1 - SEEDS_SHARE) * squared)
+    assert found.detectable == pytest.approx(mean_power(parts, found.n_clusters, n_baseline_seeds=3))
+    assert found.ratio_of_five_seeds is not None
+
+
+def test_all_primary_questions_of_a_recipe_share_the_level(tiny_inputs: Path, store: Store) -> None:
+    question = {**IN_ENGLISH, "variants": "random", "languages": "all"}
+    each = plan_of(tiny_inputs, question, variants=[MAGNITUDE, RANDOM]).questions[0]
+    one, two = (power_of(each, store, n_questions=n) for n in (1, 2))
+    assert (one.n_family, two.n_family) == (2, 4)
+    assert one.smallest_significant is not None
+    assert two.smallest_significant is not None
+    assert one.smallest_significant < two.smallest_significant
+    few = [replace(found, n_clusters=6) for found in (one, two)]
+    assert [any("cannot decide" in text for text in found.warnings()) for found in few] == [False, True]
+    mean = plan_of(tiny_inputs, {**IN_ENGLISH, **OVER_MEAN}, variants=[MAGNITUDE, RANDOM]).questions[0]
+    found = power_of(mean, store, n_questions=10)
+    squared = CHANGED_SHARE / found.n_answers
+    parts = (SEEDS_SHARE * squared, 0.0, (1 - SEEDS_SHARE) * squared)
+    assert found.detectable == pytest.approx(mean_power(parts, found.n_clusters, n_tests=10))
+    margin = plan_of(tiny_inputs, {**IN_ENGLISH, "claim": "noninferior", "margin": 0.01}, variants=[MAGNITUDE])
+    needed = [next(power_of(margin.questions[0], store, n_questions=n).warnings()) for n in (1, 10)]
+    assert "about 299 independent items" in needed[0]
+    assert f"about {kernels.items_for_margin(0.01, alpha=0.005)} independent items" in needed[1]
 
 
 def test_margins_of_perplexity_are_ratios_and_need_results(tiny_inputs: Path, store: Store) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, EarlierVersionError, StoreError
 from mlprune.processes.process_identity import this_process
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import RunStatus, State, StepStatus
 from mlprune.store.scratch import OWNER, PREFIX
@@ -173,7 +174,8 @@ def test_a_merge_without_verification_copies_what_follows_from_nothing_and_says_
     store: Store, tmp_path: Path
 ) -> None:
     other = Store(tmp_path / "other")
-    record = made_up_record("answers", parents={"comparisons": ["0" * 20]}, step_version=2)
+    version = RECORD_KINDS["answers"].version
+    record = made_up_record("answers", parents={"comparisons": ["0" * 20]}, step_version=version)
     other.write_record(record)
     arguments = ("store", "merge", other.uri, "--store", store.uri)
     assert mlprune(*arguments).exit_code == 1

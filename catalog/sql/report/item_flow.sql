@@ -1,0 +1,22 @@
+-- title: Items that were read, left out and evaluated
+-- anchor: item-flow
+-- query: item_flow
+-- optional: true
+-- explanation: Rows or lines of each task, language and split. Items of the other half are those of dev for test, and of
+-- test for dev: whole clusters with split_by: clusters. No item is left out for the demonstrations: they leave out what
+-- is evaluated. Items that are too long for the model are left out if the recipe says so.
+-- empty: The store has no counts of items. Running a recipe again fills this table.
+-- column task: task
+-- column split: split
+-- column language: language
+-- column n_read: read
+-- column n_blank: blank
+-- column n_equal_candidates: equal candidates
+-- column n_unusable: unusable
+-- column n_without_item: without a question
+-- column n_other_half: other half
+-- column n_beyond_limit: beyond the limit
+-- column n_too_long: too long
+-- column n_not_rescored: not rescored
+-- column n_evaluated: evaluated
+-- column n_variants: variants

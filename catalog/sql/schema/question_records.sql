@@ -1,0 +1,6 @@
+-- question_records: one row per record of a recipe and question that it declares
+CREATE OR REPLACE TABLE question_records (
+    record_id VARCHAR,    -- id of the record of the recipe: a hash of all that it declares
+    question_id VARCHAR,  -- -> questions: the question
+    PRIMARY KEY (record_id, question_id)
+);

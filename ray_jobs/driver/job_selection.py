@@ -1,0 +1,34 @@
+"""Parts of a plan's jobs: those of some variants, and those that unfinished searches will add."""
+
+from collections.abc import Iterable, Sequence
+
+from mlprune.plan import Plan
+from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.search.from_recipe import searched_jobs
+
+
+def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Job]:
+    """Return the jobs that make some variants and what they need, in their order."""
+    makers = {key: job for job in jobs for key in job.makes}
+    needed: set[RecordKey] = set()
+    keys: list[RecordKey] = [("variants", variant_id) for variant_id in variant_ids]
+    while keys:
+        key = keys.pop()
+        if key in makers and key not in needed:
+            needed.update(makers[key].makes)
+            keys += makers[key].needs
+    return [job for job in jobs if not needed.isdisjoint(job.makes)]
+
+
+def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
+    """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
+
+    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those of the
+    entries whose schedule is the winner.
+    """
+    waiting = [search.spec for search in plan.searches if search.is_waiting]
+    if not waiting or plan.common is None:
+        return []
+    evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
+    later = [job for spec in waiting for job in searched_jobs(plan.recipe, plan.common, spec)]
+    return [job for job in (*evaluated, *later) if job.needs_chain]

@@ -1,0 +1,60 @@
+"""Answers of the frozen stores: terminal, page one and SQL say the same."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from catalog.queries import run_user_query
+from catalog.report.first_page import first_page
+from catalog.store import Catalog
+from catalog.terminal.closing import closing_lines
+from infra.pages.frozen import thawed
+
+VERDICTS = ("yes", "no", "not shown", "exploratory", "cannot be asked")
+
+
+def verdict_of(verdicts: list[str]) -> str:
+    """Return the verdict of one test, or the tally of several."""
+    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    tally = ", ".join(f"{verdict} {n}" for verdict, n in counts.items() if n)
+    return verdicts[0] if len(verdicts) == 1 else f"{tally} of {len(verdicts)}"
+
+
+def estimate_of(row: Mapping[str, Any]) -> str:
+    """Return a difference with its interval as page one and the terminal write it, with hyphens as minus signs."""
+    ends = row["difference"], row["ci_low"], row["ci_high"]
+    if row["scale"] == "log_ratio":
+        value, low, high = (f"×{math.exp(end):.3f}" for end in ends)
+    else:
+        value, low, high = (f"{100 * end:+.1f}" if round(100 * end, 1) else "0.0" for end in ends)
+    unit = "" if row["scale"] == "log_ratio" else " points"
+    return f"{value}{unit} ({100 * row['ci_level']:.0f} % {low} to {high})"
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+@pytest.mark.parametrize("name", ["demo", "study", "which-text", "comparison-languages"])
+def test_terminal_page_one_and_sql_have_the_same_verdict_and_the_same_numbers(name: str) -> None:
+    with thawed(name) as store, Catalog.in_memory(store) as catalog:
+        rows = run_user_query(catalog, "answers_to_questions", ["only_declared=true"]).as_dicts()
+        page = first_page(catalog)
+        terminal = [
+            line
+            for recipe in {row["recipe"] for row in rows}
+            for line in closing_lines(catalog, recipe, variants=(), width=1000)
+        ]
+    by_question: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_question.setdefault(str(row["question_id"]), []).append(dict(row))
+    assert len(by_question) > 2
+    for question, tests in by_question.items():
+        (best,) = (row for row in tests if row["place"] == 1)
+        verdict, estimate = verdict_of([row["verdict"] for row in tests]), estimate_of(best)
+        (line,) = (line for line in terminal if f"  {best['title']}: " in line)
+        assert line.partition(f"{best['title']}: ")[2].startswith(f"{verdict}; ")
+        shown = page.verdicts[f"question-{question}"]
+        assert shown.verdict.lower() == verdict
+        for text in (line, shown.estimate.replace("\N{MINUS SIGN}", "-")):
+            assert estimate in text
+            assert f"best of {len(tests)}: " in text or len(tests) == 1
