@@ -204,7 +204,7 @@ def test_an_empty_catalog_gives_a_page_that_says_what_to_do(empty_catalog: Catal
 @pytest.mark.thorough("renders pages of its own")
 def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
-    optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional and exhibit not in SEARCHES]
+    optional = [exhibit for exhibit in FIGURES if exhibit.is_optional and exhibit not in SEARCHES]
     assert [exhibit.anchor for exhibit in optional] == ["layers", "profiles", "schedules", "vocabularies"]
     for exhibit in optional:
         assert reader.panels(exhibit.anchor)
