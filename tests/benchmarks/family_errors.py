@@ -1,6 +1,6 @@
 """Simulated family-wise error of verdicts: a wrong yes or a wrong no, in families of questions about gains and margins.
 
-python tests/benchmarks/family_errors.py --repeats 2000
+python tests/benchmarks/family_errors.py --repeats 4000
 
 Each line is one population of families that declare gains, non-inferiority and equivalence in turn: the share of
 families with at least one wrong verdict of the view `answers`, that of a wrong yes and that of a wrong no, the mean
@@ -223,7 +223,7 @@ def rows(repeats: int, chosen: Sequence[Population]) -> Iterator[Row]:
 def main(arguments: list[str] | None = None) -> int:
     """Print one line per population, and the largest error."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=2000, help="families per population")
+    parser.add_argument("--repeats", type=int, default=4000, help="families per population")
     chosen = parser.parse_args(arguments)
     print(json.dumps({**machine(), **moment(), "repeats": chosen.repeats}))
     largest = 0.0
