@@ -6,12 +6,14 @@ Nothing of mlprune is imported, so that an error of its arithmetic cannot be an 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
-from scipy.stats import binom, gamma, norm, t
+from scipy.optimize import brentq
+from scipy.special import betaincinv, ndtr
+from scipy.stats import binom, chi2, gamma, norm, t
 
 Array = NDArray[np.float64]
 Z = float(norm.ppf(0.975))
@@ -384,3 +386,86 @@ def one_sided_flip_p(above: Array) -> float:
 def two_sided(z: float) -> float:
     """Return the two-sided p-value of a normal variable."""
     return max(float(2 * norm.sf(abs(z))), 2.2e-308)
+
+
+def pooled_languages(differences: Array, errors: Array, correlations: Array) -> dict[str, Any]:
+    """Return the columns of the model over languages; those of a language are lists, [L].
+
+    Args:
+        differences: y, [L].
+        errors: e, [L].
+        correlations: r, [L, L].
+    """
+    n, ones = len(differences), np.ones(len(differences))
+    v = np.array([[errors[i] * errors[j] * correlations[i, j] for j in range(n)] for i in range(n)])
+    s = math.sqrt(n / sum(1 / error**2 for error in errors))
+    logs, parts, taus = [], [], []
+    for k in range(1, 201):
+        u = (k - 0.5) / 200
+        tau = s * u / (1 - u)
+        w = np.linalg.inv(v + tau**2 * np.eye(n))
+        total = ones @ w @ ones
+        mu = ones @ w @ differences / total
+        above = differences - mu
+        logs.append(-(math.log(np.linalg.det(v + tau**2 * np.eye(n))) + math.log(total) + above @ w @ above) / 2)
+        covariance = v - v @ w @ v + np.outer(v @ w @ ones, v @ w @ ones) / total
+        means = [*(differences - v @ w @ above), mu, mu]
+        variances = [*np.diag(covariance), 1 / total, 1 / total + tau**2]
+        parts.append((means, variances))
+        taus.append(tau)
+    weights = np.exp(np.array(logs) - max(logs))
+    weights /= weights.sum()
+
+    def end(column: int, share: float) -> float:
+        """Return a quantile of the mixture of the 200 normal distributions of a column."""
+
+        means, errors = np.array([(of[0][column], math.sqrt(of[1][column])) for of in parts]).T
+
+        def above(x: float) -> float:
+            return float(weights @ ndtr((x - means) / errors)) - share
+
+        reach = 50 * max(errors) + 50 * max(abs(differences))
+        return float(brentq(above, -reach, reach, xtol=1e-14))
+
+    def deviation(share: float) -> float:
+        """Return a quantile of tau: u is uniform within each of the 200 cells."""
+        passed = 0.0
+        for k, weight in enumerate(weights):
+            if passed + weight >= share:
+                u = (k + (share - passed) / weight) / 200
+                return s * u / (1 - u)
+            passed += weight
+        raise AssertionError
+
+    found: dict[str, Any] = {
+        "pooled": [sum(weight * of[0][i] for weight, of in zip(weights, parts, strict=True)) for i in range(n)],
+        "mean": sum(weight * of[0][n] for weight, of in zip(weights, parts, strict=True)),
+        "deviation": deviation(0.5),
+    }
+    for name, share in (("low", 0.025), ("high", 0.975)):
+        found[f"pooled_ci_{name}"] = [end(i, share) for i in range(n)]
+        found |= {f"mean_ci_{name}": end(n, share), f"new_language_ci_{name}": end(n + 1, share)}
+        found[f"deviation_ci_{name}"] = deviation(share)
+    return found
+
+
+def power_of_mean(
+    difference: float, parts: Sequence[float], degrees: Sequence[int], *, claim: str, n_family: int
+) -> float:
+    """Return the power of a test of a mean over seeds, by midpoints of the probabilities of each chi-square.
+
+    Args:
+        difference: true difference of a gain; the margin, with a true difference of 0.
+        parts: squared parts of the error.
+        degrees: degrees of freedom of their estimates.
+    """
+    tail = 0.05 / n_family / (2 if claim == "gain" else 1)
+    squares = [part * t.isf(tail, n) ** 2 / n for part, n in zip(parts, degrees, strict=True)]
+    n_places = 400 if len(parts) < 3 else 50
+    places = (np.arange(n_places) + 0.5) / n_places
+    drawn = [square * chi2.isf(places, n) for square, n in zip(squares, degrees, strict=True)]
+    half_widths = np.sqrt(reduce(np.add.outer, drawn))
+    error = math.sqrt(sum(parts))
+    above, opposite = norm.cdf((difference - half_widths) / error), norm.cdf((-difference - half_widths) / error)
+    power = {"gain": above + opposite, "noninferior": above, "equivalent": np.maximum(0, 2 * above - 1)}
+    return float(power[claim].mean())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from tests import defined_statistics as defined
@@ -199,16 +199,9 @@ class Decisions:
         squared, half = row["standard_error"] ** 2, (row["ci_high"] - row["ci_low"]) / 2
         t_seeds, t_items = (student.isf(0.025, n) ** 2 for n in degrees)
         of_seeds = min(squared, max(0.0, (half**2 - t_items * squared) / (t_seeds - t_items)))
-        parts = np.array([of_seeds, squared - of_seeds])
-        tail = 0.05 / row["n_family"] / (2 if question["claim"] == "gain" else 1)
-        squares = parts * [student.isf(tail, n) ** 2 for n in degrees] / degrees
-        places = (np.arange(400) + 0.5) / 400
-        of_seeds_drawn, of_items = (square * chi2.isf(places, n) for square, n in zip(squares, degrees, strict=True))
-        half_widths = np.sqrt(of_seeds_drawn[:, None] + of_items)
-        above = norm.cdf((row["detectable_difference"] - half_widths) / squared**0.5)
-        opposite = norm.cdf((-row["detectable_difference"] - half_widths) / squared**0.5)
-        power = {"gain": above + opposite, "noninferior": above, "equivalent": np.maximum(0, 2 * above - 1)}
-        is_right = abs(power[question["claim"]].mean() - 0.8) < 0.002
+        sizes = {"claim": question["claim"], "n_family": row["n_family"]}
+        power = defined.power_of_mean(row["detectable_difference"], [of_seeds, squared - of_seeds], degrees, **sizes)
+        is_right = abs(power - 0.8) < 0.002
         return {
             "error_of_seeds": math.sqrt(of_seeds), "error_of_items": math.sqrt(squared - of_seeds),
             "detectable_difference": row["detectable_difference"] if is_right else math.nan,

@@ -341,7 +341,7 @@ def _equivalent_of_one(row: Row) -> str:
     if row["verdict"] == "no":
         than = f"{margin_text(row)} {group_text(row)}"
         p_value = p_text(row["p_opposite_corrected"], _family_text(row))
-        return f"{subject} differs from {against} by more than {than}: {estimate}, {p_value}."
+        return f"{subject} differs from {against} by at least {than}: {estimate}, {p_value}."
     sentence = f"{subject} is not shown to differ from {against} by less than {margin_text(row)} {group_text(row)}: "
     sentence += f"{estimate}, TOST {p_text(*_margin_p(row))}."
     if _is_significant(row):

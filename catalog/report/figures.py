@@ -12,7 +12,7 @@ from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.differences import difference_curves, seed_panels
 from catalog.report.panels.experts import overlap_panels, use_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
-from catalog.report.panels.languages import breaking_tables, pareto_plots, source_heat_maps
+from catalog.report.panels.languages import breaking_tables, pareto_plots, pooled_panels, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.searches import final_panels, front_panels, trial_panels
@@ -107,6 +107,7 @@ def _named(header: Mapping[str, str], kind: str) -> dict[str, str]:
 DRAWN: Mapping[str, Draw] = {
     "difference_by_sparsity": difference_curves,
     "sources_by_language": source_heat_maps,
+    "pooled_languages": pooled_panels,
     "breaking_sparsity": breaking_tables,
     "category_answers": category_panels,
     "seed_components": seed_panels,

@@ -15,7 +15,9 @@ class Anchored(Protocol):
 
 TOPICS: Mapping[str, Sequence[str]] = {
     "Accuracy and sparsity": ("curves", "outside-english", "breaking", "pareto", "seeds"),
-    "Languages and answers": ("sources", "rank-consistency", "rank-matrices", "categories", "flipped", "vocabularies"),
+    "Languages and answers": (
+        "sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped", "vocabularies",
+    ),
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
         "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",

@@ -82,8 +82,8 @@ class QuestionConfig(Model):
     """`outside_english` and `all` are means over languages; `worst` compares the variant's lowest language with the
     baseline's lowest."""
     claim: ClaimName = "gain"
-    """`gain`: better than the baseline. `noninferior`: worse by less than the margin. `equivalent`: differs by less
-    than the margin."""
+    """`gain`: better than the baseline. `noninferior`: worse by at most the margin. `equivalent`: differs by at
+    most the margin."""
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     """noninferior, equivalent: the margin, a fraction (0.02 is 2 points); of perplexity, the logarithm of the ratio.
     Choose it before the run: a margin that is declared after results exist is exploratory."""

@@ -1,4 +1,4 @@
-"""Figures of languages: English against the others, where accuracy breaks, and source languages."""
+"""Figures of languages: English against the others, where accuracy breaks, source languages, and pooled differences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from catalog.report import exhibits, labels
 from catalog.report.panels.differences import METHOD, by_task, change_legend
-from catalog.report.svg import INK, QUIET, heat, start
+from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
 from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
@@ -307,3 +307,74 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
 def _cell_text(row: Row) -> str:
     mark = "*" if _is_marked(row, "n_better") or _is_marked(row, "n_worse") else ""
     return labels.number(row["difference"], signed=True, digits=3) + mark
+
+
+MAX_POOLED, MAX_POOLED_LANGUAGES = 6, 30
+"""Maximum number of variants of a task and of their languages; chosen at even distances."""
+_ALONE, _POOLED = (-0.17, labels.GREY), (0.17, labels.BLUE)
+"""Shift and colour of the estimate of a language alone, and of the pooled one."""
+_OF_MODEL = ("mean", "a further language")
+"""Names of the last rows of a panel."""
+
+
+def pooled_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
+    """Draw one panel per variant: each language's difference alone and pooled, their mean, and a further language.
+
+    Args:
+        rows: result of `pooled_languages.sql`.
+    """
+    legend = (
+        exhibits.LegendEntry("the language alone", _ALONE[1], marker="o", line=False),
+        exhibits.LegendEntry("pooled over the languages", _POOLED[1], marker="D", line=False),
+    )
+    for title, members in by_task(rows):
+        variants = [cells for _, cells in exhibits.grouped(members, "comparison_id")]
+        shown = exhibits.evenly_spaced(variants, MAX_POOLED)
+        yield exhibits.Group(
+            title=title + exhibits.omission_note(len(shown), len(variants), "variants"),
+            panels=tuple(map(_pooled_panel, shown)),
+            rows=members,
+            legend=legend,
+            facets=labels.facets_of(members[0], only=("model", "task")),
+            note="Exploratory: the model assumes that the languages are drawn from one normal distribution.",
+        )
+
+
+def _pooled_panel(rows: Sequence[Row]) -> exhibits.Panel:
+    first, shown = rows[0], exhibits.evenly_spaced(rows, MAX_POOLED_LANGUAGES)
+    note = exhibits.omission_note(len(shown), len(rows), "languages")
+    values = ", ".join(
+        f"{row['language']} {_estimate(row, 'difference', 'ci')}, pooled {_estimate(row, 'pooled', 'pooled_ci')}"
+        for row in shown
+    )
+    mean, new = _estimate(first, "mean", "mean_ci"), (first["new_language_ci_low"], first["new_language_ci_high"])
+    further = labels.text_range(*(labels.number(end, signed=True) for end in new))
+    return exhibits.Panel(
+        label=f"Difference of accuracy to dense alone and pooled, exploratory, {first['label']}: {values}; "
+        f"mean {mean}, a further language {further}{note}",
+        size=exhibits.Size(4.6, 0.9 + 0.3 * (len(shown) + len(_OF_MODEL)), left=1.35),
+        draw=partial(_draw_pooled, rows=shown, title=f"{first['label']}{note}"),
+        facets=labels.facets_of(first, only=("score", "pair")),
+    )
+
+
+def _estimate(row: Row, column: str, ends: str) -> str:
+    return labels.with_interval(row[column], row[f"{ends}_low"], row[f"{ends}_high"], signed=True)
+
+
+def _draw_pooled(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
+    start_rows(axes, title, [*(row["language"] for row in rows), *_OF_MODEL], edge=0.6)
+    axes.set_xlabel("accuracy − dense")
+    axes.axvline(0, color=labels.BLACK, linewidth=0.9)
+    axes.axhline(len(rows) - 0.5, color=QUIET, linewidth=0.6)
+    for position, row in enumerate(rows):
+        for (shift, colour), marker, column, prefix in (
+            (_ALONE, "o", "difference", "ci"),
+            (_POOLED, "D", "pooled", "pooled_ci"),
+        ):
+            ends = row[f"{prefix}_low"], row[f"{prefix}_high"]
+            interval_row(axes, position + shift, row[column], ends, colour=colour, marker=marker, markersize=3.5)
+    first, colour = rows[0], _POOLED[1]
+    for position, (value, name) in enumerate(((first["mean"], "mean"), (None, "new_language")), len(rows)):
+        ends = first[f"{name}_ci_low"], first[f"{name}_ci_high"]
+        interval_row(axes, position, value, ends, colour=colour, marker="D", markersize=3.5)

@@ -25,6 +25,7 @@ CREATE OR REPLACE TABLE answer_results (
     test VARCHAR,                     -- method of p_value
     margin DOUBLE,                    -- margin of the claim; NULL for a gain
     p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
+    p_opposite DOUBLE,                -- noninferior: one-sided p-value of "worse by at most the margin"; equivalent: twice the smaller p-value of "worse" and "better by at most the margin"; NULL for a gain, and in records before version 3
     chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one
     dtype VARCHAR,                    -- dtype of weights and arithmetic of the evaluations
     conditional_on_one_draw BOOLEAN,  -- whether the answer holds for one draw of demonstrations or of random scores only

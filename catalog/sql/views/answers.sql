@@ -49,7 +49,9 @@ tested AS (
         CASE WHEN q.claim = 'gain' THEN coalesce(o.p_corrected, c.p_corrected) ELSE c.p_corrected END AS p_corrected,
         CASE WHEN q.claim <> 'gain' THEN o.p_corrected END AS p_margin_corrected,
         CASE WHEN q.claim <> 'gain' AND o.p_corrected IS NOT NULL THEN
-            least(1, o.n_family * (1 - a.p_margin) * CASE q.claim WHEN 'equivalent' THEN 2 ELSE 1 END)
+            least(1, o.n_family * coalesce(r.n_known_baselines, 1) * coalesce(
+                a.p_opposite, (1 - a.p_margin) * CASE q.claim WHEN 'equivalent' THEN 2 ELSE 1 END
+            ))
         END AS p_opposite_corrected,
         CASE
             WHEN q.is_primary AND o.question_id IS NULL
@@ -65,7 +67,8 @@ tested AS (
             AS has_credit,
         CASE WHEN a.dtype = 'bfloat16' THEN
             CASE WHEN a.n_languages > 1 OR a.n_variants > 1 THEN x.of_mean ELSE x.of_one END
-        END AS arithmetic_noise
+        END AS arithmetic_noise,
+        r.* EXCLUDE (question_id, comparison_id)
     FROM answer_results AS a
     JOIN questions AS q ON q.question_id = a.question_id
     LEFT JOIN own AS o ON o.question_id = a.question_id AND o.comparison_id = a.comparison_id
@@ -75,6 +78,7 @@ tested AS (
     LEFT JOIN answer_limits AS l ON l.question_id = a.question_id AND l.comparison_id = a.comparison_id
     LEFT JOIN directions AS d ON d.metric = q.metric
     LEFT JOIN noise AS x ON x.metric = q.metric
+    LEFT JOIN answer_remarks AS r ON r.question_id = a.question_id AND r.comparison_id = a.comparison_id
     LEFT JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
 ),
 judged AS (
@@ -125,11 +129,7 @@ SELECT
             THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959963984540054
                 + 0.8416212335729143 * a.standard_error
         ELSE greatest((w.quantile + 0.8416212335729143) * a.standard_error, smallest_significant)
-    END AS detectable_difference,
-    r.mask_agreement,
-    r.nearest_variant_id,
-    r.n_known_baselines,
-    r.remarks
+    END AS detectable_difference
 FROM answered AS a
 LEFT JOIN test_powers AS w ON w.n_family = a.n_family AND w.n_items = 0 AND w.n_changed = 0
 LEFT JOIN mean_powers AS m ON m.question_id = a.question_id AND m.n_family = a.n_family AND a.comparison_id = ''
@@ -142,14 +142,13 @@ LEFT JOIN test_powers AS i
             WHEN a.n_changed < 1000 THEN (a.n_changed + 9) // 10 * 10
             ELSE (a.n_changed + 99) // 100 * 100
         END
-    )
-LEFT JOIN answer_remarks AS r ON r.question_id = a.question_id AND r.comparison_id = a.comparison_id;
+    );
 -- n_tests: number of tests of the question; NULL unless it is primary
 -- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
 -- p_corrected: p_value after correction over the family; NULL without one
 -- p_margin_corrected: p_margin after correction over the family; NULL for a gain, and unless the question is primary
--- p_opposite_corrected: p-value of the opposite of a claim with a margin, that the difference is outside the margin: 1 - p_margin (equivalent: twice this, for both directions), times n_family; NULL for a gain, and unless the question is primary
+-- p_opposite_corrected: p-value of the opposite of a claim with a margin, that the difference is not inside the margin: p_opposite (in records before version 3: 1 - p_margin, equivalent: twice this) times n_family, and times the number of known baselines; NULL for a gain, and unless the question is primary
 -- verdict_reason: why the question cannot be asked: its baseline, or for equivalence both sides, are at chance or at the best value, or the same question was declared with more variants and replaces it; NULL otherwise
 -- ci_level: level of the interval that belongs to the claim: 0.95 for a gain (ci_low, ci_high), 0.9 for a margin (ci90_low, ci90_high)
 -- verdict: yes: the claim of a primary question is shown at 5 % after correction; no: its opposite is, at the same level; not shown: neither is; exploratory: the question is not primary; cannot be asked: see verdict_reason

@@ -20,7 +20,7 @@ from scipy import special
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.cluster_score import binomial_bound, binomial_tail
 from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE, Interval, check_level, positive_p_values
-from mlprune.numeric.statistics.proportions import design_effect
+from mlprune.numeric.statistics.proportions import binomial_chances, design_effect
 
 Array = NDArray[np.float64]
 Real = TypeVar("Real", float, Array)
@@ -186,10 +186,15 @@ def mcnemar_mid_p_values(n_gained: ArrayLike, n_lost: ArrayLike) -> Array:
 def _standard_deviation(gained: Real, lost: Real, n_items: Real, null: Real) -> Real:
     """Return sqrt(n (2 q + D (1 - D))) for D >= 0, see `tango_scores`: numbers or arrays."""
     spread = null * (1 - null)
-    linear = (2 * n_items - gained + lost) * null - gained - lost
-    root: Real = (linear * linear + 8 * n_items * lost * spread) ** 0.5
-    deviation: Real = abs((root - linear) / 2 + n_items * spread) ** 0.5
+    deviation: Real = abs(2 * _expected_lost(gained, lost, n_items, null) + n_items * spread) ** 0.5
     return deviation
+
+
+def _expected_lost(gained: Real, lost: Real, n_items: Real, null: Real) -> Real:
+    """Return n q, the expected number of lost items if the difference is D >= 0, by maximum likelihood."""
+    linear = (2 * n_items - gained + lost) * null - gained - lost
+    root: Real = (linear * linear + 8 * n_items * lost * (null * (1 - null))) ** 0.5
+    return (root - linear) / 4
 
 
 def _end(gained: Real, lost: Real, n_items: Real, critical: Real) -> Real:
@@ -236,7 +241,7 @@ def noninferiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: 
 
     z is Tango's score (`tango_scores`). The second term, 0 if b > c, is the exact p-value if no item can be gained. It
     keeps the level where few items change: for 150 items, Tango's test alone has a level of up to 6.8 % there. It is at
-    most 1/2, so that above 1/2, 1 - p is the p-value of the null hypothesis that the difference is >= -margin.
+    most 1/2, so that above 1/2, 1 - p is Tango's p-value of the null hypothesis that the difference is >= -margin.
 
     Args:
         n_gained: b >= 0; fractions are allowed, as the counts of clustered items are effective counts.
@@ -252,6 +257,37 @@ def noninferiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: 
     if n_net >= 0:
         p_value = max(p_value, min(0.5, binomial_tail(n_net, n, margin)))
     return _positive(p_value)
+
+
+def superiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: float) -> float:
+    """Return the one-sided p-value of the null hypothesis that the difference of paired proportions is <= margin.
+
+        p = P(B - C >= b - c),  (B, C, n - B - C) ~ Multinomial(n; q + margin, q, 1 - 2 q - margin)
+
+    q is the most likely share of lost items if the difference is the margin, as in `tango_scores`: an exact test with
+    an estimated nuisance parameter (Storer and Kim, JASA 85, 1990). Tango's score alone is significant too often in
+    this direction, where few items make the tail: at 0.25 %, its level is up to 2.8 times the nominal one. For 60 to
+    1,000 items and margins of 1 to 5 points, the level of this test is 0.6 to 0.97 times the nominal 0.25 to 5 %.
+
+    Args:
+        n_gained: b, a whole number >= 0.
+        n_lost: c, a whole number >= 0.
+        n: number of items, > 0, at least b + c.
+        margin: in (0, 1).
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    _check_margin(margin)
+    _discordant(n_gained, n_lost)
+    gained, lost, n_items = (float(count) for count in _counts(n_gained, n_lost, n))
+    chance = min(max(0.0, _expected_lost(gained, lost, n_items, margin)) / n_items, (1 - margin) / 2)
+    of_lost = binomial_chances(int(n), chance)
+    drawn_lost = np.flatnonzero(of_lost > 0)
+    others = n_items - drawn_lost
+    fewest = np.maximum(gained - lost + drawn_lost, 0)
+    possible = fewest <= others
+    tails = special.betainc(fewest[possible], others[possible] - fewest[possible] + 1, (chance + margin) / (1 - chance))
+    return _positive(float(of_lost[drawn_lost][possible] @ np.where(fewest[possible] > 0, tails, 1.0)))
 
 
 def equivalence_interval(n_gained: float, n_lost: float, n: float, *, level: float = 0.90) -> Interval:

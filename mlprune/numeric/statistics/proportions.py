@@ -148,7 +148,7 @@ def poisson_binomial(chances: Array) -> Array:
         chances: [n], probability of success of each trial.
     """
     distinct, counts = np.unique(chances, return_counts=True)
-    parts = [_binomial(int(count), float(chance)) for chance, count in zip(distinct, counts, strict=True)]
+    parts = [binomial_chances(int(count), float(chance)) for chance, count in zip(distinct, counts, strict=True)]
     return reduce(np.convolve, parts)
 
 
@@ -175,7 +175,8 @@ def _low_end(right: Array, size: Array, *, level: float) -> Array:
     return np.where(right == 0, 0.0, np.clip(end, 0.0, 1.0))
 
 
-def _binomial(n: int, chance: float) -> Array:
+def binomial_chances(n: int, chance: float) -> Array:
+    """Return the probabilities of 0 to n successes of a binomial distribution, [n + 1]."""
     successes = np.arange(n + 1)
     log_ways = special.gammaln(n + 1) - special.gammaln(successes + 1) - special.gammaln(n - successes + 1)
     logs = log_ways + special.xlogy(successes, chance) + special.xlog1py(n - successes, -chance)

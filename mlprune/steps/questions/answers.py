@@ -31,6 +31,7 @@ from mlprune.steps.questions.evidence import (
     estimate_of,
     estimate_of_error,
     margin_p_value,
+    opposite_p_value,
     read_evidence,
 )
 from mlprune.steps.tasks.evaluation import EvaluationSpec
@@ -124,7 +125,7 @@ def _row_of_one(part: Compared, criterion: Criterion) -> Row:
         "n_seeds": int(part.seed is not None),
         "n_baseline_seeds": len(unpaired_seeds([(part.seed, part.baseline_seed)])),
         **{name: row[name] for name in _OF_COMPARISON},
-        "p_margin": _p_margin(estimate_of(part.evidence), criterion),
+        **_margin_columns(estimate_of(part.evidence), criterion),
         "chance": part.chance,
         "dtype": part.dtype,
         "conditional_on_one_draw": part.seed is not None,
@@ -160,7 +161,7 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "p_value": p_value,
         "test": test,
         **interval_columns("ci90", narrow),
-        "p_margin": _p_margin(estimate, criterion),
+        **_margin_columns(estimate, criterion),
         "chance": sum(chances) / len(chances) if chances else None,
         "dtype": compared[0].dtype,
         "conditional_on_one_draw": 1 in (len(seeds), len(baseline_seeds)),
@@ -222,11 +223,15 @@ def _described(estimate: ClusterEstimate | CrossedEstimate) -> tuple[float, floa
     return ratio.value, result.p_value, ratio.standard_error
 
 
-def _p_margin(estimate: Estimate, criterion: Criterion) -> float | None:
-    """Return the p-value of a claim about a margin; None for a gain."""
-    if criterion.claim == "gain" or criterion.margin is None:
-        return None
-    return margin_p_value(estimate, criterion.claim, criterion.margin, sign=criterion.sign)
+def _margin_columns(estimate: Estimate, criterion: Criterion) -> Row:
+    """Return the p-values of a claim about a margin and of its opposite; None for a gain."""
+    claim, margin = criterion.claim, criterion.margin
+    if claim == "gain" or margin is None:
+        return {"p_margin": None, "p_opposite": None}
+    return {
+        "p_margin": margin_p_value(estimate, claim, margin, sign=criterion.sign),
+        "p_opposite": opposite_p_value(estimate, claim, margin, sign=criterion.sign),
+    }
 
 
 class AnsweringComparison(NamedTuple):

@@ -14,7 +14,11 @@ from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, shared_cluster_codes
-from mlprune.numeric.statistics.paired_proportions import equivalence_interval, noninferiority_p_value
+from mlprune.numeric.statistics.paired_proportions import (
+    equivalence_interval,
+    noninferiority_p_value,
+    superiority_p_value,
+)
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
 from mlprune.recipe import AskedLanguages
@@ -200,7 +204,11 @@ class Estimate(Protocol):
     """A paired difference."""
 
     def p_worse(self, margin: float) -> float:
-        """Return the one-sided p-value of the hypothesis that the true difference is at most -margin."""
+        """Return the one-sided p-value of the hypothesis that the true difference is at most -margin.
+
+        Args:
+            margin: not 0; below 0, the difference has to be larger than a gain of that size.
+        """
 
     @property
     def mirrored(self) -> "Estimate":
@@ -218,7 +226,9 @@ class ItemEstimate:
         return equivalence_interval(*self.counts, level=level)
 
     def p_worse(self, margin: float) -> float:
-        """Return the p-value of non-inferiority: Tango's score test and the binomial bound."""
+        """Return the p-value of non-inferiority: Tango's score test and the binomial bound; exact if margin < 0."""
+        if margin < 0:
+            return superiority_p_value(*self.counts, margin=-margin)
         return noninferiority_p_value(*self.counts, margin=margin)
 
     @property
@@ -354,3 +364,17 @@ def margin_p_value(estimate: Estimate, claim: ClaimName, margin: float, *, sign:
     better = estimate if sign > 0 else estimate.mirrored
     p_worse = better.p_worse(margin)
     return p_worse if claim == "noninferior" else max(p_worse, better.mirrored.p_worse(margin))
+
+
+def opposite_p_value(estimate: Estimate, claim: ClaimName, margin: float, *, sign: int) -> float:
+    """Return the p-value of the opposite of a claim about a margin.
+
+    noninferior: one-sided test of "worse by at most the margin". equivalent: twice the smaller one of the p-values of
+    "worse by at most the margin" and "better by at most the margin".
+
+    Args:
+        sign: 1 if higher values are better, -1 if lower values are.
+    """
+    better = estimate if sign > 0 else estimate.mirrored
+    p_loss = better.mirrored.p_worse(-margin)
+    return p_loss if claim == "noninferior" else min(1.0, 2 * min(p_loss, better.p_worse(-margin)))

@@ -239,6 +239,19 @@ def test_the_opposite_of_a_claim_is_no_at_the_same_corrected_level(connection: d
     assert answers["different"][1] == pytest.approx(2 * 8 * 0.004)
 
 
+@pytest.mark.parametrize(("p_opposite", "verdict"), [(0.005, "no"), (0.009, "not shown")])
+def test_the_opposite_of_a_margin_has_a_test_of_its_own_that_counts_known_baselines(
+    connection: duckdb.DuckDBPyConnection, p_opposite: float, verdict: str
+) -> None:
+    """Two questions and three known baselines: 0.05 / 6 is 0.0083."""
+    ask(connection, "lost", [0.999], claim="noninferior", margin=0.02)
+    ask(connection, "other", [0.5])
+    connection.execute("UPDATE question_variants SET n_known_baselines = 3 WHERE question_id = 'lost'")
+    connection.execute("UPDATE answer_results SET p_opposite = $1 WHERE question_id = 'lost'", [p_opposite])
+    sql = "SELECT verdict, p_opposite_corrected, n_known_baselines FROM answers WHERE question_id = 'lost'"
+    assert connection.execute(sql).fetchall() == [(verdict, pytest.approx(6 * p_opposite), 3)]
+
+
 def test_an_answer_that_passes_its_level_on_because_of_a_loss_says_no(connection: duckdb.DuckDBPyConnection) -> None:
     measure(connection, accuracy=True)
     ask(connection, "lost", [0.02])

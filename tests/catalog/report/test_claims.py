@@ -213,7 +213,7 @@ def test_without_equivalence_no_difference_is_claimed_either_unless_its_test_fin
     assert "Nor is a difference shown." in sentence
     assert "The difference is significant (p = 0.010)" in answer_sentences([{**unclear, "p_corrected": 0.01}])
     beyond = equivalent(-0.2, verdict="no", p_opposite_corrected=0.004)
-    assert "differs from monolingual by more than 2.0 points outside English" in answer_sentences([beyond])
+    assert "differs from monolingual by at least 2.0 points outside English" in answer_sentences([beyond])
     assert answer_sentences(family(unclear, equivalent(0.0), beyond)).endswith("1 of 3 differs by more.")
 
 

@@ -74,7 +74,9 @@ def test_the_citation_is_balanced_bibtex_with_every_version_that_ran() -> None:
 
 NEW_MODEL = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_prunable": 9}
 EXHIBITS = [*FIGURES, *TABLES]
-SEARCHES = [one for one in EXHIBITS if one.query.startswith(("search", "sensitivity", "influence", "expert"))]
+_ANALYSES = ("search", "sensitivity", "influence", "expert", "pooled", "item_flow")
+ANALYSED = [one for one in EXHIBITS if one.query.startswith(_ANALYSES)]
+"""Optional exhibits, among others, for which the filled store has data."""
 SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
 
 
@@ -149,8 +151,7 @@ def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     assert of_first == ["overview", "first_answers", "first_curve", "first_cost"]
     below = {origin.section: origin.name for origin in reader.origins if origin.section not in ("headline", "first")}
     assert below.pop("methods") == "methods"
-    with_data = {"item-flow", *(exhibit.anchor for exhibit in SEARCHES)}
-    shown = [exhibit for exhibit in (*EXHIBITS, *EXAMPLES) if exhibit.anchor in with_data or not exhibit.is_optional]
+    shown = [exhibit for exhibit in (*EXHIBITS, *EXAMPLES) if exhibit in ANALYSED or not exhibit.is_optional]
     assert below == {exhibit.anchor: exhibit.query for exhibit in shown}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
     assert of_headline == {"chosen_on_dev", "answered_questions"}
@@ -204,7 +205,7 @@ def test_an_empty_catalog_gives_a_page_that_says_what_to_do(empty_catalog: Catal
 @pytest.mark.thorough("renders pages of its own")
 def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
-    optional = [exhibit for exhibit in FIGURES if exhibit.is_optional and exhibit not in SEARCHES]
+    optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional and exhibit not in ANALYSED]
     assert [exhibit.anchor for exhibit in optional] == ["layers", "profiles", "schedules", "vocabularies"]
     for exhibit in optional:
         assert reader.panels(exhibit.anchor)

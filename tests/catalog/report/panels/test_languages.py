@@ -8,10 +8,12 @@ from catalog.report.panels.languages import (
     MAX_FRONT,
     MAX_METHODS,
     MAX_POINTS,
+    MAX_POOLED,
     MAX_SPARSITIES,
     breaking_tables,
     interval_text,
     pareto_plots,
+    pooled_panels,
     source_heat_maps,
 )
 from catalog.report.query_results import run_report_query
@@ -229,3 +231,64 @@ def test_each_sparsity_has_a_colour_scale_of_its_own() -> None:
     assert len(groups) == MAX_SPARSITIES
     assert [grid(group.panels[0]).scale.high for group in groups] == [0.1, 0.3, 0.4, 0.6]
     assert f"{MAX_SPARSITIES} of {MAX_SPARSITIES + 2} sparsities drawn" in groups[0].title
+
+
+def test_the_variants_chosen_on_dev_and_of_primary_questions_have_languages_alone_and_pooled(
+    catalog: Catalog, rows: Rows
+) -> None:
+    chosen = {row["variant_id"] for row in catalog.query("FROM best_variant WHERE metric = 'accuracy'")}
+    asked = {row["question_id"] for row in rows["questions"] if row["is_primary"] and row["metric"] == "accuracy"}
+    reported = chosen | {row["variant_id"] for row in rows["question_variants"] if row["question_id"] in asked}
+    dense = {row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0}
+    expected = {
+        (row["variant_id"], row["language"]): (row["difference"], row["pooled"], row["new_language_ci_high"])
+        for row in rows["pooled_languages"]
+        if (row["task"], row["metric"], row["split"]) == ("facts", "accuracy", "test")
+        and row["variant_id"] in reported
+        and row["baseline_id"] in dense
+    }
+    shown = run_report_query(catalog, "pooled_languages").rows
+    assert expected
+    assert {
+        (row["variant_id"], row["language"]): (row["difference"], row["pooled"], row["new_language_ci_high"])
+        for row in shown
+        if row["task"] == "facts"
+    } == expected
+
+
+def pooled_rows(variant: str, differences: dict[str, float]) -> list[dict[str, Any]]:
+    """A variant with these differences, halfway pooled to 0, with intervals of 0.04 and 0.02 around them."""
+    row = {**TASK, **METHOD, "intervention": None, "variant_id": variant, "comparison_id": variant, "label": variant}
+    row |= {"mean": 0.0, "mean_ci_low": -0.03, "mean_ci_high": 0.03}
+    row |= {"new_language_ci_low": -0.3, "new_language_ci_high": 0.2}
+    return [
+        {
+            **row, "language": language, "difference": one, "ci_low": one - 0.04, "ci_high": one + 0.04,
+            "pooled": one / 2, "pooled_ci_low": one / 2 - 0.02, "pooled_ci_high": one / 2 + 0.02,
+        }
+        for language, one in differences.items()
+    ]  # fmt: skip
+
+
+def test_both_estimates_of_a_language_have_intervals_and_a_further_language_has_one_alone() -> None:
+    (group,) = pooled_panels(pooled_rows("v", {"ar": -0.2, "fr": 0.1, "sw": 0.1}))
+    (panel,) = group.panels
+    axes = Figure().subplots()
+    panel.draw(axes)  # type: ignore[union-attr]
+    segments = [lines.get_segments()[0][:, 0].round(9).tolist() for lines in axes.collections]  # type: ignore[attr-defined]
+    assert segments[:2] == [[-0.24, -0.16], [-0.12, -0.08]]
+    assert segments[-2:] == [[-0.03, 0.03], [-0.3, 0.2]]
+    assert len(segments) == 2 * 3 + 2
+    assert sum(len(line.get_xdata()) == 1 for line in axes.lines) == 2 * 3 + 1
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ar", "fr", "sw", "mean", "a further language"]
+    assert "xploratory" in panel.label
+    assert "ar −0.200 (−0.240 to −0.160), pooled −0.100 (−0.120 to −0.080)" in panel.label
+    assert "xploratory" in group.note
+
+
+def test_of_many_pooled_variants_some_are_drawn_and_the_heading_says_how_many() -> None:
+    variants = [pooled_rows(f"v{n}", {"ar": 0.0, "fr": 0.0, "sw": 0.0}) for n in range(MAX_POOLED + 3)]
+    (group,) = pooled_panels([row for rows in variants for row in rows])
+    assert len(group.panels) == MAX_POOLED
+    assert f"{MAX_POOLED} of {MAX_POOLED + 3} variants" in group.title
+    assert len(group.rows) == 3 * (MAX_POOLED + 3)

@@ -17,6 +17,7 @@ from mlprune.numeric.statistics.paired_proportions import (
     mcnemar_mid_p,
     mcnemar_mid_p_values,
     noninferiority_p_value,
+    superiority_p_value,
     tango_interval,
     tango_intervals,
     tango_p_value,
@@ -232,6 +233,53 @@ def test_with_many_changed_items_the_test_is_that_of_tango() -> None:
 def test_a_loss_beyond_the_margin_has_tangos_p_value_for_the_opposite(gained: int, lost: int) -> None:
     expected = stats.norm.cdf(float(tango_scores(gained, lost, 200, difference=-0.04)))
     assert 1 - noninferiority_p_value(gained, lost, 200, margin=0.04) == pytest.approx(expected, abs=1e-12)
+
+
+def plain_superiority(gained: int, lost: int, n: int, margin: float) -> float:
+    """The exact tail at the likeliest share of lost items, outcome by outcome."""
+
+    def loss(q: float) -> float:
+        chances = zip((gained, lost, n - gained - lost), (q + margin, q, 1 - 2 * q - margin), strict=True)
+        return -sum(count * math.log(p) for count, p in chances if count)
+
+    best = optimize.minimize_scalar(loss, bounds=(1e-15, (1 - margin) / 2 - 1e-15), options={"xatol": 1e-14}).x
+    tail = 0.0
+    for c in range(n + 1):
+        for b in range(n - c + 1):
+            if b - c >= gained - lost:
+                ways = math.comb(n, b) * math.comb(n - b, c)
+                tail += ways * (best + margin) ** b * best**c * (1 - 2 * best - margin) ** (n - b - c)
+    return tail
+
+
+@pytest.mark.parametrize("counts", [(8, 0, 40), (7, 2, 40), (0, 0, 30), (2, 9, 30), (30, 0, 30)])
+def test_superiority_by_a_margin_is_the_exact_tail_at_the_likeliest_nuisance(counts: tuple[int, int, int]) -> None:
+    p_value = superiority_p_value(*counts, margin=0.06)
+    assert p_value == pytest.approx(plain_superiority(*counts, 0.06), rel=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.05])
+@pytest.mark.parametrize("loss", [0.0, 0.01, 0.05])
+def test_superiority_by_a_margin_keeps_the_levels_of_families(margin: float, loss: float) -> None:
+    """Ten questions have 0.5 % each. Tango's score alone reaches up to 1.9 times the level here."""
+    n, levels = 150, (0.05, 0.0125, 0.005)
+    sizes = dict.fromkeys(levels, 0.0)
+    for lost in range(20):
+        for gained in range(lost + 1, lost + 30):
+            weight = stats.binom.pmf(lost, n, loss) * stats.binom.pmf(gained, n - lost, (loss + margin) / (1 - loss))
+            if weight < 1e-9 or gained - lost < n * margin:
+                continue
+            p_value = superiority_p_value(gained, lost, n, margin=margin)
+            for level in levels:
+                sizes[level] += weight * (p_value < level)
+    assert all(size <= level for level, size in sizes.items())
+
+
+def test_superiority_needs_whole_counts_and_a_margin() -> None:
+    with pytest.raises(BadInputError):
+        superiority_p_value(1.5, 0, 20, margin=0.1)
+    with pytest.raises(BadInputError):
+        superiority_p_value(1, 0, 20, margin=0.0)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -10,17 +11,24 @@ import numpy as np
 import pytest
 
 from mlprune.evaluation.scoring.translation import Translations
+from mlprune.evaluation.task_metrics import METRICS
 from mlprune.steps.compare import differences
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_consistency import RankConsistencyJob
 from mlprune.steps.evaluate.results import on_shared_items
+from mlprune.steps.job import make_identity
+from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.store.store import Store
 from mlprune.vocabulary import GroupKind
+from tests import defined_statistics as defined
 from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
+from tests.plain_inference import answers
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 LANGUAGES = ("en", "fr", "sw")
+POOLED = ("ar", "en", "fr", "sw", "tr")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,54 @@ def test_contributions_of_clusters_add_up_to_the_differences(tiny_run: FinishedR
             if row["metric"] in metrics
         }
         assert sums == pytest.approx(expected, abs=1e-12)
+
+
+def evaluation(variant: str, language: str) -> EvaluationSpec:
+    return EvaluationSpec(
+        make_identity("evaluations", {"of": [variant, language]}), TaskSpec("facts", language, "test")
+    )
+
+
+def test_a_record_has_the_model_over_languages_of_the_definitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty items that the languages share; nothing changes in Turkish."""
+    shared = np.random.default_rng(5).choice([-1, 0, 1], 60, p=[0.3, 0.5, 0.2])
+    own = {name: np.random.default_rng(n).choice([-1, 0, 1], 60, p=[0.2, 0.7, 0.1]) for n, name in enumerate(POOLED)}
+    changes = {name: np.where(np.arange(60) < 30, shared, of) * (name != "tr") for name, of in own.items()}
+
+    def read(_: Store, variant: EvaluationSpec, baseline: EvaluationSpec) -> differences.Compared:
+        of = changes[variant.task.language]
+        sides = answers((of == 1).astype(float).tolist()), answers((of == -1).astype(float).tolist())
+        return differences.Compared(variant, baseline, sides, (METRICS["accuracy"],))
+
+    monkeypatch.setattr(differences, "read_pair", read)
+    pairs = [(evaluation("v", name), evaluation("d", name)) for name in POOLED]
+    store = Store(tmp_path)
+    differences.compare_job("v", "d", pairs).run(store, lambda *_: pytest.fail("runs a model"))
+    (record,) = store.records("comparisons")
+    rows = record.rows["pooled_languages"]
+    foreign = sorted(set(POOLED) - {"en"})
+    assert [row["language"] for row in rows] == foreign
+    table = np.array([changes[name] for name in foreign], dtype=float)
+    ends = [defined.tango(int((of == 1).sum()), int((of == -1).sum()), 60, 0.95) for of in table]
+    errors = np.array([(high - low) / (2 * defined.Z) for low, high in ends])
+    residuals = table - table.mean(axis=1, keepdims=True)
+    norms = [math.sqrt(math.fsum(of**2)) for of in residuals]
+    correlations = np.array(
+        [
+            [1.0 if a == b else math.fsum(residuals[a] * residuals[b]) / (norms[a] * norms[b] or 1.0) for b in range(4)]
+            for a in range(4)
+        ]
+    )
+    expected = defined.pooled_languages(table.mean(axis=1), errors, correlations)
+    for index, row in enumerate(rows):
+        assert row["n_languages"] == 4
+        assert (row["evaluation_id"], row["metric"]) == (evaluation("v", foreign[index]).identity.id, "accuracy")
+        assert (row["difference"], row["error"]) == pytest.approx((table[index].mean(), errors[index]), rel=1e-9)
+        for name, values in expected.items():
+            value = values[index] if isinstance(values, list) else values
+            assert row[name] == pytest.approx(value, rel=1e-7, abs=1e-9), name
 
 
 def test_every_variant_is_compared_with_dense_in_every_language(tiny_run: FinishedRun) -> None:

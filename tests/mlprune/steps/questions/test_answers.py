@@ -59,13 +59,14 @@ def test_each_variant_has_a_row_with_its_own_test() -> None:
     rows = rows_of(GAIN, parts)
     assert [row["variant_id"] for row in rows] == ["v0", "v1", "v2"]
     assert [row["p_value"] for row in rows] == [part.row["p_value"] for part in parts]
-    assert {row["p_margin"] for row in rows} == {None}
+    assert {row[name] for row in rows for name in ("p_margin", "p_opposite")} == {None}
 
 
 def test_non_inferiority_has_the_test_of_its_margin() -> None:
     criterion = Criterion("accuracy", "language", "en", claim="noninferior", margin=0.02)
     (row,) = rows_of(criterion, [cluster_evidence(changed(0, 0, n=150), test="tango")])
     assert row["p_margin"] == pytest.approx(0.98**150)
+    assert row["p_opposite"] == pytest.approx(1)
     assert row["ci90_low"] > -0.02
     assert row["margin"] == 0.02
 

@@ -9,6 +9,7 @@ import pytest
 
 from mlprune.errors import StoreError
 from mlprune.numeric.statistics.clusters import Interval
+from mlprune.numeric.statistics.paired_proportions import superiority_p_value
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.steps.job import make_identity
 from mlprune.steps.questions.evidence import (
@@ -21,6 +22,7 @@ from mlprune.steps.questions.evidence import (
     aligned,
     estimate_of,
     margin_p_value,
+    opposite_p_value,
     read_evidence,
 )
 from mlprune.store.records import Record
@@ -138,6 +140,25 @@ def test_equivalence_needs_both_directions() -> None:
     assert margin_p_value(gained, "equivalent", 0.02, sign=1) > 0.9
     unchanged = ItemEstimate(Counts(0, 0, 300))
     assert margin_p_value(unchanged, "equivalent", 0.02, sign=1) < 0.05
+
+
+@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "parts", "gain"])
+def test_a_claim_about_a_margin_and_its_opposite_are_never_both_shown(estimate: Estimates) -> None:
+    for one in (estimate, estimate.mirrored):
+        for margin in (0.001, 0.02, 0.1):
+            for claim in ("noninferior", "equivalent"):
+                both = [of(one, claim, margin, sign=1) for of in (margin_p_value, opposite_p_value)]  # type: ignore[arg-type]
+                assert max(both) > 0.4
+
+
+def test_the_opposite_of_a_claim_is_a_loss_or_for_equivalence_also_a_gain_beyond_the_margin() -> None:
+    lost, gained = ItemEstimate(Counts(0, 20, 150)), ItemEstimate(Counts(20, 0, 150))
+    p_loss = opposite_p_value(lost, "noninferior", 0.02, sign=1)
+    assert p_loss == superiority_p_value(20, 0, 150, margin=0.02) < 0.001
+    assert opposite_p_value(gained, "noninferior", 0.02, sign=1) > 0.99
+    for either in (lost, gained):
+        assert opposite_p_value(either, "equivalent", 0.02, sign=1) == pytest.approx(2 * p_loss)
+    assert opposite_p_value(gained, "noninferior", 0.02, sign=-1) == p_loss
 
 
 def test_for_metrics_where_lower_is_better_a_rise_is_worse() -> None:

@@ -1,6 +1,7 @@
 """How many items of a task were read, left out for each reason, and kept."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_run_counts_the_items_of_every_evaluation(tiny_run: FinishedRun) -> No
         present({name: flow[name] for name in ("n_read", *PARTS)})
     jobs = [job for job in tiny_run.plan.jobs if isinstance(job, ItemFlowJob)]
     assert {job.items[1] for job in jobs} == set(flows)
+
+
+def test_the_flow_of_a_run_is_that_of_its_files_and_of_the_hash_that_halves_a_corpus(tiny_run: FinishedRun) -> None:
+    """A corpus item is in dev if the last byte of SHA-256 of "split:id" is even; its id is the line."""
+    rows = tiny_run.rows("item_flows")
+    assert {row["task"] for row in rows} == {"facts", "perplexity", "translation"}
+    for row in rows:
+        expected = dict.fromkeys(PARTS, 0)
+        if row["task"] == "facts":
+            lines = (tiny_run.folder / "facts" / f"{row['language']}.test.jsonl").read_text("utf-8").splitlines()
+            expected["n_items"] = len(lines)
+        else:
+            language = row["language"].partition("-")[0]
+            lines = (tiny_run.folder / "corpus" / f"{language}.txt").read_text("utf-8").splitlines()
+            digests = [sha256(f"split:{number}".encode()).digest() for number in range(len(lines))]
+            n_of_test = sum(digest[-1] % 2 for digest in digests)
+            limit = {"perplexity": 4, "translation": 2}[row["task"]]
+            expected |= {"n_items": limit, "n_beyond_limit": n_of_test - limit, "n_other_half": len(lines) - n_of_test}
+        assert {name: row[name] for name in ("n_read", *PARTS)} == {"n_read": len(lines), **expected}
 
 
 @pytest.mark.parametrize(
