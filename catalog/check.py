@@ -32,7 +32,7 @@ from mlprune import errors
 from mlprune.counted import counted
 from mlprune.json_values import as_str
 from mlprune.steps.inputs import find_base_model
-from mlprune.steps.questions.declarations import declaration_problems
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.rescore import verify
 from mlprune.steps.rescore.stored_jobs import WITH_WEIGHTS
 from mlprune.store.parquet import n_rows_of

@@ -16,7 +16,7 @@ from typing import Any
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.languages import resource_class_of
-from mlprune.steps.questions.declarations import EarlierResults
+from mlprune.steps.questions.declaring_records import EarlierResults
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store

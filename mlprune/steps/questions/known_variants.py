@@ -70,6 +70,10 @@ class KnownVariants:
         """Whether the record of a variant is in the store."""
         return self._store.has_record("variants", variant_id)
 
+    def is_known(self, variant_id: str) -> bool:
+        """Whether a variant is planned, or its record can be read, so that others can be compared with it."""
+        return self._find(variant_id) is not None
+
     def has_changes(self, variant_id: str) -> bool:
         """Whether a stored variant removes or changes weights."""
         record = self._store.read_record("variants", variant_id)

@@ -10,7 +10,8 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import declaration_problems, declarations, dropped_questions
+from mlprune.steps.questions.declarations import declarations, dropped_questions
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity, write_missing_items
 from mlprune.store.record_kinds import RECORD_KINDS

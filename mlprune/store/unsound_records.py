@@ -1,0 +1,82 @@
+"""Records that are damaged or in quarantine and have no sound record in their place, as far as they can be read.
+
+Their content is not to be trusted: they only say that something existed.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+import orjson
+
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.store.records import record_path
+from mlprune.store.store import Store
+from mlprune.store.succession import quarantined_copies
+
+UNREADABLE: Final[JsonObject] = {}
+
+
+class UnsoundRecord(NamedTuple):
+    """One version of a record that was not accepted."""
+
+    id: str
+    """Of the record that was stored under this name."""
+    path: str
+    """Of the file, in its place or in quarantine."""
+    fields: JsonObject
+    """Fields of the record as they were found, without any check; empty if the text is not JSON."""
+
+    def values(self, name: str) -> JsonObject:
+        """Return a field that is an object; an empty one if it is missing or something else."""
+        value = self.fields.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def rows(self, table: str) -> list[JsonObject]:
+        """Return the rows for a table, without those that are no objects."""
+        rows = self.values("rows").get(table)
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def unsound_records(store: Store, kind: str, *, sound: Collection[str]) -> Iterator[UnsoundRecord]:
+    """Yield the records of a kind that are damaged or in quarantine; it costs two listings, and reads only these files.
+
+    Args:
+        sound: ids of the records that were read; these are skipped.
+    """
+    for record_id in sorted(store.record_ids(kind).get(kind, set()) - set(sound)):
+        yield UnsoundRecord(record_id, record_path(kind, record_id), _fields(_text_in_place(store, kind, record_id)))
+    copies = quarantined_copies(store, prefix=f"records-{kind}-")
+    for (_, record_id), files in sorted(copies.items(), key=lambda item: item[0]):
+        for file in sorted(files, key=lambda file: file.path) if record_id not in sound else ():
+            yield UnsoundRecord(record_id, file.path, _fields(_text(store, file.path)))
+
+
+def quarantine_listing(store: Store, kind: str) -> list[str]:
+    """Return the paths of the records of a kind in quarantine, sorted. It costs one listing."""
+    copies = quarantined_copies(store, prefix=f"records-{kind}-")
+    return sorted(file.path for files in copies.values() for file in files)
+
+
+def _text_in_place(store: Store, kind: str, record_id: str) -> bytes | None:
+    text = _text(store, record_path(kind, record_id))
+    if text is not None:
+        return text
+    try:
+        return store.compacted.find(kind, record_id)
+    except (OSError, ValueError):
+        return None
+
+
+def _text(store: Store, path: str) -> bytes | None:
+    try:
+        return store.read_file(path)
+    except OSError:
+        return None
+
+
+def _fields(text: bytes | None) -> JsonObject:
+    try:
+        fields: JsonValue = orjson.loads(text or b"")
+    except (ValueError, RecursionError):
+        return UNREADABLE
+    return fields if isinstance(fields, dict) else UNREADABLE
