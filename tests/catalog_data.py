@@ -1001,8 +1001,17 @@ def _recipe(
     ]
     primary = [{**recipe, "question_id": question["question_id"]} for question in questions if question["is_primary"]]
     tables = {"names": rows, "questions": questions, "question_variants": covered, "recipe_questions": primary}
-    parameters = {"name": "artificial", "questions": [_declared(question, covered) for question in questions]}
+    parameters = {"name": "artificial", **declared_parameters(questions, covered)}
     write_rows(store, "recipes", parameters=parameters, rows=tables)
+
+
+def declared_parameters(questions: list[dict[str, Any]], covered: list[dict[str, Any]]) -> dict[str, Any]:
+    """The parameters of a recipe's record about its questions.
+
+    Args:
+        covered: rows of `question_variants`.
+    """
+    return {"questions": [_declared(question, covered) for question in questions]}
 
 
 def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[Any]:
@@ -1011,7 +1020,8 @@ def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[A
     if not question["is_declared"]:
         return [question_id]
     numbers = [EarlierResults.of_row(row).parameters for row in covered if row["question_id"] == question_id]
-    return [question_id, question["name"], question["variants"], question["against"], question["is_primary"], numbers]
+    config = [question.get(name) for name in ("name", "variants", "against", "is_primary")]
+    return [question_id, *config, numbers]
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

@@ -13,6 +13,8 @@ from mlprune.store.records import record_path
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
 
+COUNTING: Final = ("recipes", "evaluations")
+"""Kinds of records that still count when they are in quarantine: what was declared, and which results were known."""
 UNREADABLE: Final[JsonObject] = {}
 
 
@@ -45,16 +47,25 @@ def unsound_records(store: Store, kind: str, *, sound: Collection[str]) -> Itera
     """
     for record_id in sorted(store.record_ids(kind).get(kind, set()) - set(sound)):
         yield UnsoundRecord(record_id, record_path(kind, record_id), _fields(_text_in_place(store, kind, record_id)))
-    copies = quarantined_copies(store, prefix=f"records-{kind}-")
-    for (_, record_id), files in sorted(copies.items(), key=lambda item: item[0]):
-        for file in sorted(files, key=lambda file: file.path) if record_id not in sound else ():
-            yield UnsoundRecord(record_id, file.path, _fields(_text(store, file.path)))
+    for record_id, path in _copies(store, kind):
+        if record_id not in sound:
+            yield UnsoundRecord(record_id, path, _fields(_text(store, path)))
 
 
 def quarantine_listing(store: Store, kind: str) -> list[str]:
     """Return the paths of the records of a kind in quarantine, sorted. It costs one listing."""
+    return [path for _, path in _copies(store, kind)]
+
+
+def copies_that_count(store: Store) -> set[str]:
+    """Return the paths of the quarantined declarations and evaluations that have no record in their place."""
+    return {path for kind in COUNTING for one, path in _copies(store, kind) if not store.has_record(kind, one)}
+
+
+def _copies(store: Store, kind: str) -> list[tuple[str, str]]:
+    """Return (id, path) of each record of a kind in quarantine, sorted."""
     copies = quarantined_copies(store, prefix=f"records-{kind}-")
-    return sorted(file.path for files in copies.values() for file in files)
+    return sorted((record_id, file.path) for (_, record_id), files in copies.items() for file in files)
 
 
 def _text_in_place(store: Store, kind: str, record_id: str) -> bytes | None:

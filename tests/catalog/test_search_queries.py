@@ -7,7 +7,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
-from tests.catalog_data import write_rows
+from tests.catalog_data import declared_parameters, write_rows
 
 P_VALUES = {"owl": 0.03, "random": 0.04, "uniform": 0.01}
 """Comparator -> two-sided p-value of its question."""
@@ -53,14 +53,16 @@ def write_compared(folder: Path, metric: str) -> Store:
     for role, p_value in P_VALUES.items():
         asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": metric, "claim": "gain"}
         asked |= {"is_declared": True, "is_primary": True, "split": "test", "over": "each", "task": "facts"}
+        asked |= {"declared_after": 0}
         answer = {"question_id": "@id", "comparison_id": role, "variant_id": ids["winner"], "baseline_id": ids[role]}
         answer |= {"difference": DIFFERENCES[role], "p_value": p_value}
         question_id = write_rows(store, "answers", parameters={"role": role}, rows={"answers": [answer]})
         questions.append({**asked, "question_id": question_id, "criterion_id": role})
-        pairs.append({"question_id": question_id, "variant_id": ids["winner"], "baseline_id": ids[role]})
+        pair = {"question_id": question_id, "variant_id": ids["winner"], "baseline_id": ids[role]}
+        pairs.append({**pair, "declared_after": 0})
     names = [{"recipe": "r", "kind": "search", "name": "blocks", "id": "s"}]
     rows = {"names": names, "questions": questions, "question_variants": pairs}
-    write_rows(store, "recipes", parameters={}, rows=rows)
+    write_rows(store, "recipes", parameters=declared_parameters(questions, pairs), rows=rows)
     key = {"result_id": "@id", "search_id": "s"}
     finalists = [{**key, "role": role, "variant_id": variant_id} for role, variant_id in ids.items()]
     searches = [{**key, "variant_id": ids["winner"], "direction": "maximise", "optimism": 0.1}]

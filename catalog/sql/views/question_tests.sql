@@ -1,5 +1,6 @@
 -- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
--- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula).
+-- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula). A question of a
+-- damaged or quarantined record that the recipe no longer declares counts as one that is not rejected.
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
@@ -31,9 +32,17 @@ answered AS (
     FROM declared AS d
     JOIN answer_results AS a ON a.question_id = d.question_id
 ),
+asked AS (
+    SELECT recipe, question_id
+    FROM (SELECT recipe, question_id FROM recipe_questions UNION SELECT recipe, question_id FROM questions)
+    SEMI JOIN declared USING (question_id)
+),
+lost AS (
+    SELECT DISTINCT recipe, question_id AS class_id FROM quarantined_questions ANTI JOIN asked USING (recipe, question_id)
+),
 members AS (
     SELECT DISTINCT r.recipe, e.larger_id AS class_id
-    FROM (SELECT recipe, question_id FROM recipe_questions UNION SELECT recipe, question_id FROM questions) AS r
+    FROM asked AS r
     JOIN declared AS d ON d.question_id = r.question_id
     JOIN extended AS e ON e.class_id = d.class_id
     LEFT JOIN answered AS a ON a.class_id = e.larger_id
@@ -104,7 +113,7 @@ questions_of_recipes AS (
         m.recipe, m.class_id, count(*) OVER (PARTITION BY m.recipe) AS n_questions,
         coalesce(q.p_value, 1) AS p_value,
         row_number() OVER (PARTITION BY m.recipe ORDER BY coalesce(q.p_value, 1), m.class_id) AS place
-    FROM current_members AS m
+    FROM (SELECT recipe, class_id FROM current_members UNION ALL SELECT recipe, class_id FROM lost) AS m
     LEFT JOIN (
         SELECT class_id, CASE WHEN bool_or(is_incomplete) THEN 1 ELSE max(p_within) END AS p_value
         FROM within_questions
@@ -133,6 +142,6 @@ GROUP BY ALL;
 -- language: empty for a test of the question itself; the language for one that follows the mean over several
 -- p_value: p-value of the claim, times the number of known baselines, without further correction: p_value of a gain, else p_margin
 -- n_tests: number of tests of the question of this kind
--- n_questions: number of primary questions of the recipe
+-- n_questions: number of primary questions of the recipe, with those of damaged and quarantined records
 -- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it
 -- p_corrected: p-value after correction over the questions of the recipe

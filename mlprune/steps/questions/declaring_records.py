@@ -1,15 +1,14 @@
 """Declarations in the records of recipes, also of damaged and quarantined ones, and a check of their rows.
 
-A declaration in a record that was not accepted still counts where this can only cost the claims of a recipe: its
-question stays in the family, and its number of seeds is that of a first declaration. It makes no question primary.
+A declaration in a record that was not accepted still counts where this can only cost a claim: its number of seeds is
+that of a first declaration. It makes no question primary. In the catalog, its question stays in the family.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
-from mlprune.steps.questions.known_variants import Neighbour
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.store.unsound_records import UnsoundRecord, unsound_records
@@ -17,6 +16,14 @@ from mlprune.store.unsound_records import UnsoundRecord, unsound_records
 KIND: Final = "recipes"
 Pair = tuple[str, str]
 """(variant, baseline)."""
+
+
+class Neighbour(NamedTuple):
+    """The variant whose masks agree most with those of another one."""
+
+    variant_id: str
+    agreement: float
+    """Share of the weights that both keep or both remove."""
 
 
 class EarlierResults(NamedTuple):
@@ -75,12 +82,16 @@ class Declaration(NamedTuple):
 
 
 def stored_declarations(store: Store) -> list[Declaration]:
-    """Return the declared questions of all records of recipes, then those of damaged or quarantined ones."""
+    """Return the declared questions of all records of recipes, then those of damaged or quarantined ones.
+
+    A record whose rows contradict its parameters counts as damaged.
+    """
     sound = set()
     declarations = []
     for record in store.records(KIND):
-        sound.add(record.id)
-        declarations += _declared_in(record.rows)
+        if not any(declaration_problems(record)):
+            sound.add(record.id)
+            declarations += _declared_in(record.rows)
     for unsound in unsound_records(store, KIND, sound=sound):
         declarations += [each._replace(is_sound=False) for each in _readable_declarations(unsound)]
     return declarations
@@ -118,44 +129,15 @@ def _readable_declarations(record: UnsoundRecord) -> Iterator[Declaration]:
             continue
 
 
-class LostQuestion(NamedTuple):
-    """A declared question of a record that was not accepted, which stays in the family of its recipe."""
-
-    recipe: str
-    question_id: str
-    record_id: str
-
-
-def lost_questions(store: Store, *, sound: Collection[str]) -> list[LostQuestion]:
-    """Return the declared questions of the records of recipes that are damaged or in quarantine, sorted.
-
-    What one part of such a record says is not compared with the others: a question counts if the parameters or the rows
-    name it, in each recipe that one of them names, whatever they say about its status.
-
-    Args:
-        sound: ids of the records of recipes that were accepted.
-    """
-    found = {each for record in unsound_records(store, KIND, sound=sound) for each in _named_questions(record)}
-    return sorted(found)
-
-
-def _named_questions(record: UnsoundRecord) -> Iterator[LostQuestion]:
-    entries = record.values("parameters").get("questions")
-    named = [record.values("parameters").get("name")]
-    pairs: list[tuple[JsonValue, JsonValue]] = []
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, list) and len(entry) > 1:
-            pairs += [(recipe, entry[0]) for recipe in named]
-    for row in (*record.rows("questions"), *record.rows("recipe_questions")):
-        if row.get("is_declared", True):
-            pairs += [(recipe, row.get("question_id")) for recipe in (*named, row.get("recipe"))]
-    for recipe, question_id in pairs:
-        if isinstance(recipe, str) and isinstance(question_id, str):
-            yield LostQuestion(recipe, question_id, record.id)
-
-
 def declaration_problems(record: Record) -> Iterator[str]:
     """Yield where the rows of a recipe's record differ from its parameters, of which its id is a hash."""
+    try:
+        yield from _contradictions(record)
+    except (IndexError, KeyError, TypeError, ValueError) as err:
+        yield f"its declarations cannot be read: {err!r}"
+
+
+def _contradictions(record: Record) -> Iterator[str]:
     entries = [list(as_list(entry)) for entry in as_list(record.parameters.get("questions", []))]
     stated = {as_str(entry[0]): entry[1:] for entry in entries}
     rows = {as_str(row["question_id"]): row for row in record.rows.get("questions", ())}
@@ -170,7 +152,8 @@ def declaration_problems(record: Record) -> Iterator[str]:
         expected = _stated_columns(stated[question_id])
         columns = {name: row.get(name) for name in expected}
         pairs = stated[question_id][4] if stated[question_id] and not expected.get("awaits_masks") else []
-        if columns != expected or numbers[question_id] != pairs or (question_id in primary) != expected["is_primary"]:
+        differs = "recipe_questions" in record.rows and (question_id in primary) != expected["is_primary"]
+        if columns != expected or numbers[question_id] != pairs or differs:
             yield f"question {row.get('name') or question_id} is not declared as its parameters say"
 
 

@@ -9,6 +9,7 @@ from mlprune.hashing import canonical_json, digest
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.mask_files import Levels, read_packed_masks
 from mlprune.steps.job import Identity
+from mlprune.steps.questions.declaring_records import Neighbour
 from mlprune.steps.variants.variant import quantisation_in
 from mlprune.steps.variants.variant_rows import removed_blocks, stored_masks, with_all_tokens
 from mlprune.store.records import Artefact, Record
@@ -32,14 +33,6 @@ class VariantKeys(NamedTuple):
     """The same without seeds of sets, scores and resamples."""
     neighbourhood: str
     """The weights of the base model, the scores and the demonstration sets."""
-
-
-class Neighbour(NamedTuple):
-    """The variant whose masks agree most with those of another one."""
-
-    variant_id: str
-    agreement: float
-    """Share of the weights that both keep or both remove."""
 
 
 class KnownVariants:
