@@ -89,10 +89,10 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     damages += _catalog_damages(store, intact, next_step=next_step)
     referenced = {artefact.path for artefact in artefacts}
     notes = [path for path in files if path not in referenced]
-    return damages, [*notes, *_processor_notes(store), *_declaration_notes(store)]
+    return damages, [*notes, *_processor_notes(store), *declaration_notes(store)]
 
 
-def _declaration_notes(store: Store) -> Iterator[str]:
+def declaration_notes(store: Store) -> Iterator[str]:
     """Say which records of recipes are not accepted or missing, and whether what they declared stays in a family."""
     with Catalog.open(store) as catalog:
         catalog.fold()

@@ -146,7 +146,7 @@ LEFT JOIN test_powers AS i
 LEFT JOIN answer_remarks AS r ON r.question_id = a.question_id AND r.comparison_id = a.comparison_id;
 -- n_tests: number of tests of the question; NULL unless it is primary
 -- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
--- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
+-- n_family: n_tests times n_questions times n_known_baselines: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
 -- p_corrected: p_value after correction over the family; NULL without one
 -- p_margin_corrected: p_margin after correction over the family; NULL for a gain, and unless the question is primary
 -- p_opposite_corrected: p-value of the opposite of a claim with a margin, that the difference is outside the margin: 1 - p_margin (equivalent: twice this, for both directions), times n_family; NULL for a gain, and unless the question is primary

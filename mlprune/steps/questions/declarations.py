@@ -10,12 +10,13 @@ A variant whose masks do not exist yet cannot be compared with variants that hav
 as one that awaits its masks, and declared once they exist, before its first evaluation.
 
 Evaluations of a baseline make no question exploratory: they are counted, and the p-value is multiplied by the number of
-baselines among which it could be chosen.
+choices that there were among baselines that differ in seeds only.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import comb
 from typing import NamedTuple
 
 from mlprune.json_values import JsonObject, JsonValue
@@ -30,6 +31,9 @@ from mlprune.steps.questions.declaring_records import (
 from mlprune.steps.questions.earlier_results import StoredEvaluation, StoredEvaluations
 from mlprune.steps.questions.known_variants import KnownVariants
 from mlprune.store.store import Store
+
+MOST_CHOICES = 10**6
+"""Largest number of choices among known baselines that is stated."""
 
 
 @dataclass(frozen=True)
@@ -217,15 +221,18 @@ class _Declaring(NamedTuple):
         return awaits_masks
 
     def _n_baselines(self, baseline_id: str, of_variant: Mapping[str, object]) -> int:
-        """Return among how many baselines with results one could be chosen: those that differ from it in seeds only.
+        """Return how many choices there were among the baselines with results that differ from one in seeds only.
 
-        If the question asks about all of them, nothing was chosen. A baseline without results was not looked at.
+        If the question asks about all of them, nothing was chosen. A baseline without results was not looked at. For
+        the mean over some of them, each set of as many could have been chosen.
         """
         if baseline_id not in of_variant:
             return 0
         kind = self.known.keys(baseline_id).unseeded
         alike = {one for one in of_variant if self.known.keys(one).unseeded == kind}
-        return 1 if alike <= {asked for _, asked in self.question.pairs} else len(alike)
+        n_asked = len(alike & {asked for _, asked in self.question.pairs})
+        n_chosen = n_asked if self.question.criterion.over == "mean" else min(1, len(alike) - n_asked)
+        return min(MOST_CHOICES, comb(len(alike), n_chosen))
 
     def _first_seeds(self, of_variant: Mapping[str, object]) -> int:
         """Return the number of seeds that the first declaration states; that of the question if it is the first.

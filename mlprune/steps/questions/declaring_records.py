@@ -33,7 +33,7 @@ class EarlierResults(NamedTuple):
     evaluation_id: str | None = None
     """The first of them, in the order of the ids; None if there are none, or in records of earlier versions."""
     n_baselines: int = 0
-    """Number of baselines with results among which that of the pair could be chosen; 0 if it had none."""
+    """Number of choices among the baselines with results that differ from the pair's in seeds; 0 if it had none."""
     neighbour: Neighbour | None = None
     """Of the variants with results and the same model, score and sets, the one whose masks agree most."""
 
