@@ -166,11 +166,12 @@ class _Declaring(NamedTuple):
             of_variant[stored.variant_id].append(stored)
         awaits_masks = self._add_new(results, new, of_variant) and self.can_wait and is_primary
         n_seeds = self._first_seeds(of_variant)
+        awaits_masks = awaits_masks and not any(each.n for each in results.values())
         return DeclaredAfter(
-            results,
+            {} if awaits_masks else results,  # which masks exist already depends on where an earlier run ended
             self._other_languages(new, valid),
             None if n_seeds == question.n_seeds or not is_primary else n_seeds,
-            awaits_masks and not any(each.n for each in results.values()),
+            awaits_masks,
         )
 
     def _was_meant(self, earlier: Declaration) -> bool:
