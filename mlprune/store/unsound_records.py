@@ -4,7 +4,9 @@ Their content is not to be trusted: they only say that something existed.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 import orjson
 
@@ -15,18 +17,27 @@ from mlprune.store.succession import quarantined_copies
 
 COUNTING: Final = ("recipes", "evaluations")
 """Kinds of records that still count when they are in quarantine: what was declared, and which results were known."""
-UNREADABLE: Final[JsonObject] = {}
 
 
-class UnsoundRecord(NamedTuple):
+@dataclass(frozen=True)
+class UnsoundRecord:
     """One version of a record that was not accepted."""
 
     id: str
     """Of the record that was stored under this name."""
     path: str
     """Of the file, in its place or in quarantine."""
-    fields: JsonObject
-    """Fields of the record as they were found, without any check; empty if the text is not JSON."""
+    text: bytes | None
+    """None if it cannot be read."""
+
+    @cached_property
+    def fields(self) -> JsonObject:
+        """Fields of the record as they were found, without any check; empty if the text is not JSON."""
+        try:
+            fields: JsonValue = orjson.loads(self.text or b"")
+        except (ValueError, RecursionError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
 
     def values(self, name: str) -> JsonObject:
         """Return a field that is an object; an empty one if it is missing or something else."""
@@ -46,10 +57,10 @@ def unsound_records(store: Store, kind: str, *, sound: Collection[str]) -> Itera
         sound: ids of the records that were read; these are skipped.
     """
     for record_id in sorted(store.record_ids(kind).get(kind, set()) - set(sound)):
-        yield UnsoundRecord(record_id, record_path(kind, record_id), _fields(_text_in_place(store, kind, record_id)))
+        yield UnsoundRecord(record_id, record_path(kind, record_id), _text_in_place(store, kind, record_id))
     for record_id, path in _copies(store, kind):
         if record_id not in sound:
-            yield UnsoundRecord(record_id, path, _fields(_text(store, path)))
+            yield UnsoundRecord(record_id, path, _text(store, path))
 
 
 def quarantine_listing(store: Store, kind: str) -> list[str]:
@@ -83,11 +94,3 @@ def _text(store: Store, path: str) -> bytes | None:
         return store.read_file(path)
     except OSError:
         return None
-
-
-def _fields(text: bytes | None) -> JsonObject:
-    try:
-        fields: JsonValue = orjson.loads(text or b"")
-    except (ValueError, RecursionError):
-        return UNREADABLE
-    return fields if isinstance(fields, dict) else UNREADABLE

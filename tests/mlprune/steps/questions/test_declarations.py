@@ -125,6 +125,18 @@ def test_a_family_may_grow_but_not_shrink_after_its_results(tiny_inputs: Path, t
     assert declared(start(of_sparsities(tiny_inputs, 0.25), store)) == (2, False)
 
 
+def test_a_question_that_awaits_masks_does_not_depend_on_those_that_exist(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    finish(planned(tiny_inputs, seeds=[7]), store)
+    plan = planned(tiny_inputs)
+    first = record_in(plan, store)
+    (question,) = [row for row in first.rows["questions"] if row["is_declared"]]
+    assert (question["awaits_masks"], question["is_primary"]) == (True, False)
+    make_variants(planned(tiny_inputs, seeds=[0]), store)
+    assert record_in(plan, store) == first
+    assert declared(record_in(make_variants(plan, store), store)) == (0, True)
+
+
 def seeds_declared(record: Record) -> tuple[object, object]:
     (row,) = [row for row in record.rows["questions"] if row["is_declared"]]
     return row.get("n_seeds_declared"), row["is_primary"]
