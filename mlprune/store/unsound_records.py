@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-import orjson
-
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, parse_json
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
@@ -34,8 +32,8 @@ class UnsoundRecord:
     def fields(self) -> JsonObject:
         """Fields of the record as they were found, without any check; empty if the text is not JSON."""
         try:
-            fields: JsonValue = orjson.loads(self.text or b"")
-        except (ValueError, RecursionError):
+            fields = parse_json(self.text or b"")
+        except ValueError:
             return {}
         return fields if isinstance(fields, dict) else {}
 

@@ -86,8 +86,8 @@ def stored_declarations(store: Store) -> list[Declaration]:
 
     A record whose rows contradict its parameters counts as damaged.
     """
-    sound = set()
-    declarations = []
+    sound: set[str] = set()
+    declarations: list[Declaration] = []
     for record in store.records(KIND):
         if not any(declaration_problems(record)):
             sound.add(record.id)
