@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from catalog.ingest.record_rows import row_problems
+from catalog.ingest.record_rows import RECIPES, row_problems
 from catalog.ingest.table_files import foreign_keys, macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog, rebuild
@@ -32,7 +32,7 @@ from mlprune import errors
 from mlprune.counted import counted
 from mlprune.json_values import as_str
 from mlprune.steps.inputs import find_base_model
-from mlprune.steps.questions.declarations import declaration_problems
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.rescore import verify
 from mlprune.steps.rescore.stored_jobs import WITH_WEIGHTS
 from mlprune.store.parquet import n_rows_of
@@ -81,7 +81,7 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
                 if artefact not in artefacts:
                     artefacts.add(artefact)
                     damages += _artefact_damages(store, artefact)
-            problems = [*row_problems(record), *(declaration_problems(record) if kind == "recipes" else ())]
+            problems = [*row_problems(record), *(declaration_problems(record) if kind == RECIPES else ())]
             damages += [Damage(problem, record.path, is_wrong_content=True) for problem in problems]
     damaged = {damage.location for damage in damages}
     intact = [name for name in names if record_path(*name) not in damaged]
@@ -89,7 +89,21 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     damages += _catalog_damages(store, intact, next_step=next_step)
     referenced = {artefact.path for artefact in artefacts}
     notes = [path for path in files if path not in referenced]
-    return damages, [*notes, *_processor_notes(store)]
+    return damages, [*notes, *_processor_notes(store), *declaration_notes(store)]
+
+
+def declaration_notes(store: Store) -> Iterator[str]:
+    """Say which records of recipes are not accepted or missing, and whether what they declared stays in a family."""
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        lost = catalog.query(statement("fold", "quarantined_declarations"))
+        missing = catalog.query(statement("fold", "missing_declarations"))
+    for row in lost:
+        path, n_questions = record_path(RECIPES, row["record_id"]), counted(row["n_questions"], "declared question")
+        yield f"{path} is damaged or in quarantine: {n_questions} of it stay in the 5 % of recipe {row['recipe']}"
+    for row in missing:
+        path, recipe = record_path(RECIPES, row["recipe_id"]), row["recipe"]
+        yield f"{path} is missing, which run {row['run_id']} wrote: what recipe {recipe} declared there is in no family"
 
 
 def _processor_notes(store: Store) -> list[str]:
@@ -181,7 +195,7 @@ def _damages_of_fold(store: Store, names: Sequence[RecordKey], *, next_step: str
         broken_views = list(_view_damages(catalog))
         yield from broken_views or _contradictions(catalog)
         actual = catalog.fingerprints()
-    with Catalog.in_memory(_Listed(store, folded)) as fresh:
+    with Catalog.in_memory(_Listed(store, folded | set(store.record_names(RECIPES)))) as fresh:
         expected = fresh.fingerprints()
     for table in sorted(set(actual) | set(expected)):
         if actual.get(table) != expected.get(table):
@@ -261,7 +275,7 @@ def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
         A merge reads no weights of base models, so what follows from them is not computed again.
         """
         yield from row_problems(record)
-        if record.kind == "recipes":
+        if record.kind == RECIPES:
             yield from declaration_problems(record)
         if record.kind in WITH_WEIGHTS:
             return

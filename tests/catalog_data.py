@@ -16,7 +16,7 @@ from typing import Any
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.languages import resource_class_of
-from mlprune.steps.questions.declarations import EarlierResults
+from mlprune.steps.questions.declaring_records import EarlierResults
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
@@ -1001,8 +1001,17 @@ def _recipe(
     ]
     primary = [{**recipe, "question_id": question["question_id"]} for question in questions if question["is_primary"]]
     tables = {"names": rows, "questions": questions, "question_variants": covered, "recipe_questions": primary}
-    parameters = {"name": "artificial", "questions": [_declared(question, covered) for question in questions]}
+    parameters = {"name": "artificial", **declared_parameters(questions, covered)}
     write_rows(store, "recipes", parameters=parameters, rows=tables)
+
+
+def declared_parameters(questions: list[dict[str, Any]], covered: list[dict[str, Any]]) -> dict[str, Any]:
+    """The parameters of a recipe's record about its questions.
+
+    Args:
+        covered: rows of `question_variants`.
+    """
+    return {"questions": [_declared(question, covered) for question in questions]}
 
 
 def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[Any]:
@@ -1011,7 +1020,8 @@ def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[A
     if not question["is_declared"]:
         return [question_id]
     numbers = [EarlierResults.of_row(row).parameters for row in covered if row["question_id"] == question_id]
-    return [question_id, question["name"], question["variants"], question["against"], question["is_primary"], numbers]
+    config = [question.get(name) for name in ("name", "variants", "against", "is_primary")]
+    return [question_id, *config, numbers]
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

@@ -50,9 +50,11 @@ from catalog.ingest.table_files import (
 )
 from catalog.sql_files import SqlFile, statement
 from mlprune.errors import StoreError
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.store.record_kinds import is_shown, table_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from mlprune.store.unsound_records import quarantine_listing
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +175,9 @@ BATCH_SIZE = 15_000
 WRONG_ROWS: Final = "wrong rows"
 """Name of the state of the catalog of folded records with doubled or foreign rows, as a JSON list."""
 
+QUARANTINED: Final = "quarantined recipes"
+"""Name of the state of the catalog of the records of recipes in quarantine, as a JSON list of paths."""
+
 OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 """Opens the catalog for writing; it is closed at the end of the context."""
 
@@ -200,6 +205,8 @@ class Pending:
     has_removed_records: bool
     """Whether the catalog has records that are no longer in the store."""
     has_removed_run_files: bool
+    has_changed_quarantine: bool
+    """Whether other records of recipes are in quarantine than at the last fold."""
     materialized_is_current: bool
     """Whether the materialized tables are up to date."""
     listing: str
@@ -216,7 +223,7 @@ class Pending:
     def is_empty(self) -> bool:
         """Whether the catalog is up to date."""
         has_changes = bool(self.records or self.run_files or self.has_removed_records or self.has_removed_run_files)
-        return not has_changes and self.materialized_is_current
+        return not has_changes and not self.has_changed_quarantine and self.materialized_is_current
 
 
 def pending(connection: Connection, store: Store) -> Pending:
@@ -236,10 +243,15 @@ def pending(connection: Connection, store: Store) -> Pending:
         run_files=run_files,
         has_removed_records=has_removed_records,
         has_removed_run_files=has_removed_run_files,
+        has_changed_quarantine=_quarantined(store) != (read_state(connection, QUARANTINED) or "[]"),
         materialized_is_current=materialized_is_current(connection),
         listing=listing,
         n_in_store=sum(map(len, stored.values())) if has_changed else None,
     )
+
+
+def _quarantined(store: Store) -> str:
+    return json.dumps(quarantine_listing(store, record_rows.RECIPES))
 
 
 def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
@@ -294,12 +306,36 @@ def fold_into(
         with open_for_writing() as connection:
             record_rows.fold_run_rows(connection, rows, errors=errors)
     with open_for_writing() as connection:
-        if not todo.materialized_is_current:
+        has_other_families = _update_quarantined_questions(connection, store, todo)
+        if has_other_families or not todo.materialized_is_current:
             refresh_all(connection)
         elif n_records:
             refresh(connection, changed=changed_tables, ids=new_ids)
         _store_listing(connection, todo)
     return n_records, n_rows
+
+
+def _update_quarantined_questions(connection: Connection, store: Store, todo: Pending) -> bool:
+    """Insert the questions of damaged and quarantined records of recipes, after the sound ones were folded.
+
+    Returns: whether they have changed, so that the sizes of families have, too.
+    """
+    if not (todo.has_changed_quarantine or todo.has_removed_records or record_rows.RECIPES in todo.records):
+        return False
+    table = declared_tables()["quarantined_questions"]
+    listing = _quarantined(store)
+    sound = {str(record_id) for (record_id,) in connection.execute(statement("fold", "folded_recipes")).fetchall()}
+    lost = record_rows.quarantined_questions(store, sound=sound)
+    known = connection.execute(statement("fold", "quarantined_questions")).fetchall()
+    has_changed = [tuple(each.values()) for each in lost] != known
+    with transaction(connection):
+        if has_changed:
+            invalidate_materialized(connection)
+            connection.execute(statement("fold", "empty_table", table=table.name))
+            if lost:
+                insert_rows(connection, table, lost)
+        write_state(connection, QUARANTINED, listing)
+    return has_changed
 
 
 @contextmanager
@@ -323,10 +359,19 @@ def _store_listing(connection: Connection, todo: Pending) -> None:
 
 
 def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
-    """Yield the records with these ids in batches; records that cannot be read are skipped."""
-    records = (record_rows.with_texts(record, store) for record in store.each_record(ids))
+    """Yield the records with these ids in batches, without those that cannot be read or whose rows were changed."""
+    accepted = (record for record in store.each_record(ids) if not _is_refused(record))
+    records = (record_rows.with_texts(record, store) for record in accepted)
     while batch := list(islice(records, BATCH_SIZE)):
         yield batch
+
+
+def _is_refused(record: Record) -> bool:
+    """Whether the rows of a recipe's record contradict its parameters, of which its id is a hash."""
+    problem = next(declaration_problems(record), None) if record.kind == record_rows.RECIPES else None
+    if problem is not None:
+        logger.warning("record %s does not fit the catalog and is skipped: %s", record.path, problem)
+    return problem is not None
 
 
 def _fold_batch(connection: Connection, records: list[Record], *, errors: type[Exception]) -> list[Record]:

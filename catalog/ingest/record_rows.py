@@ -7,7 +7,7 @@ These tables describe how the work was done, not its results, so a comparison of
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from mlprune.store.record_kinds import RECORD_KINDS, is_shown, table_of
 from mlprune.store.records import Record
 from mlprune.store.run_log_files import RunFileContent, kind_of, read_run_file, run_files, run_of
 from mlprune.store.store import Store
+from mlprune.store.unsound_records import UnsoundRecord, unsound_records
 from mlprune.vocabulary import is_higher_better
 
 logger = logging.getLogger(__name__)
@@ -181,6 +182,40 @@ _COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
     "variant_demonstrations": _with_roles,
 }
 """Table -> function that returns the rows of a record for it, if they are not the stored ones."""
+
+RECIPES = "recipes"
+
+
+def quarantined_questions(store: Store, *, sound: Collection[str]) -> list[JsonObject]:
+    """Return the rows of declared questions in records of recipes that are damaged or in quarantine, sorted.
+
+    The parts of such a record are not compared with each other: a question counts if the parameters or the rows name
+    it, in each recipe that one of them names, whatever they say about its status.
+
+    Args:
+        sound: ids of the records of recipes that were accepted.
+    """
+    found = {
+        (recipe, question_id, record.id)
+        for record in unsound_records(store, RECIPES, sound=sound)
+        for recipe, question_id in _named_questions(record)
+    }
+    return [dict(zip(("recipe", "question_id", "record_id"), key, strict=True)) for key in sorted(found)]
+
+
+def _named_questions(record: UnsoundRecord) -> Iterator[tuple[str, str]]:
+    """Yield (recipe, question) of the declared questions of a record that was not accepted."""
+    parameters = record.values("parameters")
+    entries = parameters.get("questions")
+    declared = [one for one in entries if isinstance(one, list) and len(one) > 1] if isinstance(entries, list) else []
+    named = [(parameters.get("name"), entry[0]) for entry in declared]
+    for row in (*record.rows("questions"), *record.rows("recipe_questions")):
+        if row.get("is_declared", True):
+            named += [(recipe, row.get("question_id")) for recipe in (parameters.get("name"), row.get("recipe"))]
+    for recipe, question_id in named:
+        if isinstance(recipe, str) and isinstance(question_id, str):
+            yield recipe, question_id
+
 
 KIND, TABLE = "demonstration_sets", "demonstrations"
 COLUMNS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")

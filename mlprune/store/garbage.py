@@ -20,6 +20,7 @@ from mlprune.store.claims import CLOCK, is_abandoned
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store
+from mlprune.store.unsound_records import copies_that_count
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Garbage:
 
 def find_garbage(store: Store, *, min_age_s: float = MIN_AGE_S) -> Garbage:
     """List artefacts without a record, unfinished files, stale claims and quarantined records.
+
+    Quarantined declarations and evaluations stay as long as no record is in their place: questions depend on them.
 
     Args:
         min_age_s: younger files are not garbage.
@@ -134,7 +137,8 @@ def _candidates(store: Store) -> Iterator[FileInfo]:
     run_files = list(store.files("runs", unfinished=True))
     packed = RunFiles(file.path for file in run_files).packed
     yield from (file for file in run_files if UNFINISHED in file.path or file.path in packed)
-    yield from store.files("quarantine")
+    kept = copies_that_count(store)
+    yield from (file for file in store.files("quarantine") if file.path not in kept)
     yield from (file for file in store.files_in() if LEFT_OVER.fullmatch(file.path))
     now = time.time()
     yield from (file for file in store.files("claims") if _is_old(store, file, now=now, min_age_s=CLAIM_ALIVE_S))

@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from mlprune.store.store import Store  # noqa: E402 - the repository has to be importable first
-from tests.catalog_data import write_rows  # noqa: E402
+from tests.catalog_data import declared_parameters, write_rows  # noqa: E402
 
 LANGUAGES = {"en": 0.8, "fr": 0.62, "es": 0.6, "sw": 0.4, "de": 0.6, "zh": 0.5}
 """Language -> accuracy of the dense model."""
@@ -101,8 +101,14 @@ class Filling:
             {"recipe": "sweep", "kind": "variant", "name": f"variant {variant.number}", "id": variant_id}
             for variant, variant_id in zip(variants, self._ids, strict=True)
         ]
-        rows = {"names": names, "questions": [{**question, "question_id": question_id, "recipe": "sweep"}]}
-        write_rows(self._store, "recipes", parameters={"name": "sweep"}, rows=rows)
+        questions = [{**question, "question_id": question_id, "recipe": "sweep"}]
+        rows = {"names": names, "questions": questions}
+        write_rows(
+            self._store,
+            "recipes",
+            parameters={"name": "sweep", **declared_parameters(rows["questions"], [])},
+            rows=rows,
+        )
 
     def _set_id(self, variant: Variant) -> str:
         key = (variant.source, variant.kind, variant.seed)

@@ -123,6 +123,7 @@ def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) ->
         "metrics",
         *renamed.rows,
         "mean_powers",
+        "quarantined_questions",
         "question_records",
         "records",
         "test_powers",

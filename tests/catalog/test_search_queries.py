@@ -7,7 +7,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
-from tests.catalog_data import write_rows
+from tests.catalog_data import declared_parameters, write_rows
 
 P_VALUES = {"owl": 0.03, "random": 0.04, "uniform": 0.01}
 """Comparator -> two-sided p-value of its question."""
@@ -40,8 +40,12 @@ def test_a_search_that_two_recipes_name_has_one_row(store: Store) -> None:
     assert (row["name"], row["recipe"]) == ("again, blocks", "artificial, second")
 
 
-def write_compared(folder: Path, metric: str) -> Store:
-    """Write a store with the report of one search, three comparators and a question about each."""
+def write_compared(folder: Path, metric: str, *, n_known: int = 0) -> Store:
+    """Write a store with the report of one search, three comparators and a question about each.
+
+    Args:
+        n_known: number of results that existed before the questions were declared.
+    """
     store = Store(folder)
     base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
     row = {"variant_id": "@id", "base_model_id": base, "score": "wanda", "sparsity": 0.5}
@@ -52,15 +56,17 @@ def write_compared(folder: Path, metric: str) -> Store:
     questions, pairs = [], []
     for role, p_value in P_VALUES.items():
         asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": metric, "claim": "gain"}
-        asked |= {"is_declared": True, "is_primary": True, "split": "test", "over": "each", "task": "facts"}
+        asked |= {"is_declared": True, "is_primary": not n_known, "split": "test", "over": "each", "task": "facts"}
+        asked |= {"declared_after": n_known}
         answer = {"question_id": "@id", "comparison_id": role, "variant_id": ids["winner"], "baseline_id": ids[role]}
         answer |= {"difference": DIFFERENCES[role], "p_value": p_value}
         question_id = write_rows(store, "answers", parameters={"role": role}, rows={"answers": [answer]})
         questions.append({**asked, "question_id": question_id, "criterion_id": role})
-        pairs.append({"question_id": question_id, "variant_id": ids["winner"], "baseline_id": ids[role]})
+        pair = {"question_id": question_id, "variant_id": ids["winner"], "baseline_id": ids[role]}
+        pairs.append({**pair, "declared_after": n_known})
     names = [{"recipe": "r", "kind": "search", "name": "blocks", "id": "s"}]
     rows = {"names": names, "questions": questions, "question_variants": pairs}
-    write_rows(store, "recipes", parameters={}, rows=rows)
+    write_rows(store, "recipes", parameters=declared_parameters(questions, pairs), rows=rows)
     key = {"result_id": "@id", "search_id": "s"}
     finalists = [{**key, "role": role, "variant_id": variant_id} for role, variant_id in ids.items()]
     searches = [{**key, "variant_id": ids["winner"], "direction": "maximise", "optimism": 0.1}]
@@ -78,6 +84,13 @@ def test_p_values_and_verdicts_of_a_winner_are_those_of_the_answers(tmp_path: Pa
     verdicts = {role: rows[role]["verdict"] for role in rows}
     assert verdicts == {"winner": None, "uniform": "no", "owl": "not shown", "random": "not shown"}
     assert (rows["winner"]["optimism"], rows["owl"]["optimism"]) == (0.1, None)
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_a_winner_that_had_results_on_the_split_of_the_report_has_no_verdict(tmp_path: Path) -> None:
+    with Catalog.in_memory(write_compared(tmp_path, "accuracy", n_known=1)) as opened:
+        rows = answers(opened, "search_final")
+    assert {row["verdict"] for row in rows} == {None, "exploratory"}
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")

@@ -18,7 +18,7 @@ SELECT
         '; ',
         CASE
             WHEN p.n_known_baselines > 1
-                THEN 'baseline known, one of ' || p.n_known_baselines || ': p is multiplied by ' || p.n_known_baselines
+                THEN 'baseline known, one of ' || p.n_known_baselines || ' choices: p is multiplied by ' || p.n_known_baselines
             WHEN p.n_known_baselines = 1 THEN 'baseline known'
         END,
         CASE
@@ -30,7 +30,7 @@ SELECT
     ), '') AS remarks
 FROM pairs AS p
 JOIN questions AS q ON q.question_id = p.question_id;
--- n_known_baselines: number of baselines with results before the declaration among which this one could be chosen; 1 if the question asks about all of them; NULL if it had none
+-- n_known_baselines: number of choices among the baselines with results before the declaration that differ in seeds only, of one or of as many as a mean asks about; 1 if the question asks about all of them; NULL if the baseline had no results
 -- mask_agreement: share of the weights that a variant and its nearest variant with results both keep or both remove, the largest of the question's variants for a mean; NULL if no such variant had results
 -- nearest_variant_id: this nearest variant
 -- remarks: these facts in words, with masks from an agreement of 99 % on; NULL for none

@@ -49,7 +49,7 @@ tested AS (
         CASE WHEN q.claim = 'gain' THEN coalesce(o.p_corrected, c.p_corrected) ELSE c.p_corrected END AS p_corrected,
         CASE WHEN q.claim <> 'gain' THEN o.p_corrected END AS p_margin_corrected,
         CASE WHEN q.claim <> 'gain' AND o.p_corrected IS NOT NULL THEN
-            least(1, o.n_family * coalesce(r.n_known_baselines, 1) * coalesce(
+            least(1, o.n_family * coalesce(
                 a.p_opposite, (1 - a.p_margin) * CASE q.claim WHEN 'equivalent' THEN 2 ELSE 1 END
             ))
         END AS p_opposite_corrected,
@@ -145,10 +145,10 @@ LEFT JOIN test_powers AS i
     );
 -- n_tests: number of tests of the question; NULL unless it is primary
 -- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
--- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
+-- n_family: n_tests times n_questions times n_known_baselines: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
 -- p_corrected: p_value after correction over the family; NULL without one
 -- p_margin_corrected: p_margin after correction over the family; NULL for a gain, and unless the question is primary
--- p_opposite_corrected: p-value of the opposite of a claim with a margin, that the difference is not inside the margin: p_opposite (in records before version 3: 1 - p_margin, equivalent: twice this) times n_family, and times the number of known baselines; NULL for a gain, and unless the question is primary
+-- p_opposite_corrected: p-value of the opposite of a claim with a margin, that the difference is not inside the margin: p_opposite (in records before version 3: 1 - p_margin, equivalent: twice this) times n_family; NULL for a gain, and unless the question is primary
 -- verdict_reason: why the question cannot be asked: its baseline, or for equivalence both sides, are at chance or at the best value, or the same question was declared with more variants and replaces it; NULL otherwise
 -- ci_level: level of the interval that belongs to the claim: 0.95 for a gain (ci_low, ci_high), 0.9 for a margin (ci90_low, ci90_high)
 -- verdict: yes: the claim of a primary question is shown at 5 % after correction; no: its opposite is, at the same level; not shown: neither is; exploratory: the question is not primary; cannot be asked: see verdict_reason

@@ -1,5 +1,6 @@
 -- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
--- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula).
+-- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula). A question of a
+-- damaged or quarantined record that the recipe no longer declares counts as one that is not rejected.
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
@@ -31,9 +32,17 @@ answered AS (
     FROM declared AS d
     JOIN answer_results AS a ON a.question_id = d.question_id
 ),
+asked AS (
+    SELECT recipe, question_id
+    FROM (SELECT recipe, question_id FROM recipe_questions UNION SELECT recipe, question_id FROM questions)
+    SEMI JOIN declared USING (question_id)
+),
+lost AS (
+    SELECT DISTINCT recipe, question_id AS class_id FROM quarantined_questions ANTI JOIN asked USING (recipe, question_id)
+),
 members AS (
     SELECT DISTINCT r.recipe, e.larger_id AS class_id
-    FROM (SELECT recipe, question_id FROM recipe_questions UNION SELECT recipe, question_id FROM questions) AS r
+    FROM asked AS r
     JOIN declared AS d ON d.question_id = r.question_id
     JOIN extended AS e ON e.class_id = d.class_id
     LEFT JOIN answered AS a ON a.class_id = e.larger_id
@@ -54,7 +63,9 @@ own_tests AS (
     SELECT
         d.*,
         a.comparison_id, a.variant_id, a.baseline_id,
-        least(1, coalesce(m.n_known_baselines, 1) * CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END) AS p_value,
+        CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END AS p_value,
+        coalesce(m.n_known_baselines, 1) AS n_baselines,
+        CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END * n_baselines AS p_tested,
         CASE d.over WHEN 'mean' THEN 1 ELSE d.n_pairs END AS n_tests
     FROM declared AS d
     JOIN answer_results AS a ON a.question_id = d.question_id
@@ -78,14 +89,15 @@ tests AS (
     SELECT
         * EXCLUDE (n_pairs),
         '' AS language, 0.0 AS gate,
-        rank() OVER (PARTITION BY question_id ORDER BY p_value NULLS LAST) AS place,
+        rank() OVER (PARTITION BY question_id ORDER BY p_tested NULLS LAST) AS place,
         count(p_value) OVER (PARTITION BY question_id) < n_tests AS is_incomplete
     FROM own_tests
     UNION ALL BY NAME
     SELECT
-        * EXCLUDE (n_pairs, p_value, n_tests, language_p_value),
-        p_value AS gate,
+        * EXCLUDE (n_pairs, p_value, p_tested, n_tests, language_p_value),
+        p_tested AS gate,
         language_p_value AS p_value,
+        language_p_value * n_baselines AS p_tested,
         count(*) OVER (PARTITION BY question_id) AS n_tests,
         rank() OVER (PARTITION BY question_id ORDER BY language_p_value) AS place,
         false AS is_incomplete
@@ -94,8 +106,8 @@ tests AS (
 within_questions AS (
     SELECT
         *,
-        greatest(gate, max((n_tests - place + 1) * p_value) OVER (
-            PARTITION BY question_id, language <> '' ORDER BY p_value NULLS LAST
+        greatest(gate, max((n_tests - place + 1) * p_tested) OVER (
+            PARTITION BY question_id, language <> '' ORDER BY p_tested NULLS LAST
         )) AS p_within
     FROM tests
 ),
@@ -104,7 +116,7 @@ questions_of_recipes AS (
         m.recipe, m.class_id, count(*) OVER (PARTITION BY m.recipe) AS n_questions,
         coalesce(q.p_value, 1) AS p_value,
         row_number() OVER (PARTITION BY m.recipe ORDER BY coalesce(q.p_value, 1), m.class_id) AS place
-    FROM current_members AS m
+    FROM (SELECT recipe, class_id FROM current_members UNION ALL SELECT recipe, class_id FROM lost) AS m
     LEFT JOIN (
         SELECT class_id, CASE WHEN bool_or(is_incomplete) THEN 1 ELSE max(p_within) END AS p_value
         FROM within_questions
@@ -122,7 +134,8 @@ steps AS (
 )
 SELECT
     m.recipe, w.question_id, w.name, w.comparison_id, w.variant_id, w.baseline_id, w.task, w.split, w.metric,
-    w.group_kind, w.group_name, w.claim, w.over, w.language, w.p_value, w.n_tests, s.n_questions, w.n_tests * s.n_questions AS n_family,
+    w.group_kind, w.group_name, w.claim, w.over, w.language, w.p_value, w.n_tests, s.n_questions,
+    w.n_tests * s.n_questions * w.n_baselines AS n_family,
     least(1, min(greatest(s.p_rejected, (s.n_questions - s.n_rejected) * w.p_within))) AS p_corrected
 FROM within_questions AS w
 JOIN current_members AS m ON m.class_id = w.class_id
@@ -131,8 +144,8 @@ WHERE w.p_value IS NOT NULL
 GROUP BY ALL;
 -- comparison_id: record of the comparison; empty for the mean over variants
 -- language: empty for a test of the question itself; the language for one that follows the mean over several
--- p_value: p-value of the claim, times the number of known baselines, without further correction: p_value of a gain, else p_margin
+-- p_value: p-value of the claim without correction: p_value of a gain, else p_margin
 -- n_tests: number of tests of the question of this kind
--- n_questions: number of primary questions of the recipe
--- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it
+-- n_questions: number of primary questions of the recipe, with those of damaged and quarantined records
+-- n_family: n_tests times n_questions times the number of known baselines: the smallest p-value is compared with 0.05 divided by it
 -- p_corrected: p-value after correction over the questions of the recipe

@@ -10,64 +10,30 @@ A variant whose masks do not exist yet cannot be compared with variants that hav
 as one that awaits its masks, and declared once they exist, before its first evaluation.
 
 Evaluations of a baseline make no question exploratory: they are counted, and the p-value is multiplied by the number of
-baselines among which it could be chosen.
+choices that there were among baselines that differ in seeds only.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import comb
 from typing import NamedTuple
 
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
+from mlprune.steps.questions.declaring_records import (
+    NO_RESULTS,
+    Declaration,
+    EarlierResults,
+    Pair,
+    stored_declarations,
+)
 from mlprune.steps.questions.earlier_results import StoredEvaluation, StoredEvaluations
-from mlprune.steps.questions.known_variants import KnownVariants, Neighbour
-from mlprune.store.records import Record
+from mlprune.steps.questions.known_variants import KnownVariants
 from mlprune.store.store import Store
 
-Pair = tuple[str, str]
-"""(variant, baseline)."""
-
-
-class EarlierResults(NamedTuple):
-    """Evaluations of a variant that existed when a question was first declared for it."""
-
-    n: int = 0
-    evaluation_id: str | None = None
-    """The first of them, in the order of the ids; None if there are none, or in records of earlier versions."""
-    n_baselines: int = 0
-    """Number of baselines with results among which that of the pair could be chosen; 0 if it had none."""
-    neighbour: Neighbour | None = None
-    """Of the variants with results and the same model, score and sets, the one whose masks agree most."""
-
-    @property
-    def parameters(self) -> JsonValue:
-        """The results as parameters of a record."""
-        if self.n_baselines or self.neighbour:
-            return [*self[:3], *(self.neighbour or ())]
-        return self.n if self.evaluation_id is None else [self.n, self.evaluation_id]
-
-    @property
-    def columns(self) -> JsonObject:
-        """Further columns of `question_variants`, without those that are NULL."""
-        columns: dict[str, JsonValue] = {"n_known_baselines": self.n_baselines} if self.n_baselines else {}
-        if self.neighbour is not None:
-            columns |= {"nearest_variant_id": self.neighbour.variant_id, "mask_agreement": self.neighbour.agreement}
-        return columns
-
-    @classmethod
-    def of_row(cls, row: JsonObject) -> "EarlierResults":
-        """Read a row of `question_variants`."""
-        evaluation_id, nearest = row.get("earlier_evaluation_id"), row.get("nearest_variant_id")
-        return cls(
-            as_int(row["declared_after"]),
-            None if evaluation_id is None else as_str(evaluation_id),
-            as_int(row.get("n_known_baselines") or 0),
-            None if nearest is None else Neighbour(as_str(nearest), as_float(row["mask_agreement"])),
-        )
-
-
-NO_RESULTS = EarlierResults()
+MOST_CHOICES = 10**6
+"""Largest number of choices among known baselines that is stated."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +91,9 @@ def declarations(
     declared = [question for question in questions if question.config is not None]
     if not declared:
         return {}
-    earlier = _earlier(_declaring_records(store))
+    earlier: dict[str, list[Declaration]] = defaultdict(list)
+    for declaration in stored_declarations(store):
+        earlier[declaration.criterion_id].append(declaration)
     stored = StoredEvaluations(store)
     known = KnownVariants(store, declared[0].identities)
     return {
@@ -144,43 +112,32 @@ def dropped_questions(recipe: str, primary: Sequence[PlannedQuestion], store: St
     """Return the names of primary questions that a recipe of this name declared before and no longer asks.
 
     Such a question may ask about fewer variants, other languages or another claim under the same name; the earlier one
-    still counts. A question with the same name and more variants replaces it, and a new name alone changes nothing.
+    still counts. A question with the same name and more variants replaces it, and a new name alone changes nothing. One
+    of a damaged or quarantined record counts whatever its status, and is not replaced.
 
     Args:
         primary: primary questions of the plan.
     """
     known = [(question.criterion_id, question.name, set(question.pairs)) for question in primary]
     dropped = set()
-    for record in store.records("recipes"):
-        for declaration in _declared_in(record):
-            pairs = declaration.results.keys()
-            is_kept = any(
-                criterion_id == declaration.criterion_id
-                and (pairs == asked or (pairs < asked and name == declaration.name))
-                for criterion_id, name, asked in known
-            )
-            if declaration.is_primary and declaration.recipe == recipe and not is_kept:
-                dropped.add(declaration.name)
+    for declaration in stored_declarations(store):
+        pairs = declaration.results.keys()
+        is_kept = any(
+            criterion_id == declaration.criterion_id
+            and (pairs == asked or (declaration.is_sound and pairs < asked and name == declaration.name))
+            for criterion_id, name, asked in known
+        )
+        counts = declaration.is_primary or not declaration.is_sound
+        if counts and declaration.recipe == recipe and not is_kept:
+            dropped.add(declaration.name)
     return sorted(dropped)
-
-
-class _Declaration(NamedTuple):
-    """What the record of a recipe says about a declared question."""
-
-    criterion_id: str
-    recipe: str
-    name: str
-    is_primary: bool
-    n_seeds: int | None
-    results: Mapping[Pair, EarlierResults]
-    other_languages: tuple[str, ...]
 
 
 class _Declaring(NamedTuple):
     """A question that is declared in a store."""
 
     question: PlannedQuestion
-    earlier: Sequence[_Declaration]
+    earlier: Sequence[Declaration]
     """Declarations of the same criterion in the store."""
     stored: StoredEvaluations
     known: KnownVariants
@@ -190,7 +147,7 @@ class _Declaring(NamedTuple):
         """Return what existed before the question was declared."""
         question = self.question
         is_primary = question.config is not None and question.config.primary
-        valid = [each for each in self.earlier if each.results.keys() <= set(question.pairs)]
+        valid = [each for each in self.earlier if each.is_sound and each.results.keys() <= set(question.pairs)]
         results: dict[Pair, EarlierResults] = {}
         new: list[Pair] = []
         for pair in question.pairs:
@@ -209,18 +166,19 @@ class _Declaring(NamedTuple):
             of_variant[stored.variant_id].append(stored)
         awaits_masks = self._add_new(results, new, of_variant) and self.can_wait and is_primary
         n_seeds = self._first_seeds(of_variant)
+        awaits_masks = awaits_masks and not any(each.n for each in results.values())
         return DeclaredAfter(
-            results,
+            {} if awaits_masks else results,  # which masks exist already depends on where an earlier run ended
             self._other_languages(new, valid),
             None if n_seeds == question.n_seeds or not is_primary else n_seeds,
-            awaits_masks and not any(each.n for each in results.values()),
+            awaits_masks,
         )
 
-    def _was_meant(self, earlier: _Declaration) -> bool:
+    def _was_meant(self, earlier: Declaration) -> bool:
         """Whether an earlier declaration was primary, or waited for the number of seeds that the question now has."""
         return earlier.is_primary or (earlier.n_seeds is not None and earlier.n_seeds == self.question.n_seeds)
 
-    def _other_languages(self, new: Sequence[Pair], valid: Sequence[_Declaration]) -> tuple[str, ...]:
+    def _other_languages(self, new: Sequence[Pair], valid: Sequence[Declaration]) -> tuple[str, ...]:
         """Return the other languages in which new variants have results, and those that earlier declarations name."""
         languages = {language for each in valid for language in each.other_languages}
         if new:
@@ -234,7 +192,10 @@ class _Declaring(NamedTuple):
         new: Sequence[Pair],
         of_variant: Mapping[str, Sequence[StoredEvaluation]],
     ) -> bool:
-        """Add the results of pairs that no record declares; return whether masks have to exist first."""
+        """Add the results of pairs that no record declares; return whether masks have to exist first.
+
+        A variant with results whose record is missing or damaged cannot be compared, and counts as equal to each.
+        """
         own = {variant_id for variant_id, _ in new}
         recipes = {variant_id: self.known.keys(variant_id).recipe for variant_id in (*own, *of_variant)}
         others = [one for one in of_variant if one not in own and self.known.has_changes(one)] if own else []
@@ -243,9 +204,10 @@ class _Declaring(NamedTuple):
             if (key := self.known.weights_key(other)) is not None:
                 equal[key].append(other)
         nearest = self.known.nearest(own, others) if others else {}
+        unknown = {one for one in of_variant if not self.known.is_known(one)}
         awaits_masks = False
         for variant_id, baseline_id in new:
-            same = {one for one in of_variant if recipes[one] == recipes[variant_id]}
+            same = unknown | {one for one in of_variant if recipes[one] == recipes[variant_id]}
             if others and not same:
                 key = self.known.weights_key(variant_id)
                 same |= set(equal[key]) if key is not None else set()
@@ -260,34 +222,42 @@ class _Declaring(NamedTuple):
         return awaits_masks
 
     def _n_baselines(self, baseline_id: str, of_variant: Mapping[str, object]) -> int:
-        """Return among how many baselines with results one could be chosen: those that differ from it in seeds only.
+        """Return how many choices there were among the baselines with results that differ from one in seeds only.
 
-        If the question asks about all of them, nothing was chosen. A baseline without results was not looked at.
+        If the question asks about all of them, nothing was chosen. A baseline without results was not looked at. For
+        the mean over some of them, each set of as many could have been chosen.
         """
         if baseline_id not in of_variant:
             return 0
         kind = self.known.keys(baseline_id).unseeded
         alike = {one for one in of_variant if self.known.keys(one).unseeded == kind}
-        return 1 if alike <= {asked for _, asked in self.question.pairs} else len(alike)
+        n_asked = len(alike & {asked for _, asked in self.question.pairs})
+        n_chosen = n_asked if self.question.criterion.over == "mean" else min(1, len(alike) - n_asked)
+        return min(MOST_CHOICES, comb(len(alike), n_chosen))
 
     def _first_seeds(self, of_variant: Mapping[str, object]) -> int:
         """Return the number of seeds that the first declaration states; that of the question if it is the first.
 
-        An earlier declaration of the same question with other seeds counts if one of its variants has results.
+        An earlier declaration of the same question with other seeds counts if one of its variants has results. One of a
+        damaged or quarantined record counts only against the question.
         """
         config = self.question.config
         stated = (config.seeds if config else None) or self.question.n_seeds
         if not self.question.n_seeds:
             return stated
         kinds = self._kinds(self.question.pairs)
-        first = [
-            each.n_seeds or max(Counter(self._kinds(each.results)).values())
+        asked = [
+            each
             for each in self.earlier
-            if (each.is_primary or each.n_seeds is not None)
+            if (each.is_primary or each.n_seeds is not None or not each.is_sound)
             and any(variant_id in of_variant for variant_id, _ in each.results)
             and not set(kinds).isdisjoint(self._kinds(each.results))
         ]
-        return min(first, default=stated)
+        lost = {self._seeds_of(each) for each in asked if not each.is_sound} - {self.question.n_seeds}
+        return min(lost or (self._seeds_of(each) for each in asked if each.is_sound), default=stated)
+
+    def _seeds_of(self, earlier: Declaration) -> int:
+        return earlier.n_seeds or max(Counter(self._kinds(earlier.results)).values())
 
     def _kinds(self, pairs: Iterable[Pair]) -> list[str]:
         """Return the kind of the variant of each pair without its seeds, one per variant."""
@@ -297,42 +267,6 @@ class _Declaring(NamedTuple):
 def _order(results: EarlierResults) -> tuple[int, str, int, float]:
     agreement = results.neighbour.agreement if results.neighbour else 0.0
     return results.n, results.evaluation_id or "", results.n_baselines, agreement
-
-
-def _declaring_records(store: Store) -> Iterator[Record]:
-    """Yield the records of recipes."""
-    yield from store.records("recipes")
-
-
-def _earlier(records: Iterable[Record]) -> dict[str, list[_Declaration]]:
-    """Return key of the criterion -> what each record of a recipe says about a declared question."""
-    earlier: dict[str, list[_Declaration]] = defaultdict(list)
-    for record in records:
-        for declaration in _declared_in(record):
-            earlier[declaration.criterion_id].append(declaration)
-    return earlier
-
-
-def _declared_in(record: Record) -> Iterator[_Declaration]:
-    """Yield the declared questions in the record of a recipe."""
-    results: dict[str, dict[Pair, EarlierResults]] = defaultdict(dict)
-    for row in record.rows.get("question_variants", ()):
-        pair = as_str(row["variant_id"]), as_str(row["baseline_id"])
-        results[as_str(row["question_id"])][pair] = EarlierResults.of_row(row)
-    for row in record.rows.get("questions", ()):
-        if row["is_declared"]:
-            criterion_id, recipe, name = (as_str(row[column]) for column in ("criterion_id", "recipe", "name"))
-            n_seeds = row.get("n_seeds_declared")
-            languages = tuple(filter(None, str(row.get("other_languages") or "").split(", ")))
-            yield _Declaration(
-                criterion_id,
-                recipe,
-                name,
-                bool(row["is_primary"]),
-                None if n_seeds is None else as_int(n_seeds),
-                results[as_str(row["question_id"])],
-                languages,
-            )
 
 
 def declaration_parameters(
@@ -349,44 +283,6 @@ def declaration_parameters(
             against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
             further = [after.columns] if after.columns else []
             yield [question.id, config.name, config.variants, against, config.primary, numbers, *further]
-
-
-def declaration_problems(record: Record) -> Iterator[str]:
-    """Yield where the rows of a recipe's record differ from its parameters, of which its id is a hash."""
-    entries = [list(as_list(entry)) for entry in as_list(record.parameters.get("questions", []))]
-    stated = {as_str(entry[0]): entry[1:] for entry in entries}
-    rows = {as_str(row["question_id"]): row for row in record.rows.get("questions", ())}
-    if rows.keys() != stated.keys():
-        yield "its questions are not those of its parameters"
-        return
-    numbers: dict[str, list[JsonValue]] = {question_id: [] for question_id in rows}
-    for row in record.rows.get("question_variants", ()):
-        numbers.setdefault(as_str(row["question_id"]), []).append(EarlierResults.of_row(row).parameters)
-    primary = {as_str(row["question_id"]) for row in record.rows.get("recipe_questions", ())}
-    for question_id, row in rows.items():
-        expected = _stated_columns(stated[question_id])
-        columns = {name: row.get(name) for name in expected}
-        pairs = stated[question_id][4] if stated[question_id] and not expected.get("awaits_masks") else []
-        if columns != expected or numbers[question_id] != pairs or (question_id in primary) != expected["is_primary"]:
-            yield f"question {row.get('name') or question_id} is not declared as its parameters say"
-
-
-def _stated_columns(entry: Sequence[JsonValue]) -> JsonObject:
-    """Return columns of `questions` that follow from what `declaration_parameters` yields, without the id."""
-    if not entry:
-        return {"is_declared": False, "is_primary": False, "declared_after": None}
-    name, variants, against, primary, numbers, *further = entry
-    columns = as_object(further[0]) if further else {}
-    n_before = sum(as_int(as_list(each)[0] if isinstance(each, list | tuple) else each) for each in as_list(numbers))
-    return {
-        "is_declared": True,
-        "is_primary": bool(primary) and not n_before and not {"n_seeds_declared", "awaits_masks"} & columns.keys(),
-        "declared_after": n_before,
-        "name": name,
-        "variants": variants,
-        "against": as_list(against)[0] if isinstance(against, list | tuple) else against,
-        **{key: columns.get(key) for key in ("other_languages", "n_seeds_declared", "awaits_masks")},
-    }
 
 
 def question_rows(

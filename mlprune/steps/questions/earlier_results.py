@@ -2,19 +2,21 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import Item
-from mlprune.json_values import as_str
+from mlprune.json_values import JsonObject
 from mlprune.steps.tasks import stored_items
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
+from mlprune.store.unsound_records import unsound_records
 
+KIND: Final = "evaluations"
 SHARED_TEXTS = 0.1
 """Share of a question's items whose texts have to be among those of other items: two splits may repeat a sentence."""
 FEWEST_WORDS = 2
@@ -72,8 +74,20 @@ class StoredEvaluation(NamedTuple):
     """None in records of earlier versions."""
 
 
+def _stored_evaluation(
+    record_id: str, parameters: JsonObject, parents: Mapping[str, object], rows: Sequence[JsonObject]
+) -> StoredEvaluation:
+    task, language, split = (str(parameters.get(name, "")) for name in ("task", "language", "split"))
+    items_id = next((row.get("items_id") for row in rows), None)
+    known_items = items_id if isinstance(items_id, str) else None
+    return StoredEvaluation(record_id, str(parents.get("variant", "")), task, language, split, known_items)
+
+
 class StoredEvaluations:
-    """The evaluations of a store; records and items are read once, and only if they are needed."""
+    """The evaluations of a store, also those of damaged and quarantined records.
+
+    Records and items are read once, and only if they are needed.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -111,13 +125,14 @@ class StoredEvaluations:
     @cached_property
     def _evaluations(self) -> list[StoredEvaluation]:
         found = []
-        for record in self._store.each_record(self._store.record_ids("evaluations")):
-            task, language, split = (str(record.parameters.get(name, "")) for name in ("task", "language", "split"))
-            items_id = next((row.get("items_id") for row in record.rows.get("evaluations", ())), None)
-            variant_id = str(record.parents.get("variant", ""))
-            known_items = None if items_id is None else as_str(items_id)
-            found.append(StoredEvaluation(record.id, variant_id, task, language, split, known_items))
-        return sorted(found)
+        for record in self._store.each_record(self._store.record_ids(KIND)):
+            rows = record.rows.get("evaluations", ())
+            found.append(_stored_evaluation(record.id, record.parameters, record.parents, rows))
+        sound = {each.evaluation_id for each in found}
+        for unsound in unsound_records(self._store, KIND, sound=sound):
+            values = (unsound.values("parameters"), unsound.values("parents"), unsound.rows("evaluations"))
+            found.append(_stored_evaluation(unsound.id, *values))
+        return sorted({each.evaluation_id: each for each in found}.values())
 
     def _share_an_item(self, stored: StoredEvaluation, task: TaskSpec) -> bool:
         """Whether two evaluations share an item; if one has lost its items, whether they have the same split."""

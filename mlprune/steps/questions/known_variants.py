@@ -9,6 +9,7 @@ from mlprune.hashing import canonical_json, digest
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.mask_files import Levels, read_packed_masks
 from mlprune.steps.job import Identity
+from mlprune.steps.questions.declaring_records import Neighbour
 from mlprune.steps.variants.variant import quantisation_in
 from mlprune.steps.variants.variant_rows import removed_blocks, stored_masks, with_all_tokens
 from mlprune.store.records import Artefact, Record
@@ -32,14 +33,6 @@ class VariantKeys(NamedTuple):
     """The same without seeds of sets, scores and resamples."""
     neighbourhood: str
     """The weights of the base model, the scores and the demonstration sets."""
-
-
-class Neighbour(NamedTuple):
-    """The variant whose masks agree most with those of another one."""
-
-    variant_id: str
-    agreement: float
-    """Share of the weights that both keep or both remove."""
 
 
 class KnownVariants:
@@ -69,6 +62,10 @@ class KnownVariants:
     def is_stored(self, variant_id: str) -> bool:
         """Whether the record of a variant is in the store."""
         return self._store.has_record("variants", variant_id)
+
+    def is_known(self, variant_id: str) -> bool:
+        """Whether a variant is planned, or its record can be read, so that others can be compared with it."""
+        return self._find(variant_id) is not None
 
     def has_changes(self, variant_id: str) -> bool:
         """Whether a stored variant removes or changes weights."""

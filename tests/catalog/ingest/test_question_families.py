@@ -133,6 +133,37 @@ def test_an_unanswered_question_with_more_variants_is_one_more_question(
     assert [row[1] for row in connection.execute(sql).fetchall()] == pytest.approx(list(expected.values()))
 
 
+def test_a_quarantined_question_counts_as_not_rejected_unless_its_recipe_still_asks_it(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    ask(connection, "asked", [0.01])
+    lost = [{"recipe": recipe, "question_id": question, "record_id": "x"} for recipe, question in LOST]
+    insert_rows(connection, declared_tables()["quarantined_questions"], lost)
+    assert found(connection) == {("asked", "c-asked-v0"): 3 * 0.01}
+
+
+LOST = [("r", "asked"), ("r", "lost"), ("r", "also lost"), ("another", "lost")]
+
+
+def test_known_baselines_multiply_the_p_values_of_a_question_and_of_its_languages(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    ask(connection, "known", [0.02], group_kind="outside_english", group_name="")
+    languages(connection, "known-v0", {"fr": 0.01, "sw": 0.001})
+    known = {"question_id": "known", "variant_id": "known-v0", "baseline_id": "dense", "n_known_baselines": 2}
+    connection.execute("DELETE FROM question_variants")
+    connection.execute("UPDATE answer_results SET difference = 0.1")
+    insert_rows(connection, declared_tables()["question_variants"], [known])
+    sql = "SELECT language, p_value, p_corrected, n_family FROM question_tests ORDER BY language"
+    rows = connection.execute(sql).fetchall()
+    assert rows == [("", 0.02, 0.04, 2), ("fr", 0.01, 0.04, 4), ("sw", 0.001, 0.04, 4)]
+    refresh_all(connection)
+    sql = "SELECT verdict, p_corrected, n_known_baselines, remarks IS NOT NULL FROM answers"
+    assert connection.execute(sql).fetchall() == [("yes", 0.04, 2, True)]
+    connection.execute("UPDATE question_variants SET n_known_baselines = 3")
+    assert connection.execute("SELECT verdict, p_corrected FROM answers").fetchall() == [("not shown", 0.06)]
+
+
 def test_a_test_without_a_result_counts_as_not_rejected(connection: duckdb.DuckDBPyConnection) -> None:
     ask(connection, "unfinished", [0.001], variants=["a", "b"])
     ask(connection, "other", [0.03], claim="noninferior", margin=0.1)

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.ingest.record_rows import TABLES, add_rows, row_problems
+from catalog.ingest.record_rows import TABLES, add_rows, quarantined_questions, row_problems
 from catalog.ingest.table_files import declared_tables
 from catalog.queries import run_user_query
 from catalog.store import Catalog
@@ -175,3 +176,29 @@ def test_runs_are_listed_with_their_code_and_their_end(store: Store) -> None:
     assert (first["run_id"], first["how"], first["n_done"], first["n_failed"]) == ("run-1", "failed", 3, 1)
     assert (first["git_commit"], first["is_modified"], first["environment_id"]) == ("c0ffee", False, ENVIRONMENT_ID)
     assert (second["run_id"], second["how"], second["n_done"], second["n_failed"]) == (RUN, None, 3, 1)
+
+
+def test_the_questions_of_a_quarantined_record_are_those_that_any_part_of_it_names(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    numbers = ["q", "mine", "dense", True, [0]]
+    rows = {
+        "questions": [
+            {"question_id": "in rows", "recipe": "renamed", "is_declared": True},
+            {"question_id": "default", "recipe": "study", "is_declared": False},
+            {"question_id": 3, "recipe": None, "is_declared": True},
+        ],
+        "recipe_questions": [{"question_id": "only here", "recipe": "study"}],
+    }
+    parameters = {"name": "study", "questions": [["in parameters", *numbers], ["default"], [], "x"]}
+    record = made_up_record("recipes", parameters, rows=rows)
+    store.write_record(record)
+    assert quarantined_questions(store, sound={record.id}) == []
+    store.quarantine(record)
+    found = quarantined_questions(store, sound=())
+    assert [(row["recipe"], row["question_id"]) for row in found] == [
+        ("renamed", "in rows"),
+        ("study", "in parameters"),
+        ("study", "in rows"),
+        ("study", "only here"),
+    ]
+    assert {row["record_id"] for row in found} == {record.id}

@@ -17,7 +17,7 @@ from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.report.answer_rows import answered, question
 from tests.catalog.report.reading import Reader
-from tests.catalog_data import write_rows
+from tests.catalog_data import declared_parameters, write_rows
 
 ANSWER = answered(0.0042, ci_low=-0.011, ci_high=0.019, p_value=0.41, label="wanda fr-en 0.2")
 ANSWER |= question("not shown", lowest_sparsity=None, highest_sparsity=None)
@@ -125,7 +125,8 @@ def test_a_declared_question_without_a_test_is_not_answered_yet(tmp_path: Path) 
     asked = {"question_id": "q", "task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all"}
     asked |= {"group_name": "", "claim": "gain", "over": "each", "criterion_id": "c", "is_declared": True}
     asked |= {"is_primary": True, "name": "helps", "variants": "", "against": "dense", "recipe": "mine"}
-    write_rows(store, "recipes", parameters={}, rows={"questions": [asked]})
+    asked |= {"declared_after": 0}
+    write_rows(store, "recipes", parameters=declared_parameters([asked], []), rows={"questions": [asked]})
     with Catalog.in_memory(store) as catalog:
         first = first_page(catalog)
     (line,) = first.answers

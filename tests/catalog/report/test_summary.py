@@ -11,7 +11,7 @@ from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.report.answer_rows import answered, family
 from tests.catalog.report.reading import Reader
-from tests.catalog_data import write_rows
+from tests.catalog_data import declared_parameters, write_rows
 
 
 def test_a_card_has_items_clusters_languages_chance_family_and_power() -> None:
@@ -164,7 +164,7 @@ def test_a_question_is_shown_with_its_latest_family_and_a_store_without_question
         ]
         question_id = write_rows(store, "answers", parameters={"n": n}, rows={"answers": answers})
         row = {**shared, "question_id": question_id}
-        write_rows(store, "recipes", parameters={"n": n}, rows={"questions": [row]})
+        write_rows(store, "recipes", parameters=declared_parameters([row], []), rows={"questions": [row]})
     with Catalog.in_memory(store) as catalog:
         (headline,) = headlines_of(catalog)
         (finding,) = headline.findings

@@ -19,6 +19,7 @@ from mlprune.steps.demonstrate.writing import DemonstrateJob, MixJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import Job
 from mlprune.steps.observe.statistics import ObserveJob
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from tests.mlprune.steps.search.played_search import (
     N_DEV,
@@ -386,6 +387,29 @@ def test_a_search_evaluates_every_trial_and_reports_the_best_one_that_meets_the_
     assert [question.config.name for question in plan.finals["blocks"].questions if question.config] == [
         "blocks-against-uniform"
     ]
+
+
+def test_the_question_of_a_winner_is_primary_until_it_has_results_on_the_split_of_the_report(
+    finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, store = finished[0], copy_of(finished[1], tmp_path / "store")
+    asked = [question for question in plan.finals["blocks"].questions if question.config]
+
+    def declared() -> tuple[bool, int, object]:
+        record = plan.final_record("blocks", declarations(asked, store, can_wait=False))
+        (question,) = (row for row in record.rows["questions"] if row["is_declared"])
+        (pair,) = record.rows["question_variants"]
+        return question["is_primary"], question["declared_after"], pair.get("n_known_baselines")
+
+    assert declared() == (False, 1, 1)
+    ((winner, uniform),) = asked[0].pairs
+    for variant_id, expected in ((winner, (True, 0, 1)), (uniform, (True, 0, None))):
+        for record in list(store.records("evaluations")):
+            (row,) = record.rows["evaluations"]
+            if (row["variant_id"], row["split"]) == (variant_id, "test"):
+                (Path(store.uri) / record.path).unlink()
+        assert any(row["variant_id"] == winner for row in trial_rows(store)), "it has results on dev"
+        assert declared() == expected
 
 
 def test_a_finished_search_plans_nothing_more(built: Plan, finished: tuple[Plan, Store]) -> None:

@@ -71,6 +71,16 @@ def test_exactly_the_files_that_no_record_references_are_removed(store: Store, *
     assert find_garbage(store).files == ()
 
 
+def test_a_quarantined_declaration_stays_until_a_record_is_in_its_place(store: Store) -> None:
+    record = made_up_record("recipes", {"name": "study"})
+    store.write_record(record)
+    store.quarantine(record)
+    age(store)
+    assert {file.path for file in find_garbage(store).files} == GARBAGE
+    store.write_record(record)
+    assert len(find_garbage(store).files) == len(GARBAGE) + 1
+
+
 def test_recent_files_may_belong_to_a_running_job(store: Store) -> None:
     store.write_bytes("predictions/young.parquet", b"young")
     garbage = find_garbage(store)

@@ -10,7 +10,8 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import declaration_problems, declarations, dropped_questions
+from mlprune.steps.questions.declarations import declarations, dropped_questions
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity, write_missing_items
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -46,18 +47,22 @@ def evaluations_in(plan: Plan) -> list[EvaluationSpec]:
     return [one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
 
 
-def make_variants(plan: Plan, store: Store) -> Plan:
-    """Write the records of the base model and of all variants, with different masks that no file has."""
+def make_variants(plan: Plan, store: Store, *, mask: str | None = None) -> Plan:
+    """Write the records of the base model and of all variants, with masks that no file has.
+
+    Args:
+        mask: hash of the masks of all variants; by default they are different.
+    """
     for variant in plan.variants.values():
-        mask = None if variant.is_dense else variant.id
-        store.write_record(variant.spec.identity.record(rows={"variants": [{"mask_sha256": mask}]}))
+        sha256 = None if variant.is_dense else mask or variant.id
+        store.write_record(variant.spec.identity.record(rows={"variants": [{"mask_sha256": sha256}]}))
     store.write_record(plan.questions[0].identities[plan.model.base_model_id].record())
     return plan
 
 
-def finish(plan: Plan, store: Store) -> None:
+def finish(plan: Plan, store: Store, *, mask: str | None = None) -> None:
     """Write every evaluation of a plan, with its items, variants and base model, without predictions and masks."""
-    make_variants(plan, store)
+    make_variants(plan, store, mask=mask)
     evaluations = evaluations_in(plan)
     write_missing_items(store, evaluations)
     for evaluation in evaluations:
@@ -118,6 +123,18 @@ def test_a_family_may_grow_but_not_shrink_after_its_results(tiny_inputs: Path, t
     assert declared(record_in(more, store)) == (0, False)  # its masks have to be compared first
     assert declared(start(make_variants(more, store), store)) == (0, True)
     assert declared(start(of_sparsities(tiny_inputs, 0.25), store)) == (2, False)
+
+
+def test_a_question_that_awaits_masks_does_not_depend_on_those_that_exist(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    finish(planned(tiny_inputs, seeds=[7]), store)
+    plan = planned(tiny_inputs)
+    first = record_in(plan, store)
+    (question,) = [row for row in first.rows["questions"] if row["is_declared"]]
+    assert (question["awaits_masks"], question["is_primary"]) == (True, False)
+    make_variants(planned(tiny_inputs, seeds=[0]), store)
+    assert record_in(plan, store) == first
+    assert declared(record_in(make_variants(plan, store), store)) == (0, True)
 
 
 def seeds_declared(record: Record) -> tuple[object, object]:
@@ -313,14 +330,14 @@ def known_baselines(record: Record) -> list[object]:
     return [row.get("n_known_baselines") for row in record.rows["question_variants"]]
 
 
-def against(folder: Path, baseline: list[int], *, looked_at: list[int]) -> Plan:
+def against(folder: Path, baseline: list[int], *, looked_at: list[int], **changes: Any) -> Plan:
     """A question about a magnitude variant against random variants, of which others are in the same recipe."""
     variants = [
         {"name": "magnitude", "score": "magnitude", "sparsity": 0.5, "against": ["random"]},
         {**RANDOM, "seed": baseline},
         *([{**RANDOM, "name": "others", "seed": looked_at}] if looked_at else []),
     ]
-    question = {**QUESTION, "variants": "magnitude", "against": "random"}
+    question = {**QUESTION, "variants": "magnitude", "against": "random", **changes}
     return plan_of(folder, question, variants=variants, evaluations=[FACTS])
 
 
@@ -342,6 +359,56 @@ def test_the_baselines_that_had_results_are_counted(tiny_inputs: Path, tmp_path:
     everyone = against(tiny_inputs, [0, 1, 2, 3], looked_at=[])
     assert known_baselines(record_in(everyone, store)) == [1, 1, 1, 1]
     assert known_baselines(record_in(against(tiny_inputs, [9], looked_at=[]), store)) == [None]
+
+
+def edit(store: Store, record: Record) -> Path:
+    """Change the file of a record without its checksum."""
+    path = Path(store.uri) / record.path
+    path.write_text(path.read_text().replace('"checksum":"', '"checksum":"0', 1))
+    return path
+
+
+@pytest.mark.parametrize("is_quarantined", [False, True])
+def test_results_of_damaged_and_quarantined_records_count(
+    tiny_inputs: Path, tmp_path: Path, *, is_quarantined: bool
+) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    finish(plan, store)
+    for record in list(store.records("evaluations")):
+        edit(store, record)
+        if is_quarantined:
+            assert Store(store.uri, quarantine=True).read_record(record.kind, record.id) is None
+    assert declared(record_in(plan, store)) == (4, False)
+
+
+def test_results_of_a_variant_whose_record_is_gone_count_for_each_variant(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs, seeds=[0])
+    finish(plan, store)
+    (variant_id,) = (variant.id for variant in plan.variants.values() if not variant.is_dense)
+    edit(store, store.require("variants", variant_id))
+    other = make_variants(planned(tiny_inputs, seeds=[1]), store)
+    assert declared(record_in(other, store)) == (2, False)
+
+
+def test_the_seeds_of_a_damaged_declaration_count_against_a_question(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    first = start(plan, store)
+    finish(plan, store)
+    more = planned(tiny_inputs, seeds=[0, 1, 2])
+    edit(store, first)
+    assert seeds_declared(record_in(more, store)) == (2, False)
+    assert seeds_declared(record_in(plan, store)) == (None, False), "the results exist, and nothing sound declared it"
+    assert dropped(planned(tiny_inputs, seeds=[0]), store) == ["q"]
+
+
+def test_a_declaration_whose_rows_were_edited_makes_no_question_primary(tiny_inputs: Path, tmp_path: Path) -> None:
+    store, plan = Store(str(tmp_path)), planned(tiny_inputs)
+    finish(plan, store)
+    late, in_time = start(plan, store), record_in(plan, Store(str(tmp_path / "other")))
+    store.write_record(replace(late, rows=in_time.rows))
+    assert record_in(plan, store) == late
+    broken = {**late.rows, "question_variants": [{"question_id": plan.questions[0].id}]}
+    assert list(declaration_problems(replace(late, rows=broken)))
 
 
 def test_languages_that_were_looked_at_are_named(tiny_inputs: Path, tmp_path: Path) -> None:

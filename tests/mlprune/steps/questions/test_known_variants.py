@@ -6,7 +6,8 @@ import pytest
 
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.questions.declarations import awaited_variants, declaration_problems, declarations
+from mlprune.steps.questions.declarations import awaited_variants, declarations
+from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.questions.known_variants import KnownVariants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
