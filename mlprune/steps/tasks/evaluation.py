@@ -24,7 +24,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
 from mlprune.hashing import digest, ordered_by_hash
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.inputs import open_corpus
@@ -290,6 +290,11 @@ class EvaluationSpec:
     task: TaskSpec
     intervention: Intervention = field(default_factory=NoIntervention)
     """What the variant does at run time."""
+
+    @property
+    def variant_id(self) -> str:
+        """The variant."""
+        return as_str(self.identity.parents["variant"])
 
 
 Families = dict[TaskSpec, dict[str, EvaluationSpec]]
