@@ -54,7 +54,10 @@ class ExampleJob(DeclaredJob, SmallJob):
 
 def evaluation(number: int) -> EvaluationSpec:
     """Return an evaluation with an id of its own."""
-    return EvaluationSpec(make_identity("evaluations", {"n": number}, parents={"variant": "v"}), TaskSpec("xnli", language="fr", split="test"))
+    return EvaluationSpec(
+        make_identity("evaluations", {"n": number}, parents={"variant": "v"}),
+        TaskSpec("xnli", language="fr", split="test"),
+    )
 
 
 EVALUATIONS = (evaluation(1), evaluation(2))
