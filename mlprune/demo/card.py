@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from mlprune.corpus import cldr_facts, cldr_sentences
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import score_items
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
@@ -52,7 +53,7 @@ def fact_accuracy(
     facts = [fact for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id) == held_out]
     rows = [cldr_facts.item(fact, language) for fact in facts]
     items = [facts_item(str(row["id"]), row) for row in rows]
-    scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
+    scores = score_items(chain, tokenizer, items, TextLimits(BATCH_TOKENS, POSITIONS))
     accuracy = task_metrics("facts", language)[0].of(Predictions.from_scores(items, scores))
     return accuracy, sum(1 / len(item.candidates) for item in items) / len(items), len(items)
 
@@ -62,7 +63,7 @@ def perplexity(chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str) 
     lines = {language: cldr_sentences.corpus()[language]}
     data = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY)
     items = cast("tuple[ChoiceItem, ...]", data.items)
-    scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
+    scores = score_items(chain, tokenizer, items, TextLimits(BATCH_TOKENS, POSITIONS))
     return METRICS["perplexity"].of(Predictions.from_scores(items, scores))
 
 
@@ -87,12 +88,9 @@ def _exact_match(
     prepared = prepare_translation(
         tokenizer,
         [TranslationItem(str(line), source[line], target[line]) for line in chosen],
+        TextLimits(4 * BATCH_TOKENS, max_positions=None, max_new_tokens=80),
         shots=[(source[line], target[line]) for line in shots],
-        source=pair[0],
-        target=pair[1],
-        batch_tokens=4 * BATCH_TOKENS,
-        max_positions=None,
-        max_new_tokens=80,
+        pair=pair,
     )
     outputs = Translations.from_outputs(run_translation(chain, tokenizer, prepared))
     return METRICS["exact_match"].of(outputs)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mlprune.descriptions import NeuronSelection
 from mlprune.methods.reconstruction import Reconstruction
 from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, AgainstConfig, EntryName, Seed, with_import_key
+from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, as_tuple, distinct_values
 from mlprune.vocabulary import (
@@ -30,9 +31,9 @@ Value = TypeVar("Value")
 class LayerErrorsConfig(Model):
     """How much variants change the output of every layer."""
 
-    demonstrations: Annotated[tuple[str, ...], Field(min_length=1)]
+    demonstrations: Annotated[tuple[str, ...], Field(min_length=1), NamesOf("sets")]
     """Names of demonstration sets whose tokens the layers of the dense model read."""
-    variants: tuple[str, ...] = ()
+    variants: Annotated[tuple[str, ...], NamesOf("variants")] = ()
     """Names of variant entries (all)."""
 
 
@@ -51,15 +52,16 @@ class AnalysesConfig(Model):
     mask_pairs: Annotated[
         Literal["all", "one_difference"] | Annotated[tuple[tuple[str, str], ...], Field(min_length=1)],
         Field(title="`all`, `one_difference` or list of pairs of names"),
+        NamesOf("variants", words=("all", "one_difference")),
     ] = "all"
     """Which pairs of variants of equal score, structure, propagation and sparsity: all, those that differ in one
     choice, or those of the named variant entries, such as `[[wanda-fr, wanda-sw]]`."""
-    neurons: tuple[str, ...] = ()
+    neurons: Annotated[tuple[str, ...], NamesOf("sets")] = ()
     """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
-    experts: tuple[str, ...] = ()
+    experts: Annotated[tuple[str, ...], NamesOf("sets")] = ()
     """Names of demonstration sets in which the tokens, gate weights and outputs of every expert are counted. Sets that
     differ in their source language only are compared by their most frequent experts (`overlap_shares`)."""
-    neuron_variants: tuple[str, ...] = ()
+    neuron_variants: Annotated[tuple[str, ...], NamesOf("variants")] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
     layer_errors: LayerErrorsConfig | None = None
     """Computes, for each named set and variant, the squared change of every layer's output relative to its square."""
@@ -79,7 +81,7 @@ class KeepConfig(Model):
     corpus: str | None = None
     """Parallel text in which tokens are counted (the recipe's corpus, without evaluated lines, and without the fifth of
     its lines in which costs are measured: the first ones in the order of a hash)."""
-    demonstrations: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    demonstrations: Annotated[tuple[str, ...], BeforeValidator(as_tuple), NamesOf("sets")] = ()
     """Instead of a corpus: names of demonstration sets in whose texts tokens are counted, with their templates."""
     score: TokenScoreName = "frequency"
     """Which tokens are kept first: by their occurrences; by the number of aligned lines in which the sentence of any
@@ -115,7 +117,7 @@ class NeuronsConfig(Model):
 
     of: Annotated[tuple[CountedLanguage, ...], BeforeValidator(as_tuple)]
     """Languages of the sets; one variant per language."""
-    sets: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    sets: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), NamesOf("sets")]
     """Names of demonstration sets in which activations are counted: each of one language, and of several languages. All
     sets of a language count together."""
     action: Annotated[tuple[NeuronActionName, ...], BeforeValidator(as_tuple)] = ("remove",)
@@ -153,10 +155,10 @@ class NeuronsConfig(Model):
 class ReconstructConfig(Model):
     """Fits the kept weights of each block to the output of the dense block. `reconstruct: block` has all defaults."""
 
-    demonstrations: str | None = None
+    demonstrations: Annotated[str | None, NamesOf("sets")] = None
     """Name of the sets that are read, one variant per set; of several seeds, the sets of the entry's seed (the sets of
     the entry)."""
-    over: tuple[str, ...] = ()
+    over: Annotated[tuple[str, ...], NamesOf("sets")] = ()
     """Instead of `demonstrations`: names of two or more sets that are read together."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Weights of the sets that are read together, in any unit and in their order (equal)."""
@@ -246,7 +248,7 @@ class BaselineFields(Model):
     """model: branch, tag or commit of a hub id."""
     dtype: Annotated[DtypeName | None, BeforeValidator(full_dtype)] = None
     """model: dtype in which it computes (that of the recipe's model)."""
-    demonstrations: str | None = None
+    demonstrations: Annotated[str | None, NamesOf("sets")] = None
     """lrp2: name of sets of one language each, including English, whose mean hidden states are used."""
     layers: Annotated[
         Literal["search"] | tuple[Pair, ...],
@@ -272,7 +274,7 @@ class BaselineFields(Model):
     """translate_test: task -> files of the task whose rows are English translations, named by the original language."""
     system: Annotated[str, Field(min_length=1)] | None = None
     """translate_test: name of the system that translated, such as `nllb-200-3.3B`."""
-    against: tuple[AgainstConfig, ...] = ()
+    against: Annotated[tuple[AgainstConfig, ...], NamesOf("evaluated", not_itself=True)] = ()
     """Names of other entries to compare with, in addition to dense."""
 
     @model_validator(mode="after")

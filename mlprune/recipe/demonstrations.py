@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import ChatKey, Name, Seed
+from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, unknown_name
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, DrawName, LongerDemonstration, SharesName, full_dtype
@@ -111,7 +112,7 @@ class DemonstrationConfig(Model):
     """task: its items are the demonstrations, each with the right answer; not translation or perplexity."""
     split: Annotated[str, Field(min_length=1)] | None = None
     """task: split of the task files (`dev`)."""
-    parts: tuple[str, ...] = ()
+    parts: Annotated[tuple[str, ...], NamesOf("sets", not_itself=True)] = ()
     """mixed: names of the sets that it combines."""
     shares: Annotated[
         SharesName | tuple[tuple[str, Share], ...],

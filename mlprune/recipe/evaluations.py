@@ -12,6 +12,7 @@ from mlprune.descriptions import LanguageNames, TemplateTask
 from mlprune.errors import RecipeError
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
+from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name, with_context
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
@@ -109,7 +110,7 @@ class EvaluationConfig(Model):
     chat: ChatKey = None
     """Ask in the model's chat template, optionally with a system text, as in `{system: Translate.}`: the context is the
     user's turn, and what is scored or generated is the assistant's; shots are earlier turns."""
-    variants: tuple[str, ...] = ()
+    variants: Annotated[tuple[str, ...], NamesOf("evaluated")] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 
     @field_validator("languages")

@@ -13,6 +13,7 @@ from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import RecipeName, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_described_files
+from mlprune.recipe.names import check_names
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
@@ -205,27 +206,7 @@ class Recipe(Model):
         data_sets = [data_set.name for data_set in self.data_sets]
         if len(set(data_sets)) != len(data_sets):
             raise ValueError(f"two data sets have the same name: {data_sets}")
-        for index, entry in enumerate(self.demonstrations):
-            _require_known(f"demonstrations.{index}.parts", entry.parts, sets - {entry.name})
-        if not isinstance(self.analyses.mask_pairs, str):
-            for index, pair in enumerate(self.analyses.mask_pairs):
-                _require_known(f"analyses.mask_pairs.{index}", pair, entries)
-        for index, variant in enumerate(self.variants):
-            where = f"variants.{index}"
-            _require_known(f"{where}.demonstrations", filter(None, [variant.demonstrations]), sets)
-            _require_known(f"{where}.keep.demonstrations", variant.keep.demonstrations if variant.keep else (), sets)
-            _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
-            _require_known(f"{where}.over", variant.over, sets)
-            _require_known(f"{where}.reconstruct", variant.reconstruct.names if variant.reconstruct else (), sets)
-            _require_known(f"{where}.neurons.sets", variant.neurons.sets if variant.neurons else (), sets)
-            _require_known(f"{where}.against", names_of(variant.against), evaluated)
-            _require_known(f"{where}.of", variant.of, entries - {variant.name})
-        for index, baseline in enumerate(self.baselines):
-            where = f"baselines.{index}"
-            _require_known(f"{where}.demonstrations", filter(None, [baseline.demonstrations]), sets)
-            _require_known(f"{where}.against", names_of(baseline.against), evaluated - {baseline.name})
-        for index, evaluation in enumerate(self.evaluations):
-            _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
+        check_names(self, {"sets": sets, "variants": entries, "evaluated": evaluated})
         check_described_files(self.tasks, self.evaluations)
         check_questions(self.questions, self.evaluations, entries=evaluated)
         errors = self.analyses.layer_errors
@@ -235,12 +216,6 @@ class Recipe(Model):
         check_searches(self.searches, self.evaluations, sets=self.demonstrations, entries=evaluated)
         names = [*evaluated, *(search.name for search in self.searches)]
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
-        _require_known("analyses.neurons", self.analyses.neurons, sets)
-        _require_known("analyses.experts", self.analyses.experts, sets)
-        _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
-        if errors is not None:
-            _require_known("analyses.layer_errors.demonstrations", errors.demonstrations, sets)
-            _require_known("analyses.layer_errors.variants", errors.variants, entries)
         return self
 
     @model_validator(mode="after")
@@ -281,19 +256,6 @@ class Recipe(Model):
     def sets_named(self, name: str) -> tuple[DemonstrationConfig, ...]:
         """Return all demonstration sets of one name."""
         return tuple(entry for entry in self.demonstrations if entry.name == name)
-
-
-def _require_known(key: str, names: Iterable[str], known: set[str]) -> None:
-    """Check the names at a key.
-
-    Args:
-        key: path from the top of the recipe.
-    Raises:
-        PydanticCustomError: one is unknown.
-    """
-    for name in names:
-        if name not in known:
-            raise unknown_name(f"name in {key.rpartition('.')[2]}", name, sorted(known), key=key)
 
 
 def searched_entries(variants: Iterable[VariantConfig], search: str | None = None) -> tuple[VariantConfig, ...]:

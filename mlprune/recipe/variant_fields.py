@@ -9,6 +9,7 @@ from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_ME
 from mlprune.recipe import options
 from mlprune.recipe.analyses import KeepConfig, NeuronsConfig, ReconstructConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
+from mlprune.recipe.names import NamesOf
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -42,9 +43,9 @@ class VariantFields(Model):
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
     parameters: options.PluginPairs = ()
     """Parameters of the plug-ins that the entry names; lists multiply out."""
-    demonstrations: str | None = None
+    demonstrations: Annotated[str | None, NamesOf("sets")] = None
     """Name of the sets whose statistics the score reads, one variant per set; magnitude and random ignore it."""
-    over: tuple[str, ...] = ()
+    over: Annotated[tuple[str, ...], NamesOf("sets")] = ()
     """Instead of `demonstrations`: names of two or more sets that one variant reads together; with several seeds, one
     variant per seed."""
     aggregate: AggregationName | None = None
@@ -52,7 +53,7 @@ class VariantFields(Model):
     shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """aggregate mean, pooled: weights of the sets of `over` in any unit, one per set of a seed, in their order
     (equal)."""
-    contrast: str | None = None
+    contrast: Annotated[str | None, NamesOf("sets")] = None
     """contrast: name of the contrast sets; each set is paired with the contrast set of the same seed."""
     tokens: TokenScope = "all"
     """Tokens that count in the statistics; magnitude and random ignore it."""
@@ -103,9 +104,9 @@ class VariantFields(Model):
     combine: CombinationName | None = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits`,
     `quantisation_group` and `keep` only."""
-    of: tuple[str, ...] = ()
+    of: Annotated[tuple[str, ...], NamesOf("variants", not_itself=True)] = ()
     """Names of the entries that are combined."""
-    against: tuple[AgainstConfig, ...] = ()
+    against: Annotated[tuple[AgainstConfig, ...], NamesOf("evaluated")] = ()
     """Names of other entries to compare with, in addition to dense. Variants are compared if they agree in sparsity and
     structure and, if both read demonstrations, in propagation, source language and seed, each unless
     `{name: mono, ignore: [language]}` leaves it out."""

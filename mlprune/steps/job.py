@@ -227,6 +227,11 @@ class Identity:
     parents: Parents
     contents: Mapping[str, str]
 
+    @classmethod
+    def of_record(cls, record: Record) -> "Identity":
+        """Return the identity of a record's work, in the version of today."""
+        return cls(record.kind, record.parameters, record.parents, record.contents)
+
     @cached_property
     def id(self) -> str:
         """The id."""

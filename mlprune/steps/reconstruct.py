@@ -43,7 +43,7 @@ from mlprune.pruning.scoring import described_levels
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.requested_variants import normal_shares, set_groups, with_entry
+from mlprune.steps.prune.requested_variants import normal_shares, set_groups, with_derived
 from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -318,26 +318,18 @@ def _stored(store: Store, block: int, record: Record) -> StoredChanges:
 def add_reconstructed(
     recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
 ) -> dict[str, PlannedVariant]:
-    """Return the planned variants and the reconstructed ones.
+    """Return the planned variants and, for entries with `reconstruct`, the reconstructed ones; see `with_derived`.
 
-    An entry with `reconstruct` names only reconstructed variants, except the dense one. Their parents stay in the plan,
-    because their masks are read and results are compared with them.
+    The dense variant is not reconstructed.
 
     Raises:
         RecipeError: a variant lacks whole blocks, or no set has its seed.
     """
-    together = {
-        key: replace(variant, entries=tuple(entry for entry in variant.entries if not _applies(entry, variant)))
-        for key, variant in planned.items()
-    }
-    for variant in planned.values():
-        for entry in variant.entries:
-            if isinstance(entry, VariantConfig) and _applies(entry, variant):
-                groups = _groups(entry, variant, sets)
-                parent = together[variant.id]
-                reconstructed = [_reconstructed(inputs, parent, entry, group) for group in groups]
-                together = with_entry(together, entry, reconstructed)
-    return together
+
+    def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
+        return (_reconstructed(inputs, parent, entry, group) for group in _groups(entry, parent, sets))
+
+    return with_derived(planned, _applies, derive)
 
 
 def reconstruct_jobs(variants: Iterable[PlannedVariant]) -> Iterator[ReconstructJob]:
@@ -349,8 +341,8 @@ def reconstruct_jobs(variants: Iterable[PlannedVariant]) -> Iterator[Reconstruct
             yield ReconstructJob(ordering, spec, longest)
 
 
-def _applies(entry: object, variant: PlannedVariant) -> bool:
-    return isinstance(entry, VariantConfig) and entry.reconstruct is not None and not variant.spec.removes_nothing
+def _applies(entry: VariantConfig, variant: PlannedVariant) -> bool:
+    return entry.reconstruct is not None and not variant.spec.removes_nothing
 
 
 def _groups(entry: VariantConfig, variant: PlannedVariant, sets: PlannedSets) -> list[tuple[PlannedSet, ...]]:

@@ -34,6 +34,7 @@ from process import measured, memory_bytes
 from rows import GIB, HEAD, Row
 
 from mlprune.evaluation.harness.adapter import ChainModel
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import prepare, run
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
@@ -139,10 +140,10 @@ def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[st
     """Measure the step `evaluate` on the same texts: tokenised, planned, without their first tokens."""
     chain, tokenizer = _our_chain(folder, dtype, WALL), load_tokenizer(folder / "model")
     items = [ChoiceItem(str(number), LABELS, tuple(candidates), 0) for number, candidates in enumerate(texts)]
-    limits: dict[str, Any] = {"batch_tokens": BATCH_TOKENS, "max_positions": None}
-    run(chain, prepare(tokenizer, [ChoiceItem("warm", ("w7",), ("w7 w8 w9",), 0)], **limits))
+    limits = TextLimits(BATCH_TOKENS, max_positions=None)
+    run(chain, prepare(tokenizer, [ChoiceItem("warm", ("w7",), ("w7 w8 w9",), 0)], limits))
     started = perf_counter()
-    run(chain, prepare(tokenizer, items, **limits))
+    run(chain, prepare(tokenizer, items, limits))
     return {"seconds": perf_counter() - started, "peak_bytes": memory_bytes("VmHWM")}
 
 

@@ -31,7 +31,26 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError
 from mlprune.models.messages import Continuations, ScoringBatch
-from mlprune.vocabulary import DeviceName
+from mlprune.vocabulary import DeviceName, LongerName
+
+
+@dataclass(frozen=True)
+class TextLimits:
+    """What texts and their batches have to fit."""
+
+    batch_tokens: int
+    """Most tokens of a batch, padding and new tokens included; a single prompt may exceed it."""
+    max_positions: int | None
+    """Positions of the model; None if it has no bound."""
+    longer: LongerName = "refuse"
+    """What happens to a text that does not fit the model: it is refused or left out, or its start is cut off."""
+    max_new_tokens: int = 64
+    """Most tokens that the model writes after a prompt."""
+    device: DeviceName = "cpu"
+    """Kind of device that computes."""
+    whole_texts: bool = False
+    """Whether texts share no prefixes; see `Architecture.runs_whole_texts`."""
+
 
 KEYS_PER_TOKEN = 8
 """Most tokens to which the rows of a group attend, per token of `batch_tokens`."""

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from mlprune.corpus.chat import ChatTemplate, split_answer
 from mlprune.errors import CorpusError, ModelError, TaskFileError, work_context
-from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
+from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, TextLimits, plan_texts
 from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihoods
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.processes.job_parts import finished_parts
-from mlprune.vocabulary import DeviceName, LongerName, RuleName
+from mlprune.vocabulary import RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,11 +90,7 @@ class PreparedTask:
     batches: tuple[TextBatch, ...]
     start_token: int | None
     """Token before a candidate part without its context; None if the tokenizer has no such token."""
-    batch_tokens: int
-    device: DeviceName = "cpu"
-    """Kind of device for which the batches are planned."""
-    whole_texts: bool = False
-    """Whether the batches are whole texts."""
+    limits: TextLimits
     longer_ids: tuple[str, ...] = ()
     """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
@@ -119,20 +115,14 @@ class PreparedTask:
             raise ModelError(message, expected="a bos_token or eos_token", got=None)
         parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
         alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
-        return tuple(
-            plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device, whole_texts=self.whole_texts)
-        )
+        return _planned(alone, self.limits)
 
 
 def prepare(
     tokenizer: "PreTrainedTokenizerBase",
     items: Sequence[ChoiceItem],
+    limits: TextLimits,
     *,
-    batch_tokens: int,
-    max_positions: int | None,
-    device: DeviceName = "cpu",
-    whole_texts: bool = False,
-    longer: LongerName = "refuse",
     chat: ChatTemplate | None = None,
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
@@ -140,9 +130,7 @@ def prepare(
     The candidate part begins with the first token that contains one of its characters.
 
     Args:
-        whole_texts: whether texts share no prefixes; see `Architecture.runs_whole_texts`.
-        longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
-            `_cut_left`.
+        limits: without new tokens; see `_without` and `_cut_left` for items with a text that does not fit.
         chat: writes each text as a chat, in which only the assistant's turn, the candidate part, is scored.
     Raises:
         TaskFileError: a text has fewer than two tokens, or more than `max_positions` if that is refused; or no item is
@@ -151,6 +139,7 @@ def prepare(
     """
     token_ids, first_tokens = _tokenised(tokenizer, items if chat is None else _as_chats(items, chat), chat=chat)
     longer_ids: tuple[str, ...] = ()
+    longer, max_positions = limits.longer, limits.max_positions
     if longer != "refuse" and max_positions is not None:
         longer_ids = _longer_ids(items, token_ids, max_positions)
     if longer_ids and longer == "skip":
@@ -165,13 +154,16 @@ def prepare(
         tuple(items),
         texts,
         np.array(first_tokens, dtype=np.int64),
-        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device, whole_texts=whole_texts)),
+        batches=_planned(texts, limits),
         start_token=_start_token(tokenizer),
-        batch_tokens=batch_tokens,
-        device=device,
-        whole_texts=whole_texts,
+        limits=limits,
         longer_ids=longer_ids,
     )
+
+
+def _planned(texts: Sequence[ScoredText], limits: TextLimits) -> tuple[TextBatch, ...]:
+    tokens, device = limits.batch_tokens, limits.device
+    return tuple(plan_texts(texts, batch_tokens=tokens, device=device, whole_texts=limits.whole_texts))
 
 
 def _text_ranges(items: Sequence[ChoiceItem]) -> Iterator[tuple[ChoiceItem, range]]:
@@ -350,9 +342,7 @@ def score_items(
     chain: Chain,
     tokenizer: "PreTrainedTokenizerBase",
     items: Sequence[ChoiceItem],
-    *,
-    batch_tokens: int,
-    max_positions: int | None,
+    limits: TextLimits,
 ) -> ItemScores:
     """Prepare and run items that are scored only once."""
-    return run(chain, prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=max_positions))
+    return run(chain, prepare(tokenizer, items, limits))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from mlprune.corpus.chat import ChatTemplate
 from mlprune.descriptions import AnswerRule
 from mlprune.evaluation.scoring.answer_text import extracted, is_match, token_f1
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.translation import (
     TRANSLATION_SCHEMA,
     PreparedTranslation,
@@ -15,7 +16,6 @@ from mlprune.evaluation.scoring.translation import (
     prepare_prompts,
 )
 from mlprune.evaluation.tasks.items import TranslationItem
-from mlprune.vocabulary import LongerName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,22 +96,10 @@ def prepare_questions(
     items: Sequence[TranslationItem],
     rule: AnswerRule,
     *,
+    limits: TextLimits,
     shots: Sequence[TranslationItem],
-    batch_tokens: int,
-    max_positions: int | None,
-    max_new_tokens: int,
-    longer: LongerName = "refuse",
     chat: ChatTemplate | None = None,
 ) -> PreparedTranslation:
     """Build and tokenise the prompts of questions; see `prepare_translation`."""
-    return prepare_prompts(
-        tokenizer,
-        items,
-        question_prompts(items, shots, chat),
-        batch_tokens=batch_tokens,
-        max_positions=max_positions,
-        max_new_tokens=max_new_tokens,
-        longer=longer,
-        chat=chat,
-        stops=rule.stop,
-    )
+    prompts = question_prompts(items, shots, chat)
+    return prepare_prompts(tokenizer, items, prompts, limits=limits, chat=chat, stops=rule.stop)

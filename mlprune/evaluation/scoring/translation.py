@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
-from mlprune.vocabulary import LongerName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MAX_NEW_TOKENS = 64
 MORE_TOKENS = 8
 """Last tokens that are searched for a stop, in addition to one for each of its bytes: the first may decode to parts of
 a character."""
@@ -147,44 +146,30 @@ def chat_prompts(
 def prepare_translation(
     tokenizer: "PreTrainedTokenizerBase",
     items: Sequence[TranslationItem],
+    limits: TextLimits,
     *,
     shots: Sequence[Shot],
-    source: str,
-    target: str,
-    batch_tokens: int,
-    max_positions: int | None,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-    longer: LongerName = "refuse",
+    pair: tuple[str, str],
     chat: ChatTemplate | None = None,
 ) -> PreparedTranslation:
     """Build and tokenise the prompts, and divide them into batches of similar length.
 
     Args:
+        limits: a prompt has to leave room for the new tokens. If its start is cut off, a special token there stays.
         shots: (source, target) sentences that are not under evaluation.
-        batch_tokens: most tokens of a batch, padding and new tokens included; a single prompt may exceed it.
-        max_positions: positions of the model; None if it has no bound.
-        longer: what happens to a prompt that leaves no room for the new tokens: it is refused or left out, or its start
-            is cut off, except a special token there.
+        pair: source and target language.
         chat: writes each prompt as a chat.
     Raises:
         ModelError: the tokenizer has no end-of-sequence token.
         TaskFileError: a prompt leaves no room for the new tokens, if that is refused; or no prompt is left.
     """
+    source, target = pair
     if chat is None:
         end = end_of_sequence(tokenizer)
         prompts = translation_prompts(items, shots, source=source, target=target, end=end)
     else:
         prompts = chat_prompts(items, shots, source=source, target=target, chat=chat)
-    return prepare_prompts(
-        tokenizer,
-        items,
-        prompts,
-        batch_tokens=batch_tokens,
-        max_positions=max_positions,
-        max_new_tokens=max_new_tokens,
-        longer=longer,
-        chat=chat,
-    )
+    return prepare_prompts(tokenizer, items, prompts, limits=limits, chat=chat)
 
 
 def end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -203,10 +188,7 @@ def prepare_prompts(
     items: Sequence[TranslationItem],
     prompts: Sequence[str],
     *,
-    batch_tokens: int,
-    max_positions: int | None,
-    max_new_tokens: int,
-    longer: LongerName,
+    limits: TextLimits,
     chat: ChatTemplate | None,
     stops: tuple[str, ...] = (),
 ) -> PreparedTranslation:
@@ -217,6 +199,7 @@ def prepare_prompts(
         stops: texts before which an output ends.
     """
     end_of_sequence(tokenizer)
+    max_positions, max_new_tokens, longer = limits.max_positions, limits.max_new_tokens, limits.longer
     encode = partial(tokenizer, truncation=False, verbose=False, add_special_tokens=chat is None)
     token_ids = tuple(tuple(encode(prompt)["input_ids"]) for prompt in prompts)
     if max_positions is not None and max_new_tokens >= max_positions:
@@ -237,7 +220,7 @@ def prepare_prompts(
         else:
             special = tuple(tokenizer("")["input_ids"])[:1]
             token_ids = tuple(_cut_left(ids, special, room) for ids in token_ids)
-    batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
+    batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], limits.batch_tokens)
     stop_id = None if chat is None else chat.stop_id
     return PreparedTranslation(
         tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids, stop_id, stops

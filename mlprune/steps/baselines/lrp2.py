@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -38,6 +38,7 @@ from mlprune.models.shard import Shard
 from mlprune.processes.job_parts import in_parts
 from mlprune.recipe import BaselineConfig
 from mlprune.steps import job
+from mlprune.steps.declared_job import DeclaredJob, Parent
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.inputs import Inputs
@@ -180,18 +181,14 @@ class TrialJob(TasksJob):
 
 
 @dataclass(frozen=True)
-class ChoiceJob(job.SmallJob):
+class PairChoiceJob(DeclaredJob, job.SmallJob):
     """Choose the best of the tried pairs for one task and language."""
 
+    kind: ClassVar[str] = "lrp2_choices"
     step: ClassVar[str] = "search"
-    variant_id: str
-    trials: tuple[str, ...]
+    variant_id: Annotated[str, Parent("variant", kind="")]
+    trials: Annotated[tuple[str, ...], Parent("trials", "lrp2_trials")]
     """Ids of the trials; of equally good ones the first is chosen."""
-
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The trials."""
-        return tuple(("lrp2_trials", trial_id) for trial_id in self.trials)
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Compare the values of the trials."""
@@ -280,7 +277,7 @@ class Projection:
             raise RecipeError(message, baseline=self.name, expected=sorted(self.means), got=task.language)
         if len(self.pairs) == 1:
             return MovedStates(self._means_ids(task.language), pair=self.pairs[0])
-        return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).id)
+        return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).identity.id)
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """Mean states and the variant; for several pairs also the trials (one job per pair) and the choices."""
@@ -290,25 +287,21 @@ class Projection:
             jobs.append(InterventionJob(variant.identity, variant, self.means[ENGLISH].demonstration_set_id))
         if len(self.pairs) == 1:
             return jobs
-        chosen = {self._choice(variant, task).id: task for task in tasks if task.language != ENGLISH}
+        choices = [(self._choice(variant, task), task) for task in tasks if task.language != ENGLISH]
+        chosen = {choice.identity.id: (choice, task) for choice, task in choices}
         by_pair: dict[Pair, list[EvaluationSpec]] = defaultdict(list)
-        for task in chosen.values():
+        for _, task in chosen.values():
             for pair, trial in self._trials(variant, task):
                 by_pair[pair].append(trial)
         model, batch_tokens = variant.model, as_int(variant.identity.parameters["batch_tokens"])
         jobs += [TrialJob(model, tuple(trials), pair, batch_tokens=batch_tokens) for pair, trials in by_pair.items()]
-        return [*jobs, *(self._choice_job(variant, task) for task in chosen.values())]
+        return [*jobs, *(choice for choice, _ in chosen.values())]
 
     def _means_ids(self, language: str) -> tuple[str, str]:
         return self.means[language].identity.id, self.means[ENGLISH].identity.id
 
-    def _choice(self, variant: VariantSpec, task: TaskSpec) -> job.Identity:
-        trials = [trial.identity.id for _, trial in self._trials(variant, task)]
-        return job.make_identity("lrp2_choices", parents={"variant": variant.id, "trials": trials})
-
-    def _choice_job(self, variant: VariantSpec, task: TaskSpec) -> ChoiceJob:
-        identity = self._choice(variant, task)
-        return ChoiceJob(identity, variant.id, tuple(identity.parents["trials"]))
+    def _choice(self, variant: VariantSpec, task: TaskSpec) -> PairChoiceJob:
+        return PairChoiceJob(variant.id, tuple(trial.identity.id for _, trial in self._trials(variant, task)))
 
     def _trials(self, variant: VariantSpec, task: TaskSpec) -> Iterator[tuple[Pair, EvaluationSpec]]:
         """Yield a trial of every pair on the items of the development split.

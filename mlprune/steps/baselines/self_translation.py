@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.errors import RecipeError
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation, run_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
@@ -168,12 +169,9 @@ def prepared_texts(task: TaskSpec, shots: Shots, model: job.ModelRef, batch_toke
     return prepare_translation(
         load_tokenizer(Path(model.path)),
         [TranslationItem(example_id, text, "") for text, example_id in distinct.items()],
+        TextLimits(batch_tokens, model.max_positions, max_new_tokens=shots.max_new_tokens),
         shots=shots.pairs(task.language),
-        source=task.language,
-        target=ENGLISH,
-        batch_tokens=batch_tokens,
-        max_positions=model.max_positions,
-        max_new_tokens=shots.max_new_tokens,
+        pair=(task.language, ENGLISH),
     )
 
 
@@ -312,14 +310,8 @@ def translated_task(
     )
     items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
-    return prepare(
-        tokenizer,
-        items,
-        batch_tokens=batch_tokens,
-        max_positions=model.max_positions,
-        device=model.device,
-        whole_texts=model.runs_whole_texts,
-    )
+    limits = TextLimits(batch_tokens, model.max_positions, device=model.device, whole_texts=model.runs_whole_texts)
+    return prepare(tokenizer, items, limits)
 
 
 @dataclass(frozen=True)

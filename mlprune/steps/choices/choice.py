@@ -12,17 +12,19 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import HasItems
 from mlprune.evaluation.inference.language_sums import candidate_sums
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import as_float
+from mlprune.json_values import as_float, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.choices import outcome
 from mlprune.steps.compare.differences import main_language, most_items
+from mlprune.steps.declared_job import StoredWork
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, Identity, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 BYTES_PER_CLUSTER = 40_000
@@ -49,6 +51,21 @@ class ChoiceJob(RecordJob):
     metric: str
     candidates: tuple[Candidate, ...]
     """In the order of preference among equally good ones: the dense model, then by sparsity, then by id."""
+
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> "ChoiceJob":
+        """Return the job that wrote a record."""
+        of_splits: list[dict[str, dict[str, EvaluationSpec]]] = []
+        for role in ("dev_evaluations", "test_evaluations"):
+            by_variant: dict[str, dict[str, EvaluationSpec]] = defaultdict(dict)
+            for evaluation in work.evaluations(record.parents.get(role, ())):
+                by_variant[evaluation.variant_id][evaluation.task.language] = evaluation
+            of_splits.append(by_variant)
+        dev, test = of_splits
+        candidates = tuple(
+            Candidate(variant_id, of_dev, test.get(variant_id, {})) for variant_id, of_dev in dev.items()
+        )
+        return cls(Identity.of_record(record), as_str(record.parameters["metric"]), candidates)
 
     @property
     def dense(self) -> Candidate:

@@ -13,11 +13,11 @@ The counts are a few integers per neuron, so the record contains them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Self
 
 from torch import Tensor
 
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, as_str
 from mlprune.models.architecture.architecture import BlockArchitecture, Part
 from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.masks.block_changes import BlockChanges, changed_weights
@@ -27,41 +27,35 @@ from mlprune.numeric.weights.layer_inputs import layer_error
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import Levels, read_keep_masks
 from mlprune.recipe import Recipe
+from mlprune.steps.declared_job import DeclaredJob, Parent, StoredWork
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import (
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    JobCost,
-    ModelRef,
-    RecordJob,
-    RecordKey,
-    SetSizes,
-    make_identity,
-)
+from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, ModelRef, SetSizes
 from mlprune.steps.observe.block_files import read_block_products
 from mlprune.steps.observe.passes import plan_observation
 from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_changes
-from mlprune.store.records import Artefact
+from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class LayerErrorsJob(RecordJob):
+class LayerErrorsJob(DeclaredJob):
     """Compute the relative error of every layer of a variant on the inputs of a demonstration set."""
 
+    kind: ClassVar[str] = "layer_errors"
     step: ClassVar[str] = "compare"
     model: ModelRef
-    variant_id: str
-    demonstration_set_id: str
-    gram_matrices: str
+    variant_id: Annotated[str, Parent("variant", "variants")]
+    demonstration_set_id: Annotated[str, Parent("demonstration_set", kind="")]
+    gram_matrices: Annotated[str, Parent("gram_matrices", "gram_matrices")]
     """Id of the set's Gram matrices in the dense model."""
 
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The variant and the Gram matrices."""
-        return (("variants", self.variant_id), ("gram_matrices", self.gram_matrices))
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> Self:
+        """Return the job that wrote a record; the model is that of the Gram matrices."""
+        matrices = work.store.require("gram_matrices", record.parent("gram_matrices"))
+        return cls.with_stored(record, work, model=work.model_of(matrices))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block at a time: its weights, the changed ones, and the Gram matrices of its inputs."""
@@ -133,28 +127,31 @@ def layer_error_jobs(
         for variant in changed
         if not config.variants or set(config.variants) & {entry.name for entry in variant.entries}
     ]
-    jobs = []
-    for planned in analysed_sets(recipe, sets):
-        matrices = plan_observation(recipe, inputs, planned).further["products"].id
-        for variant in named:
-            parents = {"variant": variant.id, "demonstration_set": planned.id, "gram_matrices": matrices}
-            identity = make_identity("layer_errors", parents=parents)
-            jobs.append(LayerErrorsJob(identity, inputs.model, variant.id, planned.id, matrices))
-    return jobs
+    matrices = {
+        planned.id: plan_observation(recipe, inputs, planned).further["products"].id
+        for planned in analysed_sets(recipe, sets)
+    }
+    return [
+        LayerErrorsJob(inputs.model, variant.id, set_id, of_set)
+        for set_id, of_set in matrices.items()
+        for variant in named
+    ]
 
 
 @dataclass(frozen=True)
-class NeuronRemovalsJob(RecordJob):
+class NeuronRemovalsJob(DeclaredJob):
     """Count the removed weights before and after every neuron in the masks of a variant."""
 
+    kind: ClassVar[str] = "neuron_removals"
     step: ClassVar[str] = "compare"
     model: ModelRef
-    variant_id: str
+    variant_id: Annotated[str, Parent("variant", "variants")]
 
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The variant."""
-        return (("variants", self.variant_id),)
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> Self:
+        """Return the job that wrote a record; the model is that of the variant."""
+        row = work.store.require("variants", record.parent("variant")).rows["variants"][0]
+        return cls.with_stored(record, work, model=work.model(as_str(row["base_model_id"])))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """The masks of one block."""
@@ -193,7 +190,4 @@ def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVaria
     names = set(recipe.analyses.neuron_variants)
     pruned = (variant for variant in variants if not variant.lineage[-1].is_dense)
     ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
-    return [
-        NeuronRemovalsJob(make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model, variant_id)
-        for variant_id in ids
-    ]
+    return [NeuronRemovalsJob(inputs.model, variant_id) for variant_id in ids]

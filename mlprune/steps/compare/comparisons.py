@@ -8,7 +8,7 @@ from types import MappingProxyType
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
 from mlprune.recipe import AgainstConfig
-from mlprune.steps.compare.differences import CompareJob, compare_job
+from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import (
     MOST_OVERLAPS,
     OVERLAP_SHARE,
@@ -18,13 +18,12 @@ from mlprune.steps.compare.overlaps import (
     MaskPairs,
     overlap_pairs,
 )
-from mlprune.steps.compare.rank_consistency import RankConsistencyJob, compares_ranks, rank_consistency_job
+from mlprune.steps.compare.rank_consistency import RankConsistencyJob, compares_ranks
 from mlprune.steps.compare.seeds import SeedComponentsJob, SeedEvaluations, seed_components_job, seed_groups
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Job, make_identity
+from mlprune.steps.job import Job
 from mlprune.steps.observe.passes import PlannedObservation
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
-from mlprune.steps.tasks.task_spec import profile_column
 from mlprune.steps.variants.neuron_variant import control_pairs
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.vocabulary import ProfileName
@@ -61,7 +60,7 @@ def comparison_jobs(
         *(job for pair in _compared(variants, asked) for job in _compare(*pair, families)),
         *(job for variant in variants for job in _rank(variant, next(iter(variants)), families)),
         *_seed_components(variants, families),
-        *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps, choice=mask_pairs)),
+        *map(MaskOverlapJob, overlap_pairs(variants.values(), most=most_overlaps, choice=mask_pairs)),
         *(
             job
             for profile in profiles
@@ -125,7 +124,7 @@ def _compare(variant: str, baseline: str, families: AllFamilies) -> Iterator[Com
             if language in of_baseline
         ]
         if pairs:
-            yield compare_job(variant, baseline, pairs)
+            yield CompareJob.of_pairs(pairs)
 
 
 def _rank(variant: str, dense: str, families: AllFamilies) -> Iterator[RankConsistencyJob]:
@@ -135,7 +134,7 @@ def _rank(variant: str, dense: str, families: AllFamilies) -> Iterator[RankConsi
         if compares_ranks(family) and len(by_language) > 1:
             in_dense = of_dense.get(family, {})
             baselines = [in_dense[language] for language in by_language if language in in_dense]
-            yield rank_consistency_job(variant, list(by_language.values()), baseline_id=dense, baselines=baselines)
+            yield RankConsistencyJob(tuple(by_language.values()), tuple(baselines))
 
 
 def _seed_components(variants: Mapping[str, PlannedVariant], families: AllFamilies) -> Iterator[SeedComponentsJob]:
@@ -151,12 +150,6 @@ def _seed_components(variants: Mapping[str, PlannedVariant], families: AllFamili
             job = seed_components_job(group.source, seeds, baseline_id=dense, baselines=list(in_dense.values()))
             if job is not None:
                 yield job
-
-
-def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:
-    """Yield a job for each pair of variants."""
-    for pair in pairs:
-        yield MaskOverlapJob(make_identity("mask_overlaps", parents={"variants": list(pair)}), pair)
 
 
 def _feature_overlaps(
@@ -176,6 +169,4 @@ def _feature_overlaps(
     for first, second in combinations(sorted(by_set), 2):
         statistics = (by_set[first], by_set[second])
         for share in shares:
-            parameters = {"share": share, **profile_column(profile)}
-            identity = make_identity("feature_overlaps", parameters, parents={"statistics": list(statistics)})
-            yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics, share, profile)
+            yield FeatureOverlapJob(statistics, share, profile)

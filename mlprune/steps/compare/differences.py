@@ -5,9 +5,9 @@ File of contributions: what each cluster of items adds to the difference of each
 With it, tests over many variants (max-T) draw the same signs for the same clusters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, Contributions, aggregate, contributions_of
 from mlprune.evaluation.inference.estimates import Difference, interval_columns
@@ -18,8 +18,9 @@ from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.steps.declared_job import DeclaredJob, Evaluations
 from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
-from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, SetSizes
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
 from mlprune.store.parquet import Columns
@@ -137,24 +138,40 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class CompareJob(RecordJob):
+class CompareJob(DeclaredJob):
     """Compare a variant with a baseline on one task and split: in each language, and over groups of languages."""
 
+    kind: ClassVar[str] = "comparisons"
     step: ClassVar[str] = "compare"
-    variant_id: str
-    baseline_id: str
-    pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
-    """(evaluation of the variant, evaluation of the baseline) for each language."""
+    evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("evaluations")]
+    """Those of the variant, one for each language."""
+    baseline_evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("baseline_evaluations")]
+    """Those of the baseline in the same languages, in the same order."""
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[EvaluationSpec, EvaluationSpec]]) -> "CompareJob":
+        """Return the job of some pairs, the evaluation of the variant first."""
+        return cls(*(tuple(side) for side in zip(*pairs, strict=True)))
+
+    @property
+    def pairs(self) -> tuple[tuple[EvaluationSpec, EvaluationSpec], ...]:
+        """(evaluation of the variant, evaluation of the baseline) for each language."""
+        return tuple(zip(self.evaluations, self.baseline_evaluations, strict=True))
+
+    @property
+    def variant_id(self) -> str:
+        """The variant."""
+        return self.evaluations[0].variant_id
+
+    @property
+    def baseline_id(self) -> str:
+        """The baseline."""
+        return self.baseline_evaluations[0].variant_id
 
     @property
     def family(self) -> TaskSpec:
         """The task without a language."""
-        return self.pairs[0][0].task.family
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """All evaluations."""
-        return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
+        return self.evaluations[0].task.family
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters."""
@@ -206,17 +223,6 @@ class CompareJob(RecordJob):
         ]
         path = f"contributions/{self.identity.id}.parquet"
         return store.write_table(path, contribution_columns(parts), CONTRIBUTIONS_SCHEMA)
-
-
-def compare_job(
-    variant_id: str, baseline_id: str, pairs: Sequence[tuple[EvaluationSpec, EvaluationSpec]]
-) -> CompareJob:
-    """Return the job of two variants and their evaluations, a pair for each language."""
-    parents: dict[str, JsonValue] = {
-        "evaluations": [evaluation.identity.id for evaluation, _ in pairs],
-        "baseline_evaluations": [evaluation.identity.id for _, evaluation in pairs],
-    }
-    return CompareJob(make_identity("comparisons", parents=parents), variant_id, baseline_id, tuple(pairs))
 
 
 def most_items(task: TaskSpec) -> int:

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from mlprune.json_values import JsonObject
 from mlprune.numeric.activations.routing import ROLES, SUMS
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.expert_overlap import expert_overlap, permutations
 from mlprune.recipe import Recipe
+from mlprune.steps.declared_job import DeclaredJob, Parameter, Parent
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import ChainLoader, SmallJob
 from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, read_demonstrations
 from mlprune.steps.sets import PlannedSet, PlannedSets, SetSpec
 from mlprune.store.records import Record
@@ -21,31 +22,29 @@ _SOURCE, _COUNT = ROLES.index("source"), SUMS.index("n_routed")
 
 
 @dataclass(frozen=True)
-class ExpertOverlapJob(SmallJob):
+class ExpertOverlapJob(DeclaredJob, SmallJob):
     """Compare the most frequent experts of two sets, by the tokens of their source language."""
 
+    kind: ClassVar[str] = "expert_overlaps"
     step: ClassVar[str] = "compare"
-    base_model_id: str
-    sets: tuple[str, str]
-    statistics: tuple[str, str]
-    share: float
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics of both sets."""
-        return tuple((KIND, statistics_id) for statistics_id in self.statistics)
+    statistics: Annotated[tuple[str, str], Parent(KIND, KIND)]
+    share: Annotated[float, Parameter()]
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare every block with experts and write the record."""
         first, second = (store.require(KIND, statistics_id) for statistics_id in self.statistics)
+        keys = {
+            "base_model_id": first.parent("base_model"),
+            "set_a": first.parent("demonstration_set"),
+            "set_b": second.parent("demonstration_set"),
+        }
         rows: list[JsonObject] = []
         chosen = None
         for block in blocks_of(first):
             a, b = (_counts(store, record, block) for record in (first, second))
             chosen = permutations(len(a), len(b)) if chosen is None else chosen
             overlap = expert_overlap(a, b, self.share, chosen=chosen)
-            row: JsonObject = {"base_model_id": self.base_model_id, "set_a": self.sets[0], "set_b": self.sets[1]}
-            rows.append({**row, "block": block, "share": self.share, **vars(overlap)})
+            rows.append({**keys, "block": block, "share": self.share, **vars(overlap)})
         store.write_record(self.identity.record(rows={"expert_overlaps": rows}))
 
 
@@ -64,10 +63,7 @@ def expert_overlap_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> It
     planned = {one.id: one for name in names for one in sets[name]}
     for share in recipe.analyses.overlap_shares:
         for first, second in _pairs(planned.values()):
-            statistics = (observed[first.id], observed[second.id])
-            parents: JsonObject = {KIND: list(statistics)}
-            identity = make_identity("expert_overlaps", {"share": share}, parents=parents)
-            yield ExpertOverlapJob(identity, inputs.base.id, (first.id, second.id), statistics, share)
+            yield ExpertOverlapJob((observed[first.id], observed[second.id]), share)
 
 
 def _pairs(planned: Iterable[PlannedSet]) -> Iterator[tuple[PlannedSet, PlannedSet]]:

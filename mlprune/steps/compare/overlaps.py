@@ -12,8 +12,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, islice
-from typing import ClassVar, Literal
+from itertools import chain, combinations, islice, permutations
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,14 @@ from mlprune.json_values import JsonObject
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import jaccard_removed, top_bottom_overlap
 from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, SmallJob
+from mlprune.steps.declared_job import DeclaredJob, Parameter, Parent
+from mlprune.steps.job import ChainLoader, JobCost, SetSizes, SmallJob
 from mlprune.steps.tasks.task_spec import profile_column
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import of_kind
 from mlprune.steps.variants.variant_rows import require_masks
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import ProfileName
 
@@ -202,16 +204,12 @@ MOST_OVERLAPS = 10_000
 
 
 @dataclass(frozen=True)
-class MaskOverlapJob(RecordJob):
+class MaskOverlapJob(DeclaredJob):
     """Compute the Jaccard index of the removed weights of two variants, for each layer."""
 
+    kind: ClassVar[str] = "mask_overlaps"
     step: ClassVar[str] = "compare"
-    variants: tuple[str, str]
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The variants."""
-        return tuple(("variants", variant) for variant in self.variants)
+    variants: Annotated[tuple[str, str], Parent("variants", "variants")]
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Memory for the masks of one block of both variants."""
@@ -235,40 +233,32 @@ class MaskOverlapJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class FeatureOverlapJob(SmallJob):
+class FeatureOverlapJob(DeclaredJob, SmallJob):
     """Compute the overlaps of the top features of one demonstration set and the bottom features of another."""
 
+    kind: ClassVar[str] = "feature_overlaps"
     step: ClassVar[str] = "compare"
-    base_model_id: str
-    sets: tuple[str, str]
-    statistics: tuple[str, str]
-    share: float = OVERLAP_SHARE
+    statistics: Annotated[tuple[str, str], Parent("statistics", "statistics")]
+    share: Annotated[float, Parameter()]
     """Share of the features that count as large, and as small."""
-    profile: ProfileName = "corrected"
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics of both sets."""
-        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
+    profile: Annotated[ProfileName, Parameter()] = "corrected"
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""
-        first, second = (read_magnitudes(store, statistics_id) for statistics_id in self.statistics)
+        records = [store.require("statistics", statistics_id) for statistics_id in self.statistics]
+        sides = [(record.parent("demonstration_set"), read_magnitudes(store, record)) for record in records]
         rows: list[JsonObject] = []
-        for (set_a, a), (set_b, b) in (
-            ((self.sets[0], first), (self.sets[1], second)),
-            ((self.sets[1], second), (self.sets[0], first)),
-        ):
+        for (set_a, a), (set_b, b) in permutations(sides):
+            keys = {"base_model_id": records[0].parent("base_model"), "set_a": set_a, "set_b": set_b}
             for depth in range(len(a)):
-                row: JsonObject = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
                 value = top_bottom_overlap(a[depth], b[depth], self.share)
-                rows.append({**row, "share": self.share, "value": value, **profile_column(self.profile)})
+                row: JsonObject = {**keys, "depth": depth, "share": self.share, "value": value}
+                rows.append({**row, **profile_column(self.profile)})
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
 
 
-def read_magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
-    """Return the mean magnitudes of the features of a set, [n_blocks + 1, d], from its statistics."""
-    record = store.require("statistics", statistics_id)
+def read_magnitudes(store: Store, record: Record) -> NDArray[np.float64]:
+    """Return the mean magnitudes of the features of a set, [n_blocks + 1, d], from the record of its statistics."""
     artefact = next(file for file in record.artefacts if file.path.startswith("features/"))
     columns = store.read_table(artefact)
     n_depths = max(columns["depth"]) + 1

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.evaluation.rank_agreement import (
@@ -19,8 +19,9 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.numeric.statistics.sign_flips import SignFlipResult
+from mlprune.steps.declared_job import DeclaredJob, Evaluations
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import ChainLoader, SmallJob
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
 from mlprune.store.store import Store
@@ -34,25 +35,19 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RankConsistencyJob(SmallJob):
+class RankConsistencyJob(DeclaredJob, SmallJob):
     """Compute RankC of one variant between all pairs of its languages on one task and split.
 
     Profile `paper` ranks the candidates as the published code does, by ascending score: the worst candidate comes
     first and has the largest weight.
     """
 
+    kind: ClassVar[str] = "rank_consistency"
     step: ClassVar[str] = "compare"
-    variant_id: str
-    evaluations: tuple[EvaluationSpec, ...]
-    baseline_id: str | None = None
-    """The dense variant; None for itself."""
-    baseline_evaluations: tuple[EvaluationSpec, ...] = ()
-    """Those of the baseline in the same languages, as far as they exist."""
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """All evaluations."""
-        return tuple(evaluation.identity.key for evaluation in (*self.evaluations, *self.baseline_evaluations))
+    evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("evaluations")]
+    """They differ only in their language."""
+    baseline_evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("baseline_evaluations")] = ()
+    """Those of the dense variant in the same languages, as far as they exist; empty for itself."""
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row for every pair of languages with common items."""
@@ -69,8 +64,8 @@ class RankConsistencyJob(SmallJob):
         first, second = (next(one for one in self.evaluations if one.task.language == name) for name in pair)
         spec = first.task
         return {
-            "variant_id": self.variant_id,
-            "baseline_id": self.baseline_id,
+            "variant_id": self.evaluations[0].variant_id,
+            "baseline_id": self.baseline_evaluations[0].variant_id if self.baseline_evaluations else None,
             "language": pair[0],
             "reference_language": pair[1],
             "n_items": len(agreed.values),
@@ -83,28 +78,6 @@ class RankConsistencyJob(SmallJob):
             **spec.family_columns,
             **profile_column(spec.profile),
         }
-
-
-def rank_consistency_job(
-    variant_id: str,
-    evaluations: Sequence[EvaluationSpec],
-    *,
-    baseline_id: str,
-    baselines: Sequence[EvaluationSpec],
-) -> RankConsistencyJob:
-    """Return the job of one variant and its evaluations that differ only in their language.
-
-    Args:
-        baselines: evaluations of the baseline on the same task; empty for the baseline itself. Other languages are left
-            out.
-    """
-    languages = {evaluation.task.language for evaluation in evaluations}
-    kept = tuple(evaluation for evaluation in baselines if evaluation.task.language in languages)
-    parents: dict[str, JsonValue] = {"evaluations": [evaluation.identity.id for evaluation in evaluations]}
-    if kept:
-        parents["baseline_evaluations"] = [evaluation.identity.id for evaluation in kept]
-    identity = make_identity("rank_consistency", parents=parents)
-    return RankConsistencyJob(identity, variant_id, tuple(evaluations), baseline_id if kept else None, kept)
 
 
 def language_pairs(languages: Sequence[str]) -> list[Pair]:

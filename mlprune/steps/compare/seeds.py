@@ -1,7 +1,7 @@
 """Variants that differ in nothing but a seed: their groups, and their differences."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
@@ -9,8 +9,9 @@ from mlprune.evaluation.inference.aggregates import AGGREGATED, SeedDifference, 
 from mlprune.evaluation.inference.estimates import estimate_columns, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, as_int, as_list, as_str
 from mlprune.steps.compare.differences import group_columns, main_language
+from mlprune.steps.declared_job import EVALUATION_ROLES, StoredWork
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_by_language
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.sets import PlannedSet
@@ -18,6 +19,7 @@ from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.neuron_variant import SeedSource
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 
@@ -96,6 +98,14 @@ class SeedComponentsJob(SmallJob):
     baselines: tuple[EvaluationSpec, ...]
     """One evaluation per language."""
 
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> "SeedComponentsJob":
+        """Return the job that wrote a record."""
+        ids = [record_id for role in EVALUATION_ROLES for record_id in record.parents[role]]
+        job = seed_components_of(record, dict(zip(ids, work.evaluations(ids), strict=True)))
+        assert job is not None, "a record names the evaluations of its rows"
+        return job
+
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """All evaluations."""
@@ -157,6 +167,29 @@ def seed_components_job(
     }
     identity = make_identity("seed_components", {"seed_of": source}, parents=parents)
     return SeedComponentsJob(identity, source, kept, baseline_id, kept_baselines)
+
+
+def seed_components_of(record: Record, evaluations: Mapping[str, EvaluationSpec]) -> SeedComponentsJob | None:
+    """Return the job of the seeds of a record with other evaluations; None if nothing is left.
+
+    Args:
+        evaluations: id of an evaluation in the record -> the other one.
+    """
+    of_seeds, baselines = (
+        [evaluations[one] for one in record.parents[role] if one in evaluations] for role in EVALUATION_ROLES
+    )
+    if not record.rows["seed_components"] or not baselines:
+        return None
+    row = record.rows["seed_components"][0]
+    by_variant: dict[str, list[EvaluationSpec]] = defaultdict(list)
+    for evaluation in of_seeds:
+        by_variant[evaluation.variant_id].append(evaluation)
+    seeds = [
+        SeedEvaluations(as_int(seed), as_str(variant), tuple(by_variant[as_str(variant)]))
+        for seed, variant in zip(as_list(row["seeds"]), as_list(row["variant_ids"]), strict=True)
+    ]
+    source = next(source for source in get_args(SeedSource) if source == row["seed_of"])
+    return seed_components_job(source, seeds, baseline_id=as_str(row["baseline_id"]), baselines=baselines)
 
 
 def _in_languages(evaluations: Sequence[EvaluationSpec], languages: Sequence[str]) -> tuple[EvaluationSpec, ...]:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, cast
 
 from torch import Tensor
 
 from mlprune.errors import RecipeError, StatisticsError
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int
+from mlprune.json_values import JsonObject, as_float, as_int, as_str
 from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters, StatisticName, checked_parameters
 from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
@@ -26,9 +26,13 @@ from mlprune.pruning.block_inputs import factors_of
 from mlprune.pruning.schedules import BlockValue
 from mlprune.pruning.spec import ScheduleSpec, StatisticsSelection
 from mlprune.steps import job
+from mlprune.steps.declared_job import BaseModel, DeclaredJob, Parameter, Parameters, Parent, StoredWork
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+
+SCORE, EXPONENT = "_score", "_exponent"
+"""Ends of the names of values: after the statistic of the scores, and after the cut-off of the spectra."""
 
 
 def value_rows(record_id: str, values: Sequence[BlockValue], *, base_model_id: str, name: str) -> list[JsonObject]:
@@ -66,12 +70,22 @@ class DenseScores:
     statistics: tuple[str, ...]
     """Ids of the statistics of the demonstration sets."""
 
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The statistics."""
-        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
 
-    def of_block(self, store: Store, block: int) -> Iterator[Tensor]:
+@dataclass(frozen=True)
+class DenseScoresJob(DeclaredJob):
+    """Base of the jobs that compute a value of every block from the scores."""
+
+    step: ClassVar[str] = "prune"
+    model: Annotated[job.ModelRef, BaseModel()]
+    selection: Annotated[StatisticsSelection, Parameters(StatisticsSelection.from_parameters)]
+    statistics: Annotated[tuple[str, ...], Parent("statistics", "statistics")]
+    """Ids of the statistics of the demonstration sets."""
+
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
+        """All blocks, one per thread."""
+        return job.JobCost.per_block(self.step, sizes, sizes.itemsize + STATE_BYTES)
+
+    def scores(self, store: Store, block: int) -> Iterator[Tensor]:
         """Yield the scores of each layer of a block, [out, in] float32."""
         architecture = architecture_at(self.model.path).block(block)
         records = [store.require("statistics", statistics_id) for statistics_id in self.statistics]
@@ -83,39 +97,28 @@ class DenseScores:
 
 
 @dataclass(frozen=True)
-class DenseScoresJob(job.RecordJob):
-    """Base of the jobs that compute a value of every block from the scores."""
-
-    step: ClassVar[str] = "prune"
-    scores: DenseScores
-
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The statistics."""
-        return self.scores.needs
-
-    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
-        """All blocks, one per thread."""
-        return job.JobCost.per_block(self.step, sizes, sizes.itemsize + STATE_BYTES)
-
-
-@dataclass(frozen=True)
 class BlockScoresJob(DenseScoresJob):
     """Compute the mean or median score of every block from stored statistics (Chen et al., arXiv:2505.23807)."""
 
-    statistic: StatisticName
+    kind: ClassVar[str] = "block_values"
+    name: Annotated[str, Parameter()]
+    """Of the values, such as `mean_score`."""
+
+    @property
+    def statistic(self) -> StatisticName:
+        """The statistic of the scores."""
+        return cast("StatisticName", self.name.removesuffix(SCORE))
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
-        n_blocks = self.scores.model.n_blocks
+        n_blocks = self.model.n_blocks
         scored = parallel_map(lambda block: self._value(store, block), range(n_blocks))
         values = tuple(finished_parts("block", n_blocks, scored))
-        base_model_id, name = self.scores.model.base_model_id, f"{self.statistic}_score"
-        rows = value_rows(self.identity.id, values, base_model_id=base_model_id, name=name)
+        rows = value_rows(self.identity.id, values, base_model_id=self.model.base_model_id, name=self.name)
         store.write_record(self.identity.record(rows={"block_values": rows}))
 
     def _value(self, store: Store, block: int) -> BlockValue:
-        scores = tuple(self.scores.of_block(store, block))
+        scores = tuple(self.scores(store, block))
         return BlockValue(block_score(scores, self.statistic), sum(layer.numel() for layer in scores))
 
 
@@ -123,17 +126,18 @@ class BlockScoresJob(DenseScoresJob):
 class OutliersJob(DenseScoresJob):
     """Compute the outlier ratio of every block from stored statistics (Yin et al., arXiv:2310.05175)."""
 
-    m: float
+    kind: ClassVar[str] = "outliers"
+    m: Annotated[float, Parameter()]
     """An outlier is above m times the mean score of its block."""
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
-        blocks = range(self.scores.model.n_blocks)
-        ratios = parallel_map(lambda block: outlier_ratio(self.scores.of_block(store, block), self.m), blocks)
+        blocks = range(self.model.n_blocks)
+        ratios = parallel_map(lambda block: outlier_ratio(self.scores(store, block), self.m), blocks)
         rows: list[JsonObject] = [
             {
                 "outliers_id": self.identity.id,
-                "base_model_id": self.scores.model.base_model_id,
+                "base_model_id": self.model.base_model_id,
                 "m": self.m,
                 "block": block,
                 "ratio": ratio,
@@ -151,17 +155,13 @@ def _ratios(store_uri: str, outliers_id: str) -> tuple[BlockValue, ...]:
 
 
 @dataclass(frozen=True)
-class SpectraJob(job.RecordJob):
+class SpectraJob(DeclaredJob):
     """Fit the tails of the spectra of one block's layers, with each cut-off (Lu et al., arXiv:2410.10912)."""
 
+    kind: ClassVar[str] = "spectra"
     step: ClassVar[str] = "prune"
-    model: job.ModelRef
-    block: int
-
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """No records."""
-        return ()
+    model: Annotated[job.ModelRef, BaseModel()]
+    block: Annotated[int, Parameter()]
 
     @property
     def reads_block(self) -> int:
@@ -217,25 +217,26 @@ class SpectraJob(job.RecordJob):
 
 
 @dataclass(frozen=True)
-class MeanExponentsJob(job.SmallJob):
+class MeanExponentsJob(DeclaredJob, job.SmallJob):
     """Average the exponents of the layers of each block."""
 
+    kind: ClassVar[str] = "block_values"
     step: ClassVar[str] = "prune"
-    model: job.ModelRef
-    cutoff: CutoffName
-    spectra: tuple[str, ...]
+    base_model_id: Annotated[str, Parent("base_model", kind="")]
+    name: Annotated[str, Parameter()]
+    """Of the values, such as `xmin_mid_exponent`."""
+    spectra: Annotated[tuple[str, ...], Parent("spectra", "spectra")]
     """Ids of the blocks' records."""
 
     @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The spectra of all blocks."""
-        return tuple(("spectra", spectra_id) for spectra_id in self.spectra)
+    def cutoff(self) -> CutoffName:
+        """The cut-off of the spectra."""
+        return cast("CutoffName", self.name.removesuffix(EXPONENT))
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write the mean over the layers of each block, each layer counted once, as the published code has it."""
         values = [self._value(store, spectra_id) for spectra_id in self.spectra]
-        base_model_id, name = self.model.base_model_id, f"{self.cutoff}_exponent"
-        rows = value_rows(self.identity.id, values, base_model_id=base_model_id, name=name)
+        rows = value_rows(self.identity.id, values, base_model_id=self.base_model_id, name=self.name)
         store.write_record(self.identity.record(rows={"block_values": rows}))
 
     def _value(self, store: Store, spectra_id: str) -> BlockValue:
@@ -247,6 +248,12 @@ class MeanExponentsJob(job.SmallJob):
 
 READERS: Mapping[str, Callable[[str, str], tuple[BlockValue, ...]]] = {"outliers": _ratios, "block_values": _values}
 """Kind of record -> function that reads the values of all blocks, given the URI of the store and the record's id."""
+
+
+def job_of_values(record: Record, work: StoredWork) -> BlockScoresJob | MeanExponentsJob:
+    """Return the job that wrote a record of kind `block_values`."""
+    is_score = as_str(record.parameters["name"]).endswith(SCORE)
+    return (BlockScoresJob if is_score else MeanExponentsJob).of_record(record, work)
 
 
 @dataclass(frozen=True)
@@ -265,17 +272,16 @@ class ValueSources:
     scores: DenseScores | None
     """None for a variant without demonstrations."""
 
-    def identity(self, kind: str, **parameters: JsonValue) -> tuple[job.Identity, DenseScores]:
-        """Return the identity of a record that is computed from the scores, and the scores.
+    @property
+    def read_scores(self) -> tuple[job.ModelRef, StatisticsSelection, tuple[str, ...]]:
+        """The fields of `scores`.
 
         Raises:
             RecipeError: the variant has no demonstrations.
         """
         if self.scores is None:
             raise RecipeError("a schedule reads demonstrations", expected="a score that reads demonstrations")
-        parents: JsonObject = {"base_model": self.model.base_model_id, "statistics": list(self.scores.statistics)}
-        values: JsonObject = {**self.scores.selection.parameters, **parameters, **job.computed_parameters(self.model)}
-        return job.make_identity(kind, values, parents=parents), self.scores
+        return self.scores.model, self.scores.selection, self.scores.statistics
 
 
 def plan_block_values(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues | None:
@@ -298,32 +304,25 @@ def values_key(record: Record) -> job.RecordKey | None:
 
 def _outliers(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     parameters = checked_parameters(schedule.schedule_parameters, OwlParameters)
-    identity, scores = sources.identity("outliers", m=parameters.m)
-    return PlannedValues(identity.key, (OutliersJob(identity, scores, parameters.m),))
+    return _planned(OutliersJob(*sources.read_scores, parameters.m))
 
 
 def _scores(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     parameters = checked_parameters(schedule.schedule_parameters, DlpParameters)
-    identity, scores = sources.identity("block_values", name=f"{parameters.statistic}_score")
-    return PlannedValues(identity.key, (BlockScoresJob(identity, scores, parameters.statistic),))
+    return _planned(BlockScoresJob(*sources.read_scores, f"{parameters.statistic}{SCORE}"))
 
 
 def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     parameters = checked_parameters(schedule.schedule_parameters, AlphaPruningParameters)
-    model = sources.model
-    parents: JsonObject = {"base_model": model.base_model_id}
-    jobs = [
-        SpectraJob(
-            job.make_identity("spectra", {"block": block, **job.computed_parameters(model)}, parents=parents),
-            model,
-            block,
-        )
-        for block in range(model.n_blocks)
-    ]
-    ids = tuple(one.identity.id for one in jobs)
-    name: JsonObject = {"name": f"{parameters.cutoff}_exponent"}
-    identity = job.make_identity("block_values", name, parents={**parents, "spectra": list(ids)})
-    return PlannedValues(identity.key, (*jobs, MeanExponentsJob(identity, model, parameters.cutoff, ids)))
+    of_blocks = [SpectraJob(sources.model, block) for block in range(sources.model.n_blocks)]
+    ids = tuple(one.identity.id for one in of_blocks)
+    means = MeanExponentsJob(sources.model.base_model_id, f"{parameters.cutoff}{EXPONENT}", ids)
+    return _planned(*of_blocks, means)
+
+
+def _planned(*jobs: DeclaredJob) -> PlannedValues:
+    """Return the values that the last job writes."""
+    return PlannedValues(jobs[-1].identity.key, jobs)
 
 
 PLANNERS: Mapping[str, Callable[[ScheduleSpec, ValueSources], PlannedValues]] = {

@@ -5,12 +5,12 @@ Schedules that are plug-ins: the sparsity of every layer is computed when a vari
 The specification of the schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from math import fsum, prod
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.json_values import JsonObject
@@ -386,6 +386,35 @@ def with_entry(
     for variant in variants:
         known = together.get(variant.id, variant)
         together[variant.id] = replace(known, entries=(*known.entries, entry))
+    return together
+
+
+def with_derived(
+    planned: Mapping[str, PlannedVariant],
+    applies: Callable[[VariantConfig, PlannedVariant], bool],
+    derive: Callable[[VariantConfig, PlannedVariant], Iterable[PlannedVariant]],
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and those that entries derive from them.
+
+    An entry that derives names only the derived variants. Their parents stay in the plan, because masks are read and
+    results are compared with them.
+
+    Args:
+        applies: whether an entry derives from a variant.
+        derive: returns the variants that an entry derives from a parent.
+    """
+
+    def derives(entry: VariantConfig | BaselineConfig, variant: PlannedVariant) -> TypeGuard[VariantConfig]:
+        return isinstance(entry, VariantConfig) and applies(entry, variant)
+
+    together = {
+        key: replace(variant, entries=tuple(entry for entry in variant.entries if not derives(entry, variant)))
+        for key, variant in planned.items()
+    }
+    for variant in planned.values():
+        for entry in variant.entries:
+            if derives(entry, variant):
+                together = with_entry(together, entry, derive(entry, together[variant.id]))
     return together
 
 

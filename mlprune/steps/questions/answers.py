@@ -8,6 +8,7 @@ import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite, flips_of, interval_columns
 from mlprune.evaluation.inference.methods import compare
+from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import Array, ratio_estimate
@@ -19,8 +20,9 @@ from mlprune.numeric.statistics.variance_components import (
     unpaired_estimate,
 )
 from mlprune.steps.compare.differences import CompareJob, read_pair
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
-from mlprune.steps.questions.asked import PlannedQuestion
+from mlprune.steps.declared_job import StoredWork
+from mlprune.steps.job import ChainLoader, Identity, RecordKey, SmallJob
+from mlprune.steps.questions.asked import PlannedQuestion, languages_in, stored_seed
 from mlprune.steps.questions.evidence import (
     SIGN_FLIP,
     ClusterEstimate,
@@ -35,6 +37,7 @@ from mlprune.steps.questions.evidence import (
     read_evidence,
 )
 from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
 
@@ -255,6 +258,23 @@ class AnswerJob(SmallJob):
     step: ClassVar[str] = "compare"
     criterion: Criterion
     comparisons: tuple[AnsweringComparison, ...]
+
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> "AnswerJob":
+        """Return the job that wrote a record."""
+        criterion = with_defaults(Criterion, record.parameters)
+        records = [work.store.require("comparisons", comparison_id) for comparison_id in record.parents["comparisons"]]
+        compared = [CompareJob.of_record(one, work) for one in records]
+        languages = languages_in(criterion.group, compared[0])
+        comparisons = (
+            answering_comparison(
+                one,
+                languages,
+                seeds=(stored_seed(work.store, one.variant_id), stored_seed(work.store, one.baseline_id)),
+            )
+            for one in compared
+        )
+        return cls(Identity.of_record(record), criterion, tuple(comparisons))
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.evaluation.inference.language_sums import language_groups
+from mlprune.json_values import as_int
 from mlprune.languages import ENGLISH
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.recipe import DENSE_LABEL, AgainstConfig, AskedLanguages, QuestionConfig, Recipe
 from mlprune.recipe.questions import evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
@@ -19,6 +21,9 @@ from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.neuron_variant import control_pairs
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant import ROLES_OF_PARENT
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 from mlprune.vocabulary import AspectName
 
 TEST = "test"
@@ -99,6 +104,30 @@ def seed_of(variant: PlannedVariant) -> int | None:
     if variant.seed is not None:
         return variant.seed
     return variant.spec.own_seed("score") if variant.spec.is_candidate else None
+
+
+def stored_seed(store: Store, variant_id: str) -> int | None:
+    """Return the seed of a variant as `seed_of` does, from its record."""
+    record = store.require("variants", variant_id)
+    seed = _seed_of_sets(store, record)
+    if seed is None and "score" in record.parameters and not _parents_of(record):
+        return ScoreSpec.from_parameters(record.parameters).seed
+    return seed
+
+
+def _seed_of_sets(store: Store, record: Record) -> int | None:
+    """Return the seed of the demonstration sets of a variant, or the one that its parents share."""
+    parents = [_seed_of_sets(store, store.require("variants", parent)) for parent in _parents_of(record)]
+    if parents:
+        return parents[0] if len(set(parents)) == 1 else None
+    sets = record.parents.get("demonstration_sets", ()) if "score" in record.parameters else ()
+    return as_int(store.require("demonstration_sets", sets[0]).parameters["seed"]) if sets else None
+
+
+def _parents_of(record: Record) -> Sequence[str]:
+    """Return the variants whose masks a variant has: those of a combination, or the one from which it is derived."""
+    roles = [role for role in ROLES_OF_PARENT if role in record.parents]
+    return [record.parent(roles[0])] if roles else record.parents.get("variants", ())
 
 
 def plan_questions(

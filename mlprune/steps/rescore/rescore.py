@@ -11,9 +11,12 @@ from typing import NoReturn
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import RULES, Predictions
 from mlprune.evaluation.task_metrics import PASS_RATES, plain_name, task_metrics, with_detectors
+from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.compare.rank_consistency import RankConsistencyJob
+from mlprune.steps.compare.seeds import seed_components_of
+from mlprune.steps.declared_job import EVALUATION_ROLES
 from mlprune.steps.evaluate.results import read_predictions, stated_n_longer, write_evaluation
 from mlprune.steps.job import Identity, Job, make_identity
-from mlprune.steps.rescore.stored_jobs import comparison, rank_consistency, seed_components
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec, task_spec
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -186,15 +189,32 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
         successors: id of a stored evaluation -> the new one; a new one succeeds itself.
     """
     builders = {
-        "comparisons": comparison,
-        "rank_consistency": rank_consistency,
-        "seed_components": seed_components,
+        "comparisons": _comparison,
+        "rank_consistency": _rank_consistency,
+        "seed_components": seed_components_of,
     }
     for kind, build in builders.items():
         for record in store.records(kind):
-            job = build(store, record, successors)
+            job = build(record, successors)
             if job is not None:
                 yield job
+
+
+def _comparison(record: Record, successors: Mapping[str, EvaluationSpec]) -> CompareJob | None:
+    """Return the job of a comparison for other evaluations; None if no pair of them is left."""
+    sides = [[successors.get(evaluation_id) for evaluation_id in record.parents[role]] for role in EVALUATION_ROLES]
+    pairs = [(new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline]
+    return CompareJob.of_pairs(pairs) if pairs else None
+
+
+def _rank_consistency(record: Record, successors: Mapping[str, EvaluationSpec]) -> RankConsistencyJob | None:
+    """Return the job of a rank consistency for other evaluations; None if fewer than two languages are left."""
+    evaluations, baselines = (
+        tuple(successors[one] for one in record.parents.get(role, ()) if one in successors) for role in EVALUATION_ROLES
+    )
+    languages = {evaluation.task.language for evaluation in evaluations}
+    of_languages = tuple(baseline for baseline in baselines if baseline.task.language in languages)
+    return RankConsistencyJob(evaluations, of_languages) if len(evaluations) > 1 else None
 
 
 def _run(store: Store, job: Job) -> bool:

@@ -266,7 +266,7 @@ class Recheck:
         """Compare the largest features of a set with the file of all features."""
         rows = record.rows["feature_magnitudes"]
         keys = {name: rows[0][name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
-        expected = largest_features(read_magnitudes(self._store, record.id), keys)
+        expected = largest_features(read_magnitudes(self._store, record), keys)
         yield from _row_differences("feature_magnitudes", expected, rows, tolerance=TOLERANCE)
 
     def _of_job(self, record: Record) -> Iterator[str]:

@@ -8,7 +8,7 @@ those of `comparison_results` (one language) and `aggregate_results` (groups), w
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from mlprune.evaluation.inference.language_sums import (
 )
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
@@ -31,10 +31,12 @@ from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
+from mlprune.steps.declared_job import DeclaredJob, Evaluations, Parameter, StoredWork
 from mlprune.steps.evaluate.results import predictions_by_language
-from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import UnitName
 
@@ -47,6 +49,12 @@ class Unit:
     """None: all blocks."""
     layer: str | None = None
     """None: all layers."""
+
+    @classmethod
+    def of_scope(cls, scope: JsonObject) -> "Unit":
+        """Return the only unit in a scope of a variant's parameters."""
+        block, layer = (next(iter(as_list(scope.get(key, []))), None) for key in ("blocks", "layers"))
+        return cls(None if block is None else as_int(block), None if layer is None else as_str(layer))
 
     @property
     def name(self) -> str:
@@ -213,24 +221,44 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class SensitivityJob(RecordJob):
+class SensitivityJob(DeclaredJob):
     """Compare the probes of all units of one kind with dense, in one metric of one task, at one sparsity."""
 
+    kind: ClassVar[str] = "sensitivities"
     step: ClassVar[str] = "compare"
-    kind: UnitName
-    sparsity: float
-    metric: str
-    probes: tuple[Probe, ...]
-    dense_id: str
-    dense: tuple[EvaluationSpec, ...]
-    """One evaluation per language, in the order of the probes' evaluations."""
+    units: Annotated[UnitName, Parameter()]
+    """Kind of the units."""
+    sparsity: Annotated[float, Parameter()]
+    metric: Annotated[str, Parameter()]
+    evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("evaluations")]
+    """Those of all probes; each has the languages of the dense model in the same order."""
+    dense: Annotated[tuple[EvaluationSpec, ...], Evaluations("baseline_evaluations")]
+    """One evaluation per language."""
+    probed: tuple[Unit, ...]
+    """Units of the probes."""
+
+    @classmethod
+    def of_record(cls, record: Record, work: StoredWork) -> Self:
+        """Return the job that wrote a record; the scope of a probe is its unit."""
+        n_languages = len(record.parents["baseline_evaluations"])
+        firsts = work.evaluations(record.parents["evaluations"][::n_languages])
+        variants = (work.store.require("variants", one.variant_id) for one in firsts)
+        probed = tuple(Unit.of_scope(as_object(variant.parameters["scope"])) for variant in variants)
+        return cls.with_stored(record, work, probed=probed)
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes, in the order of their units."""
+        n_languages = len(self.dense)
+        parts = (
+            self.evaluations[start : start + n_languages] for start in range(0, len(self.evaluations), n_languages)
+        )
+        return tuple(Probe(unit, part[0].variant_id, part) for unit, part in zip(self.probed, parts, strict=True))
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """All evaluations, and the probes with their numbers of weights."""
-        evaluations = [evaluation for probe in self.probes for evaluation in probe.evaluations]
-        variants = [("variants", probe.variant_id) for probe in self.probes]
-        return (*(one.identity.key for one in (*evaluations, *self.dense)), *variants)
+        return (*super().needs, *(("variants", probe.variant_id) for probe in self.probes))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters, and of the resampled losses."""
@@ -246,17 +274,17 @@ class SensitivityJob(RecordJob):
         metric = next(iter(metrics.values()))
         groups = measured_groups(self.metric, {language: main_language(spec) for language, spec in specs.items()})
         dense = predictions_by_language(store, self.dense)
-        units = [
+        losses_of = [
             unit_losses(metrics, predictions_by_language(store, probe.evaluations), dense, groups=groups)
             for probe in self.probes
         ]
         keys = [self._unit_columns(store, probe) for probe in self.probes]
-        losses = [row for group in groups for row in _group_rows(metric, group, units, keys=keys, specs=specs)]
-        pairs = language_agreement([unit.sums for unit in units])
+        losses = [row for group in groups for row in _group_rows(metric, group, losses_of, keys=keys, specs=specs)]
+        pairs = language_agreement([unit.sums for unit in losses_of])
         rows: dict[str, list[JsonObject]] = {
             "sensitivity": [{**self._keys, **row} for row in losses],
             "sensitivity_agreement": [
-                {**self._keys, **self._family_columns, **self._pair_columns(pair, units)} for pair in pairs
+                {**self._keys, **self._family_columns, **self._pair_columns(pair, losses_of)} for pair in pairs
             ],
         }
         store.write_record(self.identity.record(rows=rows))
@@ -266,8 +294,8 @@ class SensitivityJob(RecordJob):
         """Columns that are equal in the whole record."""
         return {
             "sensitivity_id": self.identity.id,
-            "baseline_id": self.dense_id,
-            "unit_kind": self.kind,
+            "baseline_id": self.dense[0].variant_id,
+            "unit_kind": self.units,
             "sparsity": self.sparsity,
             "metric": self.metric,
         }
@@ -305,25 +333,6 @@ class SensitivityJob(RecordJob):
 
     def _metric(self, spec: TaskSpec) -> Metric:
         return task_metrics(spec.definition, spec.target_language, names=(self.metric,))[0]
-
-
-def sensitivity_job(
-    kind: UnitName,
-    probes: Sequence[Probe],
-    *,
-    sparsity: float,
-    metric: str,
-    dense_id: str,
-    dense: Sequence[EvaluationSpec],
-) -> SensitivityJob:
-    """Return the job of probes whose evaluations differ from those of dense in nothing but the variant."""
-    parents: dict[str, JsonValue] = {
-        "evaluations": [evaluation.identity.id for probe in probes for evaluation in probe.evaluations],
-        "baseline_evaluations": [evaluation.identity.id for evaluation in dense],
-    }
-    parameters: dict[str, JsonValue] = {"units": kind, "sparsity": sparsity, "metric": metric}
-    identity = make_identity("sensitivities", parameters, parents=parents)
-    return SensitivityJob(identity, kind, sparsity, metric, tuple(probes), dense_id, tuple(dense))
 
 
 def _group_rows(

@@ -24,11 +24,10 @@ from mlprune.steps.observe.hidden_states import BlockInfluenceJob, influence_job
 from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
-from mlprune.steps.sensitivity.losses import Probe, SensitivityJob, Unit, measured_groups, sensitivity_job, units_of
+from mlprune.steps.sensitivity.losses import SensitivityJob, Unit, measured_groups, units_of
 from mlprune.steps.sets import DemonstrationPlan
-from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
+from mlprune.steps.tasks.evaluation import EvaluationSpec, families_of
 from mlprune.steps.tasks.item_flow import described_items
-from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.vocabulary import UnitName
 
@@ -139,26 +138,14 @@ def _jobs(probes: list[PlannedProbe], evaluations: Evaluations, *, dense_id: str
         groups.setdefault((probe.by, probe.sparsity), []).append(probe)
     for (by, sparsity), of_group in groups.items():
         for family, of_dense in families[dense_id].items():
-            yield _job(by, of_group, families, sparsity=sparsity, family=family, dense_id=dense_id, dense=of_dense)
-
-
-def _job(
-    by: UnitName,
-    probes: list[PlannedProbe],
-    families: Mapping[str, Families],
-    *,
-    sparsity: float,
-    family: TaskSpec,
-    dense_id: str,
-    dense: Mapping[str, EvaluationSpec],
-) -> SensitivityJob:
-    of_probes = [
-        Probe(probe.unit, probe.variant.id, tuple(families[probe.variant.id][family][language] for language in dense))
-        for probe in probes
-    ]
-    return sensitivity_job(
-        by, of_probes, sparsity=sparsity, metric=metric_of(family), dense_id=dense_id, dense=tuple(dense.values())
-    )
+            yield SensitivityJob(
+                by,
+                sparsity,
+                metric_of(family),
+                tuple(families[probe.variant.id][family][language] for probe in of_group for language in of_dense),
+                tuple(of_dense.values()),
+                tuple(probe.unit for probe in of_group),
+            )
 
 
 def _loss_record(name: str, job: SensitivityJob) -> LossRecord:
@@ -166,7 +153,7 @@ def _loss_record(name: str, job: SensitivityJob) -> LossRecord:
     groups = measured_groups(job.metric, languages)
     return LossRecord(
         name,
-        job.kind,
+        job.units,
         job.sparsity,
         job.dense[0].task.task,
         tuple((group.kind, group.name) for group in groups),

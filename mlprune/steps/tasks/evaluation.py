@@ -18,13 +18,14 @@ from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
 from mlprune.hashing import digest, ordered_by_hash
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.inputs import open_corpus
@@ -182,44 +183,31 @@ def _tokenised(
 ) -> PreparedTask | PreparedTranslation:
     tokenizer = load_tokenizer(Path(model.path))
     chat = None if spec.chat is None else ChatTemplate(tokenizer, spec.chat)
+    limits = TextLimits(
+        batch_tokens, model.max_positions, spec.longer, spec.max_new_tokens, model.device, model.runs_whole_texts
+    )
     rule = spec.definition.generates
     if rule is not None:
         return prepare_questions(
             tokenizer,
             cast("tuple[TranslationItem, ...]", items),
             rule,
+            limits=limits,
             shots=question_shots(spec),
-            batch_tokens=batch_tokens,
-            max_positions=model.max_positions,
-            max_new_tokens=spec.max_new_tokens,
-            longer=spec.longer,
             chat=chat,
         )
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         if chat is not None and spec.definition.reads == "sentences":
             choices = tuple(_labelled(item, spec.language) for item in choices)
-        return prepare(
-            tokenizer,
-            choices,
-            batch_tokens=batch_tokens,
-            max_positions=model.max_positions,
-            device=model.device,
-            whole_texts=model.runs_whole_texts,
-            longer=spec.longer,
-            chat=chat,
-        )
+        return prepare(tokenizer, choices, limits, chat=chat)
     source, target = (shot_text(spec).lines(side) for side in spec.sides)
     return prepare_translation(
         tokenizer,
         cast("tuple[TranslationItem, ...]", items),
+        limits,
         shots=[(source[line], target[line]) for line in shot_lines(spec)],
-        source=spec.sides[0],
-        target=spec.sides[1],
-        batch_tokens=batch_tokens,
-        max_positions=model.max_positions,
-        max_new_tokens=spec.max_new_tokens,
-        longer=spec.longer,
+        pair=(spec.sides[0], spec.sides[1]),
         chat=chat,
     )
 
@@ -290,6 +278,11 @@ class EvaluationSpec:
     task: TaskSpec
     intervention: Intervention = field(default_factory=NoIntervention)
     """What the variant does at run time."""
+
+    @property
+    def variant_id(self) -> str:
+        """The variant."""
+        return as_str(self.identity.parents["variant"])
 
 
 Families = dict[TaskSpec, dict[str, EvaluationSpec]]

@@ -21,7 +21,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
+from mlprune.recipe import Recipe, VariantConfig
 from mlprune.recipe.analyses import KeepConfig
 from mlprune.steps.adopt import checkpoint_folder, origin_of
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
@@ -37,7 +37,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
-from mlprune.steps.prune.requested_variants import with_entry
+from mlprune.steps.prune.requested_variants import with_derived
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
@@ -301,10 +301,9 @@ class VocabularyBaseline:
 def add_vocabularies(
     recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
 ) -> dict[str, PlannedVariant]:
-    """Return the planned variants and those with smaller vocabularies.
+    """Return the planned variants and those with smaller vocabularies; see `with_derived`.
 
-    An entry with `keep`, or whose checkpoint has fewer tokens, names only variants with fewer tokens. Their parents
-    stay in the plan, because masks are read and results are compared with them.
+    Their entries have `keep`, or a checkpoint with fewer tokens.
 
     Raises:
         CorpusError: the corpus lacks a language.
@@ -312,25 +311,19 @@ def add_vocabularies(
     """
     adopted = {entry.adopt: _checkpoint_tokens(recipe, inputs, entry.adopt) for entry in recipe.variants if entry.adopt}
 
-    def chosen(entry: VariantConfig | BaselineConfig) -> KeepConfig | CheckpointTokens | None:
-        return (entry.keep or adopted.get(entry.adopt or "")) if isinstance(entry, VariantConfig) else None
+    def tokens_of(entry: VariantConfig) -> CheckpointTokens | None:
+        return adopted.get(entry.adopt or "")
 
-    together = {
-        key: replace(variant, entries=tuple(entry for entry in variant.entries if chosen(entry) is None))
-        for key, variant in planned.items()
-    }
-    for variant in planned.values():
-        for entry in variant.entries:
-            parent, keep = together[variant.id], chosen(entry)
-            if isinstance(keep, CheckpointTokens):
-                baseline = _adopted_vocabulary(recipe, inputs, parent, keep)
-            elif keep is not None:
-                baseline = _planned_vocabulary(recipe, inputs, sets, parent, (entry.name, keep))
-            else:
-                continue
-            smaller = PlannedVariant(baseline.spec(inputs), parents=(parent,), baseline=baseline)
-            together = with_entry(together, entry, [smaller])
-    return together
+    def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
+        tokens = tokens_of(entry)
+        if entry.keep is not None:
+            baseline = _planned_vocabulary(recipe, inputs, sets, parent, (entry.name, entry.keep))
+        else:
+            assert tokens is not None, "the entry keeps tokens"
+            baseline = _adopted_vocabulary(recipe, inputs, parent, tokens)
+        yield PlannedVariant(baseline.spec(inputs), parents=(parent,), baseline=baseline)
+
+    return with_derived(planned, lambda entry, _: entry.keep is not None or tokens_of(entry) is not None, derive)
 
 
 def _checkpoint_tokens(recipe: Recipe, inputs: Inputs, name: str) -> CheckpointTokens | None:

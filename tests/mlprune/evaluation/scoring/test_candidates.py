@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.scoring.batches import plan_texts
+from mlprune.evaluation.scoring.batches import TextLimits, plan_texts
 from mlprune.evaluation.scoring.candidates import (
     TextScores,
     prepare,
@@ -90,7 +90,7 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
     folder = save_tiny_model(tmp_path, family)
     items = some_items()
     chain = local_chain(folder, n_shards=2)
-    prepared = prepare(tiny_tokenizer(), items, batch_tokens=200, max_positions=64)
+    prepared = prepare(tiny_tokenizer(), items, TextLimits(200, 64))
     assert len(prepared.batches) > 1
     scores = run(chain, prepared)
     for number, expected in enumerate(plain_scores(folder, items)):
@@ -106,7 +106,7 @@ def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(famil
     assert (AutoConfig.from_pretrained(folder).pad_token_id > 3) == (family != "xglm")
     (item,) = items = [choice_item("one", ("a", "b"), context="x", parts=("a", "b"), gold=0)]
     chain, tokenizer = local_chain(folder), tiny_tokenizer()
-    prepared = prepare(tokenizer, items, batch_tokens=64, max_positions=64)
+    prepared = prepare(tokenizer, items, TextLimits(64, 64))
     scores = run_with_rules(chain, prepared, ["pmi"]).likelihoods
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     start = tokenizer.bos_token_id
@@ -117,11 +117,11 @@ def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(famil
 def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> None:
     chain = local_chain(xglm)
     items = some_items()
-    prepared = prepare(tiny_tokenizer(), items, batch_tokens=300, max_positions=None)
+    prepared = prepare(tiny_tokenizer(), items, TextLimits(300, None))
     first = run(chain, prepared)
     assert np.array_equal(first.likelihoods.whole, run(chain, prepared).likelihoods.whole)
     for batch_tokens in (1, 100, 10_000):
-        other = score_items(chain, tiny_tokenizer(), items, batch_tokens=batch_tokens, max_positions=None)
+        other = score_items(chain, tiny_tokenizer(), items, TextLimits(batch_tokens, None))
         np.testing.assert_allclose(first.likelihoods.whole, other.likelihoods.whole, rtol=1e-5)
         assert np.array_equal(first.likelihoods.n_whole, other.likelihoods.n_whole)
 
@@ -143,7 +143,7 @@ class Marking:
 
 
 def test_special_tokens_of_the_tokenizer_are_scored() -> None:
-    (text,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).texts
+    (text,) = prepare(Marking(), [sentence_item("a", "x")], TextLimits(10, None)).texts
     assert (text.tokens, text.n_context) == ((1, ord("x")), 1)
 
 
@@ -151,7 +151,7 @@ def test_the_candidate_part_begins_with_the_first_token_with_one_of_its_characte
     item = choice_item("a", ("u", "vw"), context="ab ", parts=("u", "vw"), gold=0)
     whole = replace(item, starts=())
     for marks, expected in ((True, [4, 4, 1, 1]), (False, [3, 3, 1, 1])):
-        prepared = prepare(Marking(marks=marks), [item, whole], batch_tokens=100, max_positions=None)
+        prepared = prepare(Marking(marks=marks), [item, whole], TextLimits(100, None))
         assert prepared.first_tokens.tolist() == expected
 
 
@@ -163,45 +163,43 @@ def test_a_token_across_the_boundary_belongs_to_the_candidate_part() -> None:
             return {"input_ids": [[5, 6, 7]], "offset_mapping": [[(0, 2), (2, 5), (5, 6)]]}
 
     item = choice_item("a", ("u",), context="abc", parts=("u d",), gold=0)
-    assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens.tolist() == [1]
+    assert prepare(Coarse(), [item], TextLimits(100, None)).first_tokens.tolist() == [1]
 
 
 def test_a_tokenizer_without_offsets_only_works_for_whole_texts() -> None:
     slow = Marking()
     slow.is_fast = False
-    prepare(slow, [sentence_item("a", "xy")], batch_tokens=10, max_positions=None)
+    prepare(slow, [sentence_item("a", "xy")], TextLimits(10, None))
     with refused(ModelError, expected="a tokenizer.json", got="a slow tokenizer"):
-        prepare(
-            slow, [choice_item("a", ("u",), context="ab", parts=("u",), gold=0)], batch_tokens=10, max_positions=None
-        )
+        prepare(slow, [choice_item("a", ("u",), context="ab", parts=("u",), gold=0)], TextLimits(10, None))
 
 
 def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
     long = choice_item("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
     with refused(TaskFileError, expected="at most 64 tokens", got=65) as caught:
-        prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
+        prepare(tiny_tokenizer(), [fits, long], TextLimits(10, 64))
     assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
     with refused(TaskFileError, example="short", candidate=0):
-        prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
+        prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], TextLimits(10, 64))
 
 
 def test_items_with_a_text_longer_than_the_model_can_be_left_out() -> None:
     fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
     long = choice_item("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
     other = choice_item("other", ("a", "b"), context="y", parts=("a", "b"), gold=1)
-    kept = prepare(tiny_tokenizer(), [fits, long, other], batch_tokens=10, max_positions=64, longer="skip")
+    kept = prepare(tiny_tokenizer(), [fits, long, other], TextLimits(10, 64, "skip"))
     assert (kept.items, kept.longer_ids) == ((fits, other), ("long",))
-    alone = prepare(tiny_tokenizer(), [fits, other], batch_tokens=10, max_positions=64)
+    alone = prepare(tiny_tokenizer(), [fits, other], TextLimits(10, 64))
     assert (kept.texts, kept.first_tokens.tolist()) == (alone.texts, alone.first_tokens.tolist())
     with pytest.raises(TaskFileError):
-        prepare(tiny_tokenizer(), [long], batch_tokens=10, max_positions=64, longer="skip")
+        prepare(tiny_tokenizer(), [long], TextLimits(10, 64, "skip"))
 
 
 def test_texts_longer_than_the_model_can_lose_their_start_and_still_share_their_context() -> None:
     fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
     long = choice_item("long", ("a", "b"), context=f"{'x' * 40}{'y' * 40}", parts=("a", "bcd"), gold=0)
-    prepared = prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64, longer="truncate_left")
+    prepared = prepare(tiny_tokenizer(), [fits, long], TextLimits(10, 64, "truncate_left"))
     assert (prepared.items, prepared.longer_ids) == ((fits, long), ("long",))
     n_cut = 83 - 64
     whole = tuple(tuple(tiny_tokenizer()(text)["input_ids"]) for text in long.texts)
@@ -210,16 +208,14 @@ def test_texts_longer_than_the_model_can_lose_their_start_and_still_share_their_
 
 
 def test_special_tokens_stay_at_the_start_of_a_cut_text() -> None:
-    (text,) = prepare(
-        Marking(), [sentence_item("a", "abcdefgh")], batch_tokens=10, max_positions=5, longer="truncate_left"
-    ).texts
+    (text,) = prepare(Marking(), [sentence_item("a", "abcdefgh")], TextLimits(10, 5, "truncate_left")).texts
     whole = Marking()(["abcdefgh"])["input_ids"][0]
     assert text.tokens == (whole[0], *whole[-4:])
 
 
 def test_a_long_candidate_loses_its_own_start_only_if_the_context_is_too_short() -> None:
     item = choice_item("long", ("a", "b"), context="xy", parts=("a" * 10, "b"), gold=0)
-    prepared = prepare(tiny_tokenizer(), [item], batch_tokens=10, max_positions=8, longer="truncate_left")
+    prepared = prepare(tiny_tokenizer(), [item], TextLimits(10, 8, "truncate_left"))
     assert [len(text.tokens) for text in prepared.texts] == [8, 2]
     assert prepared.first_tokens.tolist() == [1, 1]
 
@@ -229,7 +225,7 @@ def test_a_long_candidate_loses_its_own_start_only_if_the_context_is_too_short()
 def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_tokens: int) -> None:
     items = [*some_items(), choice_item("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
     chain, tokenizer = local_chain(xglm), tiny_tokenizer()
-    prepared = prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=None)
+    prepared = prepare(tokenizer, items, TextLimits(batch_tokens, None))
     likelihoods = run(chain, prepared).with_alone(run_alone(chain, prepared)).likelihoods
     model = AutoModelForCausalLM.from_pretrained(xglm, dtype=torch.float32).eval()
     row = 0
@@ -256,7 +252,7 @@ def test_parts_alone_begin_with_the_first_token_of_an_empty_text(xglm: Path) -> 
     chain, item = local_chain(xglm), choice_item("a", ("u",), context="ab ", parts=("u",), gold=0)
 
     def alone(tokenizer: Marking) -> list[float]:
-        return run_alone(chain, prepare(tokenizer, [item], batch_tokens=100, max_positions=None)).tolist()
+        return run_alone(chain, prepare(tokenizer, [item], TextLimits(100, None))).tolist()
 
     unmarked = Marking(marks=False)
     first = alone(unmarked)
@@ -270,7 +266,7 @@ def test_parts_alone_begin_with_the_first_token_of_an_empty_text(xglm: Path) -> 
 
 def test_parts_that_occur_often_are_run_once(xglm: Path) -> None:
     items = [choice_item(str(n), ("u", "v"), context=f"{n} is ", parts=("u", "vw"), gold=0) for n in range(9)]
-    prepared = prepare(tiny_tokenizer(), items, batch_tokens=1000, max_positions=None)
+    prepared = prepare(tiny_tokenizer(), items, TextLimits(1000, None))
     (planned,) = prepared.batches_alone
     assert (planned.batch.prefix_ids.shape, planned.batch.groups) == ((2, 2), ())
     alone = run_alone(local_chain(xglm), prepared)

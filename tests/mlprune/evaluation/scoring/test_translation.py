@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.translation import (
     TRANSLATION_SCHEMA,
     TranslationOutput,
@@ -24,6 +25,7 @@ from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.recipe.models import AUTO_BATCH_TOKENS
+from mlprune.vocabulary import LongerName
 from tests.refusals import refused
 from tests.tiny_models import ARCHITECTURES, POSITIONS, save_tiny_model, tiny_tokenizer
 
@@ -36,16 +38,15 @@ def test_a_prompt_contains_the_shots_and_ends_without_a_space() -> None:
     assert prompt == ("French: un</s>Chinese: one</s>French: deux</s>Chinese: two</s>French: bonjour</s>Chinese:")
 
 
-def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10, **options: Any) -> Any:
+def prepare_evaluation(
+    batch_tokens: int, *, max_new_tokens: int = 10, longer: LongerName = "refuse", **options: Any
+) -> Any:
     return prepare_translation(
         tiny_tokenizer(),
         ITEMS,
+        TextLimits(batch_tokens, POSITIONS, longer, max_new_tokens),
         shots=[("u", "o")],
-        source="fr",
-        target="en",
-        batch_tokens=batch_tokens,
-        max_positions=POSITIONS,
-        max_new_tokens=max_new_tokens,
+        pair=("fr", "en"),
         **options,
     )
 
@@ -89,7 +90,7 @@ def test_a_batch_for_an_accelerator_has_16_prompts_with_four_shots() -> None:
     items = [TranslationItem(str(number), "x" * 60, "") for number in range(16)]
     batch_tokens, shots = AUTO_BATCH_TOKENS["cuda"], [("y" * 30, "z" * 30)] * 4
     prepared = prepare_translation(
-        tiny_tokenizer(), items, shots=shots, source="fr", target="en", batch_tokens=batch_tokens, max_positions=None
+        tiny_tokenizer(), items, TextLimits(batch_tokens, None), shots=shots, pair=("fr", "en")
     )
     assert min(map(len, prepared.token_ids)) > 380
     assert prepared.max_new_tokens == 64
@@ -188,7 +189,7 @@ def test_a_tokenizer_without_an_end_token_is_an_error() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     with refused(ModelError, expected="an eos_token", got=None):
-        prepare_translation(tokenizer, ITEMS, shots=[], source="fr", target="en", batch_tokens=9, max_positions=None)
+        prepare_translation(tokenizer, ITEMS, TextLimits(9, None), shots=[], pair=("fr", "en"))
 
 
 def test_translations_survive_storage_and_can_be_selected_by_id() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.steps.baselines.lrp2 import ChoiceJob, TrialJob, shifts
+from mlprune.steps.baselines.lrp2 import PairChoiceJob, TrialJob, shifts
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
@@ -193,7 +193,7 @@ def test_the_choice_does_not_depend_on_test(baseline_run: FinishedRun) -> None:
     for job in jobs_of(baseline_run, TrialJob):
         assert {evaluation.task.split for evaluation in job.evaluations} == {"dev"}
     tests = {evaluation.identity.id for job in jobs_of(baseline_run, EvaluateJob) for evaluation in job.evaluations}
-    for job in jobs_of(baseline_run, ChoiceJob):
+    for job in jobs_of(baseline_run, PairChoiceJob):
         assert {kind for kind, _ in job.needs} == {"lrp2_trials"}
         assert not tests & {key for _, key in job.needs}
 
@@ -207,7 +207,7 @@ def test_a_chain_of_shards_gives_the_same_records(baseline_run: FinishedRun, tmp
     model = baseline_run.plan.model
     chain = functools.cache(lambda: local_chain(Path(model.path), n_shards=n_shards, dtype=model.dtype))
     for job in baseline_run.plan.jobs:
-        if isinstance(job, HiddenMeansJob | TrialJob | ChoiceJob):
+        if isinstance(job, HiddenMeansJob | TrialJob | PairChoiceJob):
             job.run(store, chain)
     expected, sharded = results(baseline_run.store), results(store)
     names = [name for name in expected if name.split("/")[1] in kinds or name.startswith("means/")]

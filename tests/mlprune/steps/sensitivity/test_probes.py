@@ -129,7 +129,7 @@ def test_every_kind_of_unit_sparsity_and_task_is_one_analysis_with_a_name(tiny_i
     plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
     jobs = [job for job in plan.jobs if isinstance(job, SensitivityJob)]
     analyses = [(kind, sparsity, n) for kind, n in (("block_layer", 18), ("layer", 6)) for sparsity in (0.5, 0.75)]
-    assert [(job.kind, job.sparsity, len(job.probes)) for job in jobs] == analyses
+    assert [(job.units, job.sparsity, len(job.probes)) for job in jobs] == analyses
     assert {job.dense[0].task.task for job in jobs} == {"facts"}
     assert {name.id for name in plan.names if (name.kind, name.name) == ("sensitivity", "where")} == {
         job.identity.id for job in jobs
