@@ -26,10 +26,9 @@ from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks
-from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
 from mlprune.steps.variants.masks_job import MasksJob
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import DenseVariant, dense_variant, of_kind
 from mlprune.steps.variants.variant_rows import write_variants

@@ -18,11 +18,10 @@ from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.observe.hidden_states import activity_jobs
-from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.neuron_variant import NeuronVariant
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.variant import Row, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record

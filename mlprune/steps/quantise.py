@@ -8,8 +8,7 @@ from mlprune.hashing import without_defaults
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.recipe import VariantConfig
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
-from mlprune.steps.prune.requested_variants import with_derived
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, of_kind, quantised_columns, rows_of_parent
 from mlprune.store.store import Store
 

@@ -43,10 +43,10 @@ from mlprune.pruning.scoring import described_levels
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.requested_variants import normal_shares, set_groups, with_derived
+from mlprune.steps.prune.requested_variants import normal_shares, set_groups
 from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import (
     UNRECONSTRUCTED,

@@ -15,11 +15,10 @@ from mlprune.steps.baselines.translate_test import translate_test
 from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef, RecordKey
 from mlprune.steps.prune.ordering import DenseVariantJob
-from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.variant import DenseVariant, VariantSpec, dense_variant
 
 

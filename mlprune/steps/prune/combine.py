@@ -14,9 +14,8 @@ from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
-from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.masks_job import MasksJob
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.variant import CombinedVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import StoredMasks, require_masks, write_variants
 from mlprune.store.store import Store

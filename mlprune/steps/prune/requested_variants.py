@@ -5,12 +5,11 @@ Schedules that are plug-ins: the sparsity of every layer is computed when a vari
 The specification of the schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import fsum, prod
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.json_values import JsonObject
@@ -37,14 +36,14 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at,
 from mlprune.numeric.allocation import may_shrink
 from mlprune.pruning.plugin_calls import plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
-from mlprune.recipe import AskedLanguages, BaselineConfig, Recipe, VariantConfig, asked_languages
+from mlprune.recipe import AskedLanguages, Recipe, VariantConfig, asked_languages
 from mlprune.recipe.variant_fields import VOCABULARY
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
 from mlprune.steps.prune.expert_removal import check_experts
 from mlprune.steps.sets import PlannedSet, check_token_scope
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
 from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
 from mlprune.vocabulary import ProfileName, TokenScope
@@ -376,46 +375,6 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
         if all(other is None for other in others):
             planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
-
-
-def with_entry(
-    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, variants: Iterable[PlannedVariant]
-) -> dict[str, PlannedVariant]:
-    """Return the planned variants together with those of another entry; a variant of both gets the entry."""
-    together = dict(planned)
-    for variant in variants:
-        known = together.get(variant.id, variant)
-        together[variant.id] = replace(known, entries=(*known.entries, entry))
-    return together
-
-
-def with_derived(
-    planned: Mapping[str, PlannedVariant],
-    applies: Callable[[VariantConfig, PlannedVariant], bool],
-    derive: Callable[[VariantConfig, PlannedVariant], Iterable[PlannedVariant]],
-) -> dict[str, PlannedVariant]:
-    """Return the planned variants and those that entries derive from them.
-
-    An entry that derives names only the derived variants. Their parents stay in the plan, because masks are read and
-    results are compared with them.
-
-    Args:
-        applies: whether an entry derives from a variant.
-        derive: returns the variants that an entry derives from a parent.
-    """
-
-    def derives(entry: VariantConfig | BaselineConfig, variant: PlannedVariant) -> TypeGuard[VariantConfig]:
-        return isinstance(entry, VariantConfig) and applies(entry, variant)
-
-    together = {
-        key: replace(variant, entries=tuple(entry for entry in variant.entries if not derives(entry, variant)))
-        for key, variant in planned.items()
-    }
-    for variant in planned.values():
-        for entry in variant.entries:
-            if derives(entry, variant):
-                together = with_entry(together, entry, derive(entry, together[variant.id]))
-    return together
 
 
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:

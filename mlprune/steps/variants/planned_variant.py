@@ -1,8 +1,8 @@
 """A planned variant: the sets it reads, the entries that ask for it, and its parents."""
 
-from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeGuard, TypeVar
 
 from mlprune.recipe import BaselineConfig, VariantConfig
 from mlprune.steps.job import Job
@@ -158,6 +158,46 @@ class PlannedVariant:
         contrast = self.contrast.label if self.contrast else None
         row = variant_row(self.spec, achieved=0.0)
         return variant_label(row, sets=[planned.label for planned in self.sets], contrast=contrast)
+
+
+def with_entry(
+    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, variants: Iterable[PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants together with those of another entry; a variant of both gets the entry."""
+    together = dict(planned)
+    for variant in variants:
+        known = together.get(variant.id, variant)
+        together[variant.id] = replace(known, entries=(*known.entries, entry))
+    return together
+
+
+def with_derived(
+    planned: Mapping[str, PlannedVariant],
+    applies: Callable[[VariantConfig, PlannedVariant], bool],
+    derive: Callable[[VariantConfig, PlannedVariant], Iterable[PlannedVariant]],
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and those that entries derive from them.
+
+    An entry that derives names only the derived variants. Their parents stay in the plan, because masks are read and
+    results are compared with them.
+
+    Args:
+        applies: whether an entry derives from a variant.
+        derive: returns the variants that an entry derives from a parent.
+    """
+
+    def derives(entry: VariantConfig | BaselineConfig, variant: PlannedVariant) -> TypeGuard[VariantConfig]:
+        return isinstance(entry, VariantConfig) and applies(entry, variant)
+
+    together = {
+        key: replace(variant, entries=tuple(entry for entry in variant.entries if not derives(entry, variant)))
+        for key, variant in planned.items()
+    }
+    for variant in planned.values():
+        for entry in variant.entries:
+            if derives(entry, variant):
+                together = with_entry(together, entry, derive(entry, together[variant.id]))
+    return together
 
 
 def _common(values: list[Value]) -> Value | None:

@@ -37,11 +37,10 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
-from mlprune.steps.prune.requested_variants import with_derived
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.variant import (
     ALL_TOKENS,
     Row,
