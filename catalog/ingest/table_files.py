@@ -18,7 +18,7 @@ from typing import NamedTuple
 from catalog.sql_files import SqlFile, sql_files
 from mlprune.languages import languages_with_resource_class
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 """Version of all tables together. Raise it with every change of a table or of a materialized table's statement: a
 catalog file of another version is filled again from the records."""
 

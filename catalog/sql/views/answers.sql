@@ -67,6 +67,7 @@ tested AS (
             CASE WHEN a.n_languages > 1 OR a.n_variants > 1 THEN x.of_mean ELSE x.of_one END
         END AS arithmetic_noise
     FROM answer_results AS a
+    ANTI JOIN outdone_questions AS u ON u.question_id = a.question_id
     JOIN questions AS q ON q.question_id = a.question_id
     LEFT JOIN own AS o ON o.question_id = a.question_id AND o.comparison_id = a.comparison_id
     LEFT JOIN compared AS c

@@ -57,6 +57,7 @@ own_tests AS (
         least(1, coalesce(m.n_known_baselines, 1) * CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END) AS p_value,
         CASE d.over WHEN 'mean' THEN 1 ELSE d.n_pairs END AS n_tests
     FROM declared AS d
+    ANTI JOIN outdone_questions AS u ON u.question_id = d.question_id
     JOIN answer_results AS a ON a.question_id = d.question_id
     LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id
 ),
