@@ -28,13 +28,15 @@ counted AS (
 first_records AS (
     SELECT n.question_id, n.record_id, f.started_at, f.git_commit, c.n_evaluations
     FROM (
-        FROM question_records
+        SELECT question_id, record_id, false AS is_earlier FROM question_records
         UNION ALL
-        SELECT r.record_id, o.replaced_by FROM question_records AS r JOIN outdone_questions AS o USING (question_id)
+        SELECT o.replaced_by, r.record_id, true
+        FROM question_records AS r
+        JOIN outdone_questions AS o ON o.question_id = r.question_id
     ) AS n
     LEFT JOIN first_runs AS f ON f.recipe_id = n.record_id
     LEFT JOIN counted AS c ON c.recipe_id = n.record_id
-    QUALIFY row_number() OVER (PARTITION BY n.question_id ORDER BY f.started_at NULLS LAST, n.record_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY n.question_id ORDER BY f.started_at NULLS LAST, NOT n.is_earlier, n.record_id) = 1
 )
 SELECT
     q.name, q.recipe, q.status, strftime(f.started_at, '%Y-%m-%dT%H:%M:%SZ') AS recorded_at, f.n_evaluations,

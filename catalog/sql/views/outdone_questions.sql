@@ -1,6 +1,6 @@
 -- outdone_questions: one row per question that another one replaces, which a later version of the step answered: the same
--- question about the same variants and baselines, or if it is not declared, about these and more. A question has another id
--- in every version. Views show no answer of an outdone question, and it is in no family.
+-- question about the same variants and baselines, or if it is not declared, about all that it was answered for. A question
+-- has another id in every version. Views show no answer of an outdone question, and it is in no family.
 CREATE OR REPLACE VIEW outdone_questions AS
 WITH pairs AS (
     SELECT question_id, variant_id, baseline_id FROM question_variants
@@ -10,9 +10,9 @@ WITH pairs AS (
 asked AS (
     SELECT
         q.question_id, q.criterion_id, q.is_declared, coalesce(r.step_version, 0) AS step_version,
-        list({variant_id: p.variant_id, baseline_id: p.baseline_id}) AS pairs
+        coalesce(list(p.variant_id || ' ' || p.baseline_id) FILTER (p.variant_id IS NOT NULL), []) AS pairs
     FROM questions AS q
-    JOIN pairs AS p ON p.question_id = q.question_id
+    LEFT JOIN pairs AS p ON p.question_id = q.question_id
     LEFT JOIN records AS r ON r.id = q.question_id
     GROUP BY ALL
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -10,6 +11,8 @@ import pytest
 from catalog.ingest.fold import update_schema
 from catalog.ingest.insert_rows import insert_rows, refresh, refresh_all
 from catalog.ingest.table_files import declared_tables
+from catalog.queries import run_user_query
+from catalog.registered import registered_differences
 from catalog.store import Catalog
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
@@ -242,8 +245,10 @@ def said(catalog: Catalog) -> dict[str, list[Mapping[str, Any]]]:
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
-def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_double_no_family(store: Store) -> None:
-    """Until its recipe runs again, a store shows the answers that it has."""
+def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_double_no_family(
+    store: Store, tmp_path: Path
+) -> None:
+    """Until its recipe runs again, a store shows the answers that it has. What was registered then still holds."""
     versions = "SELECT DISTINCT step_version FROM records WHERE kind = $kind AND id IN (SELECT {0}_id FROM {1})"
     shown = {
         "answers": versions.format("question", "answers"),
@@ -253,9 +258,12 @@ def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_doub
         before = said(opened)
         assert {row["verdict"] for row in before["answers"]} > {"exploratory"}
         assert all(row["n_family"] for row in before["comparisons"] if row["p_value"] is not None)
+        registered = tmp_path / "declared.json"
+        registered.write_text(json.dumps(run_user_query(opened, "declarations").as_dicts()))
         write_as_today(store)
         opened.fold()
         assert said(opened) == before
+        assert list(registered_differences(store, registered)) == []
         for kind, sql in shown.items():
             assert opened.query(sql, {"kind": kind}) == [{"step_version": RECORD_KINDS[kind].version}]
         with Catalog.in_memory(store) as rebuilt:
