@@ -6,7 +6,7 @@
 -- kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are computed
 -- again.
 -- depends on aggregate_results, evaluations, questions, question_variants
--- depends on recipe_questions, variants, answer_results, comparison_results
+-- depends on recipe_questions, variants, answer_results, comparison_results, records
 INSERT OR REPLACE INTO aggregate_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'

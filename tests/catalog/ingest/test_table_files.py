@@ -35,6 +35,7 @@ HASHES = {
     11: "b40ae04fb9025cc9b7cd8566f0242f3ea9bf03119d332a4cdb02dedf37bff023",
     12: "658dd85f904f220143ce6fbf3007069dc622b4744081101e435ced875d6215c1",
     13: "83dbdb19a7bb346f25e4ba58cb64d1b972c12524c3e4986dd030321e7a6d1241",
+    14: "5ac959508eccec022d647adf87adc10bb1697efe1d94ac51ba927729d7d27d16",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
