@@ -190,16 +190,11 @@ class Decisions:
         return found | {"p_value": 2 * math.exp(tail)}
 
     def power_over_seeds(self, row: Row) -> dict[str, Any]:
-        """Recompute the parts of the error of a mean, and check the power of its detectable difference.
-
-        The records of frozen stores have no parts: those of their intervals are compared.
-        """
+        """Check that the parts of the error of a mean add up, and the power of its detectable difference."""
         question = self.store.query(f"FROM questions WHERE question_id = '{row['question_id']}'")[0]
         degrees = [row["n_seeds"] - 1, row["n_clusters"] - 1]
-        squared, half = row["standard_error"] ** 2, (row["ci_high"] - row["ci_low"]) / 2
-        t_seeds, t_items = (student.isf(0.025, n) ** 2 for n in degrees)
-        of_seeds = min(squared, max(0.0, (half**2 - t_items * squared) / (t_seeds - t_items)))
-        parts = np.array([of_seeds, squared - of_seeds])
+        squared, of_seeds = row["standard_error"] ** 2, row["error_of_seeds"] ** 2
+        parts = np.array([of_seeds, row["error_of_items"] ** 2])
         tail = 0.05 / row["n_family"] / (2 if question["claim"] == "gain" else 1)
         squares = parts * [student.isf(tail, n) ** 2 for n in degrees] / degrees
         places = (np.arange(400) + 0.5) / 400
@@ -210,7 +205,7 @@ class Decisions:
         power = {"gain": above + opposite, "noninferior": above, "equivalent": np.maximum(0, 2 * above - 1)}
         is_right = abs(power[question["claim"]].mean() - 0.8) < 0.002
         return {
-            "error_of_seeds": math.sqrt(of_seeds), "error_of_items": math.sqrt(squared - of_seeds),
+            "error_of_baseline_seeds": 0.0, "error_of_items": math.sqrt(squared - of_seeds),
             "detectable_difference": row["detectable_difference"] if is_right else math.nan,
         }  # fmt: skip
 
