@@ -11,8 +11,8 @@ from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 
 QUERY = "declarations"
-FREE = frozenset({"status"})
-"""Columns in words, which a later version may state in another way."""
+FREE = frozenset({"status", "question_id"})
+"""Columns that a later version may state in another way."""
 
 
 def registered_differences(store: Store, path: Path) -> Iterator[str]:
@@ -27,13 +27,14 @@ def registered_differences(store: Store, path: Path) -> Iterator[str]:
     with Catalog.open(store) as catalog:
         catalog.fold()
         result = answer_user_query(catalog, QUERY, []).result
+        later_ids = {row["question_id"]: row["replaced_by"] for row in catalog.query("FROM outdone_questions")}
     stored = {row["question_id"]: row for row in (dict(zip(result.columns, row, strict=True)) for row in result.rows)}
     for row in registered:
         name = f"question {row.get('name')} ({row['question_id']})"
-        if row["question_id"] not in stored:
+        own = stored.get(later_ids.get(row["question_id"], row["question_id"]))
+        if own is None:
             yield f"{name} is registered and not declared in the store"
             continue
-        own = stored[row["question_id"]]
         for column in sorted((row.keys() & own.keys()) - FREE):
             if row[column] != own[column]:
                 yield f"{name} differs from the registered one in {column} (expected {row[column]}, got {own[column]})"

@@ -35,7 +35,7 @@ class Decisions:
     @cached_property
     def primary(self) -> dict[tuple[str, str, str], tuple[float, int]]:
         """Return question, comparison ('' for a mean) and language ('' for none) -> corrected p and size of family."""
-        questions = {row["question_id"]: row for row in self.store.query("FROM questions WHERE is_primary")}
+        questions = {row["question_id"]: row for row in self.store.query("FROM described_questions WHERE is_primary")}
         recipes = defaultdict(set)
         for row in self.store.query("FROM recipe_questions UNION SELECT recipe, question_id FROM questions"):
             if row["question_id"] in questions:
@@ -190,20 +190,16 @@ class Decisions:
         return found | {"p_value": 2 * math.exp(tail)}
 
     def power_over_seeds(self, row: Row) -> dict[str, Any]:
-        """Recompute the parts of the error of a mean, and check the power of its detectable difference.
-
-        The records of frozen stores have no parts: those of their intervals are compared.
-        """
+        """Check that the parts of the error of a mean add up, and the power of its detectable difference."""
         question = self.store.query(f"FROM questions WHERE question_id = '{row['question_id']}'")[0]
         degrees = [row["n_seeds"] - 1, row["n_clusters"] - 1]
-        squared, half = row["standard_error"] ** 2, (row["ci_high"] - row["ci_low"]) / 2
-        t_seeds, t_items = (student.isf(0.025, n) ** 2 for n in degrees)
-        of_seeds = min(squared, max(0.0, (half**2 - t_items * squared) / (t_seeds - t_items)))
+        squared, of_seeds = row["standard_error"] ** 2, row["error_of_seeds"] ** 2
         sizes = {"claim": question["claim"], "n_family": row["n_family"]}
-        power = defined.power_of_mean(row["detectable_difference"], [of_seeds, squared - of_seeds], degrees, **sizes)
+        parts = [of_seeds, row["error_of_items"] ** 2]
+        power = defined.power_of_mean(row["detectable_difference"], parts, degrees, **sizes)
         is_right = abs(power - 0.8) < 0.002
         return {
-            "error_of_seeds": math.sqrt(of_seeds), "error_of_items": math.sqrt(squared - of_seeds),
+            "error_of_baseline_seeds": 0.0, "error_of_items": math.sqrt(squared - of_seeds),
             "detectable_difference": row["detectable_difference"] if is_right else math.nan,
         }  # fmt: skip
 

@@ -119,6 +119,11 @@ def _with_conditions(record: Record) -> list[JsonObject]:
     ]
 
 
+def _with_version(record: Record) -> list[JsonObject]:
+    """Return the rows of a comparison with its version: of several rows about one pair, the latest is inserted."""
+    return [{**row, "step_version": record.step_version} for row in _with_keys(record, "comparison_results")]
+
+
 def _with_error_parts(record: Record) -> list[JsonObject]:
     """Return the rows of answers with the parts of the error of a mean.
 
@@ -178,6 +183,7 @@ def _with_keys(record: Record, table: str) -> list[JsonObject]:
 
 _COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
     "answer_results": _with_error_parts,
+    "comparison_results": _with_version,
     "metrics": _with_conditions,
     "variant_demonstrations": _with_roles,
 }

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from infra.pages.frozen import archive_of, freeze
+from infra.pages.frozen import archive_of, freeze, names, thawed
+from infra.pages.recompute import recompute
 from infra.pages.site import write_pages
 
 
 def main() -> None:
-    """Freeze the given stores, then write the pages that are out of date and print their paths."""
+    """Freeze or recompute the given stores, then write the pages that are out of date and print their paths."""
     parser = argparse.ArgumentParser(description="Write the generated pages of docs/.")
     parser.add_argument(
         "--freeze",
@@ -17,9 +18,21 @@ def main() -> None:
         default=[],
         help="First archive the records of a finished store as docs/stores/NAME.tar.xz, for example demo=demo-store.",
     )
-    for pair in parser.parse_args().freeze:
+    parser.add_argument(
+        "--recompute",
+        metavar="NAME",
+        nargs="*",
+        help="First compute the comparisons and answers of frozen stores again, of all stores if none is named.",
+    )
+    arguments = parser.parse_args()
+    for pair in arguments.freeze:
         name, _, store = pair.partition("=")
         freeze(Path(store), archive_of(name))
+    if arguments.recompute is not None:
+        for name in arguments.recompute or names():
+            with thawed(name) as thawed_store:
+                recompute(thawed_store)
+                freeze(Path(str(thawed_store.local_root)), archive_of(name))
     for path in write_pages():
         print(path)  # noqa: T201 - this is a command line
 

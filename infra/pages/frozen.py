@@ -7,6 +7,7 @@ need other artefacts and are not possible.
 
 import io
 import json
+import lzma
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ from mlprune.store.store import Store
 
 FOLDER = Path(__file__).parents[2] / "docs" / "stores"
 PREFIXES = ("records/", "runs/", "demonstrations/", "items/", "predictions/")
+FOR_TEXT = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "pb": 0}
+"""Compression of JSON; up to 5 % smaller than preset 9 alone, and slower."""
+
+
+def names() -> list[str]:
+    """Return the names of all frozen stores."""
+    return sorted(path.name.removesuffix(".tar.xz") for path in FOLDER.glob("*.tar.xz"))
 
 
 def archive_of(name: str) -> Path:
@@ -28,7 +36,7 @@ def freeze(store: Path, archive: Path) -> None:
     """Archive these files of a store in a fixed order. Paths of models are reduced to their names."""
     paths = [path for prefix in PREFIXES for path in sorted((store / prefix).rglob("*")) if path.is_file()]
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w:xz", preset=9) as packed:
+    with lzma.open(archive, "w", filters=[FOR_TEXT]) as file, tarfile.open(fileobj=file, mode="w") as packed:
         for path in paths:
             data = path.read_bytes() if path.name != "run.json" else _without_folders(path.read_bytes())
             entry = tarfile.TarInfo(path.relative_to(store).as_posix())

@@ -22,7 +22,10 @@ class RecordKind:
     """Table of the catalog to which its records add rows -> column with the id of the record, or None."""
     shown_since: int = 1
     """First version whose rows the catalog shows. Earlier records have other statistics under the same names: they keep
-    their files, but their numbers are in no table, family or report. Running the recipe again computes new ones."""
+    their files, but their numbers are in no table, family or report. Running the recipe again computes new ones.
+
+    Comparisons and answers of several versions can be shown: then a later one replaces an earlier one of the same pair
+    or question."""
 
 
 RECORD_KINDS: Mapping[str, RecordKind] = {

@@ -112,7 +112,7 @@ def ratio_to_dense(store: Numbers, name: str, language: str) -> float:
 
 
 def named(store: Numbers) -> list[Row]:
-    return list(store.catalog.query("SELECT * FROM questions WHERE name <> ''"))
+    return list(store.catalog.query("FROM described_questions WHERE name <> ''"))
 
 
 Sentence = tuple[str, Callable[[Numbers], tuple[float, ...]]]
@@ -128,7 +128,14 @@ SENTENCES: Mapping[tuple[str, str], tuple[Sentence, ...]] = {
         ),
     ),
     ("../README.md", "which-text"): (
-        ("leave {:.0f} or {:.0f} % less", lambda s: (less(s.answer("own-swahili")), less(s.answer("own-hindi")))),
+        (
+            "leave {:.0f} % ({:.0f} to {:.0f}) or {:.0f} % ({:.0f} to {:.0f}) less",
+            lambda s: tuple(
+                number
+                for name in ("own-swahili", "own-hindi")
+                for number in (less(s.answer(name)), *reversed(ends(s, name, "ci", less)))
+            ),
+        ),
         ("less than {:.0f} %", lambda s: (more(s.answer("pairing", "margin")),)),
     ),
     ("study-text.md", "which-text"): (
@@ -172,8 +179,12 @@ SENTENCES: Mapping[tuple[str, str], tuple[Sentence, ...]] = {
         ),
         ("others below {:.0f} %?", lambda s: (more(s.answer("irish-in-the-mix", "margin")),)),
         (
-            "For Irish no, it loses {:.0f} % (90 %: {:.0f} to {:.0f})",
-            lambda s: (more(s.answer("irish-in-the-mix")), *ends(s, "irish-in-the-mix", "ci90")),
+            "For Irish no, it loses {:.0f} % (90 %: {:.0f} to {:.0f}; p of the opposite {:.3f})",
+            lambda s: (
+                more(s.answer("irish-in-the-mix")),
+                *ends(s, "irish-in-the-mix", "ci90"),
+                s.answer("irish-in-the-mix", "p_opposite_corrected"),
+            ),
         ),
         (
             "its perplexity is {:.0f} in the three languages, where `en00` has {:.0f}, and {:.0f} in English, where "

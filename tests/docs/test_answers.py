@@ -33,11 +33,31 @@ def estimate_of(row: Mapping[str, Any]) -> str:
     return f"{value}{unit} ({100 * row['ci_level']:.0f} % {low} to {high})"
 
 
+def p_of(row: Mapping[str, Any]) -> str:
+    """Return the p-value that decides an answer as page one and the terminal write it."""
+    is_opposite = row["verdict"] == "no" and row["claim"] != "gain"
+    p_value = row["p_opposite_corrected" if is_opposite else "p_claim"]
+    if p_value is None:
+        return ""
+    text = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    return f"{text} (opposite)" if is_opposite else text
+
+
+BEST = """
+SELECT
+    question_id, verdict, difference, p_value, n_baseline_seeds,
+    CASE claim WHEN 'gain' THEN a.ci_low ELSE ci90_low END AS ci_low,
+    coalesce(p_margin_corrected, p_corrected) AS p_claim
+FROM answers AS a JOIN questions USING (question_id) WHERE place = 1
+"""
+
+
 @pytest.mark.thorough("fills and folds catalogs of its own")
 @pytest.mark.parametrize("name", ["demo", "study", "which-text", "comparison-languages"])
 def test_terminal_page_one_and_sql_have_the_same_verdict_and_the_same_numbers(name: str) -> None:
     with thawed(name) as store, Catalog.in_memory(store) as catalog:
         rows = run_user_query(catalog, "answers_to_questions", ["only_declared=true"]).as_dicts()
+        in_sql = {row["question_id"]: dict(row) for row in catalog.query(BEST)}
         page = first_page(catalog)
         terminal = [
             line
@@ -51,10 +71,12 @@ def test_terminal_page_one_and_sql_have_the_same_verdict_and_the_same_numbers(na
     for question, tests in by_question.items():
         (best,) = (row for row in tests if row["place"] == 1)
         verdict, estimate = verdict_of([row["verdict"] for row in tests]), estimate_of(best)
+        assert in_sql[question] == {name: best[name] for name in in_sql[question]}
         (line,) = (line for line in terminal if f"  {best['title']}: " in line)
         assert line.partition(f"{best['title']}: ")[2].startswith(f"{verdict}; ")
         shown = page.verdicts[f"question-{question}"]
         assert shown.verdict.lower() == verdict
         for text in (line, shown.estimate.replace("\N{MINUS SIGN}", "-")):
             assert estimate in text
+            assert p_of(best) in text
             assert f"best of {len(tests)}: " in text or len(tests) == 1

@@ -1,11 +1,12 @@
 -- aggregate_families: inserts or replaces the families of aggregates that are new or have changed. Of the records of a
--- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, counts.
+-- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, then of
+-- the latest version, counts.
 -- A family is the primary question that an aggregate answers. Otherwise it is the exploratory
 -- question of a base model, task, split, metric, scoring rule, protocol, profile, kind of baseline (dense or named) and
 -- kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are computed
 -- again.
 -- depends on aggregate_results, evaluations, questions, question_variants
--- depends on quarantined_questions, recipe_questions, variants, answer_results, comparison_results
+-- depends on quarantined_questions, recipe_questions, variants, answer_results, comparison_results, records
 INSERT OR REPLACE INTO aggregate_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'
@@ -57,13 +58,15 @@ members AS (
             PARTITION BY
                 a.variant_id, a.baseline_id, a.task, a.split, a.metric, a.scoring_rule, a.protocol_id, a.profile,
                 a.group_kind, a.group_name
-            ORDER BY a.n_languages DESC NULLS LAST, a.n_items DESC NULLS LAST, a.comparison_id
+            ORDER BY
+                a.n_languages DESC NULLS LAST, a.n_items DESC NULLS LAST, r.step_version DESC NULLS LAST, a.comparison_id
         ) = 1 AS is_largest,
         is_largest AND a.test IS NOT NULL AND (a.split <> 'dev' OR t.task IS NULL) AS is_test
     FROM aggregate_results AS a
     SEMI JOIN touched AS f ON f.task = a.task AND f.split = a.split AND f.metric = a.metric
     LEFT JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
     LEFT JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id
+    LEFT JOIN records AS r ON r.kind = 'comparisons' AND r.id = a.comparison_id
     LEFT JOIN tested_tasks AS t ON t.task = a.task
     LEFT JOIN covering AS q
         ON q.variant_id = a.variant_id AND q.baseline_id = a.baseline_id AND q.task = a.task AND q.split = a.split

@@ -3,7 +3,7 @@
 -- question of a base model, task, split, metric, scoring rule, protocol, profile and kind of baseline (dense or named), over all variants
 -- and languages. Only families of a task, split and metric that {folded} (id) touches are computed again.
 -- depends on comparison_results, evaluations, questions, question_variants
--- depends on quarantined_questions, recipe_questions, variants, answer_results, aggregate_results
+-- depends on quarantined_questions, recipe_questions, variants, answer_results, aggregate_results, records
 INSERT OR REPLACE INTO comparison_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'

@@ -1,5 +1,6 @@
 -- declarations: one row per declared question, to be registered outside the store before results are known, in the order
--- in which they were recorded. record_id is the hash of the first record that declares it. Records have no times:
+-- in which they were recorded. record_id is the hash of the first record that declares it, under today's question_id or
+-- that of an earlier version. Records have no times:
 -- recorded_at and git_commit are those of the first run with this record, n_evaluations counts the evaluations that runs of
 -- this store had finished by then. All are NULL if the files of that run are not in the store. mlprune check store --declarations FILE compares a store with such a file.
 -- topic: answers
@@ -26,10 +27,16 @@ counted AS (
 ),
 first_records AS (
     SELECT n.question_id, n.record_id, f.started_at, f.git_commit, c.n_evaluations
-    FROM question_records AS n
+    FROM (
+        SELECT question_id, record_id, false AS is_earlier FROM question_records
+        UNION ALL
+        SELECT o.replaced_by, r.record_id, true
+        FROM question_records AS r
+        JOIN outdone_questions AS o ON o.question_id = r.question_id
+    ) AS n
     LEFT JOIN first_runs AS f ON f.recipe_id = n.record_id
     LEFT JOIN counted AS c ON c.recipe_id = n.record_id
-    QUALIFY row_number() OVER (PARTITION BY n.question_id ORDER BY f.started_at NULLS LAST, n.record_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY n.question_id ORDER BY f.started_at NULLS LAST, NOT n.is_earlier, n.record_id) = 1
 )
 SELECT
     q.name, q.recipe, q.status, strftime(f.started_at, '%Y-%m-%dT%H:%M:%SZ') AS recorded_at, f.n_evaluations,

@@ -1,5 +1,6 @@
 -- comparison_results: one row per metric and pair of evaluations of the same examples: a variant compared with a baseline
 CREATE OR REPLACE TABLE comparison_results (
+    step_version INTEGER,            -- version of the step that made the record; of several versions of one row, the latest is here
     comparison_id VARCHAR,           -- -> records.id: record of the comparison
     variant_id VARCHAR,              -- -> variants: the variant
     baseline_id VARCHAR,             -- -> variants: variant that it is compared with: the dense model unless the recipe names another one

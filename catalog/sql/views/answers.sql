@@ -70,6 +70,7 @@ tested AS (
         END AS arithmetic_noise,
         r.* EXCLUDE (question_id, comparison_id)
     FROM answer_results AS a
+    ANTI JOIN outdone_questions AS u ON u.question_id = a.question_id
     JOIN questions AS q ON q.question_id = a.question_id
     LEFT JOIN own AS o ON o.question_id = a.question_id AND o.comparison_id = a.comparison_id
     LEFT JOIN compared AS c

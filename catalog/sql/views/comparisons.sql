@@ -5,7 +5,7 @@
 -- they are for an evaluation that a larger one of the same variant replaces.
 CREATE OR REPLACE VIEW comparisons AS
 SELECT
-    c.* REPLACE (CASE WHEN f.test_family IS NOT NULL THEN c.p_value END AS p_value),
+    c.* EXCLUDE (step_version) REPLACE (CASE WHEN f.test_family IS NOT NULL THEN c.p_value END AS p_value),
     f.test_family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     CASE
         WHEN c.test = 'tango' AND w.fewest_items <= c.n THEN w.fewest_items / c.n

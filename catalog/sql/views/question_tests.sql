@@ -68,6 +68,7 @@ own_tests AS (
         CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END * n_baselines AS p_tested,
         CASE d.over WHEN 'mean' THEN 1 ELSE d.n_pairs END AS n_tests
     FROM declared AS d
+    ANTI JOIN outdone_questions AS u ON u.question_id = d.question_id
     JOIN answer_results AS a ON a.question_id = d.question_id
     LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id
 ),

@@ -1,6 +1,8 @@
 """Families of tests and corrected p-values, which every fold computes."""
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -9,6 +11,8 @@ import pytest
 from catalog.ingest.fold import update_schema
 from catalog.ingest.insert_rows import insert_rows, refresh, refresh_all
 from catalog.ingest.table_files import declared_tables
+from catalog.queries import run_user_query
+from catalog.registered import registered_differences
 from catalog.store import Catalog
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
@@ -209,3 +213,58 @@ def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
         with Catalog.in_memory(store) as rebuilt:
             assert rebuilt.fingerprints() == opened.fingerprints()
     assert "2 records of kind comparisons" in caplog.text
+
+
+def write_as_today(store: Store) -> None:
+    """Write the comparisons, answers and recipes of a store once more, as a run of today's version does."""
+    ids: dict[str, str] = {}
+    for kind in ("comparisons", "answers", "recipes"):
+        for record in list(store.records(kind)):
+            text = json.dumps([record.parameters, record.parents, record.rows])
+            for old, new in {**ids, record.id: "@id"}.items():
+                text = text.replace(f'"{old}"', f'"{new}"')
+            parameters, parents, rows = json.loads(text)
+            for row, old_row in zip(rows.get("questions", ()), record.rows.get("questions", ()), strict=True):
+                row["criterion_id"] = old_row["criterion_id"]
+            version = RECORD_KINDS[kind].version
+            ids[record.id] = write_rows(
+                store, kind, parameters=parameters, parents=parents, rows=rows, step_version=version
+            )
+
+
+def said(catalog: Catalog) -> dict[str, list[Mapping[str, Any]]]:
+    """Return what answers, comparisons and groups say, without ids of records."""
+    answers = "FROM answers AS a JOIN described_questions AS q USING (question_id)"
+    queries = {
+        "answers": f"SELECT q.name, a.* EXCLUDE (question_id, comparison_id) {answers} ORDER BY name, variant_id",
+        "comparisons": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM comparisons ORDER BY ALL",
+        "aggregates": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM aggregates ORDER BY ALL",
+        "questions": "SELECT name, status FROM described_questions ORDER BY ALL",
+    }
+    return {name: list(catalog.query(sql)) for name, sql in queries.items()}
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_double_no_family(
+    store: Store, tmp_path: Path
+) -> None:
+    """Until its recipe runs again, a store shows the answers that it has. What was registered then still holds."""
+    versions = "SELECT DISTINCT step_version FROM records WHERE kind = $kind AND id IN (SELECT {0}_id FROM {1})"
+    shown = {
+        "answers": versions.format("question", "answers"),
+        "comparisons": versions.format("comparison", "comparisons"),
+    }
+    with Catalog.open(store) as opened:
+        before = said(opened)
+        assert {row["verdict"] for row in before["answers"]} > {"exploratory"}
+        assert all(row["n_family"] for row in before["comparisons"] if row["p_value"] is not None)
+        registered = tmp_path / "declared.json"
+        registered.write_text(json.dumps(run_user_query(opened, "declarations").as_dicts()))
+        write_as_today(store)
+        opened.fold()
+        assert said(opened) == before
+        assert list(registered_differences(store, registered)) == []
+        for kind, sql in shown.items():
+            assert opened.query(sql, {"kind": kind}) == [{"step_version": RECORD_KINDS[kind].version}]
+        with Catalog.in_memory(store) as rebuilt:
+            assert rebuilt.fingerprints() == opened.fingerprints()

