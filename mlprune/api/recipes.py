@@ -64,7 +64,7 @@ def describe(
     address: str,
 ) -> RecipePlan:
     """Plan a recipe; see `mlprune.api.plan`."""
-    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - loads torch
+    from mlprune.planning.resources.described_cluster import parse_cluster  # noqa: PLC0415 - loads torch
     from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
 
     if cluster is not None and address != "local":
@@ -133,7 +133,7 @@ def run_and_open(
     remake_only: Sequence[str],
 ) -> OpenStore:
     """Run a recipe and open its store; see `mlprune.api.run`."""
-    from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - loads torch
+    from mlprune.planning.pending import requested_remake  # noqa: PLC0415 - loads torch
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     summary = run_recipe(

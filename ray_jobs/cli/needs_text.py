@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mlprune.counted import counted
-from mlprune.plan.resources.estimate import Needs, busiest_flops, estimate_duration
-from mlprune.plan.resources.node_capacity import GIB, Node, Pool, format_node, n_fitting
-from mlprune.plan.resources.rates import (
+from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration
+from mlprune.planning.resources.node_capacity import GIB, Node, Pool, format_node, n_fitting
+from mlprune.planning.resources.rates import (
     GPU_KINDS,
     Rates,
     measure_gpu_rates,
@@ -16,7 +16,7 @@ from mlprune.plan.resources.rates import (
     recognised_kind,
     stated_gpu_rates,
 )
-from mlprune.plan.resources.search_costs import RungCost, SearchCost, SensitivityCost, total_seconds
+from mlprune.planning.resources.search_costs import RungCost, SearchCost, SensitivityCost, total_seconds
 from mlprune.steps.search.batch_result import feasible_winner
 from ray_jobs.driver.capacity_checks import format_pool
 from ray_jobs.workers.node_resources import n_cpus

@@ -11,11 +11,11 @@ from mlprune.hub import format_size
 from mlprune.json_values import as_int
 from mlprune.languages import pair_languages
 from mlprune.models.model_layers import dense_groups
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.pending import RetiredFiles, find_retired
-from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.plan.resources.node_capacity import GIB, Node
-from mlprune.plan.resources.search_costs import search_costs, sensitivity_costs
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.pending import RetiredFiles, find_retired
+from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
+from mlprune.planning.resources.node_capacity import GIB, Node
+from mlprune.planning.resources.search_costs import search_costs, sensitivity_costs
 from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob

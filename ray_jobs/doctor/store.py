@@ -9,10 +9,10 @@ from catalog.store.database_file import CatalogState, catalog_state
 from mlprune.counted import counted
 from mlprune.errors import BadInputError, DamagedRecordError, PluginError, StoreError
 from mlprune.hub import format_size
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.pending import ListedSizes
-from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
-from mlprune.plan.resources.node_capacity import format_node
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.pending import ListedSizes
+from mlprune.planning.resources.estimate import adopted_evaluations, needs_of
+from mlprune.planning.resources.node_capacity import format_node
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
 from mlprune.store.claims import CLOCK, is_abandoned

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from mlprune.counted import bytes_text, counted
 from mlprune.errors import BadInputError
-from mlprune.plan import Plan
-from mlprune.plan.resources.estimate import Needs
-from mlprune.plan.resources.node_capacity import GIB, Node, Pool
+from mlprune.planning import Plan
+from mlprune.planning.resources.estimate import Needs
+from mlprune.planning.resources.node_capacity import GIB, Node, Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import PlannedQuestion

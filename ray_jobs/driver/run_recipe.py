@@ -10,9 +10,9 @@ from rich.console import Console
 
 from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError, StoreError, TransientError
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
-from mlprune.plan.resources.estimate import adopted_evaluations, mean_flops, needs_of
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
+from mlprune.planning.resources.estimate import adopted_evaluations, mean_flops, needs_of
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey

@@ -58,7 +58,7 @@ def plan(
     options.show_start(f"planning {recipe}: reading its model and texts")
     if model is None and not set_:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
-    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
+    from mlprune.planning.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
     from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 

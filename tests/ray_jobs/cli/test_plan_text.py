@@ -11,12 +11,12 @@ import torch
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import pending_jobs
-from mlprune.plan.resources.described_cluster import parse_cluster
-from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.plan.resources.node_capacity import Gpu, Node
-from mlprune.plan.resources.rates import Rates
-from mlprune.plan.resources.search_costs import SearchCost, search_costs, sensitivity_costs
+from mlprune.planning import pending_jobs
+from mlprune.planning.resources.described_cluster import parse_cluster
+from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
+from mlprune.planning.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.rates import Rates
+from mlprune.planning.resources.search_costs import SearchCost, search_costs, sensitivity_costs
 from mlprune.steps.observe import expert_products
 from ray_jobs.cli import needs_text
 from ray_jobs.cli.needs_text import describe_needs, format_time, search_lines, sensitivity_lines

@@ -16,9 +16,9 @@ from catalog.check import check
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError
 from mlprune.models import metadata_cache
-from mlprune.plan import build_plan, extend_plan
-from mlprune.plan.resources.estimate import Needs, needs_of
-from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
+from mlprune.planning import build_plan, extend_plan
+from mlprune.planning.resources.estimate import Needs, needs_of
+from mlprune.planning.resources.node_capacity import GIB, Gpu, Node
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob

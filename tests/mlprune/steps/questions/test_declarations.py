@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.declarations import declaration_problems, declarations, dropped_questions
 from mlprune.steps.tasks.evaluation import EvaluationSpec

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.declarations import awaited_variants, declaration_problems, declarations
 from mlprune.steps.questions.known_variants import KnownVariants

@@ -16,7 +16,7 @@ from catalog.serve.server import LiveServer, listen
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, StoreError
 from mlprune.methods import SCORES
-from mlprune.plan.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.node_capacity import Gpu, Node
 from mlprune.recipe import combinations
 from mlprune.store.store import Store
 from ray_jobs.cli import plan_text

@@ -14,9 +14,9 @@ from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.placement.budget import NO_DEVICES, DeviceMemory, place_parts, residency
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.resources.estimate import Duration, Needs, estimate_duration, mean_flops, needs_of, plan_pool
-from mlprune.plan.resources.node_capacity import GIB, Actor, Coordinators, Gpu, Node, Pool, has_room
-from mlprune.plan.resources.rates import GpuRates, Rates
+from mlprune.planning.resources.estimate import Duration, Needs, estimate_duration, mean_flops, needs_of, plan_pool
+from mlprune.planning.resources.node_capacity import GIB, Actor, Coordinators, Gpu, Node, Pool, has_room
+from mlprune.planning.resources.rates import GpuRates, Rates
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, SetSize

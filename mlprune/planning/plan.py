@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlprune.json_values import JsonValue
-from mlprune.plan.resources.node_capacity import Node, accelerators_of
-from mlprune.plan.stages import STAGES, Name, Planning
+from mlprune.planning.resources.node_capacity import Node, accelerators_of
+from mlprune.planning.stages import STAGES, Name, Planning
 from mlprune.recipe import Recipe
 from mlprune.recipe.models import without_searched
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob

@@ -14,8 +14,8 @@ from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.placement.budget import group_limit
 from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint, footprint, gib_rounded_up
-from mlprune.plan.plan import Plan
-from mlprune.plan.resources.actor_memory import (
+from mlprune.planning.plan import Plan
+from mlprune.planning.resources.actor_memory import (
     ActorGpus,
     ActorMemory,
     StepLoad,
@@ -26,7 +26,7 @@ from mlprune.plan.resources.actor_memory import (
     plan_actor_memory,
     step_loads,
 )
-from mlprune.plan.resources.node_capacity import (
+from mlprune.planning.resources.node_capacity import (
     GIB,
     Actor,
     Coordinators,
@@ -39,7 +39,7 @@ from mlprune.plan.resources.node_capacity import (
     max_memory,
     n_gpu_shares,
 )
-from mlprune.plan.resources.rates import Rates
+from mlprune.planning.resources.rates import Rates
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import adoptable_ids

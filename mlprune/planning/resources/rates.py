@@ -28,7 +28,7 @@ import torch
 from mlprune.errors import BadInputError, unknown
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.numeric.log_probs import quick_linear
-from mlprune.plan.resources.node_capacity import Node
+from mlprune.planning.resources.node_capacity import Node
 from mlprune.steps.job import ModelRef
 from mlprune.vocabulary import DtypeName
 

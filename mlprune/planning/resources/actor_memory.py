@@ -19,7 +19,7 @@ from mlprune.models.placement.budget import (
     smallest_budget,
 )
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint, footprint, shard_bytes
-from mlprune.plan.plan import Plan
+from mlprune.planning.plan import Plan
 from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.job import SMALL_JOB_BYTES, Job, JobCost
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.plan.plan import Plan
-from mlprune.plan.resources.estimate import Needs, estimate_duration
-from mlprune.plan.resources.node_capacity import Pool
-from mlprune.plan.resources.rates import Rates
+from mlprune.planning.plan import Plan
+from mlprune.planning.resources.estimate import Needs, estimate_duration
+from mlprune.planning.resources.node_capacity import Pool
+from mlprune.planning.resources.rates import Rates
 from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.recipe.models import searched_entries
 from mlprune.steps.demonstrate.writing import set_sizes
