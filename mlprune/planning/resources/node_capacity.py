@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlprune.counted import counted
 from mlprune.models.placement.budget import NO_DEVICES, DeviceBudget, MemoryBudget
 from mlprune.steps.inputs import Accelerators
 
@@ -204,3 +205,11 @@ class Pool:
     def budget(self) -> MemoryBudget:
         """Memory of each actor."""
         return MemoryBudget(self.memory_bytes, self.working_bytes)
+
+
+def format_pool(pool: Pool) -> str:
+    """Format a pool as one line."""
+    shards = counted(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
+    gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
+    actor = f"{counted(pool.threads, 'thread')}, {pool.memory_bytes / GIB:.2f} GiB{gpus}"
+    return f"{counted(pool.n_workers, 'replica')} of {shards}; each actor has {actor}"

@@ -21,7 +21,7 @@ from mlprune.api.relation import SHOWN_COLUMNS, SHOWN_ROWS, LateColumns, Relatio
 from mlprune.errors import BadInputError, JobsFailedError, QueryError, RecipeError
 from mlprune.planning.pending import NO_REMAKE, Remake
 from mlprune.store.store import Store
-from ray_jobs.cli.plan_text import described_plan
+from ray_jobs.driver.describe_recipe import describe_recipe
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunSummary
 from tests.refusals import refused
 from tests.tiny_recipes import results, small_recipe, write_recipe
@@ -65,7 +65,7 @@ def test_plan_is_a_function_that_the_planner_does_not_hide(tiny_inputs: Path, tm
     recipe = write_recipe(tiny_inputs, small_recipe(), name="small.yaml")
     planned = mlprune.plan(recipe, store=tmp_path / "store", cluster="1x(4 CPU, 16 GiB)")
     assert isinstance(planned, RecipePlan)
-    lines = described_plan(recipe, str(tmp_path / "store")).text.splitlines()
+    lines = describe_recipe(recipe, str(tmp_path / "store")).text.splitlines()
     n_steps = len(planned.steps)
     assert planned.text.splitlines()[: n_steps + 1] == lines[: n_steps + 1]
     assert "4 CPU" in planned.text
