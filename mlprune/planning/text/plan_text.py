@@ -1,6 +1,6 @@
 """The text of a plan: its jobs, its device, its warnings and questions, and what the jobs need."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,19 +10,12 @@ from mlprune.planning.pending import RetiredFiles, find_retired, pending_jobs
 from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.planning.resources.search_costs import search_costs, sensitivity_costs
-from mlprune.planning.text.job_lines import (
-    activation_lines,
-    dense_lines,
-    few_texts_lines,
-    longer_lines,
-    observation_lines,
-    vocabulary_lines,
-)
 from mlprune.planning.text.needs_lines import PlannedMachines, needs_lines
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.planning.text.recipe_lines import corpus_lines, recipe_warnings
 from mlprune.planning.text.search_lines import search_lines, sensitivity_lines
-from mlprune.steps.job import Job
+from mlprune.steps.job import Job, JobCost
+from mlprune.steps.plan_lines import Place, PlannedJobs
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
@@ -64,20 +57,19 @@ def plan_lines(work: PlannedWork, machines: PlannedMachines, *, has_power: bool 
         BadInputError: the model does not fit on the machines.
     """
     plan, pending, store = work.plan, work.pending, work.store
-    retired = find_retired(plan.jobs, pending, store)
+    retired, of_jobs = find_retired(plan.jobs, pending, store), _job_lines(work)
     return [
         *_step_lines(work),
-        *activation_lines(plan.jobs),
-        *observation_lines(pending, work.needs),
+        *of_jobs["steps"],
+        *of_jobs["passes"],
         *_adoption_lines(len(work.adopted)),
-        *longer_lines(pending),
+        *of_jobs["texts"],
         *_retired_lines(retired, store),
         _device_line(plan, work.needs.batch_tokens),
-        *dense_lines(plan.model, plan.jobs),
-        *vocabulary_lines(plan, store),
+        *of_jobs["model"],
         *corpus_lines(plan.recipe),
         *recipe_warnings(plan.recipe),
-        *few_texts_lines(plan.jobs),
+        *of_jobs["warnings"],
         *_processor_lines(machines.processors),
         *question_lines(plan, store, declarations(plan.questions, store), is_detailed=has_power),
         *_needs_lines(work, machines),
@@ -94,6 +86,22 @@ def _step_lines(work: PlannedWork) -> list[str]:
             for step, (n, n_pending) in work.steps.items()
         ),
     ]
+
+
+def _job_lines(work: PlannedWork) -> Mapping[Place, Sequence[str]]:
+    """Place -> what the jobs say there, class by class in the order of the plan."""
+    jobs: dict[type[Job], list[Job]] = defaultdict(list)
+    for job in work.plan.jobs:
+        jobs[type(job)].append(job)
+    pending: dict[type[Job], list[tuple[Job, JobCost]]] = defaultdict(list)
+    for job, cost in zip(work.pending, work.needs.costs, strict=True):
+        pending[type(job)].append((job, cost))
+    lines: dict[Place, list[str]] = defaultdict(list)
+    for kind, of_kind in jobs.items():
+        planned = PlannedJobs(of_kind, pending[kind], work.plan.model.base_model_id, work.needs.sizes, work.store)
+        for place, text in kind.plan_lines(planned):
+            lines[place].append(text)
+    return lines
 
 
 def _format_variants(plan: Plan) -> str:

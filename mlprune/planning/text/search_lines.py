@@ -32,10 +32,6 @@ def format_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
-Seconds = Callable[[RungCost], float | None]
-"""Duration of a rung; None if a rate is unknown."""
-
-
 def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     spec, n_done = cost.search.spec, len(cost.search.history)
     done = f", {n_done} done" if n_done else ""
