@@ -73,11 +73,6 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
     assert circle(graph) == []
 
 
-def test_no_module_of_the_interface_imports_the_command_line() -> None:
-    names = {name for module, names in import_names().items() if module.startswith("mlprune") for name in names}
-    assert not [name for name in names if name.startswith("ray_jobs.cli")]
-
-
 def test_imports_in_functions_and_by_name_close_a_circle() -> None:
     lazy = "def f():\n    from p import b\n"
     by_name = "import importlib\n\ndef __getattr__(_):\n    return importlib.import_module('p.a')\n"

@@ -9,6 +9,26 @@ from mlprune.counted import counted
 from mlprune.models.placement.budget import NO_DEVICES, DeviceBudget, MemoryBudget
 from mlprune.steps.inputs import Accelerators
 
+LEAST_CPUS = 1e-4
+"""Smallest fraction of a CPU that Ray assigns."""
+GIB = 2**30
+GROUPS_IN_FLIGHT = 4
+"""Groups of batches that travel along a chain of shard actors at once; a group has one batch per thread of an actor."""
+OFFLOADED_GROUPS_IN_FLIGHT = 2
+"""The same for an offloaded model, where a group is as large as `GROUP_BYTES` allows."""
+
+
+@dataclass(frozen=True)
+class Coordinators:
+    """Further actors, which need neither CPU nor accelerator."""
+
+    n: int = 0
+    memory_bytes: int = 0
+    """Memory of each of them; 0 if there are none."""
+
+
+NO_COORDINATORS = Coordinators()
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -41,21 +61,6 @@ class Node:
         return min((gpu.memory_bytes for gpu in self.gpus), default=0)
 
 
-def format_node(node: Node) -> str:
-    """Format the resources of a node, such as `16 CPUs, 70.0 GiB, 1 A100-80GB`."""
-    texts = [f"{node.n_cpus:g} CPU{'' if node.n_cpus == 1 else 's'}", f"{node.memory_bytes / 2**30:.1f} GiB"]
-    if node.gpus:
-        noun = f"GPU{'' if node.n_gpus == 1 else 's'} of {node.gpu_bytes / 2**30:.1f} GiB"
-        texts.append(f"{node.n_gpus} {node.gpus[0].name or noun}")
-    return ", ".join(texts)
-
-
-def accelerators_of(nodes: Sequence[Node]) -> Accelerators:
-    """Return whether nodes have accelerators, and what these compute in."""
-    gpus = [gpu for node in nodes for gpu in node.gpus]
-    return Accelerators(bool(gpus), all(gpu.has_bfloat16 for gpu in gpus))
-
-
 @dataclass(frozen=True)
 class Actor:
     """Resources that one actor needs on its node."""
@@ -63,80 +68,6 @@ class Actor:
     n_cpus: float
     n_gpus: float
     memory_bytes: int
-
-
-@dataclass(frozen=True)
-class Coordinators:
-    """Further actors, which need neither CPU nor accelerator."""
-
-    n: int = 0
-    memory_bytes: int = 0
-    """Memory of each of them; 0 if there are none."""
-
-
-LEAST_CPUS = 1e-4
-"""Smallest fraction of a CPU that Ray assigns."""
-NO_COORDINATORS = Coordinators()
-
-
-def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> bool:
-    """Whether n equal actors and some coordinators fit on the nodes."""
-    free_bytes, n_unplaced = [], n
-    for node in nodes:
-        n_placed = min(n_unplaced, n_fitting(node, actor))
-        n_unplaced -= n_placed
-        free_bytes.append(node.memory_bytes - n_placed * actor.memory_bytes)
-    if n_unplaced or not coordinators.memory_bytes:
-        return n_unplaced == 0
-    return sum(memory // coordinators.memory_bytes for memory in free_bytes) >= coordinators.n
-
-
-def max_cpus(nodes: Sequence[Node], n: int) -> float:
-    """Most CPUs that each of n actors can have: a whole number, or a fraction if there are fewer CPUs than actors."""
-    counts = Counter(node.n_cpus for node in nodes)
-    if _n_with_cpus(counts, LEAST_CPUS) < n:
-        return 0.0
-    shares = {n_cpus / k for n_cpus in counts for k in range(1, n + 1)}
-    offers = {float(int(share)) if share >= 1 else round(share - LEAST_CPUS / 2, 4) for share in shares}
-    descending = sorted((cpus for cpus in offers if cpus > 0), reverse=True)
-    position = bisect_left(descending, n, key=lambda cpus: _n_with_cpus(counts, cpus))
-    return descending[position] if position < len(descending) else 0.0
-
-
-def max_memory(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> int:
-    """Most memory that each of n actors with the CPUs and accelerators of `actor` can have; 0 if they do not fit."""
-    reserved = coordinators.n * coordinators.memory_bytes
-    offers = {node.memory_bytes - taken for node in nodes for taken in (0, reserved)}
-    shares = sorted({int(offer // k) for offer in offers if offer > 0 for k in range(1, n + 1)}, reverse=True)
-    actors = (Actor(actor.n_cpus, actor.n_gpus, share) for share in shares)
-    return next((actor.memory_bytes for actor in actors if has_room(nodes, actor, n, coordinators)), 0)
-
-
-def n_gpu_shares(nodes: Sequence[Node], n_gpus: float) -> int:
-    """Number of actors that can have n_gpus accelerators, or this fraction of one, each."""
-    return sum(int(node.n_gpus / n_gpus + 1e-9) for node in nodes)
-
-
-def _n_with_cpus(counts: Mapping[float, int], n_cpus: float) -> int:
-    """Number of actors with some CPUs, on nodes that are counted by their CPUs."""
-    return sum(n * int(offered / n_cpus + 1e-9) for offered, n in counts.items())
-
-
-def n_fitting(node: Node, actor: Actor) -> int:
-    """Number of equal actors that fit on a node."""
-    resources = (
-        (node.n_cpus, actor.n_cpus),
-        (node.n_gpus, actor.n_gpus),
-        (node.memory_bytes, actor.memory_bytes),
-    )
-    return min((int(offered / needed + 1e-9) for offered, needed in resources if needed), default=0)
-
-
-GIB = 2**30
-GROUPS_IN_FLIGHT = 4
-"""Groups of batches that travel along a chain of shard actors at once; a group has one batch per thread of an actor."""
-OFFLOADED_GROUPS_IN_FLIGHT = 2
-"""The same for an offloaded model, where a group is as large as `GROUP_BYTES` allows."""
 
 
 @dataclass(frozen=True)
@@ -207,9 +138,77 @@ class Pool:
         return MemoryBudget(self.memory_bytes, self.working_bytes)
 
 
+def format_node(node: Node) -> str:
+    """Format the resources of a node, such as `16 CPUs, 70.0 GiB, 1 A100-80GB`."""
+    texts = [f"{node.n_cpus:g} CPU{'' if node.n_cpus == 1 else 's'}", f"{node.memory_bytes / 2**30:.1f} GiB"]
+    if node.gpus:
+        noun = f"GPU{'' if node.n_gpus == 1 else 's'} of {node.gpu_bytes / 2**30:.1f} GiB"
+        texts.append(f"{node.n_gpus} {node.gpus[0].name or noun}")
+    return ", ".join(texts)
+
+
+def accelerators_of(nodes: Sequence[Node]) -> Accelerators:
+    """Return whether nodes have accelerators, and what these compute in."""
+    gpus = [gpu for node in nodes for gpu in node.gpus]
+    return Accelerators(bool(gpus), all(gpu.has_bfloat16 for gpu in gpus))
+
+
+def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> bool:
+    """Whether n equal actors and some coordinators fit on the nodes."""
+    free_bytes, n_unplaced = [], n
+    for node in nodes:
+        n_placed = min(n_unplaced, n_fitting(node, actor))
+        n_unplaced -= n_placed
+        free_bytes.append(node.memory_bytes - n_placed * actor.memory_bytes)
+    if n_unplaced or not coordinators.memory_bytes:
+        return n_unplaced == 0
+    return sum(memory // coordinators.memory_bytes for memory in free_bytes) >= coordinators.n
+
+
+def max_cpus(nodes: Sequence[Node], n: int) -> float:
+    """Most CPUs that each of n actors can have: a whole number, or a fraction if there are fewer CPUs than actors."""
+    counts = Counter(node.n_cpus for node in nodes)
+    if _n_with_cpus(counts, LEAST_CPUS) < n:
+        return 0.0
+    shares = {n_cpus / k for n_cpus in counts for k in range(1, n + 1)}
+    offers = {float(int(share)) if share >= 1 else round(share - LEAST_CPUS / 2, 4) for share in shares}
+    descending = sorted((cpus for cpus in offers if cpus > 0), reverse=True)
+    position = bisect_left(descending, n, key=lambda cpus: _n_with_cpus(counts, cpus))
+    return descending[position] if position < len(descending) else 0.0
+
+
+def max_memory(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> int:
+    """Most memory that each of n actors with the CPUs and accelerators of `actor` can have; 0 if they do not fit."""
+    reserved = coordinators.n * coordinators.memory_bytes
+    offers = {node.memory_bytes - taken for node in nodes for taken in (0, reserved)}
+    shares = sorted({int(offer // k) for offer in offers if offer > 0 for k in range(1, n + 1)}, reverse=True)
+    actors = (Actor(actor.n_cpus, actor.n_gpus, share) for share in shares)
+    return next((actor.memory_bytes for actor in actors if has_room(nodes, actor, n, coordinators)), 0)
+
+
+def n_gpu_shares(nodes: Sequence[Node], n_gpus: float) -> int:
+    """Number of actors that can have n_gpus accelerators, or this fraction of one, each."""
+    return sum(int(node.n_gpus / n_gpus + 1e-9) for node in nodes)
+
+
+def n_fitting(node: Node, actor: Actor) -> int:
+    """Number of equal actors that fit on a node."""
+    resources = (
+        (node.n_cpus, actor.n_cpus),
+        (node.n_gpus, actor.n_gpus),
+        (node.memory_bytes, actor.memory_bytes),
+    )
+    return min((int(offered / needed + 1e-9) for offered, needed in resources if needed), default=0)
+
+
 def format_pool(pool: Pool) -> str:
     """Format a pool as one line."""
     shards = counted(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
     actor = f"{counted(pool.threads, 'thread')}, {pool.memory_bytes / GIB:.2f} GiB{gpus}"
     return f"{counted(pool.n_workers, 'replica')} of {shards}; each actor has {actor}"
+
+
+def _n_with_cpus(counts: Mapping[float, int], n_cpus: float) -> int:
+    """Number of actors with some CPUs, on nodes that are counted by their CPUs."""
+    return sum(n * int(offered / n_cpus + 1e-9) for offered, n in counts.items())
