@@ -19,7 +19,7 @@ from mlprune.planning.resources.node_capacity import (
 from mlprune.planning.resources.rates import Rates
 from mlprune.planning.resources.worker_pool import plan_pool
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.model_evaluation import evaluations_in, without_evaluations
 from mlprune.steps.evaluate.results import adoptable_ids
 from mlprune.steps.job import Job, JobCost, ModelRef
 from mlprune.store.store import Store
@@ -107,7 +107,7 @@ def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) 
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
     costs = costs_of(plan, sizes, jobs)
     if adopted:
-        rest = [job.without(adopted) if isinstance(job, EvaluateJob) else job for job in jobs]
+        rest = [without_evaluations(job, adopted) for job in jobs]
         of_rest = costs_of(plan, sizes, rest)
         costs = [
             replace(other if job.makes else JobCost.small(cost.step), disk_bytes=cost.disk_bytes)
@@ -126,8 +126,7 @@ def mean_flops(costs: Iterable[JobCost]) -> dict[str, float]:
 
 def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:
     """The ids of the evaluations of some jobs that take their predictions from an earlier version in a store."""
-    planned = (evaluation for job in jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations)
-    return adoptable_ids(planned, store)
+    return adoptable_ids(evaluations_in(jobs), store)
 
 
 def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration | None:

@@ -236,6 +236,17 @@ def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTrans
     return None if evaluation.task.longer == "refuse" else len(prepared.longer_ids)
 
 
+def evaluations_in(jobs: Iterable[job.Job]) -> Iterator[EvaluationSpec]:
+    """Yield the evaluations of some jobs, most of which may do other work."""
+    for one in jobs:
+        yield from one.evaluations if isinstance(one, EvaluateJob) else ()
+
+
+def without_evaluations(given: job.Job, evaluation_ids: Collection[str]) -> job.Job:
+    """Return a job without some evaluations; a job of another kind stays as it is."""
+    return given.without(evaluation_ids) if isinstance(given, EvaluateJob) else given
+
+
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
     """Return the tasks of one entry: one for each language or pair, and for each rule, prompt language or shot seed.
 
