@@ -9,19 +9,16 @@ from collections.abc import Sequence
 
 __version__ = "0.2.0"
 
-_INTERFACE = ("open", "run")
-"""Functions of `mlprune.api`."""
-_CALLABLE_PACKAGE = "plan"
-"""The package `mlprune.plan`, which can be called as the function of this name."""
+_INTERFACE = ("open", "plan", "run")
+"""Functions of `mlprune.api`. No module of this package may have one of these names: importing it would hide the
+function."""
 
 
 def __getattr__(name: str) -> object:
     if name in _INTERFACE:
         return getattr(importlib.import_module("mlprune.api"), name)
-    if name == _CALLABLE_PACKAGE:
-        return importlib.import_module("mlprune.plan")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> Sequence[str]:
-    return sorted({*globals(), *_INTERFACE, _CALLABLE_PACKAGE})
+    return sorted({*globals(), *_INTERFACE})

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     import duckdb
 
-    from mlprune.plan import Plan
+    from mlprune.planning import Plan
     from mlprune.store.store import Store
     from tests.composed_variants import Both
     from tests.tiny_recipes import FinishedRun

@@ -13,8 +13,8 @@ import yaml
 
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError, RecipeError, TaskFileError
-from mlprune.plan import Plan, build_plan
-from mlprune.plan.resources.estimate import needs_of
+from mlprune.planning import Plan, build_plan
+from mlprune.planning.resources.estimate import needs_of
 from mlprune.recipe import load_recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]

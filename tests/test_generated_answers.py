@@ -14,7 +14,7 @@ from catalog.queries import run_user_query
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.recipe import load_recipe, parse_recipe
 from mlprune.standards.answered_items import answered_translations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tokenizers.processors import TemplateProcessing
 
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.store.store import Store

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune.importing import import_model
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
 from mlprune.store.store import Store
 from tests.tiny_recipes import write_recipe

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.planning import Plan, build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job, ModelRef

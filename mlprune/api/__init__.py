@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlprune.api.open_store import OpenStore, Variant, open_store
-from mlprune.api.recipes import RecipePlan, StepCount, describe, run_and_open
+from mlprune.api.recipes import RecipePlan, StepCount, describe, recipe_changes, run_and_open
 from mlprune.api.relation import Relation
 
 __all__ = ["OpenStore", "RecipePlan", "Relation", "StepCount", "Variant", "open", "plan", "run"]
@@ -58,11 +58,8 @@ def plan(
     return describe(
         recipe,
         str(store),
-        shrink=shrink,
-        model=model,
+        changes=recipe_changes(shrink, model, allow_plugins, allow_many=allow_many),
         allow_import=allow_import,
-        allow_plugins=allow_plugins,
-        allow_many=allow_many,
         cluster=cluster,
         address=address,
     )
@@ -104,11 +101,8 @@ def run(
         recipe,
         str(store),
         address=address,
-        shrink=shrink,
-        model=model,
+        changes=recipe_changes(shrink, model, allow_plugins, allow_many=allow_many),
         allow_import=allow_import,
-        allow_plugins=allow_plugins,
-        allow_many=allow_many,
         scrub=scrub,
         remake=remake,
         remake_only=remake_only,

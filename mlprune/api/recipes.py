@@ -55,28 +55,21 @@ def describe(
     recipe: GivenRecipe,
     store: str,
     *,
-    shrink: int | None,
-    model: str | None,
+    changes: "RecipeChanges",
     allow_import: bool,
-    allow_plugins: Sequence[str | Path],
-    allow_many: bool,
     cluster: str | None,
     address: str,
 ) -> RecipePlan:
     """Plan a recipe; see `mlprune.api.plan`."""
-    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - loads torch
-    from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
+    from mlprune.planning.resources.described_cluster import parse_cluster  # noqa: PLC0415 - loads torch
+    from ray_jobs.driver.describe_recipe import Place, describe_recipe  # noqa: PLC0415
 
     if cluster is not None and address != "local":
         expected = "cluster or address"
         raise BadInputError("a plan is either for described machines or for a running cluster", expected=expected)
-    described = described_plan(
-        source_of_recipe(recipe),
-        store,
-        changes=recipe_changes(shrink, model, allow_plugins, allow_many=allow_many),
-        allow_import=allow_import,
-        nodes=() if cluster is None else parse_cluster(cluster),
-        address=address,
+    place = Place(address, () if cluster is None else parse_cluster(cluster))
+    described = describe_recipe(
+        source_of_recipe(recipe), store, changes=changes, allow_import=allow_import, place=place
     )
     steps = tuple(StepCount(step, n_jobs, n_to_do) for step, (n_jobs, n_to_do) in described.steps.items())
     return RecipePlan(described.text, described.n_variants, steps)
@@ -123,24 +116,21 @@ def run_and_open(
     store: str,
     *,
     address: str,
-    shrink: int | None,
-    model: str | None,
+    changes: "RecipeChanges",
     allow_import: bool,
-    allow_plugins: Sequence[str | Path],
-    allow_many: bool,
     scrub: bool,
     remake: bool,
     remake_only: Sequence[str],
 ) -> OpenStore:
     """Run a recipe and open its store; see `mlprune.api.run`."""
-    from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - loads torch
+    from mlprune.planning.pending import requested_remake  # noqa: PLC0415 - loads torch
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     summary = run_recipe(
         source_of_recipe(recipe),
         store,
         address=address,
-        changes=recipe_changes(shrink, model, allow_plugins, allow_many=allow_many),
+        changes=changes,
         allow_import=allow_import,
         scrubs=scrub,
         remake=requested_remake(is_of_all=remake, variants=remake_only),

@@ -9,16 +9,17 @@ A job knows the records that it makes and those that it needs. The driver decide
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from mlprune.json_values import JsonObject, JsonValue, as_list, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES, STATE_BYTES, Footprint
 from mlprune.recipe.models import ComputeConfig
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Parents, Record, identity
 from mlprune.store.store import Store
@@ -359,6 +360,11 @@ class Job(ABC):
     @abstractmethod
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Do the work. Running the job again writes the same bytes."""
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, JobCost]) -> Iterable[PlanLine]:
+        """What a plan says about its jobs of this class, besides their number."""
+        return ()
 
     @property
     def work(self) -> str:

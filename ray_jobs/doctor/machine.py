@@ -14,7 +14,7 @@ from typing import TypeAlias
 from packaging.requirements import Requirement
 
 from mlprune.cache_folders import user_cache_folder
-from mlprune.plan.resources.node_capacity import GIB
+from mlprune.planning.resources.node_capacity import GIB
 from mlprune.steps.inputs import BFLOAT16_CAPABILITY
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.process.gpus import VISIBLE, NvidiaDriver, SeenGpu, nvidia_driver

@@ -9,10 +9,10 @@ from catalog.store.database_file import CatalogState, catalog_state
 from mlprune.counted import counted
 from mlprune.errors import BadInputError, DamagedRecordError, PluginError, StoreError
 from mlprune.hub import format_size
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.pending import ListedSizes
-from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
-from mlprune.plan.resources.node_capacity import format_node
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.pending import ListedSizes
+from mlprune.planning.resources.estimate import adopted_evaluations, needs_of
+from mlprune.planning.resources.node_capacity import format_node, format_pool
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
 from mlprune.store.claims import CLOCK, is_abandoned
@@ -22,7 +22,7 @@ from mlprune.store.retired import first_damaged, remake_command, retired_groups
 from mlprune.store.store import Store
 from mlprune.store.succession import QUARANTINE, n_quarantined
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
-from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
+from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.model_imports import ALLOW_IMPORT, import_requested, pending_imports, requested_imports
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node
 

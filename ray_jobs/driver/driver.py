@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from catalog.store import Catalog
-from mlprune.plan.pending import is_made
+from mlprune.planning.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.run_log_entries import SearchState

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.search.from_recipe import searched_jobs
 

@@ -10,9 +10,11 @@ from rich.console import Console
 
 from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError, StoreError, TransientError
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
-from mlprune.plan.resources.estimate import adopted_evaluations, mean_flops, needs_of
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
+from mlprune.planning.resources.estimate import adopted_evaluations, mean_flops, needs_of
+from mlprune.planning.resources.node_capacity import format_pool
+from mlprune.planning.text.question_lines import question_lines
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
@@ -28,7 +30,7 @@ from mlprune.store.repair import remove_equal_copies, scrub
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
-from ray_jobs.driver.capacity_checks import format_pool, question_lines, require_room
+from ray_jobs.driver.capacity_checks import require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver, fold
 from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants

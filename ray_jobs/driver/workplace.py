@@ -20,9 +20,9 @@ from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.weight_files import INDEX_FILE
 from mlprune.models.loading import SMALL_FILES, inspect_model
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import Plan
-from mlprune.plan.resources.estimate import Needs
-from mlprune.plan.resources.node_capacity import Node, Pool, accelerators_of
+from mlprune.planning import Plan
+from mlprune.planning.resources.estimate import Needs
+from mlprune.planning.resources.node_capacity import Node, Pool, accelerators_of
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import ComputeConfig, Recipe
 from mlprune.recipe.models import called_methods

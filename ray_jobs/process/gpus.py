@@ -12,7 +12,7 @@ from typing import TypeVar
 import pynvml
 import torch
 
-from mlprune.plan.resources.node_capacity import Gpu
+from mlprune.planning.resources.node_capacity import Gpu
 from mlprune.steps.inputs import BFLOAT16_CAPABILITY, has_bfloat16
 
 Answer = TypeVar("Answer")

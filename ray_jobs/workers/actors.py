@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from mlprune.models.chain import Arguments, Chain, Replica
 from mlprune.models.inference.visitor import Result
 from mlprune.models.replicated_chain import ReplicatedChain, load_only
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.heartbeats import Beat, Place
 from ray_jobs.workers.ray_failures import FailureClassifier

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
-from mlprune.plan.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.node_capacity import Gpu, Node
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import LocalRay, local_ray_bytes, n_cpus

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from mlprune.counted import counted
 from mlprune.errors import BadInputError
-from mlprune.plan.resources.node_capacity import Coordinators, Gpu, Node, Pool, has_room
+from mlprune.planning.resources.node_capacity import Coordinators, Gpu, Node, Pool, has_room
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import this_processor
 from ray_jobs.workers.cluster import measured_gpus, node_of, reason_of_failure, start_on_node

@@ -20,7 +20,7 @@ from mlprune.numeric.masks.packed_masks import PackedLevels, write_masked
 from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import select_in_rows
 from mlprune.numeric.weights.scores import wanda_scores
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import HALF_MODEL, WHOLE_MODEL, Job, ModelRef
 from ray_jobs.workers.pool_interface import PoolChange

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.plan.resources.node_capacity import GIB, Node
+from mlprune.planning.resources.node_capacity import GIB, Node
 from ray_jobs.process.gpus import visible_gpus
 
 MEMINFO = Path("/proc/meminfo")

@@ -13,7 +13,7 @@ from mlprune.models.chain import Arguments, ReplicaOffer
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage, group_visitors
 from mlprune.models.local_chain import chain_limit
 from mlprune.models.shard import Shard
-from mlprune.plan.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
+from mlprune.planning.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
 from mlprune.steps.job import ModelRef
 from ray_jobs.workers.ray_failures import FailureClassifier
 

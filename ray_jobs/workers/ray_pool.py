@@ -18,7 +18,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.cluster import start_on_node

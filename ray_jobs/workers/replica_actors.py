@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mlprune.errors import WorkerLostError
 from mlprune.models.block_ranges import plan_spans, shard_of
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import ShardActor, WorkerActor, actor_class
 from ray_jobs.workers.required_files import NONE, Requirements

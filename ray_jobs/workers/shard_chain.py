@@ -1,6 +1,6 @@
 """Chains of shard actors: load a model into actors, and start the actors of a command that runs no jobs."""
 
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.steps.job import WHOLE_MODEL, ModelRef
 from ray_jobs.workers.ray_chain import RayChain, load_chain
 from ray_jobs.workers.replica_actors import ReplicaPlacement, start_shards

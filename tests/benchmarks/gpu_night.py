@@ -26,7 +26,7 @@ from pathlib import Path
 
 from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
 from mlprune.numeric import log_probs
-from mlprune.plan.resources.rates import FAST_ROWS, GPU_KINDS, SLOW_ROWS, share_of_peak
+from mlprune.planning.resources.rates import FAST_ROWS, GPU_KINDS, SLOW_ROWS, share_of_peak
 from mlprune.recipe.models import AUTO_BATCH_TOKENS
 
 N_BLOCKS, HIDDEN, VOCABULARY = 32, 4096, 256_008

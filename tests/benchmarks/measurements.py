@@ -19,7 +19,7 @@ from transformers import XGLMForCausalLM
 from wanda_loop import loop_flops, wanda_loop
 
 from mlprune.numeric.selection.levels import row_levels
-from mlprune.plan.resources.rates import measure_linear_rate
+from mlprune.planning.resources.rates import measure_linear_rate
 from mlprune.processes.parallel import set_worker_threads
 
 NEAR_TIE = 1e-5

@@ -29,7 +29,7 @@ from conditions import machine, moment
 from large_model import SHAPES, Shape, make_model
 from watching import Watched, watched
 
-from mlprune.plan.resources.rates import measure_linear_rate
+from mlprune.planning.resources.rates import measure_linear_rate
 
 MLPRUNE = [sys.executable, "-m", "ray_jobs.cli"]
 TOKENS = 512

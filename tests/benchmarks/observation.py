@@ -22,7 +22,7 @@ from inputs import FULL, SMALL, Size, write_inputs
 from process import measured, memory_bytes
 
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import Job

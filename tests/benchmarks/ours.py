@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe

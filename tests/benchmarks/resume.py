@@ -24,7 +24,7 @@ from unittest.mock import patch
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from mlprune.plan import Plan  # noqa: E402
+from mlprune.planning import Plan  # noqa: E402
 from mlprune.store.compaction import compact  # noqa: E402 - the repository has to be importable first
 from mlprune.store.records import Artefact, Record  # noqa: E402
 from mlprune.store.store import Store  # noqa: E402

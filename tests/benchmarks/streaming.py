@@ -29,7 +29,7 @@ from process import measured, memory_bytes, settled_memory_bytes
 from rows import HEAD, Row
 
 from mlprune.models.local_chain import local_chain
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import load_recipe
 from mlprune.steps.observe import passes

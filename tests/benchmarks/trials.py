@@ -26,7 +26,7 @@ from torch import Tensor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.masks import masking
 from mlprune.numeric.masks import packed_masks
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import apply_variant

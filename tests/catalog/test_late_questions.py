@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store

@@ -10,7 +10,7 @@ import pytest
 
 from catalog.check import declaration_notes
 from catalog.store import Catalog
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.questions.declarations import awaited_variants, declarations
 from mlprune.store.garbage import find_garbage
 from mlprune.store.records import Record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import pending_jobs
+from mlprune.planning import pending_jobs
 from mlprune.steps.job import ModelRef
 from mlprune.store.store import Store
 from tests.pretended_gpus import pretended_gpus

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlprune.plan.pending import pending_work
+from mlprune.planning.pending import pending_work
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.command_line import Done

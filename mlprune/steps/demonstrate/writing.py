@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from mlprune.corpus import calibration
 from mlprune.corpus.chat import ChatTemplate, chat_columns
@@ -22,7 +22,8 @@ from mlprune.models.loading import MAX_UNKNOWN_SHARE, MIN_REPRODUCED_SHARE, cove
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.recipe import CorpusConfig
 from mlprune.steps.demonstrate.generation import generated_texts
-from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey, SetSize, SmallJob
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSize, SmallJob
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.sets import SetSpec, SourceTexts, numbered_texts, read_source_texts
 from mlprune.store.parquet import Columns
 from mlprune.store.store import Store
@@ -248,6 +249,21 @@ class DemonstrateJob(SmallJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The texts that the model wrote, if it wrote them."""
         return (("generated_texts", self.generated),) if self.generated else ()
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, JobCost]) -> Iterable[PlanLine]:
+        """One line per set with demonstrations that are too long, then one per set with some without a target."""
+        named = [
+            (" ".join(filter(None, (one.spec.kind, "-".join(one.spec.languages)))), one) for one, _ in planned.pending
+        ]
+        for name, one in named:
+            if one.n_longer:
+                n_longer = counted(one.n_longer, "demonstration")
+                yield PlanLine("texts", f"longer than max_tokens: {n_longer} of {name}: {one.spec.longer}")
+        for name, one in named:
+            if one.cut.n:
+                limit = f"max_tokens {one.spec.max_tokens}"
+                yield PlanLine("texts", f"cut before the target: {one.cut} of {name}: {limit}")
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Draw, write and tokenise the demonstrations."""

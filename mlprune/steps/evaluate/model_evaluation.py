@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from mlprune.counted import counted
 from mlprune.errors import RecipeError, work_context
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.generated_answers import Answers
@@ -31,6 +32,7 @@ from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
 from mlprune.steps.inputs import Inputs, is_same_text, planned_chat, text_ref
+from mlprune.steps.plan_lines import MAX_LISTED, PlanLine, PlannedJobs
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,
     Intervention,
@@ -55,6 +57,8 @@ WEIGHTS_PER_BYTE = 8
 """Weights per byte of the masks that stay in main memory while a variant is applied."""
 LOGIT_BYTES = 4 + 4
 """Bytes per logit as float32 and as log-probability, in addition to the model's dtype."""
+ENOUGH_TEXTS = 100
+"""Texts from which intervals of perplexity cover about as often as stated, unless changes are very skewed."""
 
 
 def tasks_cost(
@@ -143,6 +147,30 @@ class EvaluateJob(TasksJob):
             states_bytes=self.states_bytes,
         )
 
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
+        """One line per task with items that are too long, and a warning about perplexity on few texts."""
+        longer = {
+            (as_run(evaluation.task), one.model, one.batch_tokens): evaluation.task.longer
+            for one, _ in planned.pending
+            for evaluation in one.evaluations
+            if evaluation.task.longer != "refuse"
+        }
+        for (task, model, batch_tokens), rule in longer.items():
+            if ids := prepared_task(task, model, batch_tokens).longer_ids:
+                more = f" and {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
+                items = f"{counted(len(ids), 'item')} of {task.task} {task.language} {task.split}"
+                named = f"{', '.join(ids[:MAX_LISTED])}{more}"
+                yield PlanLine("texts", f"longer than the model: {items}: {rule}: {named}")
+        tasks = {as_run(evaluation.task) for one in planned.jobs for evaluation in one.evaluations}
+        sizes = [len(task_data(task).items) for task in tasks if task.definition.reads == "sentences"]
+        if sizes and min(sizes) < ENOUGH_TEXTS:
+            yield PlanLine(
+                "warnings",
+                f"warning: perplexity on {min(sizes)} items; below {ENOUGH_TEXTS}, 95 % intervals of a loss that few "
+                "items cause cover only 86 to 93 % and end too low (docs/definitions.md, Perplexity)",
+            )
+
     def without(self, evaluation_ids: Collection[str]) -> "EvaluateJob":
         """Return the job without some evaluations."""
         kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
@@ -206,6 +234,17 @@ class EvaluateJob(TasksJob):
 def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
     """Return the number of items that were left out or cut; None if longer items are refused."""
     return None if evaluation.task.longer == "refuse" else len(prepared.longer_ids)
+
+
+def evaluations_in(jobs: Iterable[job.Job]) -> Iterator[EvaluationSpec]:
+    """Yield the evaluations of some jobs, most of which may do other work."""
+    for one in jobs:
+        yield from one.evaluations if isinstance(one, EvaluateJob) else ()
+
+
+def without_evaluations(given: job.Job, evaluation_ids: Collection[str]) -> job.Job:
+    """Return a job without some evaluations; a job of another kind stays as it is."""
+    return given.without(evaluation_ids) if isinstance(given, EvaluateJob) else given
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:

@@ -8,7 +8,7 @@ They can take gigabytes. The recipe sets a quota, and planning refuses what may 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.observe.dense_pass import DensePassJob
 from mlprune.steps.observe.passes import input_widths, split_demonstrations
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.sets import PlannedSet
 from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
@@ -81,6 +82,13 @@ class ActivationsJob(DensePassJob):
     most_bytes: int
     """Upper bound on the bytes of the stored numbers."""
     quota_gib: float
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
+        """One line per set: its quota."""
+        for one in planned.jobs:
+            most = f"at most {one.most_bytes / 2**30:.3f} GiB, quota {one.quota_gib:g} GiB"
+            yield PlanLine("steps", f"raw activations of {one.set_name}: {most}")
 
     @property
     def shares_replicas(self) -> bool:

@@ -7,9 +7,10 @@ recorded as soon as they exist. A job that was killed resumes there: it runs the
 observing them again.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.methods import StatisticsName
@@ -27,6 +28,7 @@ from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
 from mlprune.steps.observe.expert_products import PASS_BYTES, block_passes, inputs_of, planned_passes
 from mlprune.steps.observe.statistics import statistics_record
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
@@ -142,6 +144,19 @@ class ObserveBlocksJob(DensePassJob):
             observed=observed,
             product_bytes=self.product_bytes,
         )
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
+        """One line per set that is not observed yet: its statistics, and what they cost."""
+        for one, cost in planned.pending:
+            passes = f"{cost.n_runs} passes over the experts of every block, " if cost.n_runs > 1 else ""
+            ratio = cost.flops / job.block_flops(planned.sizes, cost.n_tokens)
+            yield PlanLine(
+                "passes",
+                f"observed block by block: {one.set_label}: squares, {', '.join(name for name, _ in one.observed)}: "
+                f"{cost.fixed_bytes / 2**30:.2f} GiB of memory, {cost.disk_bytes / 2**30:.3f} GiB on disk, {passes}"
+                f"{ratio:.1f} times the operations of a pass for squares alone",
+            )
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Observe all blocks, then write the records.

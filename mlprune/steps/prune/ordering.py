@@ -3,15 +3,17 @@
 An ordering contains the masks of all sparsities of a recipe that differ in nothing else. One job orders one block.
 """
 
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from mlprune.json_values import JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.models.checkpoint.weight_files import architecture_at, block_on_disk
-from mlprune.models.model_layers import ModelLayer
+from mlprune.models.model_layers import ModelLayer, dense_groups
 from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
 from mlprune.pruning.block_inputs import (
     NO_INPUTS,
@@ -33,6 +35,7 @@ from mlprune.steps.observe.block_files import PRODUCT_FILES
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
 from mlprune.steps.observe.expert_products import FILE_BYTES, expert_files
 from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.steps.plan_lines import MAX_LISTED, PlanLine, PlannedJobs
 from mlprune.steps.prune.block_values import read_block_values
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import DenseVariant, variant_row
@@ -331,6 +334,24 @@ class DenseVariantJob(job.Job):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """That of a small job."""
         return job.JobCost.small(self.step)
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
+        """One line about the parameters that stay dense in the blocks of the recipe's model, if there are any."""
+        of_model = [one for one in planned.jobs if one.base.id == planned.model_id]
+        groups = dense_groups(layer for one in of_model for layer in one.layers)
+        if not groups:
+            return
+        names: dict[str, list[str]] = {}
+        for group in groups:
+            names.setdefault(group.reason, []).append(group.name)
+        listed = [f"{', '.join(of_reason)} ({reason})" for reason, of_reason in list(names.items())[:MAX_LISTED]]
+        n_weights = sum(group.n_weights for group in groups)
+        yield PlanLine(
+            "model",
+            f"stays dense: {n_weights:,} weights in blocks: {'; '.join(listed)}; "
+            f"details: mlprune check model {shlex.quote(of_model[0].variant.model.path)}",
+        )
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write both records."""

@@ -4,18 +4,20 @@ In place, texts are tokenised with the trimmed tokenizer, whose tokens keep thei
 probability. An export has the same tokens with new ids, and no rows for the others.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 from mlprune.errors import BadInputError, RecipeError, TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.hashing import digest, without_defaults
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.hub import format_size
+from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.models.adopted_checkpoint import checkpoint_content
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -37,6 +39,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
@@ -198,6 +201,28 @@ class VocabularyJob(SmallJob):
         }
         rows = {**self._variant_rows(store), "vocabularies": [row]}
         store.write_record(identity.record(artefacts=(artefact,), rows=rows))
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, JobCost]) -> Iterable[PlanLine]:
+        """One line per choice of tokens; equal ones are counted."""
+        lines = Counter(one.plan_line(planned.store) for one in planned.jobs)
+        return [PlanLine("model", line if n == 1 else f"{line}; {n} variants") for line, n in lines.items()]
+
+    def plan_line(self, store: Store) -> str:
+        """Describe the kept tokens, the removed weights, as bounds until the tokens are chosen, and the export."""
+        sizes, record, size = model_sizes(self.variant.model), store.read_record(*self.identity.key), self.choice.size
+        n_kept, n_most, of_tokens, of_weights = sizes.n_least, sizes.n_tokens, "at least ", "at most "
+        if record is not None:
+            n_kept = n_most = as_int(record.rows["vocabularies"][0]["n_kept"])
+            of_tokens = of_weights = ""
+        elif size is not None:
+            n_kept, n_most, of_tokens, of_weights = size, size, "at most ", "at least "
+        keeps = " ".join(parameter_words(dict(self.variant.settings)))
+        share = sizes.n_removed_weights(n_kept) / sizes.n_weights
+        return (
+            f"vocabulary {keeps}: {of_tokens}{n_kept:,} of {sizes.n_tokens:,} tokens stay, {of_weights}{share:.1%} of "
+            f"all weights go; an export holds at most {format_size(sizes.export_bytes(n_most))} of rows in memory"
+        )
 
     def _require_prompts(self, folder: Path) -> None:
         """Check that the evaluations' texts fit the model, because they can have more tokens than before."""

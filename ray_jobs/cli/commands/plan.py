@@ -58,15 +58,13 @@ def plan(
     options.show_start(f"planning {recipe}: reading its model and texts")
     if model is None and not set_:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
-    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
-    from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
+    from mlprune.planning.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
+    from ray_jobs.driver.describe_recipe import Place, describe_recipe  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes, settings=tuple(set_ or ()))
-    nodes = () if cluster is None else parse_cluster(cluster)
-    described = described_plan(
-        recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address, has_power=power
-    )
+    place = Place(address, () if cluster is None else parse_cluster(cluster))
+    described = describe_recipe(recipe, store, changes=changes, allow_import=allow_import, place=place, has_power=power)
     options.echo(options.format_report(described.text))
 
 

@@ -49,7 +49,7 @@ def run(
       mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
     options.show_start(f"planning {recipe}: reading its model and texts")
-    from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - these load torch
+    from mlprune.planning.pending import requested_remake  # noqa: PLC0415 - these load torch
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 

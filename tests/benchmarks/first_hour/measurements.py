@@ -18,7 +18,7 @@ from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.numeric.selection.levels import levels_of
-from mlprune.plan.resources.rates import GPU_KINDS, recognised_kind, share_of_peak
+from mlprune.planning.resources.rates import GPU_KINDS, recognised_kind, share_of_peak
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.models import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost

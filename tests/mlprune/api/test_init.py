@@ -1,6 +1,5 @@
 """The functions of the package and relations."""
 
-import inspect
 import pydoc
 import re
 import subprocess
@@ -15,14 +14,14 @@ import pytest
 
 import mlprune
 import mlprune.api
-import mlprune.plan
+import mlprune.planning
 from mlprune.api import RecipePlan
 from mlprune.api import relation as late_columns
 from mlprune.api.relation import SHOWN_COLUMNS, SHOWN_ROWS, LateColumns, Relation
 from mlprune.errors import BadInputError, JobsFailedError, QueryError, RecipeError
-from mlprune.plan.pending import NO_REMAKE, Remake
+from mlprune.planning.pending import NO_REMAKE, Remake
 from mlprune.store.store import Store
-from ray_jobs.cli.plan_text import described_plan
+from ray_jobs.driver.describe_recipe import describe_recipe
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunSummary
 from tests.refusals import refused
 from tests.tiny_recipes import results, small_recipe, write_recipe
@@ -52,20 +51,21 @@ def test_importing_the_package_and_its_interface_loads_no_library() -> None:
     assert int(n_first) < 80
 
 
-def test_the_package_plan_can_be_called_and_stays_a_package(tiny_inputs: Path, tmp_path: Path) -> None:
-    assert isinstance(mlprune.plan, types.ModuleType)
-    assert callable(mlprune.plan.build_plan)
+def test_plan_is_a_function_that_the_planner_does_not_hide(tiny_inputs: Path, tmp_path: Path) -> None:
+    assert isinstance(mlprune.plan, types.FunctionType)
+    assert isinstance(mlprune.planning, types.ModuleType)
+    assert not {"open", "plan", "run"} & {path.stem for path in (ROOT / "mlprune").iterdir()}
     assert {"open", "plan", "run"} <= set(dir(mlprune))
     stub = (ROOT / "mlprune" / "__init__.pyi").read_text("utf-8")
     assert set(re.findall(r"import (\w+) as \1\b", stub)) == {"open", "plan", "run"}
     with pytest.raises(AttributeError, match="opem"):
         mlprune.opem  # noqa: B018
-    assert inspect.signature(mlprune.plan) == inspect.signature(mlprune.api.plan)
+    assert mlprune.plan is mlprune.api.plan
     assert "allow_many:" in pydoc.render_doc(mlprune.plan)
     recipe = write_recipe(tiny_inputs, small_recipe(), name="small.yaml")
     planned = mlprune.plan(recipe, store=tmp_path / "store", cluster="1x(4 CPU, 16 GiB)")
     assert isinstance(planned, RecipePlan)
-    lines = described_plan(recipe, str(tmp_path / "store")).text.splitlines()
+    lines = describe_recipe(recipe, str(tmp_path / "store")).text.splitlines()
     n_steps = len(planned.steps)
     assert planned.text.splitlines()[: n_steps + 1] == lines[: n_steps + 1]
     assert "4 CPU" in planned.text

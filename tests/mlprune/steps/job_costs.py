@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlprune.models.placement.memory_estimate import Footprint, footprint
-from mlprune.plan import Plan
-from mlprune.plan.resources.actor_memory import costs_of
+from mlprune.planning import Plan
+from mlprune.planning.resources.actor_memory import costs_of
 from mlprune.steps.job import Job, JobCost
 
 N_WEIGHTS = 3 * (4 * 16 * 16 + 2 * 16 * 64)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import mlprune.steps
 from mlprune.models.placement.memory_estimate import Footprint, footprint
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.job import (
     SMALL_JOB_BYTES,

@@ -13,7 +13,7 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.quantisation import GROUP, Quantisation, quantised
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.recipe.variants import VariantConfig

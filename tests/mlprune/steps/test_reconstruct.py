@@ -17,7 +17,7 @@ from mlprune.models.inference import spilled_states
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import MAX_STATE_BYTES
 from mlprune.models.shard import Shard
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.mask_files import read_block_weights, weights_path, write_block_weights
 from mlprune.recipe import parse_recipe

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from mlprune.plan.resources.estimate import Needs, needs_of
-from mlprune.plan.resources.node_capacity import GIB, Node, Pool
+from mlprune.planning.resources.estimate import Needs, needs_of
+from mlprune.planning.resources.node_capacity import GIB, Node, Pool
 from tests.forked_runs import ForkedRun, mlprune
 from tests.ray_cluster import ROOT, Cluster
 from tests.tiny_models import save_tiny_model

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mlprune.methods.plugins import provided_files
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.variants.scored_variant import block_identity

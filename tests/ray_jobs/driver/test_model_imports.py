@@ -13,7 +13,7 @@ from mlprune.atomic import UNFINISHED
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.importing.import_folder import ImportRecord, Origin
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.recipe import Recipe, load_recipe, parse_recipe
 from ray_jobs import run as submitted
 from ray_jobs.driver import model_imports

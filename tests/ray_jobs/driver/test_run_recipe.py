@@ -16,9 +16,9 @@ from catalog.check import check
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError
 from mlprune.models import metadata_cache
-from mlprune.plan import build_plan, extend_plan
-from mlprune.plan.resources.estimate import Needs, needs_of
-from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
+from mlprune.planning import build_plan, extend_plan
+from mlprune.planning.resources.estimate import Needs, needs_of
+from mlprune.planning.resources.node_capacity import GIB, Gpu, Node, format_pool
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
@@ -27,7 +27,7 @@ from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
 from ray_jobs.driver import run_recipe as run_recipe_module
-from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
+from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
 from ray_jobs.driver.job_selection import expected_jobs
 from ray_jobs.driver.run_recipe import GrowingPlan, result_lines, run_recipe

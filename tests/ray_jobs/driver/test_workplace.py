@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mlprune.errors import BadInputError
-from mlprune.plan.resources.node_capacity import Gpu, Node, Pool
+from mlprune.planning.resources.node_capacity import Gpu, Node, Pool
 from mlprune.processes.job_parts import JobParts
 from mlprune.recipe import ComputeConfig, Recipe
 from mlprune.steps.job import Job, ModelRef, RecordKey

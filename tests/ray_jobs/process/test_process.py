@@ -19,7 +19,7 @@ import torch
 
 import ray_jobs.process.environment as module
 from mlprune.errors import ModelError
-from mlprune.plan.resources.node_capacity import Gpu
+from mlprune.planning.resources.node_capacity import Gpu
 from ray_jobs.driver import model_imports
 from ray_jobs.driver.model_imports import run_import_command
 from ray_jobs.process import gpus

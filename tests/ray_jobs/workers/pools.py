@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from mlprune.steps.job import ModelRef
 
 MODEL = ModelRef("model", "/model", "xglm", n_blocks=2, max_positions=64, dtype="float32")

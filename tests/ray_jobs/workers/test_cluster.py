@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError
 
 from mlprune.errors import BadInputError
-from mlprune.plan.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.node_capacity import Gpu, Node
 from ray_jobs.process.environment import this_processor
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.workers import cluster, node_resources

@@ -13,9 +13,9 @@ import torch
 from mlprune.models.placement.budget import DeviceBudget, MemoryBudget, Residency, residency, smallest_budget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
-from mlprune.plan import Plan
-from mlprune.plan.resources.estimate import needs_of
-from mlprune.plan.resources.node_capacity import GIB, Gpu, Node, Pool
+from mlprune.planning import Plan
+from mlprune.planning.resources.estimate import needs_of
+from mlprune.planning.resources.node_capacity import GIB, Gpu, Node, Pool
 from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, WHOLE_MODEL, ChainLoader, ModelRef
 from mlprune.store.store import Store
 from ray_jobs.workers import cluster_nodes as module

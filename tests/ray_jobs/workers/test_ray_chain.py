@@ -18,7 +18,7 @@ from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
-from mlprune.plan.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
+from mlprune.planning.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
 from mlprune.steps.job import Job
 from ray_jobs.driver.run_state import RunState
 from ray_jobs.workers import ray_failures

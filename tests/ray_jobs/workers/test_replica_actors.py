@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from ray.exceptions import RayError
 
-from mlprune.plan.resources.node_capacity import Pool
+from mlprune.planning.resources.node_capacity import Pool
 from ray_jobs.workers import ray_failures, ray_pool, replica_actors, shared_jobs
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery import Failure

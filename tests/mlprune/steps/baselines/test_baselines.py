@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import ModelError, RecipeError, TaskFileError
-from mlprune.plan import Plan, build_plan
-from mlprune.plan.resources.estimate import needs_of
+from mlprune.planning import Plan, build_plan
+from mlprune.planning.resources.estimate import needs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.baselines.lrp2 import TrialJob
 from mlprune.steps.baselines.self_translation import SelfTranslateJob

@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.baselines.translate_test import GivenTranslationsJob, given_translations, paired_rows
 from mlprune.store.store import Store

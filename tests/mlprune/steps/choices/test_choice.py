@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.choices.choice import ChoiceJob
 from mlprune.store.store import Store

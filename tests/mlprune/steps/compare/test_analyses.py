@@ -12,7 +12,7 @@ from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.masks.block_changes import BlockChanges, changed_weights
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantised
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.analyses import LayerErrorsJob

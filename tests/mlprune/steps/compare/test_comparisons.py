@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.seeds import SeedComponentsJob, seed_components_job, seed_groups
 from tests.tiny_recipes import N_FACTS, FinishedRun, tiny_recipe

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mlprune.errors import CorpusError
 from mlprune.models.loading import SENTENCE
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations, plan_sets
 from mlprune.steps.demonstrate.writing import (

@@ -12,7 +12,7 @@ import torch
 from mlprune.errors import work_of
 from mlprune.hashing import split_of
 from mlprune.numeric.log_probs import max_logits_of
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import MASK_BYTES, EvaluateJob, apply_variant, tasks_cost

@@ -13,8 +13,8 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.evaluation.tasks.items import published_examples
 from mlprune.hashing import split_of
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import Plan, build_plan
-from mlprune.plan.resources.estimate import Needs, needs_of
+from mlprune.planning import Plan, build_plan
+from mlprune.planning.resources.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluated_lines
 from mlprune.steps.inputs import open_corpus, open_inputs

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from mlprune.plan import pending_jobs
+from mlprune.planning import pending_jobs
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import adopt, adoptable_ids, earlier_ids
 from mlprune.steps.job import Job

@@ -11,8 +11,8 @@ import torch
 
 from mlprune.errors import BadInputError, DamagedArtefactError, RecipeError, StatisticsError, StoreError
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.resources.actor_memory import costs_of
+from mlprune.planning import Plan, build_plan, pending_jobs
+from mlprune.planning.resources.actor_memory import costs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype

@@ -14,7 +14,7 @@ from mlprune.errors import BadInputError, WorkerLostError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import parse_recipe

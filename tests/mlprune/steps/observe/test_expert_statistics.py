@@ -15,7 +15,7 @@ from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
 from mlprune.numeric.activations.routing import ROLES, SUMS
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlprune.plan import Plan
-from mlprune.plan.resources.actor_memory import costs_of
+from mlprune.planning import Plan
+from mlprune.planning.resources.actor_memory import costs_of
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_sets
 from mlprune.steps.demonstrate.writing import MixJob

@@ -13,7 +13,7 @@ import torch
 from mlprune.errors import CorpusError, DamagedArtefactError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.plan import pending_jobs
+from mlprune.planning import pending_jobs
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.statistics import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob

@@ -12,7 +12,7 @@ from torch import Tensor
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.block_values import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.variants.planned_variant import PlannedVariant

@@ -12,7 +12,7 @@ from mlprune.errors import RecipeError, StoreError
 from mlprune.models.masks import masking
 from mlprune.numeric.masks import packed_masks
 from mlprune.numeric.masks.packed_masks import write_masked
-from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.planning import Plan, build_plan, pending_jobs
 from mlprune.pruning import mask_files
 from mlprune.pruning.mask_files import read_packed_masks
 from mlprune.recipe import parse_recipe

@@ -9,7 +9,7 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.methods import SCORES
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import SMALL_JOB_BYTES, Job, SetSize, block_flops

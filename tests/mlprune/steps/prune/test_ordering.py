@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe import parse_recipe
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store

@@ -9,7 +9,7 @@ import torch
 from mlprune.errors import PluginError, RecipeError
 from mlprune.methods.plugins import withdraw_files
 from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.pruning.spec import ScheduleSpec
 from mlprune.recipe import load_recipe
 from mlprune.steps.rescore.verify import verify_variant

@@ -14,7 +14,7 @@ from mlprune.numeric.activations.feature_sums import feature_moments, feature_su
 from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.layer_inputs import LayerInputs, layer_error
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.ordering import OrderBlockJob

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.recipe import AUTO_BATCH_TOKENS, parse_recipe
 from mlprune.recipe.models import SMALL_MODEL_BATCH_TOKENS
 from mlprune.steps.job import Job, batch_tokens_of

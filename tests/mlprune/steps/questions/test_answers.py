@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlprune.numeric.statistics.variance_components import crossed_estimate
-from mlprune.plan import Plan, pending_jobs
+from mlprune.planning import Plan, pending_jobs
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.questions.answers import AnswerJob, Compared, answer_jobs, answer_rows
 from mlprune.steps.questions.evidence import Criterion, Evidence

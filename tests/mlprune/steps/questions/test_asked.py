@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import make_identity
 from mlprune.steps.questions.asked import PlannedQuestion

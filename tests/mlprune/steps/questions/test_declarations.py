@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.declarations import declarations, dropped_questions
 from mlprune.steps.questions.declaring_records import declaration_problems

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import Plan
+from mlprune.planning import Plan
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.declarations import awaited_variants, declarations
 from mlprune.steps.questions.declaring_records import declaration_problems

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlprune.plan import Plan, extend_plan, pending_jobs
+from mlprune.planning import Plan, extend_plan, pending_jobs
 from mlprune.search.space import Point
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import write_evaluation

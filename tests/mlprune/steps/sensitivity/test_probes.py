@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.planning import build_plan, pending_jobs
 from mlprune.pruning.spec import Scope
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem, published_examples, sentence_item
-from mlprune.plan import pending_jobs
+from mlprune.planning import pending_jobs
 from mlprune.recipe import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.rescore import Change, Selection, rescore

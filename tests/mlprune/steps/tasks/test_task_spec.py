@@ -13,7 +13,7 @@ from mlprune.descriptions import TemplateTask
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
 from mlprune.evaluation.tasks.registry import HUB_SETS
-from mlprune.plan import Plan, build_plan
+from mlprune.planning import Plan, build_plan
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec, task_source, task_spec

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.plan import build_plan
+from mlprune.planning import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe import parse_recipe

@@ -42,7 +42,7 @@ OTHER = record(sparsity=0.7)
 def test_a_run_succeeds_leaves_no_claims_and_is_recognised_by_listing_artefacts_and_damage_by_size(
     small_run, server: ObjectStoreServer
 ) -> None:
-    from mlprune.plan import pending_jobs  # noqa: PLC0415
+    from mlprune.planning import pending_jobs  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
     from tests.tiny_recipes import results  # noqa: PLC0415
 

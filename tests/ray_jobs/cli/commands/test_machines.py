@@ -16,10 +16,9 @@ from catalog.serve.server import LiveServer, listen
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, StoreError
 from mlprune.methods import SCORES
-from mlprune.plan.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.node_capacity import Gpu, Node
 from mlprune.recipe import combinations
 from mlprune.store.store import Store
-from ray_jobs.cli import plan_text
 from ray_jobs.cli.application import app
 from ray_jobs.cli.commands import demo, notebook
 from ray_jobs.cli.commands.demo import run_demo
@@ -27,6 +26,7 @@ from ray_jobs.cli.commands.plan import plan, require_hub_for_import
 from ray_jobs.cli.commands.run import run
 from ray_jobs.cli.commands.serve import serve
 from ray_jobs.cli.options import called_program
+from ray_jobs.driver import describe_recipe
 from ray_jobs.driver.workplace import Machines
 from ray_jobs.process.signals import GracefulShutdown
 from tests.hub import use_hub
@@ -45,7 +45,7 @@ def test_a_running_cluster_is_asked_for_its_nodes(
         asked.append((address, dict(labels)))
         yield Machines([Node(8.0, 2**34, (Gpu(2**35, "NVIDIA L40S"),))] * 3)
 
-    monkeypatch.setattr(plan_text, "machines", machines)
+    monkeypatch.setattr(describe_recipe, "machines", machines)
     recipe = small_recipe()
     recipe["compute"] |= {"node_labels": {"zone": "x"}}
     plan(write_recipe(own_inputs, recipe, name="asked.yaml"), store=str(tmp_path / "store"), address="auto")
@@ -73,9 +73,9 @@ def test_nodes_with_different_processors_are_one_warning(
         def processors(self) -> Mapping[str, int]:
             return processors
 
-    monkeypatch.setattr(plan_text, "machines", lambda *_: nullcontext(Cluster([Node(8.0, 2**34)] * 3)))
+    monkeypatch.setattr(describe_recipe, "machines", lambda *_: nullcontext(Cluster([Node(8.0, 2**34)] * 3)))
     recipe = write_recipe(own_inputs, small_recipe(), name="mixed.yaml")
-    described = plan_text.described_plan(recipe, str(tmp_path / "store"), address="auto")
+    described = describe_recipe.describe_recipe(recipe, str(tmp_path / "store"), place=describe_recipe.Place("auto"))
     lines = [line for line in described.text.splitlines() if line.startswith("warning:")]
     assert len(lines) == n_warnings
     assert all(processor in line for line in lines for processor in processors)
@@ -102,7 +102,7 @@ def test_a_recipe_with_too_many_variants_needs_an_option_and_is_never_asked_abou
         with refused(BadInputError, got="1,000"):
             call()
     assert not Path(store).exists()
-    monkeypatch.setattr(plan_text, "build_plan", lambda given, *_: pytest.fail(f"planned {len(given.variants)}"))
+    monkeypatch.setattr(describe_recipe, "build_plan", lambda given, *_: pytest.fail(f"planned {len(given.variants)}"))
     for accepted in (
         lambda: plan(path, store=store, yes=True),
         lambda: mlprune.plan(path, store=store, allow_many=True),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.plan.pending import Remake, find_retired, pending_work
+from mlprune.planning.pending import Remake, find_retired, pending_work
 from mlprune.steps.job import Job
 from mlprune.store.records import Record
 from mlprune.store.retired import group_of, retired_groups, write_marker

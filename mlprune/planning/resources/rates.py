@@ -28,7 +28,7 @@ import torch
 from mlprune.errors import BadInputError, unknown
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.numeric.log_probs import quick_linear
-from mlprune.plan.resources.node_capacity import Node
+from mlprune.planning.resources.node_capacity import Node
 from mlprune.steps.job import ModelRef
 from mlprune.vocabulary import DtypeName
 
@@ -39,6 +39,13 @@ SLOW_SHARE, FAST_SHARE = 0.4, 0.6
 """Assumed shares of the peak rate for products of `SLOW_ROWS` and of `FAST_ROWS` rows."""
 READ_SHARE = 0.6
 """Assumed share of the peak rate at which weights are read from the accelerator's memory."""
+_MODEL = re.compile(r"(?<![A-Z0-9])(?:RTX ?)?(V100|A100|H100|H200|A10|L4|L40S|4090|MI250|MI300X)X?(?![A-Z0-9])")
+SAMPLE_BYTES = 2**26
+"""Bytes of a weight file that are read to measure the speed of reading."""
+SAMPLE_ROWS, SAMPLE_WIDTH, GPU_SAMPLE_WIDTH = 512, 1024, 4096
+"""Rows of the products that are measured on a CPU, and inputs and outputs of their weight on a CPU and on a GPU."""
+SAMPLE_S = 0.05
+"""Time for which products are repeated."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,54 @@ class GpuKind:
         """Assumed bytes per second from its memory."""
         return self.memory_rate * READ_SHARE
 
+    @classmethod
+    def stated(
+        cls, memory_mib: int, *, half: float, tf32: float, float32: float, memory: float, bf16: bool = True
+    ) -> "GpuKind":
+        """A kind from TFLOP/s and GB/s."""
+        return cls(memory_mib, half * TERA, tf32 * TERA, float32 * TERA, memory * GIGA, bf16)
 
-def _kind(memory_mib: int, *, half: float, tf32: float, float32: float, memory: float, bf16: bool = True) -> GpuKind:
-    """A kind from TFLOP/s and GB/s."""
-    return GpuKind(memory_mib, half * TERA, tf32 * TERA, float32 * TERA, memory * GIGA, bf16)
+
+GPU_KINDS: Mapping[str, GpuKind] = {
+    "V100-16GB": GpuKind.stated(16_160, half=125, tf32=15.7, float32=15.7, memory=900, bf16=False),
+    "V100-32GB": GpuKind.stated(32_510, half=125, tf32=15.7, float32=15.7, memory=900, bf16=False),
+    "A100-40GB": GpuKind.stated(40_536, half=312, tf32=156, float32=19.5, memory=1_555),
+    "A100-80GB": GpuKind.stated(81_251, half=312, tf32=156, float32=19.5, memory=2_039),
+    "H100-80GB": GpuKind.stated(81_559, half=989, tf32=494, float32=67, memory=3_350),
+    "H200": GpuKind.stated(143_771, half=989, tf32=494, float32=67, memory=4_800),
+    "A10": GpuKind.stated(23_028, half=125, tf32=62.5, float32=31.2, memory=600),
+    "L4": GpuKind.stated(23_034, half=121, tf32=60, float32=30.3, memory=300),
+    "L40S": GpuKind.stated(46_068, half=362, tf32=183, float32=91.6, memory=864),
+    "RTX4090": GpuKind.stated(24_564, half=165, tf32=82.6, float32=82.6, memory=1_008),
+    "MI250": GpuKind.stated(65_520, half=181, tf32=45.3, float32=45.3, memory=1_638),
+    "MI300X": GpuKind.stated(196_592, half=1_307, tf32=653, float32=163, memory=5_300),
+}
+"""Name in descriptions of clusters -> kind."""
+
+
+@dataclass(frozen=True)
+class GpuRates:
+    """Rates of one accelerator."""
+
+    flops: float
+    """Floating-point operations per second of matrix products."""
+    weight_bytes: float | None
+    """Bytes per second of weights from its memory; None if it is unknown and not counted."""
+    source: str
+    """Source of the rates, for example `60 % of 312 TFLOP/s in bfloat16, stated for A100-80GB`."""
+    is_measured: bool = False
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates of the machines that a plan is for."""
+
+    thread_flops: float
+    """Floating-point operations per second of matrix products in one thread, while the other threads are busy."""
+    file_bytes: float
+    """Bytes per second from the weight files."""
+    gpu: GpuRates | None = None
+    """None if no accelerator is used, or the rates of a used one are unknown."""
 
 
 def share_of_peak(n_rows: int) -> float:
@@ -91,25 +142,6 @@ def share_of_peak(n_rows: int) -> float:
         return SLOW_SHARE * n_rows / SLOW_ROWS
     above = min(1.0, (n_rows - SLOW_ROWS) / (FAST_ROWS - SLOW_ROWS))
     return SLOW_SHARE + above * (FAST_SHARE - SLOW_SHARE)
-
-
-GPU_KINDS: Mapping[str, GpuKind] = {
-    "V100-16GB": _kind(16_160, half=125, tf32=15.7, float32=15.7, memory=900, bf16=False),
-    "V100-32GB": _kind(32_510, half=125, tf32=15.7, float32=15.7, memory=900, bf16=False),
-    "A100-40GB": _kind(40_536, half=312, tf32=156, float32=19.5, memory=1_555),
-    "A100-80GB": _kind(81_251, half=312, tf32=156, float32=19.5, memory=2_039),
-    "H100-80GB": _kind(81_559, half=989, tf32=494, float32=67, memory=3_350),
-    "H200": _kind(143_771, half=989, tf32=494, float32=67, memory=4_800),
-    "A10": _kind(23_028, half=125, tf32=62.5, float32=31.2, memory=600),
-    "L4": _kind(23_034, half=121, tf32=60, float32=30.3, memory=300),
-    "L40S": _kind(46_068, half=362, tf32=183, float32=91.6, memory=864),
-    "RTX4090": _kind(24_564, half=165, tf32=82.6, float32=82.6, memory=1_008),
-    "MI250": _kind(65_520, half=181, tf32=45.3, float32=45.3, memory=1_638),
-    "MI300X": _kind(196_592, half=1_307, tf32=653, float32=163, memory=5_300),
-}
-"""Name in descriptions of clusters -> kind."""
-
-_MODEL = re.compile(r"(?<![A-Z0-9])(?:RTX ?)?(V100|A100|H100|H200|A10|L4|L40S|4090|MI250|MI300X)X?(?![A-Z0-9])")
 
 
 def named_kind(name: str) -> str:
@@ -142,50 +174,6 @@ def recognised_kind(driver_name: str, memory_bytes: int) -> str | None:
         return None
     kinds = [kind for kind in GPU_KINDS if _model(kind) in (match[1], f"RTX{match[1]}")]
     return next((kind for kind in kinds if memory_bytes <= GPU_KINDS[kind].memory_bytes), kinds[-1])
-
-
-def _model(kind: str) -> str:
-    """Name of a kind without its memory."""
-    return kind.partition("-")[0]
-
-
-def _squeezed(name: str) -> str:
-    """Letters and digits of a name, without the vendor's prefix."""
-    letters = re.sub(r"[^a-z0-9]", "", name.lower())
-    return re.sub(r"^(nvidia|amd)?(geforce|instinct|tesla)?", "", letters)
-
-
-SAMPLE_BYTES = 2**26
-"""Bytes of a weight file that are read to measure the speed of reading."""
-SAMPLE_ROWS, SAMPLE_WIDTH, GPU_SAMPLE_WIDTH = 512, 1024, 4096
-"""Rows of the products that are measured on a CPU, and inputs and outputs of their weight on a CPU and on a GPU."""
-SAMPLE_S = 0.05
-"""Time for which products are repeated."""
-
-
-@dataclass(frozen=True)
-class GpuRates:
-    """Rates of one accelerator."""
-
-    flops: float
-    """Floating-point operations per second of matrix products."""
-    weight_bytes: float | None
-    """Bytes per second of weights from its memory; None if it is unknown and not counted."""
-    source: str
-    """Source of the rates, for example `60 % of 312 TFLOP/s in bfloat16, stated for A100-80GB`."""
-    is_measured: bool = False
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Rates of the machines that a plan is for."""
-
-    thread_flops: float
-    """Floating-point operations per second of matrix products in one thread, while the other threads are busy."""
-    file_bytes: float
-    """Bytes per second from the weight files."""
-    gpu: GpuRates | None = None
-    """None if no accelerator is used, or the rates of a used one are unknown."""
 
 
 def measure_rates(model: ModelRef, *, n_threads: int) -> Rates:
@@ -224,15 +212,6 @@ def measure_linear_rate(
             return sum(threads.map(repeat, range(n_threads)))
     finally:
         torch.set_num_threads(n_torch_threads)
-
-
-def _repeated(function: Callable[[], object], seconds: float) -> tuple[int, float]:
-    """Call a function until some time is over; return the number of calls and when the first began."""
-    n_calls, started = 0, time.perf_counter()
-    while n_calls == 0 or time.perf_counter() - started < seconds:
-        function()
-        n_calls += 1
-    return n_calls, started
 
 
 def measure_gpu_rates(model: ModelRef, *, n_rows: int) -> GpuRates:
@@ -280,3 +259,23 @@ def measure_read_rate(path: Path) -> float:
         while n_bytes < SAMPLE_BYTES and (piece := stream.read(2**22)):
             n_bytes += len(piece)
     return n_bytes / max(time.perf_counter() - started, 1e-9)
+
+
+def _model(kind: str) -> str:
+    """Name of a kind without its memory."""
+    return kind.partition("-")[0]
+
+
+def _squeezed(name: str) -> str:
+    """Letters and digits of a name, without the vendor's prefix."""
+    letters = re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"^(nvidia|amd)?(geforce|instinct|tesla)?", "", letters)
+
+
+def _repeated(function: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """Call a function until some time is over; return the number of calls and when the first began."""
+    n_calls, started = 0, time.perf_counter()
+    while n_calls == 0 or time.perf_counter() - started < seconds:
+        function()
+        n_calls += 1
+    return n_calls, started

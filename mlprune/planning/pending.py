@@ -18,6 +18,25 @@ from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
 
 NONE_RETIRED: frozenset[str] = frozenset()
+FEW_JOBS = 500
+"""Number of jobs up to which their records are asked for one by one."""
+_KeysOfJob: TypeAlias = tuple[Job, tuple[RecordKey, ...], tuple[RecordKey, ...]]
+"""A job with the records that it makes and needs."""
+WITHOUT_FILES = ("variants", "mask_compositions")
+"""Kinds of records without files of their own. Their readers read the files of the records that they depend on."""
+
+
+@dataclass(frozen=True)
+class Remake:
+    """What a run makes again of the retired files of its recipe."""
+
+    is_wanted: bool = False
+    """Whether it makes any again; if not, a run that needs some is refused."""
+    variants: tuple[str, ...] = ()
+    """Ids of the variants whose files are made again, with everything that pending jobs need; empty for all files."""
+
+
+NO_REMAKE = Remake()
 
 
 class ListedSizes:
@@ -89,115 +108,6 @@ class Survey:
         return only_retired(record, sizes, groups=self.retired)
 
 
-FEW_JOBS = 500
-"""Number of jobs up to which their records are asked for one by one."""
-_KeysOfJob: TypeAlias = tuple[Job, tuple[RecordKey, ...], tuple[RecordKey, ...]]
-"""A job with the records that it makes and needs."""
-
-
-def pending_jobs(
-    jobs: Iterable[Job],
-    store: Store,
-    *,
-    repair: bool = False,
-    remake: Collection[str] = (),
-    lists_all: bool = True,
-) -> list[Job]:
-    """The jobs that have to run, in the order of the plan.
-
-    A job is pending if one of its records is missing, or if an artefact is missing or does not have the recorded size.
-    If a record that it needs is missing, it depends on whether an earlier version of that record is in quarantine:
-
-    - Without one, the job is pending. Its sound records that other recipes also make are kept.
-    - With one, its results stay. The new version is compared with the old one when it is written, and if they differ,
-      everything computed from it is quarantined. Plan again after such a run.
-
-    A job is also pending if one of its intermediate records is in quarantine and was not made again.
-
-    Args:
-        repair: quarantine records with damaged artefacts, so that their jobs run again. Records with retired artefacts
-            stay in place and are copied to the quarantine, so that the new version is compared with them.
-        remake: retired groups of files whose jobs have to run again.
-        lists_all: whether to list all records, which names damaged ones; False for the few jobs of a batch of a search.
-    """
-    keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
-    present = _present(keys_of_jobs, store, lists_all=lists_all)
-    quarantined = quarantined_copies(store).keys()
-    known, lost = present | quarantined, {key for key in quarantined if not store.has_record(*key)}
-    survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
-    pending: list[Job] = []
-    unmade: set[RecordKey] = set()
-    for job, makes, needs in keys_of_jobs:
-        missing_needs = [key for key in needs if key in unmade]
-        if missing_needs and repair and any(key in present for key in makes):
-            # what another run made since the listing has sound dependents
-            missing_needs = [key for key in missing_needs if not (store.has_record(*key) and is_made(store, key))]
-        has_new_needs = any(key not in known for key in missing_needs)
-        outdated = set(makes) - set(job.also_made_elsewhere) if has_new_needs else set()
-        files_record = job.artefact_record if job.artefact_record in present else None
-        is_remade = files_record is not None and survey.is_remade(files_record)
-        if files_record is not None and not survey.is_sound(files_record) and (files_record in makes or not is_remade):
-            outdated = set(makes)
-        stale = [key for key in makes if key in present and (key in outdated or not survey.is_sound(key))]
-        for key in stale if repair else ():
-            _set_aside(store, key, stays=is_remade or survey.is_remade(key))
-        unfinished = [key for key in makes if key in stale or key not in present]
-        if has_new_needs or unfinished or (lost and not lost.isdisjoint(job.intermediates)):
-            pending.append(job)
-            unmade.update(unfinished)
-    return pending
-
-
-def _present(keys_of_jobs: Sequence[_KeysOfJob], store: Store, *, lists_all: bool) -> set[RecordKey]:
-    """Return the existing records, at least those that jobs make or whose files they have."""
-    if lists_all or len(keys_of_jobs) > FEW_JOBS or not store.is_local:
-        return set(store.record_names())
-    keys = {key for job, makes, _ in keys_of_jobs for key in (*makes, job.artefact_record) if key is not None}
-    return {key for key in keys if store.has_record(*key)}
-
-
-def _set_aside(store: Store, key: RecordKey, *, stays: bool) -> None:
-    """Move a record to the quarantine, or copy it there if it stays until it is replaced."""
-    record = store.read_record(*key)
-    if record is not None and stays:
-        copy_to_quarantine(store, record)
-    elif record is not None:
-        store.quarantine(record)
-
-
-def is_made(store: Store, key: RecordKey) -> bool:
-    """Return whether a record is sound and all its artefacts exist with their sizes."""
-    record = store.read_record(*key)
-    return record is not None and store.is_complete(record)
-
-
-WITHOUT_FILES = ("variants", "mask_compositions")
-"""Kinds of records without files of their own. Their readers read the files of the records that they depend on."""
-
-
-@dataclass(frozen=True)
-class Remake:
-    """What a run makes again of the retired files of its recipe."""
-
-    is_wanted: bool = False
-    """Whether it makes any again; if not, a run that needs some is refused."""
-    variants: tuple[str, ...] = ()
-    """Ids of the variants whose files are made again, with everything that pending jobs need; empty for all files."""
-
-
-NO_REMAKE = Remake()
-
-
-def requested_remake(*, is_of_all: bool, variants: Sequence[str]) -> Remake:
-    """Return what the options of a run ask for.
-
-    Args:
-        is_of_all: whether all retired files are made again; with `variants`, only theirs are.
-        variants: ids or names.
-    """
-    return Remake(is_of_all or bool(variants), tuple(variants))
-
-
 @dataclass(frozen=True)
 class RetiredFiles:
     """Retired files of the jobs of a plan."""
@@ -262,6 +172,85 @@ class RetiredSurvey:
         return frozenset(groups)
 
 
+@dataclass(frozen=True)
+class PendingWork:
+    """Pending jobs of a plan, and its retired files."""
+
+    jobs: list[Job]
+    retired: RetiredFiles = field(default_factory=RetiredFiles)
+    groups: frozenset[str] = NONE_RETIRED
+    """The retired groups that the jobs make again."""
+
+
+def pending_jobs(
+    jobs: Iterable[Job],
+    store: Store,
+    *,
+    repair: bool = False,
+    remake: Collection[str] = (),
+    lists_all: bool = True,
+) -> list[Job]:
+    """The jobs that have to run, in the order of the plan.
+
+    A job is pending if one of its records is missing, or if an artefact is missing or does not have the recorded size.
+    If a record that it needs is missing, it depends on whether an earlier version of that record is in quarantine:
+
+    - Without one, the job is pending. Its sound records that other recipes also make are kept.
+    - With one, its results stay. The new version is compared with the old one when it is written, and if they differ,
+      everything computed from it is quarantined. Plan again after such a run.
+
+    A job is also pending if one of its intermediate records is in quarantine and was not made again.
+
+    Args:
+        repair: quarantine records with damaged artefacts, so that their jobs run again. Records with retired artefacts
+            stay in place and are copied to the quarantine, so that the new version is compared with them.
+        remake: retired groups of files whose jobs have to run again.
+        lists_all: whether to list all records, which names damaged ones; False for the few jobs of a batch of a search.
+    """
+    keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
+    present = _present(keys_of_jobs, store, lists_all=lists_all)
+    quarantined = quarantined_copies(store).keys()
+    known, lost = present | quarantined, {key for key in quarantined if not store.has_record(*key)}
+    survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
+    pending: list[Job] = []
+    unmade: set[RecordKey] = set()
+    for job, makes, needs in keys_of_jobs:
+        missing_needs = [key for key in needs if key in unmade]
+        if missing_needs and repair and any(key in present for key in makes):
+            # what another run made since the listing has sound dependents
+            missing_needs = [key for key in missing_needs if not (store.has_record(*key) and is_made(store, key))]
+        has_new_needs = any(key not in known for key in missing_needs)
+        outdated = set(makes) - set(job.also_made_elsewhere) if has_new_needs else set()
+        files_record = job.artefact_record if job.artefact_record in present else None
+        is_remade = files_record is not None and survey.is_remade(files_record)
+        if files_record is not None and not survey.is_sound(files_record) and (files_record in makes or not is_remade):
+            outdated = set(makes)
+        stale = [key for key in makes if key in present and (key in outdated or not survey.is_sound(key))]
+        for key in stale if repair else ():
+            _set_aside(store, key, stays=is_remade or survey.is_remade(key))
+        unfinished = [key for key in makes if key in stale or key not in present]
+        if has_new_needs or unfinished or (lost and not lost.isdisjoint(job.intermediates)):
+            pending.append(job)
+            unmade.update(unfinished)
+    return pending
+
+
+def is_made(store: Store, key: RecordKey) -> bool:
+    """Return whether a record is sound and all its artefacts exist with their sizes."""
+    record = store.read_record(*key)
+    return record is not None and store.is_complete(record)
+
+
+def requested_remake(*, is_of_all: bool, variants: Sequence[str]) -> Remake:
+    """Return what the options of a run ask for.
+
+    Args:
+        is_of_all: whether all retired files are made again; with `variants`, only theirs are.
+        variants: ids or names.
+    """
+    return Remake(is_of_all or bool(variants), tuple(variants))
+
+
 def groups_to_remake(survey: RetiredSurvey, retired: RetiredFiles, remake: Remake, *, store: Store) -> frozenset[str]:
     """Return the retired groups that a run makes again.
 
@@ -288,16 +277,6 @@ def remove_outdated_markers(store: Store, retired: RetiredFiles) -> None:
     remove_markers_of_complete(store, [file for files in groups for file in files])
 
 
-@dataclass(frozen=True)
-class PendingWork:
-    """Pending jobs of a plan, and its retired files."""
-
-    jobs: list[Job]
-    retired: RetiredFiles = field(default_factory=RetiredFiles)
-    groups: frozenset[str] = NONE_RETIRED
-    """The retired groups that the jobs make again."""
-
-
 def pending_work(jobs: Sequence[Job], store: Store, remake: Remake = NO_REMAKE, *, repair: bool = False) -> PendingWork:
     """Return the jobs that have to run; see `pending_jobs`. Without retired files, it costs one more listing.
 
@@ -318,3 +297,20 @@ def pending_work(jobs: Sequence[Job], store: Store, remake: Remake = NO_REMAKE, 
 def find_retired(jobs: Sequence[Job], pending: Sequence[Job], store: Store) -> RetiredFiles:
     """Return the retired files of a plan, and which of them its pending jobs read."""
     return RetiredSurvey(jobs, store).find(pending) if retired_groups(store) else RetiredFiles()
+
+
+def _present(keys_of_jobs: Sequence[_KeysOfJob], store: Store, *, lists_all: bool) -> set[RecordKey]:
+    """Return the existing records, at least those that jobs make or whose files they have."""
+    if lists_all or len(keys_of_jobs) > FEW_JOBS or not store.is_local:
+        return set(store.record_names())
+    keys = {key for job, makes, _ in keys_of_jobs for key in (*makes, job.artefact_record) if key is not None}
+    return {key for key in keys if store.has_record(*key)}
+
+
+def _set_aside(store: Store, key: RecordKey, *, stays: bool) -> None:
+    """Move a record to the quarantine, or copy it there if it stays until it is replaced."""
+    record = store.read_record(*key)
+    if record is not None and stays:
+        copy_to_quarantine(store, record)
+    elif record is not None:
+        store.quarantine(record)

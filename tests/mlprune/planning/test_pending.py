@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import pending, pending_jobs
+from mlprune.planning import pending, pending_jobs
 from mlprune.steps.job import Job
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.records import record_path

@@ -11,10 +11,10 @@ import yaml
 from mlprune.errors import BadInputError
 from mlprune.models.placement.budget import USABLE_SHARE
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.plan.resources.described_cluster import parse_cluster
-from mlprune.plan.resources.estimate import Needs, estimate_duration
-from mlprune.plan.resources.node_capacity import GIB, Gpu, Node, Pool, n_fitting
-from mlprune.plan.resources.rates import GPU_KINDS, Rates, stated_gpu_rates
+from mlprune.planning.resources.described_cluster import parse_cluster
+from mlprune.planning.resources.estimate import Needs, estimate_duration
+from mlprune.planning.resources.node_capacity import GIB, Gpu, Node, Pool, n_fitting
+from mlprune.planning.resources.rates import GPU_KINDS, Rates, stated_gpu_rates
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost

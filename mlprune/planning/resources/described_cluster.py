@@ -14,8 +14,8 @@ store, as `ray start` does by default; actors have the remainder.
 import re
 
 from mlprune.errors import BadInputError
-from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
-from mlprune.plan.resources.rates import GPU_KINDS, named_kind
+from mlprune.planning.resources.node_capacity import GIB, Gpu, Node
+from mlprune.planning.resources.rates import GPU_KINDS, named_kind
 
 EXAMPLE = "8x(16 CPU, 100 GiB, 1 A100-80GB)"
 MAX_MACHINES, MAX_GPUS = 1_000, 64

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlprune.json_values import JsonValue
-from mlprune.plan.resources.node_capacity import Node, accelerators_of
-from mlprune.plan.stages import STAGES, Name, Planning
+from mlprune.planning.resources.node_capacity import Node, accelerators_of
+from mlprune.planning.stages import STAGES, Name, Planning
 from mlprune.recipe import Recipe
 from mlprune.recipe.models import without_searched
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.model_evaluation import without_evaluations
 from mlprune.steps.inputs import local_accelerators, open_inputs, with_devices
 from mlprune.steps.job import Job, ModelRef, RecordKey, make_identity
 from mlprune.steps.prune.composed import distinct_jobs
@@ -185,7 +185,7 @@ class _Extension:
         """Add jobs without the evaluations that another job makes, unless all their records are made already."""
         for job in jobs:
             made = {key[1] for key in job.makes if key in self.made}
-            rest = job.without(made) if isinstance(job, EvaluateJob) else job
+            rest = without_evaluations(job, made)
             if not self.made.issuperset(rest.makes):
                 self.jobs.append(rest)
                 self.made.update(rest.makes)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.models.placement.budget import MemoryBudget
-from mlprune.plan.resources.node_capacity import (
+from mlprune.planning.resources.node_capacity import (
     GROUPS_IN_FLIGHT,
     OFFLOADED_GROUPS_IN_FLIGHT,
     Actor,

@@ -1,32 +1,26 @@
-"""Plan the pool of a run, and estimate what a plan needs: disk space, memory and time.
+"""Plan the pool of a run: shards, replicas, and the resources of each actor.
 
 `auto` takes as few shards as possible: first with all weights in the memory of the accelerators, then in main memory,
 then with some blocks offloaded to disk. Replicas use the remaining resources as long as there are jobs for them.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
-from mlprune.models.placement.budget import group_limit
-from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint, footprint, gib_rounded_up
-from mlprune.plan.plan import Plan
-from mlprune.plan.resources.actor_memory import (
+from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint, gib_rounded_up
+from mlprune.planning.resources.actor_memory import (
     ActorGpus,
     ActorMemory,
     StepLoad,
     WeightLocation,
-    costs_of,
-    makespan,
-    most_passes,
     plan_actor_memory,
     step_loads,
 )
-from mlprune.plan.resources.node_capacity import (
+from mlprune.planning.resources.node_capacity import (
     GIB,
     Actor,
     Coordinators,
@@ -39,35 +33,13 @@ from mlprune.plan.resources.node_capacity import (
     max_memory,
     n_gpu_shares,
 )
-from mlprune.plan.resources.rates import Rates
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.evaluate.results import adoptable_ids
 from mlprune.steps.inputs import resolved_device
-from mlprune.steps.job import Job, JobCost, ModelRef
+from mlprune.steps.job import JobCost
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES
-from mlprune.store.store import Store
 
 MAKESPAN_TOLERANCE = 1.1
 """Pools up to this much slower than the fastest count as equal; more replicas also share the small jobs."""
-
-
-def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, costs: Sequence[JobCost]) -> Pool:
-    """Plan the pool of a run.
-
-    Args:
-        compute: from the recipe.
-        sizes: of the recipe's model.
-        nodes: resources of all nodes.
-        costs: of all jobs.
-    Raises:
-        BadInputError: no pool fits; the message has a line for the recipe with which one would.
-    """
-    planning = _Planning(compute, sizes, tuple(nodes), tuple(costs))
-    pool = planning.pool()
-    if pool is None:
-        raise _refusal(planning)
-    return pool
 
 
 @dataclass(frozen=True)
@@ -195,6 +167,30 @@ class _Planning:
         return self._memory[key]
 
 
+def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, costs: Sequence[JobCost]) -> Pool:
+    """Plan the pool of a run.
+
+    Args:
+        compute: from the recipe.
+        sizes: of the recipe's model.
+        nodes: resources of all nodes.
+        costs: of all jobs.
+    Raises:
+        BadInputError: no pool fits; the message has a line for the recipe with which one would.
+    """
+    planning = _Planning(compute, sizes, tuple(nodes), tuple(costs))
+    pool = planning.pool()
+    if pool is None:
+        raise _refusal(planning)
+    return pool
+
+
+def recipe_line(compute: ComputeConfig) -> str:
+    """The section `compute` as one line of a recipe, without the keys at their default."""
+    keys = compute.model_dump(exclude_defaults=True)
+    return f"compute: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
+
+
 def _refusal(planning: _Planning) -> BadInputError:
     """The error for a recipe without a pool, with a changed line of the recipe that has one."""
     needed = gib_rounded_up(planning.smallest_bytes(), digits=1)
@@ -211,149 +207,3 @@ def _refusal(planning: _Planning) -> BadInputError:
         expected=recipe_line(fitting) if fitting else f"a machine with {needed} GiB of free memory for an actor",
         got=f"{recipe_line(planning.compute)} on {nodes}; an actor needs at least {needed} GiB",
     )
-
-
-def recipe_line(compute: ComputeConfig) -> str:
-    """The section `compute` as one line of a recipe, without the keys at their default."""
-    keys = compute.model_dump(exclude_defaults=True)
-    return f"compute: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
-
-
-SHORTEST_ROW = 32
-"""Assumed least tokens of a batch's row; it bounds the size of the batch's statistics."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Needs of the pending jobs."""
-
-    compute: ComputeConfig
-    model: ModelRef
-    sizes: Footprint
-    costs: tuple[JobCost, ...]
-
-    @property
-    def disk_gib(self) -> float:
-        """Disk space in the store, before compression."""
-        return sum(cost.disk_bytes for cost in self.costs) / 2**30
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens of a batch, as planned."""
-        return self.model.batch_tokens(self.compute)
-
-    def pool(self, nodes: Sequence[Node]) -> Pool:
-        """The pool for the jobs on some nodes; see `plan_pool` for the error."""
-        return plan_pool(self.compute, self.sizes, nodes, costs=self.costs)
-
-    def forwarded_gib(self, pool: Pool) -> float:
-        """Bytes that travel between the actors of replicas over the whole run: hidden states and results of blocks."""
-        return sum(cost.forwarded_bytes(self.sizes, pool.n_shards) for cost in self.costs) / 2**30
-
-    def object_store_gib(self, pool: Pool) -> float:
-        """Size of the hidden states and sums of statistics that travel between shard actors; 0 without shards.
-
-        Weights, levels and masks do not travel, nor do the sums of a sweep.
-        """
-        if pool.n_shards == 1:
-            return 0.0
-        n_tokens = self.batch_tokens
-        n_rows = max(1, n_tokens // SHORTEST_ROW)
-        states = n_tokens * self.sizes.hidden * self.sizes.itemsize
-        observes = any(cost.step == "observe" for cost in self.costs)
-        statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks) if observes else 0
-        batches_per_group = pool.model_threads
-        if pool.is_offloaded:
-            limit = group_limit(self.sizes)
-            batches_per_group = max(1, limit.n_bytes // (n_tokens * limit.per_token + n_rows * limit.per_row))
-        n_batches = pool.n_workers * pool.groups_in_flight * batches_per_group
-        return n_batches * (states + statistics) / 2**30
-
-
-@dataclass(frozen=True)
-class Duration:
-    """Duration of the pending jobs, without start-up and small jobs."""
-
-    products_s: float
-    reading_s: float
-    """Time to read weights that do not stay in memory, in parallel with the products."""
-
-    @property
-    def total_s(self) -> float:
-        """Wall-clock time."""
-        return max(self.products_s, self.reading_s)
-
-    def cpu_hours(self, pool: Pool) -> float:
-        """Hours of the pool's CPUs, busy or not."""
-        return pool.n_actors * pool.n_cpus * self.total_s / 3600
-
-    def gpu_hours(self, pool: Pool) -> float:
-        """Hours of the pool's accelerators, busy or not."""
-        return pool.n_actors * pool.n_gpus * self.total_s / 3600
-
-
-def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) -> Needs:
-    """The needs of some jobs of a plan.
-
-    Args:
-        adopted: ids of evaluations that run no model, because an earlier version has their predictions: they take
-            disk space, but neither time nor the memory of running the model.
-    """
-    sizes = footprint(Path(plan.model.path), plan.model.dtype)
-    costs = costs_of(plan, sizes, jobs)
-    if adopted:
-        rest = [job.without(adopted) if isinstance(job, EvaluateJob) else job for job in jobs]
-        of_rest = costs_of(plan, sizes, rest)
-        costs = [
-            replace(other if job.makes else JobCost.small(cost.step), disk_bytes=cost.disk_bytes)
-            for cost, other, job in zip(costs, of_rest, rest, strict=True)
-        ]
-    return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs))
-
-
-def mean_flops(costs: Iterable[JobCost]) -> dict[str, float]:
-    """Return step -> floating-point operations of one of its jobs, on average; steps without any are missing."""
-    of_steps: dict[str, list[float]] = {}
-    for cost in costs:
-        of_steps.setdefault(cost.step, []).append(cost.flops)
-    return {step: sum(flops) / len(flops) for step, flops in of_steps.items() if any(flops)}
-
-
-def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:
-    """The ids of the evaluations of some jobs that take their predictions from an earlier version in a store."""
-    planned = (evaluation for job in jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations)
-    return adoptable_ids(planned, store)
-
-
-def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration | None:
-    """Estimate the duration on a pool of machines that all have these rates; None if a rate is unknown.
-
-    Shards work on different batches at the same time, except in a sweep, where each block waits for the one before it.
-    Blocks that are not on accelerators run on the CPU. In every pass over the blocks, an accelerator reads its weights
-    once.
-    """
-    if pool.device_blocks and rates.gpu is None:
-        return None
-    n_flops = busiest_flops(needs, pool)
-    n_passes = most_passes(needs.costs, pool.n_workers)
-    on_device = pool.device_blocks / pool.n_blocks
-    products_s = (1 - on_device) * n_flops / (rates.thread_flops * pool.threads)
-    if rates.gpu is not None and pool.device_blocks:
-        products_s += on_device * n_flops / (rates.gpu.flops * pool.n_gpus)
-        if rates.gpu.weight_bytes:
-            n_read = n_passes * on_device * sum(needs.sizes.blocks)
-            products_s += n_read / (rates.gpu.weight_bytes * min(1.0, pool.n_gpus))
-    n_from_files = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
-    if pool.streams_experts:  # every batch reads them
-        in_experts = sum(needs.sizes.blocks) - sum(needs.sizes.without_experts)
-        n_batches = sum(cost.n_tokens for cost in needs.costs) / needs.batch_tokens / pool.n_workers
-        n_from_files += in_experts * max(0.0, n_batches - n_passes)
-    return Duration(products_s, n_from_files / rates.file_bytes)
-
-
-def busiest_flops(needs: Needs, pool: Pool) -> float:
-    """Floating-point operations that the busiest replica computes one after another."""
-    sweeps = [cost for cost in needs.costs if cost.step == "sweep"]
-    pipelined = [cost for cost in needs.costs if cost.step != "sweep"]
-    depth = min(pool.n_shards, pool.groups_in_flight)
-    return makespan(sweeps, pool.n_workers) + makespan(pipelined, pool.n_workers) / depth

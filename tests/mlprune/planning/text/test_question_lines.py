@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from mlprune.planning.text.question_lines import MAX_QUESTION_CELLS, question_lines
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import MAX_QUESTION_CELLS, question_lines
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 GAIN: dict[str, Any] = {"name": "helps", "variants": "ordering", "task": "facts", "languages": "outside_english"}

@@ -1,8 +1,7 @@
-"""Text of a plan and of its needs."""
+"""The description of a recipe, as the command and the Python interface print it."""
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,28 @@ import pytest
 import torch
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import pending_jobs
-from mlprune.plan.resources.described_cluster import parse_cluster
-from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.plan.resources.node_capacity import Gpu, Node
-from mlprune.plan.resources.rates import Rates
-from mlprune.plan.resources.search_costs import SearchCost, search_costs, sensitivity_costs
+from mlprune.planning import pending_jobs
+from mlprune.planning.resources.estimate import adopted_evaluations, needs_of
+from mlprune.planning.resources.node_capacity import Gpu, Node
+from mlprune.planning.resources.rates import Rates
+from mlprune.planning.text import needs_lines
 from mlprune.steps.observe import expert_products
-from ray_jobs.cli import needs_text
-from ray_jobs.cli.needs_text import describe_needs, format_time, search_lines, sensitivity_lines
-from ray_jobs.cli.plan_text import described_plan
+from ray_jobs.driver.describe_recipe import Place, describe_recipe
 from tests.chat_models import ALTERNATING, chat_tokenizer
 from tests.command_line import Done
 from tests.earlier_versions import to_version_4
 from tests.expert_models import save_expert_model
 from tests.recurrent_models import save_recurrent_model
-from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
-from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe, write_texts
+from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe, write_texts
+
+
+@pytest.fixture(autouse=True)
+def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs_lines, "measure_rates", lambda _model, *, n_threads: Rates(n_threads * 1e9, 1e8))
 
 
 def plan_text(recipe: Path, store: str, *, nodes: Sequence[Node] = ()) -> str:
-    return described_plan(recipe, store, nodes=nodes).text
+    return describe_recipe(recipe, store, place=Place(described=nodes)).text
 
 
 def with_activations(folder: Path, quota_gib: float) -> Path:
@@ -241,81 +240,6 @@ def test_one_job_of_a_step_is_in_the_singular(own_inputs: Path, tmp_path: Path) 
     assert "1 jobs" not in text
 
 
-@pytest.fixture(autouse=True)
-def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs_text, "measure_rates", lambda _model, *, n_threads: Rates(n_threads * 1e9, 1e8))
-
-
-@pytest.fixture(scope="module")
-def needs(tiny_inputs: Path) -> Needs:
-    plan = plan_of(write_recipe(tiny_inputs, small_recipe(), name="needed.yaml"))
-    costs = tuple(replace(cost, flops=cost.flops * 1e12) for cost in needs_of(plan, plan.jobs).costs)
-    return replace(needs_of(plan, plan.jobs), costs=costs)
-
-
-def described(needs: Needs, cluster: str, *, dtype: str = "bfloat16", **compute: object) -> dict[str, str]:
-    """The lines by their first word; several lines of one word are joined."""
-    nodes = parse_cluster(cluster)
-    device = "cuda" if nodes[0].n_gpus and compute.get("gpus_per_actor") != 0 else "cpu"
-    model = replace(needs.model, device=device, dtype=dtype)
-    changed = replace(needs, model=model, compute=needs.compute.model_copy(update=compute))
-    lines: dict[str, str] = {}
-    for line in describe_needs(changed, changed.pool(nodes), nodes, is_here=False):
-        name, _, text = line.partition(":")
-        lines[name] = f"{lines[name]}; {text.strip()}" if name in lines else text.strip()
-    return lines
-
-
-def test_hours_of_accelerators_are_estimated_from_stated_rates(needs: Needs) -> None:
-    lines = described(needs, "2x(16 CPU, 100 GiB, 2 A100-80GB) + (4 CPU, 16 GiB)")
-    assert lines["nodes"] == (
-        "2 x (16 CPUs, 70.0 GiB, 2 A100-80GB): room for 2 actors each; 1 x (4 CPUs, 11.2 GiB): room for 0 actors"
-    )
-    assert "3 of 3 blocks" in lines["accelerators"]
-    assert "estimated from stated rates" in lines["time"]
-    assert "stated for A100-80GB in bfloat16" in lines["time"]
-    assert "GPU-hours on 4 GPUs" in lines["cost"]
-    assert "hint" not in lines
-
-
-def test_the_time_of_a_cluster_of_cpus_assumes_the_speed_of_this_machine(needs: Needs) -> None:
-    lines = described(needs, "2x(4 CPU, 16 GiB)", dtype="float32")
-    assert "as fast as here" in lines["time"]
-    assert "GPU" not in lines["cost"]
-    assert "accelerators" not in lines
-
-
-def test_the_time_of_unknown_accelerators_is_not_made_up(needs: Needs) -> None:
-    lines = described(needs, "(8 CPU, 32 GiB, 2 GPU 24 GiB)")
-    assert lines["time"].startswith("unknown")
-    assert "TFLOP" in lines["time"]
-    assert "cost" not in lines
-
-
-def test_float32_on_accelerators_is_hinted_at(needs: Needs) -> None:
-    assert "bfloat16" in described(needs, "(8 CPU, 32 GiB, 1 H100)", dtype="float32")["hint"]
-    assert "float16" in described(needs, "(8 CPU, 32 GiB, 1 V100-32GB)", dtype="float32")["hint"]
-    assert "do not have bfloat16" in described(needs, "(8 CPU, 32 GiB, 1 V100-32GB)", dtype="bfloat16")["hint"]
-
-
-def test_idle_accelerators_are_hinted_at(needs: Needs) -> None:
-    assert "3 of 4 GPUs are not used" in described(needs, "(8 CPU, 32 GiB, 4 L4)", replicas=1)["hint"]
-    assert "the GPUs are not used" in described(needs, "(8 CPU, 32 GiB, 4 L4)", gpus_per_actor=0)["hint"]
-
-
-def test_shards_send_hidden_states(needs: Needs) -> None:
-    lines = described(needs, "3x(1 CPU, 2 GiB)", dtype="float32", replicas=1, shards=2)
-    assert lines["nodes"] == "3 x (1 CPU, 1.4 GiB): room for 1 actor each"
-    assert "hidden states" in lines["traffic"]
-    assert "traffic" not in described(needs, "(4 CPU, 8 GiB)", dtype="float32", replicas=1, shards=1)
-
-
-def test_experts_that_do_not_fit_are_stated(needs: Needs) -> None:
-    nodes = parse_cluster("(4 CPU, 8 GiB)")
-    pool = replace(needs.pool(nodes), resident=(0,))
-    assert "without experts that do not fit" in "\n".join(describe_needs(needs, pool, nodes, is_here=False))
-
-
 def test_the_plan_states_the_passes_for_gram_matrices_of_experts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,67 +252,6 @@ def test_the_plan_states_the_passes_for_gram_matrices_of_experts(
     text = plan_text(write_recipe(tmp_path, recipe), str(tmp_path / "store"))
     (line,) = (line for line in text.splitlines() if line.startswith("observed block by block"))
     assert ", 4 passes over the experts of every block, " in line
-
-
-def test_actors_that_share_an_accelerator_are_counted_together(needs: Needs) -> None:
-    lines = described(needs, "(8 CPU, 32 GiB, 1 L4)", gpus_per_actor=0.5, replicas=2)
-    assert "for each of 2 actors" in lines["accelerators"]
-    assert "hint" not in lines or "not used" not in lines["hint"]
-
-
-def test_times_have_a_unit_that_a_person_would_use() -> None:
-    assert [format_time(seconds) for seconds in (3, 119, 600, 7199, 7200 * 3)] == [
-        "3 s",
-        "119 s",
-        "10 min",
-        "120 min",
-        "6.0 h",
-    ]
-
-
-@pytest.fixture(scope="module")
-def cost(tiny_inputs: Path) -> SearchCost:
-    plan = plan_of(write_recipe(tiny_inputs, search_recipe(), name="described.yaml"))
-    return search_costs(plan, footprint(Path(plan.model.path), plan.model.dtype))[0]
-
-
-def test_a_search_is_described_rung_by_rung(cost: SearchCost) -> None:
-    few = replace(cost.rungs[0], n_items=4, batches=(16, 8), n_scored=8)
-    assert search_lines([replace(cost, rungs=(few, *cost.rungs))], lambda rung: 60.0 * rung.n_trials) == [
-        "search blocks: random, at most 30 trials of 7 points",
-        "  4 items: 24 trials, 192 items over all languages, about 24 min",
-        "  all 10 items: 6 trials, 120 items over all languages, about 6 min",
-        "  report: 3 variants and dense on test, about 3 min",
-        "  whole search: about 33 min; start-up, statistics, masks and small jobs not included",
-    ]
-
-
-def test_variants_with_the_levels_of_a_winner_come_later(cost: SearchCost) -> None:
-    later = "  1 variant entry with the winner's levels: planned when the search has finished"
-    assert search_lines([replace(cost, n_searched=1)], lambda _rung: None)[-1] == later
-    costed = replace(cost, n_searched=1, searched=replace(cost.rungs[0], batches=(2,)))
-    line = search_lines([costed], lambda rung: 60.0 * rung.n_trials)[-1]
-    assert line.endswith("levels: about 2 min, planned when the search has finished")
-    finished = replace(cost, n_searched=2, search=replace(cost.search, is_finished=True))
-    assert search_lines([finished], lambda _rung: None)[-1].endswith("not made: the search has no winner")
-
-
-def test_unknown_times_are_not_made_up(cost: SearchCost) -> None:
-    lines = search_lines([replace(cost, report=None)], lambda _rung: None)
-    assert len(lines) == 3
-    assert all("time unknown" in line for line in lines[1:])
-
-
-def test_an_analysis_is_described_by_its_probes(tiny_inputs: Path) -> None:
-    recipe = sensitivity_recipe(by=["block", "layer"], sparsity=[0.5, 0.7])
-    plan = plan_of(write_recipe(tiny_inputs, recipe, name="analysed.yaml"))
-    costs = sensitivity_costs(plan, footprint(Path(plan.model.path), plan.model.dtype))
-    n_probes = 2 * (3 + 6)  # sparsities, blocks and layers
-    n_items = f"{n_probes * 2 * N_SEARCHED} items over all languages"
-    assert sensitivity_lines(costs, lambda part: float(part.n_trials)) == [
-        f"sensitivity where: {n_probes} probes, {n_items}, about {n_probes} s, if none of it is done"
-    ]
-    assert "time unknown" in sensitivity_lines(costs, lambda _: None)[0]
 
 
 def test_a_chat_that_the_model_cannot_write_is_one_line_and_exit_code_2(

@@ -9,8 +9,8 @@ import torch
 
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.plan import Plan
-from mlprune.plan.resources.actor_memory import (
+from mlprune.planning import Plan
+from mlprune.planning.resources.actor_memory import (
     costs_of,
     makespan,
     most_passes,
@@ -18,9 +18,9 @@ from mlprune.plan.resources.actor_memory import (
     peak_device_bytes,
     peak_host_bytes,
 )
-from mlprune.plan.resources.estimate import Needs, needs_of
-from mlprune.plan.resources.node_capacity import Gpu, Node, Pool
-from mlprune.plan.resources.rates import (
+from mlprune.planning.resources.estimate import Needs, needs_of
+from mlprune.planning.resources.node_capacity import Gpu, Node, Pool
+from mlprune.planning.resources.rates import (
     GPU_KINDS,
     Rates,
     measure_linear_rate,
@@ -31,7 +31,7 @@ from mlprune.plan.resources.rates import (
     share_of_peak,
     stated_gpu_rates,
 )
-from mlprune.plan.resources.search_costs import RungCost, SearchCost, search_costs
+from mlprune.planning.resources.search_costs import RungCost, SearchCost, search_costs
 from mlprune.steps.job import SMALL_JOB_BYTES, JobCost, ModelRef
 from tests.mlprune.steps.job_costs import sizes_of
 from tests.search_recipes import BASE, search_recipe
@@ -116,7 +116,7 @@ def test_layers_are_measured_as_they_run_in_threads_of_one_thread(monkeypatch: p
         shapes.append((*states.shape, weight.shape[0]))
         return states
 
-    monkeypatch.setattr("mlprune.plan.resources.rates.quick_linear", layer)
+    monkeypatch.setattr("mlprune.planning.resources.rates.quick_linear", layer)
     before = torch.get_num_threads()
     assert measure_linear_rate((2, 3, 4), torch.float32, n_threads=3, seconds=0.0) > 0
     assert (n_torch_threads, shapes) == ([1] * 6, [(2, 3, 4)] * 6)

@@ -1,14 +1,14 @@
-"""Text about what a plan needs: pool, memory, disk, time, searches, and hints for a better pool."""
+"""What the jobs of a plan need: pool, memory, disk and time, with hints for a better pool."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mlprune.counted import counted
-from mlprune.plan.resources.estimate import Needs, busiest_flops, estimate_duration
-from mlprune.plan.resources.node_capacity import GIB, Node, Pool, format_node, n_fitting
-from mlprune.plan.resources.rates import (
+from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration
+from mlprune.planning.resources.node_capacity import GIB, Node, Pool, format_node, format_pool, n_fitting
+from mlprune.planning.resources.rates import (
     GPU_KINDS,
     Rates,
     measure_gpu_rates,
@@ -16,98 +16,52 @@ from mlprune.plan.resources.rates import (
     recognised_kind,
     stated_gpu_rates,
 )
-from mlprune.plan.resources.search_costs import RungCost, SearchCost, SensitivityCost, total_seconds
-from mlprune.steps.search.batch_result import feasible_winner
-from ray_jobs.driver.capacity_checks import format_pool
-from ray_jobs.workers.node_resources import n_cpus
-
-
-def format_time(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
-
-
-Seconds = Callable[[RungCost], float | None]
-"""Duration of a rung; None if a rate is unknown."""
-
-
-def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
-    """Describe searches, one line each for the search, its rungs, its report and the whole."""
-    return [line for cost in costs for line in _lines(cost, seconds)]
-
-
-def sensitivity_lines(costs: Sequence[SensitivityCost], seconds: Seconds) -> list[str]:
-    """Describe sensitivity analyses, one line each."""
-    return [
-        f"sensitivity {cost.name}: {counted(cost.n_probes, 'probe')}, "
-        f"{cost.n_items_scored:,} items over all languages, "
-        f"{_about(total_seconds([seconds(part) for part in cost.evaluations]))}, if none of it is done"
-        for cost in costs
-    ]
-
-
-def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
-    spec, n_done = cost.search.spec, len(cost.search.history)
-    done = f", {n_done} done" if n_done else ""
-    space = counted(spec.space.n_points, "point")
-    yield f"search {spec.name}: {spec.method}, at most {counted(cost.n_trials, 'trial')} of {space}{done}"
-    times = [seconds(rung) for rung in cost.rungs]
-    for rung, time in zip(cost.rungs, times, strict=True):
-        n_items = f"all {spec.n_items}" if rung.n_items is None else str(rung.n_items)
-        items = f"{rung.n_items_scored:,} items over all languages"
-        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {_about(time)}"
-    if cost.report is not None:
-        times.append(seconds(cost.report))
-        splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
-        yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
-    yield f"  whole search: {_about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
-    if cost.n_searched:
-        entries = counted(cost.n_searched, "variant entry", "variant entries")
-        has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
-        time_words = "" if cost.searched is None else f"{_about(seconds(cost.searched))}, "
-        planned = f"{time_words}planned when the search has finished"
-        later = "not made: the search has no winner" if has_no_winner else planned
-        yield f"  {entries} with the winner's levels: {later}"
-
-
-def _about(time: float | None) -> str:
-    return "time unknown" if time is None else f"about {format_time(time)}"
-
+from mlprune.planning.resources.search_costs import SearchCost, SensitivityCost
+from mlprune.planning.text.search_lines import format_time, search_lines, sensitivity_lines
 
 NOT_INCLUDED = "start-up and small jobs not included"
 
 
-def describe_needs(
+@dataclass(frozen=True)
+class PlannedMachines:
+    """The machines for which a recipe is planned."""
+
+    nodes: Sequence[Node]
+    n_cpus: int
+    """CPUs of this process, with which the rates of CPUs are measured."""
+    is_here: bool = False
+    """Whether the only node is this machine, whose accelerator can be measured."""
+    processors: Mapping[str, int] = field(default_factory=dict)
+    """Processor -> number of nodes of a running cluster."""
+
+
+def needs_lines(
     needs: Needs,
     pool: Pool,
-    nodes: Sequence[Node],
+    machines: PlannedMachines,
     *,
-    is_here: bool,
     searches: Sequence[SearchCost] = (),
     analyses: Sequence[SensitivityCost] = (),
 ) -> list[str]:
-    """Describe the pool on its nodes and what the pending jobs need, one line each.
+    """Describe the pool on its machines and what the pending jobs need, one line each.
 
     Args:
-        nodes: for which the pool was planned.
-        is_here: whether the node is this machine, whose accelerator can be measured.
+        pool: planned for the machines.
         searches: costs of the searches, of whose jobs only some are pending yet.
         analyses: costs of the sensitivity analyses, whose jobs may be done.
     """
-    usable = [node for node in nodes if _room(pool, node)]
-    rates = _rates(needs, pool, usable, is_here=is_here)
+    usable = [node for node in machines.nodes if _room(pool, node)]
+    rates = _rates(needs, pool, usable, machines)
     return [
         f"pool:   {format_pool(pool)}",
-        *_node_lines(pool, nodes, is_here=is_here),
+        *_node_lines(pool, machines),
         *_memory_lines(pool, usable),
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
-        *_time_lines(needs, pool, rates, is_here=is_here),
+        *_time_lines(needs, pool, rates, machines),
         *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
         *sensitivity_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
-        *(f"hint:   {hint}" for hint in _hints(needs, pool, nodes)),
+        *(f"hint:   {hint}" for hint in _hints(needs, pool, machines.nodes)),
     ]
 
 
@@ -116,11 +70,11 @@ def _room(pool: Pool, node: Node) -> int:
     return n_fitting(node, pool.actor) if node.n_cpus > 0 else 0
 
 
-def _node_lines(pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+def _node_lines(pool: Pool, machines: PlannedMachines) -> list[str]:
     """One line per kind of node of a cluster, with the number of actors for which it has room."""
-    if is_here:
+    if machines.is_here:
         return []
-    counts = Counter((format_node(node), _room(pool, node)) for node in nodes)
+    counts = Counter((format_node(node), _room(pool, node)) for node in machines.nodes)
     return [
         f"nodes:  {n} x ({node}): room for {counted(room, 'actor')}{' each' if n > 1 else ''}"
         for (node, room), n in counts.items()
@@ -168,7 +122,7 @@ def _traffic_lines(needs: Needs, pool: Pool) -> list[str]:
     return []
 
 
-def _time_lines(needs: Needs, pool: Pool, rates: Rates, *, is_here: bool) -> list[str]:
+def _time_lines(needs: Needs, pool: Pool, rates: Rates, machines: PlannedMachines) -> list[str]:
     """Time and hours of CPUs and accelerators."""
     time = estimate_duration(needs, pool, rates)
     if time is None:
@@ -176,35 +130,35 @@ def _time_lines(needs: Needs, pool: Pool, rates: Rates, *, is_here: bool) -> lis
         known = f"kinds with known rates: {', '.join(GPU_KINDS)}"
         return [f"time:   unknown: the accelerators have no known rate; {operations}; {known}"]
     reading = f", reading weights {format_time(time.reading_s)}" if pool.is_offloaded else ""
-    products = f"matrix products {format_time(time.products_s)} at {_format_rates(pool, rates, is_here=is_here)}"
+    products = f"matrix products {format_time(time.products_s)} at {_format_rates(pool, rates, machines)}"
     hours = f"{time.cpu_hours(pool):.2f} CPU-hours on {pool.n_actors * pool.n_cpus:g} CPUs"
     if pool.n_gpus:
         hours = f"{time.gpu_hours(pool):.2f} GPU-hours on {pool.n_actors * pool.n_gpus:g} GPUs, {hours}"
-    total = f"about {format_time(time.total_s)}{_basis(rates, is_here=is_here)}"
+    total = f"about {format_time(time.total_s)}{_basis(rates, machines)}"
     return [f"time:   {total}: {products}{reading}; {NOT_INCLUDED}", f"cost:   {hours}"]
 
 
-def _rates(needs: Needs, pool: Pool, usable: Sequence[Node], *, is_here: bool) -> Rates:
+def _rates(needs: Needs, pool: Pool, usable: Sequence[Node], machines: PlannedMachines) -> Rates:
     """The rates for the pool. Those of a CPU are measured here."""
-    rates = measure_rates(needs.model, n_threads=n_cpus())
+    rates = measure_rates(needs.model, n_threads=machines.n_cpus)
     if not pool.n_gpus:
         return rates
-    if is_here:
+    if machines.is_here:
         return replace(rates, gpu=measure_gpu_rates(needs.model, n_rows=needs.batch_tokens))
     return replace(rates, gpu=stated_gpu_rates(usable, needs.model, n_rows=needs.batch_tokens))
 
 
-def _basis(rates: Rates, *, is_here: bool) -> str:
+def _basis(rates: Rates, machines: PlannedMachines) -> str:
     """What the estimate is based on."""
     if rates.gpu is not None and not rates.gpu.is_measured:
         return ", estimated from stated rates"
-    return "" if is_here else " if the CPUs are as fast as here"
+    return "" if machines.is_here else " if the CPUs are as fast as here"
 
 
-def _format_rates(pool: Pool, rates: Rates, *, is_here: bool) -> str:
+def _format_rates(pool: Pool, rates: Rates, machines: PlannedMachines) -> str:
     """Format the rates of the matrix products."""
-    per_thread = f"{rates.thread_flops / 1e9:.0f} GFLOP/s per thread, measured with {n_cpus()} busy"
-    per_thread += "" if is_here else " on this machine"
+    per_thread = f"{rates.thread_flops / 1e9:.0f} GFLOP/s per thread, measured with {machines.n_cpus} busy"
+    per_thread += "" if machines.is_here else " on this machine"
     if rates.gpu is None or not pool.device_blocks:
         return per_thread
     text = f"{rates.gpu.flops / 1e12:.1f} TFLOP/s per accelerator ({rates.gpu.source})"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.plan.plan import Plan
-from mlprune.plan.resources.estimate import Needs, estimate_duration
-from mlprune.plan.resources.node_capacity import Pool
-from mlprune.plan.resources.rates import Rates
+from mlprune.planning.plan import Plan
+from mlprune.planning.resources.estimate import Needs, estimate_duration
+from mlprune.planning.resources.node_capacity import Pool
+from mlprune.planning.resources.rates import Rates
 from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.recipe.models import searched_entries
 from mlprune.steps.demonstrate.writing import set_sizes
@@ -73,12 +73,6 @@ class RungCost:
         return total_seconds(each)
 
 
-def total_seconds(times: Sequence[float | None]) -> float | None:
-    """Return the sum of some durations; None if one is unknown."""
-    known = [time for time in times if time is not None]
-    return sum(known) if len(known) == len(times) else None
-
-
 @dataclass(frozen=True)
 class SearchCost:
     """What a search needs from its first batch to its report."""
@@ -97,18 +91,6 @@ class SearchCost:
     def n_trials(self) -> int:
         """Most trials."""
         return sum(rung.n_trials for rung in self.rungs)
-
-
-def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
-    """Return the costs of the searches of a plan.
-
-    Args:
-        sizes: of the recipe's model.
-    """
-    if plan.common is None:
-        return ()
-    costing = _Costing(plan.recipe, plan.common, sizes, set_sizes(plan.jobs))
-    return tuple(map(costing.of_search, plan.searches))
 
 
 @dataclass(frozen=True)
@@ -187,6 +169,24 @@ class SensitivityCost:
     def n_items_scored(self) -> int:
         """Items, over all tasks and languages, that all probes score."""
         return sum(part.n_items_scored for part in self.evaluations)
+
+
+def total_seconds(times: Sequence[float | None]) -> float | None:
+    """Return the sum of some durations; None if one is unknown."""
+    known = [time for time in times if time is not None]
+    return sum(known) if len(known) == len(times) else None
+
+
+def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
+    """Return the costs of the searches of a plan.
+
+    Args:
+        sizes: of the recipe's model.
+    """
+    if plan.common is None:
+        return ()
+    costing = _Costing(plan.recipe, plan.common, sizes, set_sizes(plan.jobs))
+    return tuple(map(costing.of_search, plan.searches))
 
 
 def sensitivity_costs(plan: Plan, sizes: Footprint) -> tuple[SensitivityCost, ...]:

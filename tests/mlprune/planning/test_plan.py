@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.stages import STAGES, Name, Planning
+from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.planning.stages import STAGES, Name, Planning
 from mlprune.recipe import parse_recipe
 from mlprune.search.space import Point
 from mlprune.steps.compare.overlaps import FeatureOverlapJob
@@ -66,7 +66,7 @@ def test_a_further_stage_is_one_entry(tiny_inputs: Path, monkeypatch: pytest.Mon
         planning.names.append(Name("variant", "further", "0" * 20))
         return planning.jobs[:2]
 
-    monkeypatch.setattr("mlprune.plan.plan.STAGES", (*STAGES, name_it))
+    monkeypatch.setattr("mlprune.planning.plan.STAGES", (*STAGES, name_it))
     after = planned(tiny_inputs, small_recipe())
     assert after.names == (*before.names, Name("variant", "further", "0" * 20))
     assert keys(after) == keys(before), "a job that is planned twice is kept once"

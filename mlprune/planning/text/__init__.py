@@ -1,0 +1,1 @@
+"""What a plan says to people: its jobs, its warnings, its questions, and what its jobs need."""
