@@ -14,6 +14,8 @@ from mlprune.errors import QueryError, unknown
 from mlprune.given_files import read_given_text
 
 SQL_FOLDER = Path(__file__).parent / "sql"
+CAPABILITIES = Path(__file__).parent / "capabilities"
+"""One folder per capability, with the same folders as `sql/`."""
 DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
 
@@ -67,13 +69,20 @@ class SqlFile:
 
 
 def sql_files(folder: str) -> list[SqlFile]:
-    """Return all files of one folder in `sql/`, sorted by name."""
-    return [SqlFile(path.stem, _text(folder, path.stem)) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
+    """Return all files of one folder in `sql/` and in the capabilities, sorted by name."""
+    return [SqlFile(name, _text(folder, name)) for name in sorted(_paths(folder))]
+
+
+@cache
+def _paths(folder: str) -> Mapping[str, Path]:
+    """Return name -> path of the files of one folder."""
+    folders = (SQL_FOLDER / folder, *sorted(CAPABILITIES.glob(f"*/{folder}")))
+    return {path.stem: path for one in folders for path in one.glob("*.sql")}
 
 
 @cache
 def _text(folder: str, name: str) -> str:
-    return (SQL_FOLDER / folder / f"{name}.sql").read_text("utf-8")
+    return _paths(folder)[name].read_text("utf-8")
 
 
 def statement(folder: str, name: str, /, **identifiers: str) -> str:

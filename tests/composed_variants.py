@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job
 from mlprune.steps.prune.composed import ComposeVariantJob, trial_jobs

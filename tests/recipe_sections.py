@@ -8,35 +8,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
-from mlprune.recipe import (
-    AgainstConfig,
-    BaselineConfig,
-    ComputeConfig,
-    DemonstrationConfig,
-    EvaluationConfig,
-    QuestionConfig,
-    Recipe,
-    VariantConfig,
-)
 from mlprune.recipe.analyses import (
-    ALLOWED,
-    NEEDED,
     AnalysesConfig,
     KeepConfig,
     LayerErrorsConfig,
     NeuronsConfig,
     ReconstructConfig,
 )
-from mlprune.recipe.base import ChatConfig
-from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig
-from mlprune.recipe.evaluations import KEYS_OF_TASKS
-from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, CorpusConfig
+from mlprune.recipe.base import AgainstConfig, ChatConfig
+from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig, DemonstrationConfig
+from mlprune.recipe.evaluations import KEYS_OF_TASKS, EvaluationConfig
+from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, ComputeConfig, CorpusConfig, Recipe
+from mlprune.recipe.questions import QuestionConfig
 from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig, ScopeConfig
 from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SearchMethodConfig, SensitivityConfig
 from mlprune.recipe.searches.trials import LevelsConfig
 from mlprune.recipe.variant_checks import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
+from mlprune.recipe.variants import VariantConfig
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.strict_model import Model
 from mlprune.vocabulary import TASK_TRAITS

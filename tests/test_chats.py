@@ -15,7 +15,7 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError, RecipeError, TaskFileError
 from mlprune.planning import Plan, build_plan
 from mlprune.planning.resources.estimate import needs_of
-from mlprune.recipe import load_recipe, parse_recipe
+from mlprune.recipe.loading import load_recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import open_inputs

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.planning import build_plan
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml")) + sorted(

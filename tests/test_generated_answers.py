@@ -15,7 +15,7 @@ from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
-from mlprune.recipe import load_recipe, parse_recipe
+from mlprune.recipe.loading import load_recipe, parse_recipe
 from mlprune.standards.answered_items import answered_translations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.verify import Recheck

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan, pending_jobs
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.store.store import Store
 from tests.float64_reference import (

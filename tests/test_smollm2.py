@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mlprune.importing import import_model
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan, pending_jobs
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.store.store import Store
 from tests.tiny_recipes import write_recipe
 

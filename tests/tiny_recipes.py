@@ -16,7 +16,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import stored_masks

@@ -4,7 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 
 GOOD: dict[str, Any] = {
     "name": "good",

@@ -66,7 +66,7 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
 
     Its last lines, which may continue on further ones, are `title: TEXT`, `anchor`, `explanation`, `empty`, and if need
     be `runs`, `optional: true`, and `column NAME: HEADING` or `column NAME: HEADING [LOW, HIGH]` for each column of a
-    table. A file without a statement has the line `query`, the name of a query in `catalog/sql/queries/`, and
+    table. A file without a statement has the line `query`, the name of a query, and
     `parameter NAME: VALUE` for each value that is not its default.
     """
     header = _header(SqlFile(name, statement("report", name)).comment)

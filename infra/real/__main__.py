@@ -15,7 +15,7 @@ from infra.real.model import import_gemma
 from infra.real.tables import comparisons_table, values_table, write_tables
 from infra.real.values import mean_values
 from mlprune.errors import BadInputError
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.store.store import Store
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.process.signals import GracefulShutdown

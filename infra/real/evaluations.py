@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from catalog.store import Catalog
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.numeric.evaluation.metrics import shared_credit
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 
 Array = NDArray[np.float64]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from mlprune.capabilities.capability import Variants, all_capabilities
 from mlprune.evaluation.tasks.hub_datasets import HubSource
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.adopt import add_adopted, adopt_jobs
-from mlprune.steps.baselines.baselines import add_baselines, baseline_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
@@ -36,7 +36,7 @@ from mlprune.steps.sensitivity.probes import PlannedSensitivity, plan_sensitivit
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
-from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant, baseline_jobs
 from mlprune.steps.vocabulary.variant import add_vocabularies
 
 
@@ -122,13 +122,17 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
     """Plan the variants: by scores, without neurons, adopted, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
-    variants = plan_variants(recipe, inputs, plan.sets.by_profile)
+    variants: Variants = plan_variants(recipe, inputs, plan.sets.by_profile)
+    for capability in all_capabilities():
+        variants = capability.variants(plan, variants)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants)
     variants = add_combinations(recipe, inputs, variants)
     variants = add_quantised(add_reconstructed(recipe, inputs, plan.sets.default, variants))
     variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
-    plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
+    for capability in all_capabilities():
+        variants = capability.derived(plan, variants)
+    plan.variants = variants
     plan.name_variants(plan.variants.values())
     return ()
 
@@ -154,6 +158,7 @@ def observe(plan: Planning) -> Iterable[Job]:
         *activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named)),
         *neuron_jobs(recipe, inputs, sets),
         *expert_statistics_jobs(recipe, inputs, sets, names=recipe.analyses.experts),
+        *(job for capability in all_capabilities() for job in capability.observe(plan)),
     ]
 
 
@@ -169,7 +174,8 @@ def make_variants(plan: Planning) -> Iterable[Job]:
     others = {key: variant for key, variant in plan.variants.items() if key not in probes}
     jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *adopt_jobs(variants)]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
-    return [*of_masks, *reconstruct_jobs(variants), *quantise_jobs(variants)]
+    of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
+    return [*of_masks, *reconstruct_jobs(variants), *quantise_jobs(variants), *of_capabilities]
 
 
 def evaluate(plan: Planning) -> Iterable[Job]:
@@ -189,6 +195,7 @@ def compare(plan: Planning) -> Iterable[Job]:
         *removal_jobs(recipe, plan.inputs, variants),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
         *expert_overlap_jobs(recipe, plan.inputs, plan.sets.default),
+        *(job for capability in all_capabilities() for job in capability.compare(plan)),
         *comparison_jobs(
             plan.inputs,
             plan.observations,

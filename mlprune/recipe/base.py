@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
@@ -82,6 +82,18 @@ class AgainstConfig(Model):
     @classmethod
     def _from_word(cls, value: object) -> object:
         return value if isinstance(value, dict | cls) else {"name": value}
+
+
+class NamedEntry(Protocol):
+    """An entry that makes variants."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+
+    @property
+    def against(self) -> tuple[AgainstConfig, ...]:
+        """Other entries to compare with."""
 
 
 def names_of(entries: Iterable[AgainstConfig]) -> list[str]:

@@ -5,7 +5,6 @@ The result is a recipe like any other, with a name that shows the changes; its r
 
 from collections.abc import Mapping, Sequence
 
-from mlprune.recipe.analyses import BaselineConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import BaseModelConfig, Recipe
@@ -25,7 +24,7 @@ def shrink(recipe: Recipe, n: int) -> Recipe:
             "name": f"{recipe.name} (shrink {n})",
             "demonstrations": tuple(_shrink_set(entry, n) for entry in recipe.demonstrations),
             "variants": tuple(_shrink_variant(entry, n) for entry in recipe.variants),
-            "baselines": tuple(_shrink_baseline(entry, n) for entry in recipe.baselines),
+            "baselines": tuple(entry.shrunk(n) for entry in recipe.baselines),
             "evaluations": tuple(_shrink_evaluation(entry, n) for entry in recipe.evaluations),
             "searches": tuple(_shrink_search(entry, n) for entry in recipe.searches),
             "sensitivity": tuple(_shrink_sensitivity(entry, n) for entry in recipe.sensitivity),
@@ -69,11 +68,6 @@ def _shrink_set(entry: DemonstrationConfig, n: int) -> DemonstrationConfig:
 
 def _shrink_variant(entry: VariantConfig, n: int) -> VariantConfig:
     return entry if entry.samples is None else entry.model_copy(update={"samples": min(entry.samples, n)})
-
-
-def _shrink_baseline(entry: BaselineConfig, n: int) -> BaselineConfig:
-    limit = min(entry.limit or n, n) if entry.kind == "lrp2" else entry.limit
-    return entry.model_copy(update={"limit": limit, "shots": min(entry.shots, n)})
 
 
 def _shrink_evaluation(entry: EvaluationConfig, n: int) -> EvaluationConfig:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
-from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
+from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import RecipeName, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_described_files
-from mlprune.recipe.names import check_names
+from mlprune.recipe.names import OfCapability, check_names
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
@@ -169,7 +170,7 @@ class Recipe(Model):
     """Demonstration sets that scores read; a list in an entry multiplies out."""
     variants: tuple[VariantConfig, ...] = ()
     """Pruned variants; a list in an entry multiplies out."""
-    baselines: tuple[BaselineConfig, ...] = ()
+    baselines: Annotated[tuple[BaselineConfig, ...], OfCapability("baselines")] = ()
     """Models and methods that variants are compared with, in addition to the dense model."""
     tasks: tuple[DescribedTask, ...] = ()
     """Tasks that the recipe defines for its evaluations."""

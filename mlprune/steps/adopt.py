@@ -22,7 +22,8 @@ from mlprune.pruning.mask_files import (
     write_block_weights,
 )
 from mlprune.pruning.scoring import described_levels
-from mlprune.recipe import Recipe, VariantConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks

@@ -25,9 +25,8 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, load_tokenizer, resolve_model
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.model_layers import ModelLayer
-from mlprune.recipe import CorpusConfig, Recipe
 from mlprune.recipe.base import ChatConfig
-from mlprune.recipe.models import ComputeConfig
+from mlprune.recipe.models import ComputeConfig, CorpusConfig, Recipe
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
 from mlprune.store.store import Store

@@ -9,7 +9,7 @@ from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.methods import SensitivityParameters
 from mlprune.pruning.schedules import UnitLoss
 from mlprune.pruning.spec import ScheduleSpec
-from mlprune.recipe import asked_languages
+from mlprune.recipe.questions import asked_languages
 from mlprune.steps.job import RecordKey
 from mlprune.store.store import Store
 from mlprune.vocabulary import GroupKind

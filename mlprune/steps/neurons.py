@@ -14,7 +14,7 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.pruning.scoring import BlockLevels, described_levels
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.observe.hidden_states import activity_jobs

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from mlprune.hashing import without_defaults
 from mlprune.numeric.weights.quantisation import Quantisation
-from mlprune.recipe import VariantConfig
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, of_kind, quantised_columns, rows_of_parent

@@ -40,7 +40,8 @@ from mlprune.pruning.mask_files import (
     write_block_weights,
 )
 from mlprune.pruning.scoring import described_levels
-from mlprune.recipe import Recipe, VariantConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.prune.requested_variants import normal_shares, set_groups

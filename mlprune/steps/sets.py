@@ -28,8 +28,8 @@ from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
-from mlprune.recipe import CorpusConfig
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import Identity, Job
 from mlprune.vocabulary import (

@@ -5,28 +5,10 @@ from.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True)
-class RecordKind:
-    """One kind of records."""
-
-    version: int
-    """Version of the step that makes it. Part of every id; raised when the step's result changes."""
-    one_per: str
-    """Completes "one record per ..."."""
-    folders: tuple[str, ...] = ()
-    """Folders of the store in which records of this kind have artefacts."""
-    tables: Mapping[str, str | None] = field(default_factory=dict)
-    """Table of the catalog to which its records add rows -> column with the id of the record, or None."""
-    shown_since: int = 1
-    """First version whose rows the catalog shows. Earlier records have other statistics under the same names: they keep
-    their files, but their numbers are in no table, family or report. Running the recipe again computes new ones.
-
-    Comparisons and answers of several versions can be shown: then a later one replaces an earlier one of the same pair
-    or question."""
-
+from mlprune.capabilities.baselines.records import HIDDEN_MEANS
+from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.store.record_kind import RecordKind
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
     "base_models": RecordKind(
@@ -80,12 +62,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "demonstration set and choice of blocks, inputs and demonstrations whose raw activations are stored",
         folders=("activations",),
     ),
-    "hidden_means": RecordKind(
-        1,
-        "demonstration set whose hidden states are summed after every block, for LRP2",
-        folders=("means",),
-        tables={"hidden_means": "means_id"},
-    ),
+    "hidden_means": HIDDEN_MEANS,
     "neuron_activity": RecordKind(
         1,
         "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts",
@@ -106,16 +83,19 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         1,
         "statistics and threshold whose outlier ratios schedule `owl` reads",
         tables={"outlier_ratios": "outliers_id"},
+        job="mlprune.steps.prune.block_values:OutliersJob.of_record",
     ),
     "spectra": RecordKind(
         1,
         "block of the dense model whose weight spectra schedule `alpha_pruning` reads",
         tables={"layer_spectra": "spectra_id"},
+        job="mlprune.steps.prune.block_values:SpectraJob.of_record",
     ),
     "block_values": RecordKind(
         1,
         "quantity whose values of the blocks of the dense model a schedule such as `dlp` or `alpha_pruning` reads",
         tables={"block_values": "block_values_id"},
+        job="mlprune.steps.prune.block_values:job_of_values",
     ),
     "mask_blocks": RecordKind(
         2,
@@ -153,26 +133,15 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         1,
         "variant in whose masks the removed weights of every neuron are counted; its rows are the counts",
         tables={"neuron_removals": None},
+        job="mlprune.steps.compare.analyses:NeuronRemovalsJob.of_record",
     ),
     "layer_errors": RecordKind(
         1,
         "variant and demonstration set on whose tokens the change of every layer's output is computed",
         tables={"layer_errors": None},
+        job="mlprune.steps.compare.analyses:LayerErrorsJob.of_record",
     ),
-    "lrp2_trials": RecordKind(
-        2,
-        "trial of an LRP2 search: one range of layers, scored on the dev split",
-        tables={"lrp2_trials": "trial_id"},
-    ),
-    "lrp2_choices": RecordKind(
-        2, "LRP2 search: the range of layers with the best trial", tables={"lrp2_choices": "choice_id"}
-    ),
-    "self_translations": RecordKind(
-        2,
-        "task and language whose examples the model translated into English, or whose translations were given",
-        folders=("translations",),
-        tables={"self_translations": "translations_id"},
-    ),
+    **OF_BASELINES,
     "tokenizations": RecordKind(
         2,
         "variant with a smaller vocabulary and choice of lines in which its cost is measured, by language",
@@ -203,41 +172,56 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "pooled_languages": "comparison_id",
         },
         shown_since=5,
+        job="mlprune.steps.compare.differences:CompareJob.of_record",
     ),
     "rank_consistency": RecordKind(
         6,
         "variant and task whose rankings of candidates are compared between languages",
         tables={"rank_consistency": None},
         shown_since=6,
+        job="mlprune.steps.compare.rank_consistency:RankConsistencyJob.of_record",
     ),
     "answers": RecordKind(
         3,
         "question about comparisons, declared by a recipe or asked of every task",
         tables={"answer_results": "question_id"},
+        job="mlprune.steps.questions.answers:AnswerJob.of_record",
     ),
     "seed_components": RecordKind(
         2,
         "task and group of variants that differ in nothing but a seed: its share in their difference to dense",
         tables={"seed_components": "seed_components_id"},
+        job="mlprune.steps.compare.seeds:SeedComponentsJob.of_record",
     ),
     "choices": RecordKind(
         2,
         "task whose variants are chosen on dev and reported on test",
         tables={"choices": "choice_id", "pareto_chances": "choice_id"},
+        job="mlprune.steps.choices.choice:ChoiceJob.of_record",
     ),
     "sensitivities": RecordKind(
         1,
         "task, metric, sparsity and kind of unit: what each unit costs when only it is pruned",
         tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
+        job="mlprune.steps.sensitivity.losses:SensitivityJob.of_record",
     ),
-    "mask_overlaps": RecordKind(1, "pair of variants whose keep masks are compared", tables={"mask_overlaps": None}),
+    "mask_overlaps": RecordKind(
+        1,
+        "pair of variants whose keep masks are compared",
+        tables={"mask_overlaps": None},
+        job="mlprune.steps.compare.overlaps:MaskOverlapJob.of_record",
+    ),
     "expert_overlaps": RecordKind(
         1,
         "share and pair of demonstration sets whose most frequent experts are compared",
         tables={"expert_overlaps": None},
+        job="mlprune.steps.compare.expert_overlaps:ExpertOverlapJob.of_record",
     ),
     "feature_overlaps": RecordKind(
-        1, "pair of demonstration sets whose strongest features are compared", tables={"feature_overlaps": None}
+        1,
+        "pair of demonstration sets whose strongest features are compared",
+        tables={"feature_overlaps": None},
+        job="mlprune.steps.compare.overlaps:FeatureOverlapJob.of_record",
     ),
     "search_batches": RecordKind(
         1,

@@ -9,7 +9,7 @@ from catalog.store import Catalog
 from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.inputs import find_base_model, require_base_model
 from mlprune.steps.job import ChainLoader, ModelRef

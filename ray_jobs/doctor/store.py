@@ -13,7 +13,7 @@ from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.planning.pending import ListedSizes
 from mlprune.planning.resources.estimate import adopted_evaluations, needs_of
 from mlprune.planning.resources.node_capacity import format_node, format_pool
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.job import Job
 from mlprune.store.claims import CLOCK, is_abandoned
 from mlprune.store.garbage import CLAIM_ALIVE_S, find_garbage

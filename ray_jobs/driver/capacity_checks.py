@@ -7,7 +7,7 @@ from mlprune.counted import bytes_text
 from mlprune.errors import BadInputError
 from mlprune.planning.resources.estimate import Needs
 from mlprune.planning.resources.node_capacity import GIB, Node, Pool
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
 

@@ -11,7 +11,10 @@ import yaml
 import mlprune.demo
 from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model, resolve_model
-from mlprune.recipe import Recipe, parse_recipe, read_recipe_file, shrink, with_model, with_settings
+from mlprune.recipe.changes import shrink, with_model
+from mlprune.recipe.loading import parse_recipe, read_recipe_file
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.settings import with_settings
 
 DEMO = "demo"
 """The embedded model, as a value of `--model`."""

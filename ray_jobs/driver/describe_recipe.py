@@ -8,7 +8,7 @@ from mlprune.planning import build_plan, extend_plan
 from mlprune.planning.resources.node_capacity import Node
 from mlprune.planning.text.needs_lines import PlannedMachines
 from mlprune.planning.text.plan_text import plan_lines, planned_work
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.vocabulary.variant import require_prompts
 from mlprune.store.store import Store
 from ray_jobs.driver import model_imports

@@ -24,7 +24,8 @@ from mlprune.hub import format_size
 from mlprune.importing import find_source, read_import_record
 from mlprune.importing.hub_source import HubCheckpoint
 from mlprune.processes.isolation import child_environment
-from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
+from mlprune.recipe.base import IMPORT_KEY, wants_import
+from mlprune.recipe.models import Recipe
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES
 
 CACHE_FOLDER = "imported-models"
@@ -99,11 +100,11 @@ def requested_imports(recipe: Recipe, *, store_uri: str, address: str) -> Mappin
     Raises:
         BadInputError: no folder is known that all nodes see, or the hub does not have the model.
     """
-    entries = {key: entry for key, entry in _models(recipe) if wants_import(entry)}
+    entries = dict(_wanted(recipe))
     if not entries:
         return {}
     cache = model_cache(store_uri, address=address)
-    return {key: _request(recipe, entry.path or "", entry.revision, cache) for key, entry in entries.items()}
+    return {key: _request(recipe, path, revision, cache) for key, (path, revision) in entries.items()}
 
 
 def model_cache(store_uri: str, *, address: str) -> Path:
@@ -136,12 +137,13 @@ def not_allowed(request: RequestedImport) -> BadInputError:
     )
 
 
-def _models(recipe: Recipe) -> Iterator[tuple[str, BaseModelConfig | BaselineConfig]]:
-    """Yield the entries of a recipe that name a model."""
-    yield "model", recipe.model
+def _wanted(recipe: Recipe) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield key, path and revision of the models that a recipe asks to import."""
+    if wants_import(recipe.model):
+        yield "model", (recipe.model.path, recipe.model.revision)
     for index, entry in enumerate(recipe.baselines):
-        if entry.kind == "model":
-            yield f"baselines.{index}", entry
+        if entry.kind == "model" and wants_import(entry):
+            yield f"baselines.{index}", (entry.path or "", entry.revision)
 
 
 def _request(recipe: Recipe, path: str, revision: str, cache: Path) -> RequestedImport:

@@ -15,7 +15,7 @@ from mlprune.planning.pending import NO_REMAKE, Remake, RetiredFiles, pending_wo
 from mlprune.planning.resources.estimate import adopted_evaluations, mean_flops, needs_of
 from mlprune.planning.resources.node_capacity import format_pool
 from mlprune.planning.text.question_lines import question_lines
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.result_warnings import variant_warnings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.vocabulary import TASK_TRAITS
 from ray_jobs.workers.recovery import Failure

@@ -24,8 +24,7 @@ from mlprune.planning import Plan
 from mlprune.planning.resources.estimate import Needs
 from mlprune.planning.resources.node_capacity import Node, Pool, accelerators_of
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe import ComputeConfig, Recipe
-from mlprune.recipe.models import called_methods
+from mlprune.recipe.models import ComputeConfig, Recipe, called_methods
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import resolved_device
 from mlprune.steps.job import ModelRef

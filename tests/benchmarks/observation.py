@@ -24,7 +24,7 @@ from process import measured, memory_bytes
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.job import Job
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.observe.statistics import ObserveJob

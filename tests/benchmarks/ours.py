@@ -19,7 +19,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.job import Job
 from mlprune.steps.variants.variant_rows import StoredMasks, stored_masks
 from mlprune.store.records import Record

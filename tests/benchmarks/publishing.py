@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes, read_hashes
 from mlprune.planning import build_plan, pending_jobs
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.publish.apply import apply_published
 from mlprune.steps.publish.apply_published import write

@@ -31,7 +31,7 @@ from rows import HEAD, Row
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.statistics_files import LAYOUT, read_block_statistics, write_part
 from mlprune.steps.prune.ordering import OrderBlockJob

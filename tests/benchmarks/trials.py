@@ -28,7 +28,7 @@ from mlprune.models.masks import masking
 from mlprune.numeric.masks import packed_masks
 from mlprune.planning import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job

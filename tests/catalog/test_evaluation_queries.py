@@ -202,5 +202,5 @@ def test_metrics_say_whether_higher_is_better_and_no_statement_names_those_metri
     found = methods_catalog.query("SELECT DISTINCT metric, higher_is_better FROM metrics")
     assert {row["metric"] for row in found if not row["higher_is_better"]} == lower
     assert {row["metric"] for row in found if row["higher_is_better"]} > {"accuracy"}
-    files = [path.read_text() for path in Path(catalog.__file__).parent.glob("sql/*/*.sql")]
+    files = [path.read_text() for path in Path(catalog.__file__).parent.rglob("*.sql")]
     assert not [found for text in files for found in re.findall(r"metric IN \(([^)]*)\) THEN -", text)]

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.store import Catalog
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from tests.tiny_recipes import copy_of, run_jobs, tiny_recipe

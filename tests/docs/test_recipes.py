@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mlprune.recipe import Recipe, parse_recipe
 from mlprune.recipe.combinations import HIDDEN
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.yaml_files import YamlLoader
 from tests.docs.pages import ROOT, blocks, pages
 

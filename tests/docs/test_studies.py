@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from tests.docs.pages import ROOT, blocks
 
 Script = dict[str, Any]

@@ -20,7 +20,7 @@ from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
 from mlprune.pruning.schedules import SCHEDULE_FUNCTIONS
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.recipe import VariantConfig
+from mlprune.recipe.variants import VariantConfig
 from mlprune.store.record_kinds import RECORD_KINDS
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from catalog.store import Catalog
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from tests.paper_inputs import PAPER_RECIPES, write_paper_inputs

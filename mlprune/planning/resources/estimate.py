@@ -18,7 +18,7 @@ from mlprune.planning.resources.node_capacity import (
 )
 from mlprune.planning.resources.rates import Rates
 from mlprune.planning.resources.worker_pool import plan_pool
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import evaluations_in, without_evaluations
 from mlprune.steps.evaluate.results import adoptable_ids
 from mlprune.steps.job import Job, JobCost, ModelRef

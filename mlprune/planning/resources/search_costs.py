@@ -9,8 +9,8 @@ from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, estimate_duration
 from mlprune.planning.resources.node_capacity import Pool
 from mlprune.planning.resources.rates import Rates
-from mlprune.recipe import EvaluationConfig, Recipe
-from mlprune.recipe.models import searched_entries
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe, searched_entries
 from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs, plan_evaluations
 from mlprune.steps.job import JobCost, SetSizes

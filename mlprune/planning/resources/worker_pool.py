@@ -33,7 +33,7 @@ from mlprune.planning.resources.node_capacity import (
     max_memory,
     n_gpu_shares,
 )
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.inputs import resolved_device
 from mlprune.steps.job import JobCost
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES

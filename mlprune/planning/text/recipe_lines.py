@@ -2,7 +2,8 @@
 
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.languages import pair_languages
-from mlprune.recipe import EvaluationConfig, Recipe
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import corpus_ref, open_corpus
 
 

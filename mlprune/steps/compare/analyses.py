@@ -26,7 +26,7 @@ from mlprune.numeric.activations.neurons import removed_after, removed_before
 from mlprune.numeric.weights.layer_inputs import layer_error
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import Levels, read_keep_masks
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.declared_job import DeclaredJob, Parent, StoredWork
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, ModelRef, SetSizes

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
-from mlprune.recipe import AgainstConfig
+from mlprune.recipe.base import AgainstConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import (
     MOST_OVERLAPS,

@@ -12,8 +12,9 @@ from mlprune.errors import CorpusError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.task_files import CORPUS, log_once, read_items
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
-from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
-from mlprune.recipe.demonstrations import DEFAULT_PROMPT
+from mlprune.recipe.demonstrations import DEFAULT_PROMPT, DemonstrationConfig
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate import writing
 from mlprune.steps.demonstrate.generation import GenerateJob, GenerationSpec, prompt_ids
 from mlprune.steps.inputs import Inputs, planned_chat

@@ -20,7 +20,7 @@ from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import MAX_UNKNOWN_SHARE, MIN_REPRODUCED_SHARE, coverage, load_tokenizer, unknown_id
 from mlprune.models.metadata_cache import cached_metadata
-from mlprune.recipe import CorpusConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.demonstrate.generation import generated_texts
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSize, SmallJob
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs

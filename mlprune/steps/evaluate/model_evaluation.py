@@ -19,6 +19,7 @@ from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
+from mlprune.languages import pair_languages
 from mlprune.models.chain import Chain
 from mlprune.models.inference.kept_states import STATES_BYTES, bytes_for_shared_blocks
 from mlprune.models.loading import load_tokenizer
@@ -27,8 +28,8 @@ from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
 from mlprune.processes.job_parts import in_parts
 from mlprune.pruning.mask_files import CACHED_BYTES
-from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe, pair_languages
-from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
+from mlprune.recipe.evaluations import READ_PARALLEL_TEXT, EvaluationConfig
+from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
 from mlprune.steps.inputs import Inputs, is_same_text, planned_chat, text_ref

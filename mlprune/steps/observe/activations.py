@@ -24,8 +24,8 @@ from mlprune.models.placement.memory_estimate import Footprint, gib_rounded_up
 from mlprune.models.shard import Shard
 from mlprune.processes.job_parts import in_parts, job_parts
 from mlprune.processes.parallel import parallel_map
-from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.recipe.models import Recipe
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.observe.dense_pass import DensePassJob

@@ -21,7 +21,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.processes.job_parts import job_parts
 from mlprune.processes.parallel import parallel_map
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import (
     EMPTY_SET,

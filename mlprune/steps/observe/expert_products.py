@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 
 FILE_BYTES = 2**28
 """Most bytes of the matrices of experts in a file, unless one expert has more. Fewer are in the file of the block."""

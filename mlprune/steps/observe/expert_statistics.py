@@ -25,7 +25,7 @@ from mlprune.numeric.activations.routing import ROLES, SUMS, added_in_order
 from mlprune.processes.job_parts import job_parts
 from mlprune.pruning.block_inputs import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import EMPTY_SET, ChainLoader, JobCost, SetSizes
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob, pass_jobs

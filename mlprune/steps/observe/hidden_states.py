@@ -1,4 +1,4 @@
-"""One dense pass each: block influence, the mean state of a language, and active neurons.
+"""One dense pass each: block influence and active neurons.
 
 Block influence: how much each block of the dense model turns the hidden states of a demonstration set.
 
@@ -7,11 +7,6 @@ influence of a block = sum over demonstrations and tokens of (1 - cosine) / numb
 with the cosine of a token's hidden states before and after the block (`influence_sums`). Demonstrations are resampled
 for the interval: 1,999 resamples of `cluster_resamples` (seed 0), the ratio of sums in each, and the BCa interval of
 these ratios. Sets of one language give the influence in this language.
-
-Mean hidden states: the mean hidden state of a language after every block of the dense model, for LRP2.
-
-The artefact has sums over all tokens of a demonstration set (float64) and the number of tokens, so that means of
-several sets can be joined.
 
 Neuron activity (opt-in): count how often each feed-forward neuron fires.
 
@@ -23,7 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
@@ -32,19 +26,18 @@ from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.inference.observation import ActiveNeuronVisitor, HiddenSumVisitor, InfluenceVisitor
+from mlprune.models.inference.observation import ActiveNeuronVisitor, InfluenceVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
 from mlprune.numeric.statistics.clusters import Array, Interval
 from mlprune.processes.job_parts import job_parts
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass, pass_jobs
-from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
 from mlprune.steps.sets import PlannedSets
-from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
+from mlprune.store.parquet import columns_of
 from mlprune.store.store import Store
 
 COUNT_DIGITS = 6
@@ -126,56 +119,6 @@ def _columns(influence: Influence) -> JsonObject:
         **interval_columns("ci", influence.interval),
         "standard_error": influence.standard_error,
     }
-
-
-LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
-"""One row per block, from 0: the sums of the hidden states after it."""
-
-
-@dataclass(frozen=True)
-class HiddenMeansJob(DensePassJob):
-    """Run a demonstration set through the dense model and sum the hidden states after every block."""
-
-    def stored_bytes(self, sizes: Footprint) -> float:
-        """A mean in float64 per block and feature."""
-        return 8.0 * sizes.hidden * len(sizes.blocks)
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Sum the batches in order, then write the sums and the record.
-
-        Raises:
-            StatisticsError: a hidden state is not finite.
-        """
-        total, n_tokens = torch.zeros((), dtype=torch.float64), 0
-        for states in dense_pass(store, chain(), HiddenSumVisitor, job=self):
-            total, n_tokens = total + states.sums, n_tokens + states.n_tokens
-        columns = {
-            "block": list(range(len(total))),
-            "n_tokens": [n_tokens] * len(total),
-            "sums": list(total.numpy()),
-        }
-        data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)
-        artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
-        row: dict[str, JsonValue] = {
-            "means_id": self.identity.id,
-            "base_model_id": self.model.base_model_id,
-            "demonstration_set_id": self.demonstration_set_id,
-            "n_tokens": n_tokens,
-        }
-        store.write_record(self.identity.record(artefacts=(artefact,), rows={"hidden_means": [row]}))
-
-
-def mean_states(store: Store, means_id: str) -> Tensor:
-    """[n_blocks, d] float64: the mean hidden state after every block.
-
-    Raises:
-        DamagedArtefactError: the file is missing or differs from the record.
-        StoreError: there is no such record.
-    """
-    artefact = store.require("hidden_means", means_id).artefacts[0]
-    columns = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path)
-    sums = torch.from_numpy(matrix_column(columns, "sums").copy())
-    return sums / torch.from_numpy(array_column(columns, "n_tokens").copy()).unsqueeze(1)
 
 
 @dataclass(frozen=True)

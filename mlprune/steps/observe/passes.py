@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, ObserveBlocksJob

@@ -11,7 +11,8 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import combined_masks
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
-from mlprune.recipe import Recipe, VariantConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.variants.masks_job import MasksJob

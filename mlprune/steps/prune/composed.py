@@ -21,7 +21,7 @@ from mlprune.numeric.masks.packed_masks import keep_all
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import ScheduleSpec, Scope
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes
 from mlprune.steps.prune.mask_jobs import variant_jobs

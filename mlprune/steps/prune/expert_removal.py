@@ -25,7 +25,7 @@ from mlprune.numeric.expert_choice import (
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import (
     SMALL_JOB_DISK_BYTES,

@@ -15,7 +15,8 @@ from mlprune.hashing import ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int
 from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
-from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
+from mlprune.recipe.base import NamedEntry
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey, SmallJob, make_identity
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS
@@ -235,7 +236,7 @@ def _block_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVarian
             yield RemoveBlocksJob(spec.identity, spec, *(job.identity.id for job in passes))
 
 
-def require_no_masks_of(recipe: Recipe, entry: VariantConfig | BaselineConfig) -> None:
+def require_no_masks_of(recipe: Recipe, entry: NamedEntry) -> None:
     """Refuse an entry whose masks are combined or analysed."""
     errors = recipe.analyses.layer_errors
     uses = {

@@ -36,8 +36,10 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at,
 from mlprune.numeric.allocation import may_shrink
 from mlprune.pruning.plugin_calls import plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
-from mlprune.recipe import AskedLanguages, Recipe, VariantConfig, asked_languages
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.questions import AskedLanguages, asked_languages
 from mlprune.recipe.variant_fields import VOCABULARY
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses

@@ -10,8 +10,9 @@ from mlprune.evaluation.inference.language_sums import language_groups
 from mlprune.json_values import as_int
 from mlprune.languages import ENGLISH
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.recipe import DENSE_LABEL, AgainstConfig, AskedLanguages, QuestionConfig, Recipe
-from mlprune.recipe.questions import evaluated_languages
+from mlprune.recipe.base import DENSE_LABEL, AgainstConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.questions import AskedLanguages, QuestionConfig, evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
 from mlprune.steps.evaluate.model_evaluation import task_specs
 from mlprune.steps.inputs import Inputs

@@ -21,7 +21,7 @@ from mlprune.numeric.statistics.paired_proportions import (
 )
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
-from mlprune.recipe import AskedLanguages
+from mlprune.recipe.questions import AskedLanguages
 from mlprune.store.records import ID_LENGTH, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS, ClaimName, GroupKind, OverName

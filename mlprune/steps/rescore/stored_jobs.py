@@ -3,51 +3,24 @@
 A record names its parents and parameters, so the job that wrote it can be made without its recipe.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import cast
 
 from mlprune.errors import BadInputError, StoreError
-from mlprune.steps.baselines.lrp2 import PairChoiceJob
-from mlprune.steps.choices.choice import ChoiceJob
-from mlprune.steps.compare.analyses import LayerErrorsJob, NeuronRemovalsJob
-from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
-from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob
-from mlprune.steps.compare.rank_consistency import RankConsistencyJob
-from mlprune.steps.compare.seeds import SeedComponentsJob
 from mlprune.steps.declared_job import StoredWork
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.job import Identity, Job, ModelRef
-from mlprune.steps.prune.block_values import OutliersJob, SpectraJob, job_of_values
-from mlprune.steps.questions.answers import AnswerJob
-from mlprune.steps.sensitivity.losses import SensitivityJob
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import task_spec
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 
 FindModel = Callable[[str], Path]
 """Returns the folder of a base model, given its id."""
-STORED_JOBS: Mapping[str, Callable[[Record, StoredWork], Job]] = {
-    "outliers": OutliersJob.of_record,
-    "spectra": SpectraJob.of_record,
-    "block_values": job_of_values,
-    "layer_errors": LayerErrorsJob.of_record,
-    "lrp2_choices": PairChoiceJob.of_record,
-    "comparisons": CompareJob.of_record,
-    "rank_consistency": RankConsistencyJob.of_record,
-    "answers": AnswerJob.of_record,
-    "seed_components": SeedComponentsJob.of_record,
-    "choices": ChoiceJob.of_record,
-    "sensitivities": SensitivityJob.of_record,
-    "mask_overlaps": MaskOverlapJob.of_record,
-    "expert_overlaps": ExpertOverlapJob.of_record,
-    "feature_overlaps": FeatureOverlapJob.of_record,
-    "neuron_removals": NeuronRemovalsJob.of_record,
-}
-"""Kind of records -> function that makes the job of one of them again."""
 WITH_WEIGHTS = ("outliers", "spectra", "block_values", "layer_errors")
 """Kinds whose jobs read the weights of the base model."""
 
@@ -70,12 +43,13 @@ class StoredJobs:
         self._evaluations: dict[str, EvaluationSpec] = {}
 
     def job_of(self, record: Record) -> Job:
-        """Return the job that wrote a record of a kind in `STORED_JOBS`.
+        """Return the job that wrote a record of a kind with `RecordKind.job`.
 
         Raises:
             StoreError: a record that it was made from, or the base model, is missing.
         """
-        return STORED_JOBS[record.kind](record, self)
+        make: Callable[[Record, StoredWork], Job] = resolve_name(RECORD_KINDS[record.kind].job)
+        return make(record, self)
 
     def evaluations(self, ids: Iterable[str]) -> list[EvaluationSpec]:
         """Return the evaluations with some ids."""

@@ -8,8 +8,8 @@ neither can those of a sweep that reads more than sums of squares, because the s
 
 Recheck of stored results: compute again what follows from predictions, masks and statistics, without the model.
 
-Metrics follow from predictions, and masks from statistics. The results of `STORED_JOBS` are made again by the jobs that
-wrote them: such a job reads the store and writes into memory, and what it writes is compared with the store.
+Metrics follow from predictions, and masks from statistics. Results with a `RecordKind.job` are made again by this job:
+it reads the store and writes into memory, and what it writes is compared with the store.
 
 Numbers that another processor computed may differ in their last digits.
 """
@@ -47,7 +47,7 @@ from mlprune.steps.prune.expert_removal import experts_rebuilder
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
-from mlprune.steps.rescore.stored_jobs import STORED_JOBS, FindModel, StoredJobs, evaluation_spec
+from mlprune.steps.rescore.stored_jobs import FindModel, StoredJobs, evaluation_spec
 from mlprune.steps.variants.adopted_variant import ADOPTED
 from mlprune.steps.variants.neuron_variant import neuron_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
@@ -300,7 +300,7 @@ RECHECKS: Mapping[str, Callable[[Recheck, Record], Iterator[str]]] = {
     "statistics": Recheck._of_statistics,
 }
 """Kinds that are compared with their own files -> how."""
-RECHECKED_KINDS = tuple(kind for kind in RECORD_KINDS if kind in RECHECKS or kind in STORED_JOBS)
+RECHECKED_KINDS = tuple(kind for kind, described in RECORD_KINDS.items() if kind in RECHECKS or described.job)
 """Kinds of records that are computed again, parents first."""
 
 

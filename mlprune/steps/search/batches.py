@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.search.method import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, plan_evaluations

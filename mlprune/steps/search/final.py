@@ -18,7 +18,9 @@ from mlprune.evaluation.inference.estimates import finite, interval_columns
 from mlprune.hashing import without_defaults
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.clusters import Array, Interval
-from mlprune.recipe import QuestionConfig, Recipe, VariantConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.questions import QuestionConfig
+from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import EvaluatedTrial
 from mlprune.search.objective import Measure
 from mlprune.steps.compare.comparisons import comparison_jobs

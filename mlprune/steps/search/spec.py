@@ -12,8 +12,10 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import Parameters
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.pruning.spec import Scope
-from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe
 from mlprune.recipe.searches.trials import with_keys
+from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import Budget, SearchMethod, Settings
 from mlprune.search.objective import Constraint, Expression, Measure
 from mlprune.search.registry import SEARCH_METHODS, build_method

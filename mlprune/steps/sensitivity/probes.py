@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.pruning.spec import Scope
-from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe
 from mlprune.recipe.searches.search import SensitivityConfig
 from mlprune.recipe.searches.search_checks import evaluations_of_task
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.choices.choice import metric_of
 from mlprune.steps.compare.differences import main_language
 from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations

@@ -23,7 +23,8 @@ from mlprune.evaluation.tasks.task import (
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hashing import digest, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.sets import task_folder
 from mlprune.store.records import ID_LENGTH
 from mlprune.vocabulary import HUB, HalvesName, LongerName, ProfileName, PromptName, RuleName

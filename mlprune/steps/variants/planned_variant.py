@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeGuard, TypeVar
 
-from mlprune.recipe import BaselineConfig, VariantConfig
-from mlprune.steps.job import Job
+from mlprune.recipe.base import NamedEntry
+from mlprune.recipe.variants import VariantConfig
+from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
+from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
@@ -40,7 +41,7 @@ class PlannedVariant:
     spec: VariantSpec
     sets: tuple[PlannedSet, ...] = ()
     contrast: PlannedSet | None = None
-    entries: tuple[VariantConfig | BaselineConfig, ...] = ()
+    entries: tuple[NamedEntry, ...] = ()
     parents: tuple["PlannedVariant", ...] = ()
     baseline: Baseline | None = None
 
@@ -161,7 +162,7 @@ class PlannedVariant:
 
 
 def with_entry(
-    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, variants: Iterable[PlannedVariant]
+    planned: Mapping[str, PlannedVariant], entry: NamedEntry, variants: Iterable[PlannedVariant]
 ) -> dict[str, PlannedVariant]:
     """Return the planned variants together with those of another entry; a variant of both gets the entry."""
     together = dict(planned)
@@ -186,7 +187,7 @@ def with_derived(
         derive: returns the variants that an entry derives from a parent.
     """
 
-    def derives(entry: VariantConfig | BaselineConfig, variant: PlannedVariant) -> TypeGuard[VariantConfig]:
+    def derives(entry: NamedEntry, variant: PlannedVariant) -> TypeGuard[VariantConfig]:
         return isinstance(entry, VariantConfig) and applies(entry, variant)
 
     together = {
@@ -198,6 +199,18 @@ def with_derived(
             if derives(entry, variant):
                 together = with_entry(together, entry, derive(entry, together[variant.id]))
     return together
+
+
+def baseline_jobs(
+    variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+) -> list[Job]:
+    """Plan the jobs of the baselines and those that their evaluations need, each once."""
+    jobs: dict[tuple[RecordKey, ...], Job] = {}
+    for variant in variants.values():
+        if variant.baseline is not None:
+            tasks = [evaluation.task for evaluation in evaluations[variant.id]]
+            jobs |= {job.makes: job for job in variant.baseline.jobs(variant.spec, tasks)}
+    return list(jobs.values())
 
 
 def _common(values: list[Value]) -> Value | None:

@@ -28,7 +28,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.job_parts import in_parts
-from mlprune.recipe import CorpusConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import (

@@ -11,8 +11,8 @@ from pathlib import Path
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe import CorpusConfig, Recipe
 from mlprune.recipe.analyses import KeepConfig
+from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.adopt import require_unchanged
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref

@@ -23,8 +23,9 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.recipe import Recipe, VariantConfig
 from mlprune.recipe.analyses import KeepConfig
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.adopt import checkpoint_folder, origin_of
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import Inputs, open_corpus

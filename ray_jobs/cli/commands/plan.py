@@ -10,7 +10,8 @@ import typer
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError
 from mlprune.hub import require_hub_or_cache
-from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
+from mlprune.recipe.base import IMPORT_KEY, wants_import
+from mlprune.recipe.loading import load_recipe
 from ray_jobs.cli import options
 
 IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"

@@ -13,8 +13,8 @@ from infra.pages.command_reference import OF_ALL, command_reference, commands
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.recipe_reference import recipe_reference
 from infra.pages.site import DOCS
-from mlprune.recipe import Recipe
 from mlprune.recipe.combinations import HIDDEN, SECTIONS
+from mlprune.recipe.models import Recipe
 from mlprune.strict_model import Language, Model, as_tuple
 
 

@@ -15,7 +15,7 @@ from infra.real.tables import comparisons_table, values_table, write_tables
 from infra.real.values import mean_values
 from mlprune.errors import ModelError
 from mlprune.planning import build_plan
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from ray_jobs.driver.changed_recipe import RecipeChanges, load_changed_recipe
 from ray_jobs.driver.run_recipe import run_recipe
 from tests.tiny_models import save_tiny_model

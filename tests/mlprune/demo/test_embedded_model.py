@@ -11,7 +11,7 @@ from mlprune.demo.card import card, fact_accuracy, translation_accuracy
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.questions.power import power_of
 from mlprune.steps.variants.scored_variant import ScoredVariant

@@ -12,7 +12,7 @@ import pytest
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.planning.stages import STAGES, Name, Planning
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.search.space import Point
 from mlprune.steps.compare.overlaps import FeatureOverlapJob
 from mlprune.steps.demonstrate.writing import DemonstrateJob, MixJob

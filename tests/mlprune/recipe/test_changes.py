@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mlprune.recipe import Recipe, parse_recipe, shrink, with_model
+from mlprune.recipe.changes import shrink, with_model
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 
 RECIPE: dict[str, Any] = {
     "name": "r",

@@ -6,9 +6,18 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import expand_entry, loading, parse_recipe
-from mlprune.recipe.combinations import MOST, SECTIONS, axes_of, count_evaluations, count_variants, keys_at
+from mlprune.recipe import loading
+from mlprune.recipe.combinations import (
+    MOST,
+    SECTIONS,
+    axes_of,
+    count_evaluations,
+    count_variants,
+    expand_entry,
+    keys_at,
+)
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.models import CorpusConfig
 from mlprune.recipe.schedule_and_scope import ScopeConfig
 from tests.refusals import refused

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import DemonstrationConfig, parse_recipe
+from mlprune.recipe.demonstrations import DemonstrationConfig
+from mlprune.recipe.loading import parse_recipe
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "translation": {"source": "fr", "target": "en"},

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import EvaluationConfig, Recipe, parse_recipe
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from tests.refusals import refused
 from tests.valid_recipe import GOOD
 

@@ -9,8 +9,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.methods.plugins import provided_files
-from mlprune.recipe import load_recipe, parse_recipe
-from mlprune.recipe.loading import read_recipe_file
+from mlprune.recipe.loading import load_recipe, parse_recipe, read_recipe_file
 from tests.plugin_packages import CUBIC
 from tests.refusals import refused
 from tests.valid_recipe import GOOD, changed, with_keys

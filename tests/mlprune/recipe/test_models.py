@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.recipe import AUTO_BATCH_TOKENS, ComputeConfig, Recipe, pair_languages, parse_recipe
-from mlprune.recipe.models import searched_entries, without_searched
+from mlprune.languages import pair_languages
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import AUTO_BATCH_TOKENS, ComputeConfig, Recipe, searched_entries, without_searched
 from tests.refusals import refused
 from tests.search_recipes import search_recipe
 from tests.valid_recipe import DELETED, GOOD, changed, parse

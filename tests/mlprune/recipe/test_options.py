@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from mlprune.methods import NO_PARAMETERS, Method, Parameters, parameter
-from mlprune.recipe import Recipe, VariantConfig
 from mlprune.recipe.combinations import SECTIONS as SECTIONS_OF_A_RECIPE
 from mlprune.recipe.loading import first_error
+from mlprune.recipe.models import Recipe
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
+from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model
 from tests.golden import contract
 from tests.recipe_sections import SECTIONS, Section, accepted_values, refusal, valid_entries, value_of

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.search_recipes import BASE, search_recipe
 from tests.valid_recipe import with_keys

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import QuestionConfig, load_recipe, parse_recipe
-from mlprune.recipe.questions import AskedLanguages, asked_languages
+from mlprune.recipe.loading import load_recipe, parse_recipe
+from mlprune.recipe.questions import AskedLanguages, QuestionConfig, asked_languages
 from tests.refusals import refused
 from tests.valid_recipe import GOOD
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import with_settings
+from mlprune.recipe.settings import with_settings
 from tests.refusals import refused
 
 RECIPE = {

@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters
-from mlprune.recipe import VariantConfig
+from mlprune.recipe.variants import VariantConfig
 from tests.recipe_sections import ODD_VALUES
 from tests.refusals import refused
 from tests.valid_recipe import DELETED, GOOD, changed, parse, with_keys

@@ -18,7 +18,7 @@ from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.planning import build_plan
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.store.store import Store

@@ -15,7 +15,7 @@ from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.loading import load_tokenizer
 from mlprune.planning import build_plan
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens, read_tokenizer, trim_folder, write_tokenizer
 from tests.refusals import refused

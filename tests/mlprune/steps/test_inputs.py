@@ -12,7 +12,8 @@ import torch
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.importing.import_folder import ImportRecord, Origin, SourceFile
 from mlprune.models.loading import inspect_model
-from mlprune.recipe import ComputeConfig, CorpusConfig, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import ComputeConfig, CorpusConfig
 from mlprune.steps import inputs
 from mlprune.steps.inputs import (
     Accelerators,

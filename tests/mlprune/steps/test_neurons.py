@@ -10,7 +10,7 @@ from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.descriptions import NeuronSelection
 from mlprune.errors import RecipeError
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.neurons import chosen_neurons, removed_neurons

@@ -15,7 +15,7 @@ from mlprune.models.shard import Shard
 from mlprune.numeric.weights.quantisation import GROUP, Quantisation, quantised
 from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, apply_variant

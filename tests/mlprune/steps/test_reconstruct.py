@@ -20,7 +20,7 @@ from mlprune.models.shard import Shard
 from mlprune.planning import build_plan
 from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.mask_files import read_block_weights, weights_path, write_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.seeds import seed_groups
 from mlprune.steps.export.export import export_variant

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.recipe import CorpusConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.sets import SetSpec, read_source_texts, task_folder
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES
 

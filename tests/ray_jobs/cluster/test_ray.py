@@ -14,7 +14,7 @@ import pytest
 
 from mlprune.methods.plugins import provided_files
 from mlprune.planning import build_plan, pending_jobs
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.store.records import record_path

@@ -14,7 +14,8 @@ from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.importing.import_folder import ImportRecord, Origin
 from mlprune.planning import build_plan
-from mlprune.recipe import Recipe, load_recipe, parse_recipe
+from mlprune.recipe.loading import load_recipe, parse_recipe
+from mlprune.recipe.models import Recipe
 from ray_jobs import run as submitted
 from ray_jobs.driver import model_imports
 from ray_jobs.driver.model_imports import (

@@ -19,7 +19,7 @@ from mlprune.models import metadata_cache
 from mlprune.planning import build_plan, extend_plan
 from mlprune.planning.resources.estimate import Needs, needs_of
 from mlprune.planning.resources.node_capacity import GIB, Gpu, Node, format_pool
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.run_log_entries import SearchState

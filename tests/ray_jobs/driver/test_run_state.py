@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlprune.recipe import Recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, Job
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunState, next_commands
 from ray_jobs.workers.recovery import MAX_FAILURES, Failure

@@ -17,7 +17,7 @@ import pytest
 from mlprune.errors import BadInputError
 from mlprune.planning.resources.node_capacity import Gpu, Node, Pool
 from mlprune.processes.job_parts import JobParts
-from mlprune.recipe import ComputeConfig, Recipe
+from mlprune.recipe.models import ComputeConfig, Recipe
 from mlprune.steps.job import Job, ModelRef, RecordKey
 from ray_jobs.driver import progress as progress_module
 from ray_jobs.driver import workplace

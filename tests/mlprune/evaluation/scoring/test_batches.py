@@ -19,7 +19,7 @@ from mlprune.evaluation.scoring.batches import (
     plan_texts,
     shared_prefixes,
 )
-from mlprune.recipe import AUTO_BATCH_TOKENS
+from mlprune.recipe.models import AUTO_BATCH_TOKENS
 from mlprune.vocabulary import DeviceName
 
 

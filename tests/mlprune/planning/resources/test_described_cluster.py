@@ -16,7 +16,7 @@ from mlprune.planning.resources.estimate import Needs, estimate_duration
 from mlprune.planning.resources.node_capacity import GIB, Gpu, Node, Pool, n_fitting
 from mlprune.planning.resources.rates import GPU_KINDS, Rates, stated_gpu_rates
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, ModelRef, SetSize, block_flops
 from mlprune.steps.observe.dense_pass import statistics_cost

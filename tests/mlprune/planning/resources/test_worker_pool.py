@@ -15,7 +15,7 @@ from mlprune.models.placement.budget import NO_DEVICES, DeviceMemory, place_part
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
 from mlprune.planning.resources.node_capacity import GIB, Actor, Coordinators, Gpu, Node, Pool, has_room
 from mlprune.planning.resources.worker_pool import plan_pool
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, SetSize
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, statistics_cost

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.recipe.searches import trials
 from mlprune.recipe.searches.search_checks import evaluations_of_task, measured
 from mlprune.recipe.searches.trials import check_points, with_keys

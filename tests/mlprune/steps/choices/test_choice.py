@@ -8,7 +8,7 @@ import pytest
 
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.choices.choice import ChoiceJob
 from mlprune.store.store import Store
 from tests.mlprune.steps.choices.stored_answers import item_ids, job_of, write_candidate

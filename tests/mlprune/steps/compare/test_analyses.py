@@ -14,7 +14,7 @@ from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantised
 from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.analyses import LayerErrorsJob
 from mlprune.steps.variants.variant_rows import require_masks
 from tests.tiny_models import ARCHITECTURES

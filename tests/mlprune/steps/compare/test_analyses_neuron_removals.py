@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.planning import build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.analyses import NeuronRemovalsJob
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, tiny_recipe
 

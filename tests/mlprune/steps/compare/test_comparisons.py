@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_consistency import RankConsistencyJob

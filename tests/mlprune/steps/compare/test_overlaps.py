@@ -16,7 +16,7 @@ from catalog.sql_files import list_queries
 from mlprune.errors import RecipeError
 from mlprune.methods import RandomParameters
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare import expert_overlaps
 from mlprune.steps.compare.overlaps import QUERIES, MaskOverlapJob, overlap_pairs
 from mlprune.steps.job import Identity

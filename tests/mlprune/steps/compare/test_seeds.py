@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprune.planning import build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.seeds import SeedComponentsJob, seed_components_job, seed_groups
 from tests.tiny_recipes import N_FACTS, FinishedRun, tiny_recipe
 

@@ -11,7 +11,7 @@ from mlprune.evaluation import languages
 from mlprune.evaluation.languages import pass_sums
 from mlprune.evaluation.task_metrics import PASS_RATES
 from mlprune.models.loading import load_tokenizer
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.demonstrate.generation import GenerateJob, RatedTexts, prompt_ids, rate_generated_texts
 from mlprune.store.store import Store
 from tests.chat_models import ALTERNATING, save_chat_model

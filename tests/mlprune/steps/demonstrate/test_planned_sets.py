@@ -11,7 +11,8 @@ import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
 from mlprune.hashing import ordered_by_hash
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate.planned_sets import plan_sets, refuse_without_counterpart, with_published_sets
 from mlprune.steps.demonstrate.writing import CutTargets, DemonstrateJob, MixJob
 from mlprune.steps.inputs import open_inputs

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from mlprune.errors import CorpusError
 from mlprune.models.loading import SENTENCE
 from mlprune.planning import Plan
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations, plan_sets
 from mlprune.steps.demonstrate.writing import (
     N_TEXTS,

@@ -14,7 +14,7 @@ from mlprune.hashing import split_of
 from mlprune.numeric.log_probs import max_logits_of
 from mlprune.planning import Plan, build_plan
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import MASK_BYTES, EvaluateJob, apply_variant, tasks_cost
 from mlprune.steps.job import JobCost
 from mlprune.steps.tasks.evaluation import EvaluationSpec, shot_lines, task_data

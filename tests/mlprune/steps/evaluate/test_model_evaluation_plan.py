@@ -15,7 +15,7 @@ from mlprune.hashing import split_of
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan, build_plan
 from mlprune.planning.resources.estimate import Needs, needs_of
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluated_lines
 from mlprune.steps.inputs import open_corpus, open_inputs
 from mlprune.steps.rescore.verify import Recheck

@@ -13,7 +13,7 @@ from mlprune.errors import BadInputError, DamagedArtefactError, RecipeError, Sta
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan, build_plan, pending_jobs
 from mlprune.planning.resources.actor_memory import costs_of
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype
 from mlprune.steps.observe.statistics import ObserveJob

@@ -17,7 +17,7 @@ from mlprune.models.shard import Shard
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.processes.job_parts import PartCounter, counting_parts
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.job import SetSize, block_flops
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.block_files import read_block_gradients, read_block_products, read_block_sums

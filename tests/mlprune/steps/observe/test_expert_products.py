@@ -11,7 +11,7 @@ import torch
 from mlprune.methods import StatisticsName
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.models.shard import Shard
-from mlprune.recipe import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import SetSize
 from mlprune.steps.observe import expert_products
 from mlprune.steps.observe.block_files import read_block_products

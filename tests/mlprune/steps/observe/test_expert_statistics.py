@@ -17,7 +17,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.numeric.activations.routing import ROLES, SUMS
 from mlprune.planning import build_plan
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.observe.expert_statistics import ExpertStatisticsJob, blocks_of, read_demonstrations, selected_sums

@@ -13,7 +13,7 @@ import torch
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.job import make_identity
 from mlprune.steps.observe.hidden_states import BlockInfluenceJob, NeuronActivityJob, influence_of
 from tests.chains import chain_with_masks, worker_threads

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mlprune.planning import Plan
 from mlprune.planning.resources.actor_memory import costs_of
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate.planned_sets import plan_sets
 from mlprune.steps.demonstrate.writing import MixJob
 from mlprune.steps.inputs import Inputs, open_inputs

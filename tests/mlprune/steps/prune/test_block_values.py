@@ -14,7 +14,7 @@ from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.prune.block_values import (
     READERS,
     BlockScoresJob,

@@ -19,7 +19,7 @@ from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
-from mlprune.recipe import VariantConfig
+from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model

@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant import CombinedVariant, variant_row

@@ -15,7 +15,7 @@ from mlprune.numeric.masks.packed_masks import write_masked
 from mlprune.planning import Plan, build_plan, pending_jobs
 from mlprune.pruning import mask_files
 from mlprune.pruning.mask_files import read_packed_masks
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_inputs

@@ -11,7 +11,7 @@ from mlprune.methods import SCORES
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan, build_plan
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.job import SMALL_JOB_BYTES, Job, SetSize, block_flops
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.prune.block_values import OutliersJob

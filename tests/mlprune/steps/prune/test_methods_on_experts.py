@@ -14,7 +14,7 @@ from mlprune.errors import RecipeError
 from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.masks.block_changes import changed_weights
 from mlprune.planning import build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.observe.activations import ActivationsJob, read_activations
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import stored_changes

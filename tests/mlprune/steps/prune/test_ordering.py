@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.planning import build_plan, pending_jobs
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
 from tests.chains import worker_threads

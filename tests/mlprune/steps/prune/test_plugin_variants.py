@@ -11,7 +11,7 @@ from mlprune.methods.plugins import withdraw_files
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.planning import Plan, build_plan
 from mlprune.pruning.spec import ScheduleSpec
-from mlprune.recipe import load_recipe
+from mlprune.recipe.loading import load_recipe
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.store import Store

@@ -16,7 +16,7 @@ from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.layer_inputs import LayerInputs, layer_error
 from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.rescore.verify import has_masks_to_rebuild, verify_variant

@@ -8,8 +8,8 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.planning import build_plan
-from mlprune.recipe import AUTO_BATCH_TOKENS, parse_recipe
-from mlprune.recipe.models import SMALL_MODEL_BATCH_TOKENS
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import AUTO_BATCH_TOKENS, SMALL_MODEL_BATCH_TOKENS
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from tests.refusals import refused

@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.job import make_identity
 from mlprune.steps.questions.asked import PlannedQuestion
 from tests.tiny_recipes import tiny_recipe

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import ModelRef
 from mlprune.steps.search.batches import in_order_of_blocks

@@ -9,7 +9,8 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.recipe import CorpusConfig, Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.search import from_recipe

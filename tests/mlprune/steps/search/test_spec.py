@@ -8,7 +8,8 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
-from mlprune.recipe import VariantConfig, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import ItemBudget, VariantBudget
 from mlprune.search.methods.halving import HalvingParameters
 from mlprune.search.space import Point

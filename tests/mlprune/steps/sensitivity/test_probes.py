@@ -9,7 +9,7 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.pruning.spec import Scope
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.prune.composed import ComposeVariantJob
 from mlprune.steps.rescore.verify import verify_variant

@@ -8,7 +8,7 @@ import pytest
 
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem, published_examples, sentence_item
 from mlprune.planning import pending_jobs
-from mlprune.recipe import CorpusConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.rescore import Change, Selection, rescore
 from mlprune.steps.tasks.evaluation import (

@@ -14,7 +14,8 @@ from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
 from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.loading import parse_recipe
+from mlprune.recipe.models import Recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec, task_source, task_spec
 from tests.hub import Hub, json_lines, serving, use_hub

@@ -14,7 +14,7 @@ from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.planning import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
-from mlprune.recipe import parse_recipe
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.variants.scored_variant import ScoredVariant, scored_parameters, scored_variant
 from mlprune.steps.variants.variant import DenseVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks

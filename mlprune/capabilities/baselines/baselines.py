@@ -4,19 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlprune.capabilities.baselines.keys import BaselineConfig
+from mlprune.capabilities.baselines.lrp2 import projections
+from mlprune.capabilities.baselines.self_translation import self_translation
+from mlprune.capabilities.baselines.translate_test import translate_test
+from mlprune.capabilities.capability import Planned, Variants
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
 from mlprune.models.model_layers import ModelLayer
 from mlprune.models.placement.memory_estimate import footprint, shard_bytes
-from mlprune.recipe import BaselineConfig, Recipe
-from mlprune.steps.baselines.lrp2 import projections
-from mlprune.steps.baselines.self_translation import self_translation
-from mlprune.steps.baselines.translate_test import translate_test
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs, open_model
-from mlprune.steps.job import Identity, Job, ModelRef, RecordKey
+from mlprune.steps.job import Identity, Job, ModelRef
 from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
+from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.variant import DenseVariant, VariantSpec, dense_variant
@@ -46,19 +48,16 @@ class OtherModel:
         return [DenseVariantJob(self.base, self.row, self.layers, variant)] if isinstance(variant, DenseVariant) else []
 
 
-def add_baselines(
-    recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]], planned: Mapping[str, PlannedVariant]
-) -> dict[str, PlannedVariant]:
-    """Add the baselines to the planned variants. Equal baselines of several entries are planned once.
+def add_baselines(planned: Planned, variants: Variants) -> Variants:
+    """Return the planned variants and the baselines. Equal baselines of several entries are planned once.
 
     Raises:
         RecipeError: another model is the recipe's model, is larger, or is used in two dtypes; or LRP2 lacks sets or
             blocks.
         ModelError: another model cannot be used.
     """
-    variants = dict(planned)
-    for entry in recipe.baselines:
-        baselines = _planned(recipe, inputs, sets, entry)
+    for entry in planned.recipe.baselines:
+        baselines = _planned(planned.recipe, planned.inputs, planned.sets.default, entry)
         for baseline in baselines:
             dtype = variants.get(baseline.id, baseline).spec.model.dtype
             if baseline.spec.model.dtype != dtype:
@@ -66,18 +65,6 @@ def add_baselines(
                 raise RecipeError(message, baseline=entry.name, expected=dtype, got=entry.dtype)
         variants = with_entry(variants, entry, baselines)
     return variants
-
-
-def baseline_jobs(
-    variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
-) -> list[Job]:
-    """Plan the jobs of the baselines and those that their evaluations need, each once."""
-    jobs: dict[tuple[RecordKey, ...], Job] = {}
-    for variant in variants.values():
-        if variant.baseline is not None:
-            tasks = [evaluation.task for evaluation in evaluations[variant.id]]
-            jobs |= {job.makes: job for job in variant.baseline.jobs(variant.spec, tasks)}
-    return list(jobs.values())
 
 
 def _planned(

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from mlprune.capabilities.baselines.lrp2 import TrialJob
+from mlprune.capabilities.baselines.self_translation import SelfTranslateJob
 from mlprune.errors import ModelError, RecipeError, TaskFileError
 from mlprune.planning import Plan, build_plan
 from mlprune.planning.resources.estimate import needs_of
-from mlprune.recipe import parse_recipe
-from mlprune.steps.baselines.lrp2 import TrialJob
-from mlprune.steps.baselines.self_translation import SelfTranslateJob
+from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from tests.tiny_models import save_tiny_model

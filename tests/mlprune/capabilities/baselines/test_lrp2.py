@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.baselines.hidden_means import HiddenMeansJob, mean_states
+from mlprune.capabilities.baselines.lrp2 import PairChoiceJob, TrialJob, shifts
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.steps.baselines.lrp2 import PairChoiceJob, TrialJob, shifts
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
 from tests.scored_texts import score_of_text

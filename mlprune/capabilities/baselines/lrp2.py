@@ -25,6 +25,8 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from mlprune.capabilities.baselines.hidden_means import HiddenMeansJob, mean_states
+from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
@@ -36,13 +38,11 @@ from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.processes.job_parts import in_parts
-from mlprune.recipe import BaselineConfig
 from mlprune.steps import job
 from mlprune.steps.declared_job import DeclaredJob, Parent
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
+from mlprune.capabilities.baselines.translate_test import GivenTranslationsJob, given_translations, paired_rows
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from mlprune.planning import Plan, build_plan
-from mlprune.recipe import parse_recipe
-from mlprune.steps.baselines.translate_test import GivenTranslationsJob, given_translations, paired_rows
+from mlprune.recipe.loading import parse_recipe
 from mlprune.store.store import Store
 from tests.tiny_recipes import copied_inputs, run_here, small_recipe, write_recipe
 

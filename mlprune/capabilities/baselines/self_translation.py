@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError
 from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
@@ -35,7 +36,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.recipe import BaselineConfig, CorpusConfig
+from mlprune.recipe.models import CorpusConfig
 from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import Inputs, open_corpus

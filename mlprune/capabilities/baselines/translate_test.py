@@ -11,16 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from mlprune.errors import MissingTaskFileError, RecipeError, TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
-from mlprune.evaluation.tasks.items import ChoiceItem, Row
-from mlprune.evaluation.tasks.task import Task
-from mlprune.evaluation.tasks.task_files import TaskData, log_once, read_items
-from mlprune.json_values import JsonValue
-from mlprune.languages import ENGLISH
-from mlprune.recipe import BaselineConfig, Recipe
-from mlprune.steps import job
-from mlprune.steps.baselines.self_translation import (
+from mlprune.capabilities.baselines.keys import BaselineConfig
+from mlprune.capabilities.baselines.self_translation import (
     TextKey,
     TranslatedExamples,
     refuse_other_items,
@@ -28,6 +20,15 @@ from mlprune.steps.baselines.self_translation import (
     source_texts,
     write_translations,
 )
+from mlprune.errors import MissingTaskFileError, RecipeError, TaskFileError
+from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
+from mlprune.evaluation.tasks.items import ChoiceItem, Row
+from mlprune.evaluation.tasks.task import Task
+from mlprune.evaluation.tasks.task_files import TaskData, log_once, read_items
+from mlprune.json_values import JsonValue
+from mlprune.languages import ENGLISH
+from mlprune.recipe.models import Recipe
+from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, task_source

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.capabilities.baselines.self_translation import WHOLE, SelfTranslateJob, in_english, source_texts
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.descriptions import TemplateTask
 from mlprune.evaluation.tasks.registry import TASKS
@@ -15,7 +16,6 @@ from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.local_chain import local_chain
-from mlprune.steps.baselines.self_translation import WHOLE, SelfTranslateJob, in_english, source_texts
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.tasks.evaluation import EvaluationSpec

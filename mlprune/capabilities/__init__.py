@@ -1,0 +1,7 @@
+"""Capabilities: what mlprune can do beyond its core. Each is a folder of this package; the core runs without it.
+
+`capability.py` says what a capability adds, and docs/recipe.md what its keys mean.
+"""
+
+NAMES: tuple[str, ...] = ("baselines",)
+"""The folders, in the order in which they add variants and jobs."""

@@ -1,0 +1,91 @@
+"""What a capability adds to the core: the whole contract.
+
+A capability is a folder of `mlprune.capabilities` and, where it has SQL or figures, of `catalog.capabilities`:
+
+- `keys.py`: the keys of its part of a recipe. `mlprune.recipe.models` composes the recipe of them and marks each with
+  `OfCapability`.
+- `records.py`: its kinds of records. `mlprune.store.record_kinds` puts them into the order of all kinds.
+- `capability.py`: `CAPABILITY`, the functions below. They return what they are given if a recipe has none of its keys.
+- any further modules. They import the core, and no other capability.
+
+The core imports nothing of it but keys and kinds. If a folder is not in `mlprune.capabilities.NAMES`, recipes with its
+keys are refused, and everything else works, also on stores that have its records.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+from mlprune import capabilities
+from mlprune.errors import RecipeError
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.names import missing_capabilities
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Job
+from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.variants.planned_variant import PlannedVariant
+
+Variants = Mapping[str, PlannedVariant]
+"""Id -> planned variant."""
+
+
+class Planned(Protocol):
+    """What is planned of a recipe so far."""
+
+    recipe: Recipe
+    inputs: Inputs
+    sets: DemonstrationPlan
+    variants: Variants
+    """Empty until all variants are planned."""
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+    """Variant id -> its evaluations; empty until all are planned."""
+
+
+AddVariants = Callable[[Planned, Variants], Variants]
+"""Returns some planned variants and those that it adds."""
+AddJobs = Callable[[Planned], Iterable[Job]]
+"""Returns jobs, each after those that it needs."""
+
+
+def _same(planned: Planned, variants: Variants) -> Variants:
+    return variants
+
+
+def _none(planned: Planned) -> Iterable[Job]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One capability; each function is called at its stage of every plan."""
+
+    name: str
+    """Its folder."""
+    variants: AddVariants = _same
+    """Adds variants with masks of their own, before variants are combined."""
+    derived: AddVariants = _same
+    """Adds variants that are derived from others, after variants are combined."""
+    observe: AddJobs = _none
+    """Jobs that run the dense model over demonstration sets."""
+    make: AddJobs = _none
+    """Jobs that make its variants."""
+    compare: AddJobs = _none
+    """Jobs that analyse variants and results."""
+
+
+def require_capabilities(recipe: Recipe) -> None:
+    """Refuse a recipe with keys of a capability that is not in `NAMES`.
+
+    Raises:
+        RecipeError: it has one; the first is named.
+    """
+    for key, name in missing_capabilities(recipe, capabilities.NAMES):
+        expected = f"an installation with the capability {name}, or a recipe without this key"
+        raise RecipeError("a key belongs to a capability that is not there", key=key, expected=expected, got=name)
+
+
+def all_capabilities() -> list[Capability]:
+    """Return the capabilities of `mlprune.capabilities.NAMES`, in their order."""
+    return [import_module(f"{capabilities.__name__}.{name}.capability").CAPABILITY for name in capabilities.NAMES]
