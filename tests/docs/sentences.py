@@ -136,7 +136,6 @@ SENTENCES: Mapping[tuple[str, str], tuple[Sentence, ...]] = {
                 for number in (less(s.answer(name)), *reversed(ends(s, name, "ci", less)))
             ),
         ),
-        ("less than {:.0f} %", lambda s: (more(s.answer("pairing", "margin")),)),
     ),
     ("study-text.md", "which-text"): (
         (

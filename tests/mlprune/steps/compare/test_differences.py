@@ -121,9 +121,8 @@ def test_contributions_of_clusters_add_up_to_the_differences(tiny_run: FinishedR
 
 
 def evaluation(variant: str, language: str) -> EvaluationSpec:
-    return EvaluationSpec(
-        make_identity("evaluations", {"of": [variant, language]}), TaskSpec("facts", language, "test")
-    )
+    identity = make_identity("evaluations", {"of": language}, parents={"variant": variant})
+    return EvaluationSpec(identity, TaskSpec("facts", language, "test"))
 
 
 def test_a_record_has_the_model_over_languages_of_the_definitions(
@@ -142,7 +141,7 @@ def test_a_record_has_the_model_over_languages_of_the_definitions(
     monkeypatch.setattr(differences, "read_pair", read)
     pairs = [(evaluation("v", name), evaluation("d", name)) for name in POOLED]
     store = Store(tmp_path)
-    differences.compare_job("v", "d", pairs).run(store, lambda *_: pytest.fail("runs a model"))
+    CompareJob.of_pairs(pairs).run(store, lambda *_: pytest.fail("runs a model"))
     (record,) = store.records("comparisons")
     rows = record.rows["pooled_languages"]
     foreign = sorted(set(POOLED) - {"en"})
