@@ -1,0 +1,116 @@
+"""The core runs without any one capability, and says so where a recipe needs it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+
+from catalog.check import check
+from catalog.report.page import render_page
+from catalog.store import Catalog
+from mlprune import capabilities
+from mlprune.capabilities.capability import all_capabilities
+from mlprune.errors import RecipeError
+from mlprune.planning import build_plan
+from mlprune.recipe.loading import load_recipe, parse_recipe
+from mlprune.steps.declared_job import DeclaredJob
+from mlprune.store.garbage import find_garbage
+from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.store import Store
+from tests.refusals import refused
+from tests.tiny_recipes import FinishedRun, run_here, small_recipe
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a recipe uses a capability."""
+
+    sections: dict[str, Any]
+    """Sections of the small recipe with the capability's keys."""
+    key: str
+    """Path of the first of these keys."""
+    run: str
+    """Fixture with a finished run that has records of the capability."""
+    kinds: frozenset[str]
+    """Some kinds of these records."""
+
+
+USES = {
+    "baselines": Use(
+        {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
+        "baselines",
+        "baseline_run",
+        frozenset(("hidden_means", "lrp2_trials", "lrp2_choices", "self_translations")),
+    ),
+}
+
+
+@pytest.fixture(params=capabilities.NAMES)
+def left_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tiny_run: FinishedRun) -> str:
+    """The name of a capability that is left out of the list."""
+    name: str = request.param
+    leave_out(name, monkeypatch)
+    return name
+
+
+def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "NAMES", tuple(one for one in capabilities.NAMES if one != name))
+
+
+def files_of(store: Store, folders: Iterable[str] = ("records", "predictions", "masks")) -> dict[str, bytes]:
+    root = Path(store.uri)
+    paths = (path for folder in folders for path in (root / folder).rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_every_capability_has_its_name_and_a_use_in_this_file() -> None:
+    assert [one.name for one in all_capabilities()] == list(capabilities.NAMES)
+    assert set(USES) == set(capabilities.NAMES)
+
+
+def test_every_job_that_a_kind_names_is_there_and_writes_this_kind() -> None:
+    named = {kind: described.job for kind, described in RECORD_KINDS.items() if described.job}
+    assert len(named) > 14
+    for kind, path in named.items():
+        makes = resolve_name(path)
+        job_type = getattr(makes, "__self__", None)
+        if isinstance(job_type, type) and issubclass(job_type, DeclaredJob):
+            assert job_type.kind == kind
+
+
+def test_a_plan_without_a_capability_has_the_same_jobs(tiny_run: FinishedRun, left_out: str) -> None:
+    plan = build_plan(load_recipe(tiny_run.recipe_path))
+    assert [job.makes for job in plan.jobs] == [job.makes for job in tiny_run.plan.jobs]
+
+
+def test_a_recipe_with_keys_of_an_absent_capability_is_refused(tiny_inputs: Path, left_out: str) -> None:
+    use = USES[left_out]
+    recipe = parse_recipe({**small_recipe(), **use.sections}, folder=tiny_inputs)
+    with refused(RecipeError, key=use.key, got=left_out):
+        build_plan(recipe)
+
+
+@pytest.mark.thorough("runs the tiny recipe once for each capability")
+def test_a_run_without_a_capability_writes_the_same_bytes(tiny_run: FinishedRun, left_out: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    run_here(tiny_run.recipe_path, store)
+    assert files_of(store) == files_of(tiny_run.store)
+
+
+@pytest.mark.thorough("checks and renders a store for each capability")
+@pytest.mark.parametrize("name", capabilities.NAMES)
+def test_a_store_with_records_of_an_absent_capability_is_read_and_kept(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run: FinishedRun = request.getfixturevalue(USES[name].run)
+    leave_out(name, monkeypatch)
+    assert USES[name].kinds <= {kind for kind, _ in run.store.record_names()}
+    damages, _ = check(run.store)
+    assert not damages
+    with Catalog.in_memory(run.store) as catalog:
+        assert catalog.query("FROM evaluations")
+        assert "<main" in render_page(catalog)
+    assert not find_garbage(run.store, min_age_s=0).files
