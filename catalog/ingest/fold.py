@@ -46,6 +46,7 @@ from catalog.ingest.table_files import (
     foreign_keys,
     macros,
     meanings_in,
+    schema_hash,
     views,
 )
 from catalog.sql_files import SqlFile, statement
@@ -93,15 +94,19 @@ def update_schema(connection: Connection) -> None:
         if not is_complete:
             for table in declared_tables().values():
                 connection.execute(table.file.text)
-            insert_rows(connection, declared_tables()["schema_version"], [{"version": SCHEMA_VERSION}])
+            current = {"version": SCHEMA_VERSION, "statements": schema_hash()}
+            insert_rows(connection, declared_tables()["schema_version"], [current])
         _create_views(connection)
         _write_comments(connection)
         _store_objects(connection)
 
 
 def _has_current_tables(connection: Connection) -> bool:
-    """Whether all tables exist, in the current version."""
-    return declared_tables().keys() <= _existing_tables(connection) and _version(connection) == SCHEMA_VERSION
+    """Whether all tables exist, made by the current statements."""
+    has_all = declared_tables().keys() <= _existing_tables(connection)
+    if not has_all or _version(connection) != SCHEMA_VERSION:
+        return False
+    return connection.execute(statement("fold", "statements")).fetchall() == [(schema_hash(),)]
 
 
 def _existing_tables(connection: Connection) -> set[str]:

@@ -7,6 +7,7 @@ comment declares a foreign key to the primary key of `variants`. `-> records.id:
 that table has several columns in its primary key.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from typing import NamedTuple
 from catalog.sql_files import SqlFile, sql_files
 from mlprune.languages import languages_with_resource_class
 
-SCHEMA_VERSION = 13
-"""Version of all tables together. Raise it with every change of a table or of a materialized table's statement: a
-catalog file of another version is filled again from the records."""
+SCHEMA_VERSION = 14
+"""Version of the catalog file. Earlier versions of this package leave a file of a later one alone: raise it in a
+release whose tables they must not replace."""
 
 _COLUMN = re.compile(r"^    (\w+) ([A-Z]+(?:\[\])?),\s+-- (?:-> (\w+)(?:\.(\w+))?: )?(.+)$", re.MULTILINE)
 _PRIMARY_KEY = re.compile(r"^    PRIMARY KEY \((.+)\)$", re.MULTILINE)
@@ -61,6 +62,13 @@ class Table:
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
+
+
+@cache
+def schema_hash() -> str:
+    """Return the SHA-256 of the statements of all tables; a catalog file with another one is filled again."""
+    statements = [file.statement for folder in ("schema", "materialized", "parts") for file in sql_files(folder)]
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 
 
 @cache

@@ -1,2 +1,2 @@
--- version: one row: the version of the catalog file's tables
+-- version: one row: the version of the catalog file
 SELECT version FROM schema_version;

@@ -175,10 +175,13 @@ def test_a_changed_view_is_created_again_and_keeps_the_rows_of_tables(bare: duck
     assert bare.execute("SELECT count(*) FROM base_models").fetchall() == [(1,)]
 
 
-def test_a_file_of_another_version_loses_its_rows(bare: duckdb.DuckDBPyConnection) -> None:
+@pytest.mark.parametrize("change", [f"version = {SCHEMA_VERSION - 1}", "statements = 'others'"])
+def test_a_file_of_another_version_or_of_other_statements_loses_its_rows(
+    bare: duckdb.DuckDBPyConnection, change: str
+) -> None:
     update_schema(bare)
     insert_rows(bare, declared_tables()["base_models"], [MODEL])
-    bare.execute(f"UPDATE schema_version SET version = {SCHEMA_VERSION - 1}")
+    bare.execute(f"UPDATE schema_version SET {change}")
     update_schema(bare)
     assert is_current(bare)
     assert bare.execute("SELECT count(*) FROM base_models").fetchall() == [(0,)]

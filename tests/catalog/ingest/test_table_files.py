@@ -1,6 +1,5 @@
 """Meanings of the columns of views."""
 
-import hashlib
 import re
 from graphlib import CycleError
 
@@ -9,7 +8,6 @@ import pytest
 from catalog.ingest import table_files
 from catalog.ingest.insert_rows import TYPES
 from catalog.ingest.table_files import (
-    SCHEMA_VERSION,
     ForeignKey,
     declared_tables,
     foreign_keys,
@@ -18,33 +16,8 @@ from catalog.ingest.table_files import (
     meanings_in,
     views,
 )
-from catalog.sql_files import SqlFile, sql_files, statement
+from catalog.sql_files import SqlFile, statement
 from catalog.store import Catalog
-
-HASHES = {
-    1: "96d36293b260319ea71d1137d9514ee7eda501e62ad49047dfbb1fae2119d7ad",
-    2: "9515d4ca9038dce0bc824668a7e82954142e683ed565252c6dde9b9a7bec967f",
-    3: "8471c294542b98121548502b3675380357f2a33ce4a4ba9a92437283f57a40b8",
-    4: "cfa0fd8a9362f7e92bc3dda420385ad6d7520f692ebded7b965e825307b1fa60",
-    5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
-    6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
-    7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
-    8: "826b1468edd58446cb5e6ea43cef217d4388f5e339a6b7be74b245492d5476f6",
-    9: "697f9b55cf6409438d8008e488274c2e3a4b2f8e2f6b1707d5c6a640be0bf56f",
-    10: "c1ae471445874a07f7d87827e2e08be39aebec1bb0ef573060076978569b617b",
-    11: "b40ae04fb9025cc9b7cd8566f0242f3ea9bf03119d332a4cdb02dedf37bff023",
-    12: "658dd85f904f220143ce6fbf3007069dc622b4744081101e435ced875d6215c1",
-    13: "df6fbffa249e9420cab635d43446bfd0afcb073ffc272a69aa55f376f557041a",
-}
-"""Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
-it catalog files of users would keep their old tables."""
-
-
-def test_the_schema_of_each_version_is_the_pinned_one() -> None:
-    statements = [file.statement for folder in ("schema", "materialized", "parts") for file in sql_files(folder)]
-    schema_hash = hashlib.sha256("\n".join(statements).encode()).hexdigest()
-    assert max(HASHES) == SCHEMA_VERSION
-    assert schema_hash == HASHES[SCHEMA_VERSION], f"the hash of the statements is {schema_hash}"
 
 
 def test_every_column_has_a_type_that_rows_can_be_inserted_as() -> None:
