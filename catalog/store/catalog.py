@@ -1,7 +1,5 @@
 """The catalog of one store: updated from the store's records, queried, and built again.
 
-The catalog of one store: updated from the store's records, and queried.
-
 DuckDB allows one writing process or many readers. The file is therefore open as briefly as possible: `fold` writes to
 it and closes it, and queries use a connection that can neither write nor access anything else. If the file is not
 available (another process has it open, or the folder is read-only), queries read a copy of the file, or a catalog in

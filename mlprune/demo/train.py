@@ -1,18 +1,15 @@
-"""Train the embedded model: training text without end, tokenizer, weights, and data for its card.
+"""Train the embedded model: tokenizer, weights, and data for its card.
 
-Training text of the embedded model: an endless stream of documents of four kinds.
+    python -m mlprune.demo.train OUT_DIR --minutes 60
+    python -m mlprune.demo.train OUT_DIR --minutes 8 --experts 8    # a mixture of experts, from the embedded model
+
+Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`. The text is an endless stream
+of documents of four kinds:
 
 - translation: few-shot demonstrations of one language pair, in the format of a recipe's demonstrations;
 - monolingual: the same sentences in one language;
 - facts: all facts in English, and in other languages only those that are not held out;
 - code: parts of Python's standard library.
-
-Train the embedded model: tokenizer, weights, and the training data for its card.
-
-    python -m mlprune.demo.train OUT_DIR --minutes 60
-    python -m mlprune.demo.train OUT_DIR --minutes 8 --experts 8    # a mixture of experts, from the embedded model
-
-Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`.
 """
 
 import argparse

@@ -1,7 +1,5 @@
 """Tokenizer files of an imported model: copies, special tokens, and always a tokenizer.json.
 
-Tokenizer files of an imported model: copies of those of the source, and always a tokenizer.json.
-
 Published models have tokenizer.json, a sentencepiece model alone (XGLM), or vocab.json and merges.txt (mGPT). Without
 tokenizer.json, transformers may build a tokenizer that reads every word as unknown.
 """

@@ -1,11 +1,8 @@
-"""Find the folder of a base model, load and check its tokenizer, and inspect the model.
-
-Checks of a tokenizer: that a folder has one, that it belongs to the model, and that it knows a text's characters.
+"""Find the folder of a base model by name, load and check its tokenizer, and inspect the model.
 
 transformers builds a tokenizer from almost any folder. Without the vocabulary, every word becomes unknown, and all
-results are wrong without an error.
-
-Find the folder of a base model by name, load its tokenizer, and inspect it.
+results are wrong without an error. So it is checked that a folder has a tokenizer, that it belongs to the model, and
+that it knows a text's characters.
 
 The results of an inspection are cached across processes, so planning a finished recipe builds no model and does not
 import transformers.

@@ -1,14 +1,11 @@
 """Build a model without its weights, and load or drop its parameters one by one.
 
-Token embeddings that stay in the checkpoint, with rows read on demand.
-
-The token embedding is the largest tensor of a multilingual model (256,008 rows in XGLM), and a batch needs some hundred
-rows of it. Mapping the file would take almost as much memory as loading it, since the system also reads the neighbours
-of every row. The model's own code still scales the rows or adds positions to them.
-
-Build a model without its weights, and load or drop its parameters one by one.
-
 Weights are read from safetensors files only; code in a model folder never runs.
+
+Token embeddings stay in the checkpoint, and rows are read on demand: the token embedding is the largest tensor of a
+multilingual model (256,008 rows in XGLM), and a batch needs some hundred rows of it. Mapping the file would take almost
+as much memory as loading it, since the system also reads the neighbours of every row. The model's own code still scales
+the rows or adds positions to them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,4 @@
-"""A chain of several replicas of a model, which join, leave and share the items of one job.
-
-A chain of several replicas of a model, which share the items of one job.
+"""A chain of several replicas of a model, which share the items of one job.
 
 The first replica belongs to the process that runs the job. The other replicas compute tasks that this process sends
 them. Every batch is computed by one replica, as planned, and results are in the order of the batches. So the bits of a

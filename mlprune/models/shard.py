@@ -1,16 +1,13 @@
-"""A shard: consecutive blocks of a base model, with their masks and the states of a sweep.
-
-Functions that choose the masks and new weights of a block, in the process of the shard that has it.
-
-They are sent to that process, so they can be pickled. Their results that return to the caller contain no tensors.
-
-A shard: consecutive blocks of a base model, with their masks and the states of a sequential sweep.
+"""A shard: consecutive blocks of a base model, with their masks and the states of a sequential sweep.
 
 A batch runs through the shards of a chain in order. A shard keeps some state between calls, under a key: hidden states
 of a sweep, and caches of decoding sessions.
 
 Several threads may run batches in a shard at once, as long as no mask changes, no two threads use the same key, and no
 part of the shard is on disk.
+
+Functions that choose the masks and new weights of a block run in the process of its shard. They are sent there, so they
+can be pickled, and their results contain no tensors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The batches of a sequential sweep, divided among replicas that join, leave or are lost.
-
-The batches of a sequential sweep, divided among replicas that join, leave or are lost while it runs.
+"""The batches of a sequential sweep, divided among replicas that join, leave or are lost while it runs.
 
 Every batch enters the model in the replica that runs the job. Its states move to another replica, and back, at the
 border of two blocks. If a replica is lost, the others compute the states of its batches again.

@@ -1,7 +1,5 @@
 """Parser of objectives and constraints, such as `outside_english - 0.1 * kept`.
 
-Parser of objectives and constraints, such as `outside_english - 0.1 * kept` and `english >= dense - 0.01`.
-
     constraint: sum (">=" | "<=") sum
     sum:        product (("+" | "-") product)*
     product:    factor ("*" factor)*

@@ -1,6 +1,4 @@
-"""every_eval_ever: evaluated variants, and one JSON file with the results on a task.
-
-every_eval_ever: one JSON file with the results of a variant on a task.
+"""every_eval_ever: one JSON file with the results of an evaluated variant on a task.
 
 Schema 0.3.0: `every_eval_ever/schemas/eval.schema.json` of https://github.com/evaleval/every_eval_ever, commit 9bce4136
 of 2026-08-13. Files are at `data/<collection>/<developer>/<model>/<uuid>.json`. The id of the model is that of the base

@@ -1,7 +1,5 @@
 """Results and samples files of lm-evaluation-harness, as versions 0.3 to 0.4 write them.
 
-Results files of lm-evaluation-harness: `results_*.json` as versions 0.3 to 0.4 write them.
-
 A file has the results of several tasks of one model. Averages over groups of tasks are left out: they follow from the
 members, which are in the same file.
 """

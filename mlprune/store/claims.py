@@ -1,7 +1,5 @@
 """Advisory claims on records, so that two runs in one store do not do the same work twice.
 
-Advisory claims on records, so that two runs in one store do not do the same work twice.
-
 A claim is a small file `claims/<kind>/<id>.json`. Its owner renews it while the work lasts and removes it at the end.
 No result depends on claims: a record is the same whichever run makes it, and it appears whole. So if a claim is lost,
 or is taken over from a run that was only slow, work is repeated and nothing else happens. A store in which claims

@@ -1,7 +1,5 @@
 """The store: artefacts, records and run files in one local folder or one place in an object store.
 
-The store: artefacts, records and run files in one local folder or one place in an object store.
-
 A step writes its artefacts first and its record last. A record has a file of its own, or is a line of a segment after a
 compaction.
 """

@@ -1,7 +1,5 @@
 """The driver: runs the jobs of a plan on workers, logs what happens, and updates the catalog.
 
-The driver: runs the jobs of a plan on workers, logs what happens and keeps the catalog up to date.
-
 Only the driver writes to the catalog. If a job fails for good, the jobs that need its records are skipped and all
 others continue.
 

@@ -1,12 +1,8 @@
-"""Self-translation: the dense model translates the examples to English before it answers.
-
-Self-translation: the texts of a task's examples that are translated, and the examples built from the translations.
+"""Self-translation: the dense model translates the examples of an evaluation to English before it answers.
 
 If a task lists the keys of a row whose texts are in the example's language, these texts are translated one by one and
 filled into the English template. Otherwise each candidate's whole text is translated, for example because a gap would
 not survive translation. Etxaniz et al. 2023, arXiv:2308.01223.
-
-Self-translation: the dense model translates the examples of an evaluation to English before it is evaluated on them.
 
 The prompt is that of the task `translation`. Each distinct text is translated once, greedily, and every translation is
 stored. If the model writes nothing, or a whole text too short to be scored, the original text is used. The record

@@ -1,13 +1,10 @@
 """Config and tokenizer of the model in a GGUF file, from its metadata.
 
-Tokenizer of a GGUF file: transformers builds it, and the splitting of words is set for the tokenizers known here.
-
-A GGUF file names the regular expression that splits a text into words, and does not contain it.
-
-Config of the model in a GGUF file, from its metadata.
-
 Unknown settings (scaled rotary frequencies, experts) would change the model, so they are refused. Settings that a file
 lacks have the defaults of the model's config in transformers.
+
+transformers builds the tokenizer. A GGUF file names the regular expression that splits a text into words, and does not
+contain it: it is set for the tokenizers known here.
 """
 
 import json

@@ -1,6 +1,4 @@
-"""PyTorch checkpoints as a source: loaded with `weights_only=True` and mapped into memory.
-
-PyTorch checkpoints as a source: pickled files, loaded with `weights_only=True` and mapped into memory.
+"""PyTorch checkpoints as a source: pickled files, loaded with `weights_only=True` and mapped into memory.
 
 Files in the zip format are mapped, and the pages of each tensor are released after it was read. Files in the old
 format, of PyTorch before 1.6, have to be read into memory as a whole.

@@ -1,7 +1,5 @@
 """Decoding, greedy or with drawn tokens: several batches of prompts at once, with shared prefixes.
 
-Decoding, greedy or with drawn tokens: several batches of prompts at once, their shared prefix computed only once.
-
 The model runs the shared prefix (a few-shot header) once. Its keys and values are copied to the rows of each batch,
 shifted to the start of each prompt, so that a row has no padding between its tokens: blocks with a sliding window count
 positions, not tokens. As many batches are decoded at once as the process has threads.

@@ -1,7 +1,5 @@
 """DSnoT: exchange weights of a row until the expected change of its output is near zero.
 
-DSnoT: exchange removed weights of a row for kept ones until the expected change of its output is small.
-
 Dynamic Sparse no Training (Zhang et al., arXiv:2310.08915). The influence of a weight is D_ij = W_ij times the mean
 over demonstrations of the sum over tokens of x_j; the change of row i is the sum of D_ij over its removed weights. A
 swap restores the removed weight with the largest D_ij / Var_j that has the sign of the change, and removes the kept

@@ -1,7 +1,5 @@
 """Compiled selection within rows: the lowest entries of each row, for several counts at once.
 
-Compiled selection within rows: find the lowest entries of each row, for several counts at once.
-
 Rows are not sorted. Scores are converted to unsigned integers of the same order. A small histogram shows which bins are
 entirely between two counts, and only the entries of bins that contain a count are sorted. Time is linear in the length
 of a row for all values; scratch memory is a few rows. Rows with few entries, and the groups of N:M, are ranked by

@@ -1,7 +1,5 @@
 """Scores of weights: the importance of each weight of a layer.
 
-Scores of weights: the importance of each weight of a layer.
-
 Scores are [out, in], float32, >= 0; weights with higher scores are kept. Weights are oriented [out, in], so that
 y = x @ weight.T; the weights of a `Conv1D` are transposed before.
 """

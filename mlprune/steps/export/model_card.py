@@ -1,6 +1,4 @@
-"""Model card of an exported variant: its origin, lineage and measurements, from the records.
-
-Model card of an exported variant: its origin and its measurements, from the records of the store.
+"""Model card of an exported variant: its origin and its measurements, from the records of the store.
 
 Equal records give equal text, without time, host or path.
 """

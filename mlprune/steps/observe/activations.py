@@ -1,6 +1,4 @@
-"""Raw activations (opt-in): the inputs of layers of the dense model, token by token.
-
-Raw activations (opt-in): the inputs of layers of the dense model, token by token, and their reader.
+"""Raw activations (opt-in): the inputs of layers of the dense model, token by token, and their reader.
 
 They can take gigabytes. The recipe sets a quota, and planning refuses what may exceed it.
 """

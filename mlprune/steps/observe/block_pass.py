@@ -1,7 +1,5 @@
 """Observe a demonstration set block by block: everything that methods read of it, in one pass.
 
-Observe a demonstration set block by block: everything that methods read of it, in one pass of the dense model.
-
 The hidden states of all batches stay in the shards, as in a sweep, and every block runs once. The files of a block are
 recorded as soon as they exist. A job that was killed resumes there: it runs the finished blocks forward without
 observing them again.

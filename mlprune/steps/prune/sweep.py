@@ -1,14 +1,11 @@
-"""Prune a model block by block: observe a block after the pruned ones before it, then prune it.
-
-Prune one block of a sweep in the process that has its weights, and write the files of the block there.
-
-Weights, levels, masks and statistics do not leave that process; the job receives descriptions of the files.
-
-Prune a model block by block: observe a block after the pruned blocks before it, prune it, continue (step `sweep`).
+"""Prune a model block by block: observe a block after the pruned ones before it, prune it, continue (step `sweep`).
 
 All sets of a variant pass through the same pruned blocks. The statistics, masks and changed weights of a block are
 recorded as soon as they exist. A sweep that was killed resumes there: it runs the finished blocks forward without
 observing them again.
+
+A block is pruned, and its files are written, in the process that has its weights. Weights, levels, masks and statistics
+do not leave that process; the job receives descriptions of the files.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence

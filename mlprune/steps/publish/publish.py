@@ -1,7 +1,5 @@
 """Publish variants: folders with masks and new values, without the weights of their base model.
 
-Publish variants: folders with masks and new values, without the weights of the base model.
-
 A folder also states the base model with the hash of every tensor, metrics, recipe and environment, and has the loader
 `apply_published.py`, which needs torch and safetensors only. Uploading is left to the tools of a hub.
 """

@@ -1,6 +1,4 @@
-"""Report of a finished search: its winner on dev, and its values on the split of the report.
-
-Plan the report of a finished search: its winner and what it is compared with, on a split of their own.
+"""Plan the report of a finished search: its winner on dev, and what it is compared with, on a split of their own.
 
 The winner and its comparators are entries of a derived recipe with one declared question for each comparator, so their
 comparisons, families of tests and answers are made as those of any recipe.
