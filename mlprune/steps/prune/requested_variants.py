@@ -35,7 +35,7 @@ from mlprune.methods.plugins import (
 from mlprune.models.architecture.units import require_neurons, require_separable_heads
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name
 from mlprune.numeric.allocation import may_shrink
-from mlprune.pruning.plugin_calls import plugin_sparsities
+from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, BaselineConfig, Recipe, VariantConfig, asked_languages
 from mlprune.recipe.variant_fields import VOCABULARY
@@ -72,7 +72,7 @@ def planned_schedule(
         for layer, shape in shapes.items()
         if chosen.includes(block, layer)
     )
-    sparsities = plugin_sparsities(plugin, ScheduleInputs(sparsity, layers), parameters, source=source)
+    sparsities = plugin_sparsities(ConfiguredPlugin(plugin, parameters, source), ScheduleInputs(sparsity, layers))
     planned = tuple((one.block, one.layer, share) for one, share in zip(layers, sparsities, strict=True))
     return ScheduleSpec(kind, parameters, plugin=source, layers=planned)
 
