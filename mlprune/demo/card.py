@@ -21,7 +21,7 @@ from mlprune.evaluation.scoring.translation import Translations, prepare_transla
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
-from mlprune.evaluation.tasks.task_files import corpus_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, corpus_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -61,7 +61,7 @@ def fact_accuracy(
 def perplexity(chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str) -> float:
     """Perplexity on lines of the built-in corpus."""
     lines = {language: cldr_sentences.corpus()[language]}
-    data = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY)
+    data = corpus_items("perplexity", lines, ItemSelection(language, limit=N_PERPLEXITY))
     items = cast("tuple[ChoiceItem, ...]", data.items)
     scores = score_items(chain, tokenizer, items, TextLimits(BATCH_TOKENS, POSITIONS))
     return METRICS["perplexity"].of(Predictions.from_scores(items, scores))

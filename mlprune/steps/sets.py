@@ -25,7 +25,7 @@ from mlprune.corpus.text_files import read_documents
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_files import CORPUS, ItemSelection, corpus_items, read_items, skipped_lines
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.recipe import CorpusConfig
@@ -38,7 +38,6 @@ from mlprune.vocabulary import (
     LongerDemonstration,
     OrderName,
     ProfileName,
-    SplitName,
     TokenScope,
 )
 
@@ -313,10 +312,11 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]
     """
     assert spec.task, "a task set has a task"
     assert spec.source, "a task set has a language"
+    selection = ItemSelection(spec.source, spec.split or "")
     if spec.hub or spec.path:
-        data = read_items(spec.task, spec.hub or Path(spec.path), language=spec.source, split=spec.split or "")
+        data = read_items(spec.task, spec.hub or Path(spec.path), selection)
     else:
-        data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
+        data = corpus_items(spec.task, {}, selection)
     items = cast("tuple[ChoiceItem, ...]", data.items)
     skipped = skipped_lines({spec.source: data})
     return {data.lines[item.example_id]: item for item in items}, data.content_sha256, skipped

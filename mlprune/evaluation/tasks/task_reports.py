@@ -13,7 +13,7 @@ from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS, ChoiceItem
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.evaluation.tasks.task_files import Item, TaskData, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, read_items, skipped_lines
 from mlprune.languages import ENGLISH
 from mlprune.numeric.evaluation.metrics import guess_credit
 
@@ -46,7 +46,7 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
     notes = [f"also read by {', '.join(tasks[1:])}"] if tasks[1:] else []
     for language, name in places:
         try:
-            data = read_items(tasks[0], path, language=language, split=name)
+            data = read_items(tasks[0], path, ItemSelection(language, name))
         except TaskFileError as err:
             problems.append(str(err))
             continue

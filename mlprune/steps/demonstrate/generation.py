@@ -25,7 +25,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation, Translat
 from mlprune.evaluation.task_metrics import PASS_RATES, Metric, task_metrics, with_detectors
 from mlprune.json_values import JsonValue
 from mlprune.languages import language_tag
-from mlprune.models.inference.decoding import Sampling, decode
+from mlprune.models.inference.decoding import Sampling, StoppingCriteria, decode
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -127,8 +127,7 @@ class GenerateJob(job.RecordJob, job.ModelJob):
         outputs = decode(
             model,
             prepared.token_ids,
-            max_new_tokens=prepared.max_new_tokens,
-            stop_id=-1,
+            StoppingCriteria(prepared.max_new_tokens, stop_id=-1),
             pad_id=special[0] if special else 0,
             batches=prepared.batches,
             sampling=Sampling(self.spec.seed, self.spec.temperature, special),

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlprune.corpus.demonstrations import exact_shares, part_counts
 from mlprune.corpus.templates import fill_template
 from mlprune.errors import CorpusError, RecipeError, TaskFileError
-from mlprune.evaluation.tasks.task_files import CORPUS, log_once, read_items
+from mlprune.evaluation.tasks.task_files import CORPUS, ItemSelection, log_once, read_items
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
@@ -71,7 +71,7 @@ def _have_equal_items(first: Path, second: Path, entry: DemonstrationConfig) -> 
     """Whether two paths have the same items in the language of an entry: a folder, its archive and its files do."""
     assert entry.task, "a task set has a task"
     assert entry.language, "a task set has a language"
-    read = partial(read_items, entry.task, language=entry.language, split=entry.split or "")
+    read = partial(read_items, entry.task, selection=ItemSelection(entry.language, entry.split or ""))
     try:
         contents = {read(path).content_sha256 for path in (first, second)}
     except TaskFileError:

@@ -117,10 +117,8 @@ def set_columns(
     columns = calibration.demonstration_columns(
         _written(spec, texts, tokenizer, samples=None if spec.longer == "skip" else samples),
         tokenizer,
-        samples=samples,
+        calibration.SetLimits(spec.max_tokens, spec.token_budget if spec.paired else None, samples),
         longer=longer,
-        max_tokens=spec.max_tokens,
-        token_budget=spec.token_budget if spec.paired else None,
         profile=spec.profile,
     )
     if samples is not None and len(columns["text"]) < samples:

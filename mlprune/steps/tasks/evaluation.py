@@ -23,7 +23,7 @@ from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
-from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, corpus_items, read_items
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, as_str
 from mlprune.models.chain import Chain
@@ -32,7 +32,6 @@ from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import Identity, ModelRef, RecordKey
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
-from mlprune.vocabulary import SplitName
 
 GROUPS = "groups"
 """Content of an id with the clusters and categories of the items."""
@@ -76,28 +75,18 @@ def _task_data(spec: TaskSpec) -> TaskData:
         return data if spec.limit is None else data.keep(published_examples(data.items, spec.limit))
     if spec.corpus is None:
         source = spec.hub or Path(spec.folder)
-        return read_items(
-            spec.localized_task,
-            source,
-            language=spec.language,
-            split=spec.split,
-            limit=spec.limit,
-            seed=spec.seed,
-            aligned=spec.aligned,
-        )
+        selection = ItemSelection(spec.language, spec.split, spec.limit, spec.seed)
+        return read_items(spec.localized_task, source, selection, aligned=spec.aligned)
     languages = spec.sides or (spec.language,)
     corpus = open_corpus(spec.corpus)
     lines = {} if spec.task == "facts" else {language: corpus.lines(language) for language in languages}
     return corpus_items(
         spec.task,
         lines,
-        language=languages[0],
+        ItemSelection(languages[0], spec.split if spec.is_corpus_half else "", spec.limit, spec.seed),
         target=languages[1] if len(languages) > 1 else None,
-        split=cast("SplitName", spec.split) if spec.is_corpus_half else None,
         split_by=spec.split_by,
         documents=() if spec.task == "facts" else [ItemGroup(*document) for document in corpus.documents(languages[0])],
-        limit=spec.limit,
-        seed=spec.seed,
     )
 
 
