@@ -1,12 +1,8 @@
 """Self-translation: the dense model translates the examples to English before it answers.
 
-Self-translation: the texts of a task's examples that are translated, and the examples built from the translations.
-
 If a task lists the keys of a row whose texts are in the example's language, these texts are translated one by one and
 filled into the English template. Otherwise each candidate's whole text is translated, for example because a gap would
 not survive translation. Etxaniz et al. 2023, arXiv:2308.01223.
-
-Self-translation: the dense model translates the examples of an evaluation to English before it is evaluated on them.
 
 The prompt is that of the task `translation`. Each distinct text is translated once, greedily, and every translation is
 stored. If the model writes nothing, or a whole text too short to be scored, the original text is used. The record
@@ -50,6 +46,11 @@ logger = logging.getLogger(__name__)
 
 WHOLE = "text"
 """Key of whole texts."""
+TextKey = tuple[str, str, int]
+"""Example, key and index of a text."""
+SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
+"""Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
+_COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,6 @@ class SourceText:
     def place(self) -> "TextKey":
         """Example, key and index."""
         return self.example_id, self.key, self.index
-
-
-TextKey = tuple[str, str, int]
-"""Example, key and index of a text."""
 
 
 def source_texts(task: Task, data: TaskData) -> tuple[SourceText, ...]:
@@ -123,10 +120,6 @@ def _in_english(task: Task, data: TaskData, item: ChoiceItem, translations: Mapp
 def row_texts(value: object) -> list[str]:
     """Return the texts of a value of a row: those of a list, or the value itself."""
     return [str(text) for text in value] if isinstance(value, list) else [str(value)]
-
-
-SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
-"""Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -197,15 +190,8 @@ class SelfTranslateJob(job.RecordJob, job.ModelJob):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of translating all texts."""
         prepared = self._prepared()
-        disk_bytes = 400.0 * len(prepared.items)
-        return tasks_cost(
-            self.step,
-            sizes,
-            [prepared],
-            batch_tokens=self.batch_tokens,
-            device=self.model.device,
-            disk_bytes=disk_bytes,
-        )
+        cost = tasks_cost(self.step, sizes, [prepared], batch_tokens=self.batch_tokens, device=self.model.device)
+        return replace(cost, disk_bytes=400.0 * len(prepared.items))
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Translate, store every text, then write the record."""
@@ -260,9 +246,6 @@ def write_translations(
         "n_empty": n_empty,
     }
     store.write_record(identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
-
-
-_COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
 
 
 @dataclass(frozen=True)
