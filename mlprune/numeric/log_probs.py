@@ -37,25 +37,6 @@ _BITS = 53
 """Bits of a uniform number: those of a float64."""
 
 
-def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]: [..., out].
-
-    Uses torch's own product if gradients may be needed.
-    """
-    is_float32 = weight.dtype == inputs.dtype == torch.float32
-    is_large = weight.numel() >= MIN_WEIGHTS and inputs.device.type == "cpu"
-    if not is_float32 or not is_large or torch.is_grad_enabled() or not has_quick_products():
-        return functional.linear(inputs, weight, bias)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-    return product
-
-
-def has_quick_products() -> bool:
-    """Return whether torch has the operation."""
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
 @dataclass(frozen=True)
 class OutputHead:
     """The output head, and how many logits are computed at once.
@@ -112,6 +93,35 @@ class OutputHead:
         if self.removed is None:
             return logits
         return logits.masked_fill_(self.removed[first : first + logits.shape[1]], -torch.inf)
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """Scores of target tokens, on the CPU."""
+
+    log_probs: Tensor
+    """[k] float64, <= 0."""
+    is_greedy: Tensor
+    """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
+
+
+def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]: [..., out].
+
+    Uses torch's own product if gradients may be needed.
+    """
+    is_float32 = weight.dtype == inputs.dtype == torch.float32
+    is_large = weight.numel() >= MIN_WEIGHTS and inputs.device.type == "cpu"
+    if not is_float32 or not is_large or torch.is_grad_enabled() or not has_quick_products():
+        return functional.linear(inputs, weight, bias)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return product
+
+
+def has_quick_products() -> bool:
+    """Return whether torch has the operation."""
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def part_bounds(n_states: int, *, most: int) -> list[int]:
@@ -217,16 +227,6 @@ def has_wide_products(device_type: str) -> bool:
 def max_logits_of(device_type: str) -> int:
     """Return the default of the most logits in memory at once on a kind of device."""
     return MAX_CPU_LOGITS if device_type == "cpu" else MAX_LOGITS
-
-
-@dataclass(frozen=True)
-class TargetScores:
-    """Scores of target tokens, on the CPU."""
-
-    log_probs: Tensor
-    """[k] float64, <= 0."""
-    is_greedy: Tensor
-    """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
 
 
 def target_scores(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> TargetScores:

@@ -22,6 +22,20 @@ from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_refined_layer
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 
 
+@dataclass(frozen=True)
+class PruningMethod:
+    """How masks and new weights are chosen."""
+
+    score: ScoreSpec
+    refinement: RefinementSpec | None = None
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether remaining weights get new values."""
+        of_refiner = self.refinement is not None and self.refinement.method.changes_weights
+        return self.score.method.changes_weights or of_refiner
+
+
 def refined_block(
     weights: Mapping[str, Tensor],
     levels: scoring.BlockLevels,
@@ -142,20 +156,6 @@ def reconstruct_block(
     made = dict(zip(largest_first, parallel_map(rewritten, largest_first), strict=True))
     changed = {layer: weight for layer in inputs if (weight := made[layer][1]) is not None}
     return {layer: made[layer][0] for layer in inputs}, changed
-
-
-@dataclass(frozen=True)
-class PruningMethod:
-    """How masks and new weights are chosen."""
-
-    score: ScoreSpec
-    refinement: RefinementSpec | None = None
-
-    @property
-    def changes_weights(self) -> bool:
-        """Whether remaining weights get new values."""
-        of_refiner = self.refinement is not None and self.refinement.method.changes_weights
-        return self.score.method.changes_weights or of_refiner
 
 
 def pruned_block(

@@ -22,6 +22,11 @@ from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs
 from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_levels, plugin_scores
 from mlprune.pruning.spec import ScoreSpec
 
+_WEIGHTS_TOGETHER = 2**18
+"""Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
+LayerSparsities = Mapping[str, tuple[float, ...]]
+"""Layer -> its sparsities, one per sparsity of the whole model."""
+
 
 @dataclass(frozen=True)
 class LayerRefinement:
@@ -114,13 +119,6 @@ def refinement_tables(
         )
     ]
     return {"refined_layers": rows}
-
-
-_WEIGHTS_TOGETHER = 2**18
-"""Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
-
-LayerSparsities = Mapping[str, tuple[float, ...]]
-"""Layer -> its sparsities, one per sparsity of the whole model."""
 
 
 @dataclass(frozen=True)

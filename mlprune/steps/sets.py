@@ -50,6 +50,8 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {
     "code": "{text}",
 }
 """Kind of set -> template of one side of a shot."""
+READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
+"""Kinds of set that draw sentences from the recipe's corpus."""
 
 
 @dataclass(frozen=True)
@@ -325,10 +327,6 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]
 def task_folder(path: str, resolved: Path) -> str:
     """The folder of a task set as `SetSpec.path` has it: empty for the facts of the built-in corpus."""
     return "" if path == CORPUS else str(resolved)
-
-
-READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
-"""Kinds of set that draw sentences from the recipe's corpus."""
 
 
 @dataclass(frozen=True)

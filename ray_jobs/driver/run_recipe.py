@@ -81,6 +81,17 @@ class SearchLimits:
         return cls(sum(batch.n_trials for batch in batches), n_items)
 
 
+class _Services(NamedTuple):
+    """Everything that the rounds of a run share."""
+
+    workers: Workers
+    claims: Claims
+    metrics: Metrics
+    console: Console
+    flops: Mapping[str, float]
+    """Step -> planned floating-point operations of a job."""
+
+
 class Round(NamedTuple):
     """What one round of a run has to do."""
 
@@ -353,17 +364,6 @@ def _with_ids(remake: Remake, plan: Plan, store: Store) -> Remake:
             "a variant to remake is not in this recipe", got=other[0], expected=f"a variant of {plan.recipe.name}"
         )
     return replace(remake, variants=tuple(ids))
-
-
-class _Services(NamedTuple):
-    """Everything that the rounds of a run share."""
-
-    workers: Workers
-    claims: Claims
-    metrics: Metrics
-    console: Console
-    flops: Mapping[str, float]
-    """Step -> planned floating-point operations of a job."""
 
 
 def _run_rounds(

@@ -19,6 +19,8 @@ from mlprune.numeric.evaluation.metrics import guess_credit
 
 DEFAULT_SPLIT = "test"
 """Split that an evaluation reads if the recipe names none."""
+Answers: TypeAlias = Mapping[str, tuple[int, int]]
+"""Example id -> number of candidates and index of the right one."""
 
 
 def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
@@ -73,10 +75,6 @@ def _data_row(language: str, split: str, items: Sequence[Item]) -> DataRow:
         return DataRow(language, "", split, len(items), " ".join(f"{text} {answer}".split()))
     first = " ".join(choices[0].texts[choices[0].gold].split())
     return DataRow(language, "", split, len(choices), first, _answers(choices), _chance(choices))
-
-
-Answers: TypeAlias = Mapping[str, tuple[int, int]]
-"""Example id -> number of candidates and index of the right one."""
 
 
 def _other_items(read: Mapping[str, TaskData]) -> tuple[list[str], bool]:

@@ -33,6 +33,9 @@ from mlprune.steps.tasks.evaluation import task_data
 from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items, task_of_entry, task_source
 from mlprune.vocabulary import DemonstrationKind, ProfileName
 
+WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
+"""Kinds of sets that the published code does not have."""
+
 
 def evaluated_keys(
     recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, lines: frozenset[int]
@@ -137,10 +140,6 @@ def numeric_shares(given: Mapping[str, float], parts: Sequence[Part]) -> tuple[f
 def shares_in_id(shares: str | Sequence[float]) -> JsonValue:
     """Return shares as parameters of an id: their unit does not matter."""
     return shares if isinstance(shares, str) else [str(share) for share in exact_shares(shares)]
-
-
-WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
-"""Kinds of sets that the published code does not have."""
 
 
 def with_published_sets(recipe: Recipe) -> Recipe:

@@ -49,6 +49,9 @@ from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, sc
 from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
 from mlprune.vocabulary import ProfileName, TokenScope
 
+Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
+"""Profile -> name -> the sets of that name."""
+
 
 def planned_schedule(
     kind: str, parameters: Parameters, *, inputs: Inputs, source: PluginSource, sparsity: float, chosen: Scope
@@ -356,10 +359,6 @@ def _require_layers(layers: Iterable[str], inputs: Inputs, *, key: str) -> None:
     for layer in layers:
         if layer not in known:
             raise unknown("layer of a block", layer, known, error=RecipeError, key=key)
-
-
-Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
-"""Profile -> name -> the sets of that name."""
 
 
 def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, PlannedVariant]:

@@ -35,6 +35,8 @@ from mlprune.store.store import Store
 
 GROUPS = "groups"
 """Content of an id with the clusters and categories of the items."""
+PUBLISHED_SHOT_LENGTH = 100
+"""Characters that a source sentence must stay below to be a shot of profile `paper`."""
 
 
 def as_run(spec: TaskSpec) -> TaskSpec:
@@ -88,10 +90,6 @@ def _task_data(spec: TaskSpec) -> TaskData:
         split_by=spec.split_by,
         documents=() if spec.task == "facts" else [ItemGroup(*document) for document in corpus.documents(languages[0])],
     )
-
-
-PUBLISHED_SHOT_LENGTH = 100
-"""Characters that a source sentence must stay below to be a shot of profile `paper`."""
 
 
 def shot_lines(spec: TaskSpec) -> tuple[int, ...]:
