@@ -1,8 +1,7 @@
 """Write demonstration sets, and check that the tokenizer knows their texts.
 
-Check that the tokenizer knows the texts of sets: a sample while planning, all tokens when a set is made.
-
-With unknown tokens, statistics describe the unknown token and not the language.
+The tokenizer is checked on a sample of the texts while planning, and on all tokens when a set is made. With unknown
+tokens, statistics describe the unknown token and not the language.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,8 +1,7 @@
 """Plan the variants of a recipe: checked specifications, ids, sets, and entries that ask for them.
 
-Schedules that are plug-ins: the sparsity of every layer is computed when a variant is planned.
-
-The specification of the schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
+If a schedule is a plug-in, the sparsity of every layer is computed when a variant is planned. The specification of the
+schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,8 +1,7 @@
 """One evaluation of one variant: items of its task, shots, and interventions at run time.
 
-Interventions: what a variant does at run time in one evaluation, to the model or to the examples.
-
-Each kind of intervention is implemented next to the baseline that plans it. Most evaluations have none.
+An intervention is what a variant does at run time in one evaluation, to the model or to the examples. Each kind is
+implemented next to the baseline that plans it. Most evaluations have none.
 """
 
 from collections import defaultdict
