@@ -174,13 +174,14 @@ def _run(recipe: Path, store: str, log: Path, settings: dict[str, Any], environm
     stream = log.open("w", encoding="utf-8")
     os.dup2(stream.fileno(), 2)
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - the server has imported it
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - the tests need not import it
+    from ray_jobs.driver.run_recipe import RunOptions, run_recipe  # noqa: PLC0415 - the tests need not import it
 
     changes = RecipeChanges(allowed_plugins=settings.pop("allowed_plugins"))
     if gate is not None:
         hold = _hold_here if settings["address"] == "none" else _hold_on_ray
         hold(gate)
-    sys.exit(run_recipe(recipe, store, changes=changes, **settings).exit_code)
+    options = RunOptions(stale_after_s=settings.pop("stale_after_s"))
+    sys.exit(run_recipe(recipe, store, changes=changes, options=options, **settings).exit_code)
 
 
 def _hold_here(gate: Gate) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlprune.api.choice import Choice, Values, listed, require_types, unknown_column
-from mlprune.api.relation import LateColumns, Relation, Value
+from mlprune.api.relation import ColumnDisplay, LateColumns, Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ Answer = TypeVar("Answer")
 VARIANT = "variant"
 """Filter by the name of a variant, instead of by a column."""
 VARIANT_ID = "variant_id"
+METRICS_ORDER = "variant_number, task, split, language, metric, scoring_rule, evaluation_id"
+"""Order of `metrics`: a number first, which is fast to compare."""
 
 
 class Late(NamedTuple):
@@ -32,8 +34,6 @@ class Late(NamedTuple):
 
 VARIANT_COLUMNS = Late("variant_columns", "variant_number")
 """Texts of variants, for statements with the number of the variant."""
-METRICS_ORDER = "variant_number, task, split, language, metric, scoring_rule, evaluation_id"
-"""Order of `metrics`: a number first, which is fast to compare."""
 
 
 class CatalogReader:
@@ -87,7 +87,9 @@ class CatalogReader:
         def answered(catalog: "Catalog") -> Relation:
             table = catalog.arrow(text, parameters)
             owners = interval_owners_of(catalog, text, table.column_names)
-            return Relation(table, sql=text, parameters=parameters, is_user_sql=True, interval_owners=owners)
+            return Relation(
+                table, sql=text, parameters=parameters, display=ColumnDisplay(is_user_sql=True, interval_owners=owners)
+            )
 
         return self.use(answered)
 

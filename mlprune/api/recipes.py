@@ -124,16 +124,16 @@ def run_and_open(
 ) -> OpenStore:
     """Run a recipe and open its store; see `mlprune.api.run`."""
     from mlprune.planning.pending import requested_remake  # noqa: PLC0415 - loads torch
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
+    from ray_jobs.driver.run_recipe import RunOptions, run_recipe  # noqa: PLC0415
 
     summary = run_recipe(
         source_of_recipe(recipe),
         store,
         address=address,
         changes=changes,
-        allow_import=allow_import,
-        scrubs=scrub,
-        remake=requested_remake(is_of_all=remake, variants=remake_only),
+        options=RunOptions(
+            allow_import=allow_import, scrubs=scrub, remake=requested_remake(is_of_all=remake, variants=remake_only)
+        ),
     )
     if summary.exit_code != 0:
         message = "jobs of the run failed; the others are kept"

@@ -1,9 +1,8 @@
 """Relations: the result of a query, for pandas, polars and Arrow, with late columns and HTML views.
 
-Columns that are looked up when a relation is read: texts of variants, which repeat in all rows of a variant.
-
-A query over ten million values of metrics would copy the label of each variant a hundred times, into Arrow and then to
-a frame. Instead it returns the number of the variant, and the texts are taken from a small table.
+Late columns are looked up when a relation is read: texts of variants, which repeat in all rows of a variant. A query
+over ten million values of metrics would copy the label of each variant a hundred times, into Arrow and then to a frame.
+Instead it returns the number of the variant, and the texts are taken from a small table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,33 @@ DIGITS = 4
 """Significant digits of a number."""
 PADDING = "padding:0 0.5em"
 """Style of a cell; some notebooks set no space between columns."""
+ROWS_AT_ONCE = 1_000_000
+"""Rows whose texts are copied together: an Arrow array holds at most 2 GiB of text."""
+THREADS = 4
+Value: TypeAlias = object
+"""A value of a query, of any type that DuckDB has."""
+Row: TypeAlias = dict[str, Value]
+"""Column -> value."""
+SHOWN_ROWS = 20
+"""Rows that a terminal or a notebook shows of a relation."""
+SHOWN_COLUMNS = 10
+"""Columns that a notebook shows of a relation."""
+DEFAULT_WIDTH = 120
+"""Cells of a line outside a terminal."""
+
+
+@dataclass(frozen=True)
+class ColumnDisplay:
+    """How the columns of a relation are shown."""
+
+    is_user_sql: bool = False
+    """Whether a user wrote the statement; its columns are shown even if they are empty."""
+    interval_owners: Mapping[str, str] | None = None
+    """Low end of an interval -> the column that it belongs to; None: as in the table, in its order."""
+
+
+BUILT_IN_DISPLAY = ColumnDisplay()
+"""Display of a statement of this package."""
 
 
 def table_html(
@@ -81,11 +107,6 @@ def _visible(text: str) -> str:
     return visible(text)
 
 
-ROWS_AT_ONCE = 1_000_000
-"""Rows whose texts are copied together: an Arrow array holds at most 2 GiB of text."""
-THREADS = 4
-
-
 @dataclass(frozen=True)
 class LateColumns:
     """Columns of a relation that another table has."""
@@ -127,19 +148,6 @@ class LateColumns:
         return polars.DataFrame([columns[name] for name in self.order])
 
 
-Value: TypeAlias = object
-"""A value of a query, of any type that DuckDB has."""
-Row: TypeAlias = dict[str, Value]
-"""Column -> value."""
-
-SHOWN_ROWS = 20
-"""Rows that a terminal or a notebook shows of a relation."""
-SHOWN_COLUMNS = 10
-"""Columns that a notebook shows of a relation."""
-DEFAULT_WIDTH = 120
-"""Cells of a line outside a terminal."""
-
-
 class Relation:
     """The rows of a query. They do not change if the store does; ask the store again for newer ones.
 
@@ -152,9 +160,7 @@ class Relation:
         parameters: values of its parameters.
         notes: what the user should know: defaults that follow from the store, or why rows are missing.
         late: columns that are not in the table; None if it has all.
-        is_user_sql: whether a user wrote the statement; its columns are shown even if they are empty.
-        interval_owners: low end of an interval -> the column that it belongs to; by default as in the table, in its
-            order.
+        display: how the columns are shown.
     Raises:
         QueryError: two columns have the same name.
     """
@@ -167,8 +173,7 @@ class Relation:
         parameters: Mapping[str, Value] | None = None,
         notes: Sequence[str] = (),
         late: LateColumns | None = None,
-        is_user_sql: bool = False,
-        interval_owners: Mapping[str, str] | None = None,
+        display: ColumnDisplay = BUILT_IN_DISPLAY,
     ) -> None:
         self.columns: tuple[str, ...] = tuple(table.column_names) if late is None else late.order
         """Names of the columns."""
@@ -180,8 +185,8 @@ class Relation:
         """Defaults that follow from the store, and why rows are missing."""
         self._table = table
         self._late = late
-        self._is_user_sql = is_user_sql
-        self._interval_owners = _owners_in_order(table) if interval_owners is None else interval_owners
+        owners = display.interval_owners
+        self._display = display if owners is not None else replace(display, interval_owners=_owners_in_order(table))
         if duplicates := sorted(repeated(self.columns)):
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
@@ -295,8 +300,7 @@ class Relation:
             parameters=self.parameters,
             notes=self.notes,
             late=late,
-            is_user_sql=self._is_user_sql,
-            interval_owners=self._interval_owners,
+            display=self._display,
         )
 
     def _require_column(self, name: str) -> None:
@@ -330,13 +334,13 @@ class Relation:
 
         result = QueryResult(self.columns, tuple(tuple(row.values()) for row in self._first_rows))
         width = get_terminal_size((DEFAULT_WIDTH, 24)).columns
-        options = TableOptions(width, is_user_sql=self._is_user_sql, interval_owners=self._interval_owners)
+        display = self._display
+        options = TableOptions(width, is_user_sql=display.is_user_sql, interval_owners=display.interval_owners)
         return "\n".join((preview(result, options, n_rows=len(self)), *self.notes))
 
     def _repr_html_(self) -> str:
-        known = [
-            name for name in self.columns if self._is_user_sql or any(row[name] is not None for row in self._first_rows)
-        ]
+        shows_all = self._display.is_user_sql
+        known = [name for name in self.columns if shows_all or any(row[name] is not None for row in self._first_rows)]
         shown = known[:SHOWN_COLUMNS]
         rows = [[row[name] for name in shown] for row in self._first_rows]
         more = [name for name in self.columns if name not in shown]

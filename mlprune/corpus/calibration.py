@@ -39,6 +39,18 @@ Shot: from 0, or -1 for none. With profile `paper` the token ids include padding
 """
 
 
+@dataclass(frozen=True)
+class SetLimits:
+    """Sizes that a demonstration set has to fit."""
+
+    max_tokens: int
+    """Most tokens of a demonstration."""
+    token_budget: int | None = None
+    """Tokens of all demonstrations together; the demonstration that exceeds it is cut on the right. None: no budget."""
+    samples: int | None = None
+    """Most demonstrations; None for all."""
+
+
 class DemonstrationColumns(TypedDict):
     """Columns of `SCHEMA`."""
 
@@ -165,19 +177,15 @@ class LongerDemonstrations:
 def demonstration_columns(
     demonstrations: Iterable[Demonstration],
     tokenizer: "PreTrainedTokenizerBase",
+    limits: SetLimits,
     *,
-    max_tokens: int,
-    token_budget: int | None = None,
     profile: ProfileName = "corrected",
-    samples: int | None = None,
     longer: LongerDemonstrations | None = None,
 ) -> DemonstrationColumns:
     """The artefact of a demonstration set: one row per demonstration, in order.
 
     Args:
-        demonstrations: if there is a budget, only as many are read as it takes.
-        token_budget: tokens of all demonstrations together. The demonstration that exceeds it is cut on the right.
-        samples: most demonstrations; no further ones are read. None for all.
+        demonstrations: only as many are read as the budget and the number of samples take.
         longer: what happens to demonstrations of more than `max_tokens`; counts them. None to cut their end off.
         profile: `paper` pads every demonstration to `max_tokens` and stores the padding, as the published code does.
     Raises:
@@ -185,6 +193,7 @@ def demonstration_columns(
             the budget.
     """
     longer = longer or LongerDemonstrations()
+    max_tokens, token_budget = limits.max_tokens, limits.token_budget
     rows: list[tuple[Demonstration, Tokens]] = []
     n_tokens = 0
     for demonstration in demonstrations:
@@ -199,7 +208,7 @@ def demonstration_columns(
         if profile == "paper":
             tokens = _pad_as_published(tokens, tokenizer, max_tokens)
         rows.append((demonstration, tokens))
-        if n_tokens == token_budget or len(rows) == samples:
+        if n_tokens == token_budget or len(rows) == limits.samples:
             break
     if token_budget is not None and n_tokens < token_budget:
         expected = f"{token_budget} tokens (token_budget)"

@@ -21,7 +21,7 @@ from mlprune.evaluation.scoring.translation import Translations, prepare_transla
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
-from mlprune.evaluation.tasks.task_files import corpus_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, corpus_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -33,6 +33,43 @@ N_SHOTS = 2
 N_TRANSLATIONS = 80
 """Translated sentences per pair: lines of the built-in corpus, which are not in the training text."""
 N_PERPLEXITY = 200
+CARD = """---
+license: mit
+language: [{languages}]
+library_name: transformers
+---
+# {name}: a small XGLM trained on CLDR
+
+The model that comes with mlprune, so that the demo needs no download: `XGLMForCausalLM` with {parameters:,} parameters
+(4 blocks, width 160, byte-level BPE with 5,000 tokens) and weights in float16. Its training text comes only from
+Unicode CLDR, through the Python package babel, and from Python's standard library; `mlprune/demo/train.py` makes it.
+
+**Training.** `{command}` took {elapsed_min:.0f} minutes on 2 CPU cores that were also used for other work: {steps:,}
+steps, {tokens:,} tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
+
+**Split.** There are {n_facts} facts. The English training text has all of them; the text of every other language has
+only the {n_seen} facts that are not held out. A fact is held out, in all languages, if the SHA-256 of
+`held-out:0:<fact id>` is even. The 1,000 lines of the built-in corpus (seed 0) are in no training text.
+
+**Measurements** are from `python -m mlprune.demo.card`, on the CPU in float32. Accuracy on facts is that of choosing
+among up to six candidates by mean log-probability (chance level: {chance:.2f}). A language can know held-out facts only
+by transfer from English.
+
+| language | facts seen | facts held out | perplexity per token |
+|---|---|---|---|
+{facts}
+
+Both English columns are facts from the training text. Perplexity is high because its sentences have no label
+("French: ..."); except for facts, the training text has no sentence without one. The next table has the exact match of
+few-shot translation ({n_shots} shots, greedy) on {n_translations} lines of the built-in corpus and on {n_dates} full
+dates:
+
+| pair | exact match | full dates |
+|---|---|---|
+{translation}
+
+The model is for tests and demonstrations only: it has learned names and formats, not language.
+"""
 
 
 class Measurements(TypedDict):
@@ -61,7 +98,7 @@ def fact_accuracy(
 def perplexity(chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str) -> float:
     """Perplexity on lines of the built-in corpus."""
     lines = {language: cldr_sentences.corpus()[language]}
-    data = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY)
+    data = corpus_items("perplexity", lines, ItemSelection(language, limit=N_PERPLEXITY))
     items = cast("tuple[ChoiceItem, ...]", data.items)
     scores = score_items(chain, tokenizer, items, TextLimits(BATCH_TOKENS, POSITIONS))
     return METRICS["perplexity"].of(Predictions.from_scores(items, scores))
@@ -118,45 +155,6 @@ def measurements(folder: Path) -> Measurements:
         "perplexity": {language: perplexity(chain, tokenizer, language) for language in cldr_facts.LANGUAGES},
         "translation": {"-".join(pair): translation_accuracy(chain, tokenizer, pair) for pair in pairs},
     }
-
-
-CARD = """---
-license: mit
-language: [{languages}]
-library_name: transformers
----
-# {name}: a small XGLM trained on CLDR
-
-The model that comes with mlprune, so that the demo needs no download: `XGLMForCausalLM` with {parameters:,} parameters
-(4 blocks, width 160, byte-level BPE with 5,000 tokens) and weights in float16. Its training text comes only from
-Unicode CLDR, through the Python package babel, and from Python's standard library; `mlprune/demo/train.py` makes it.
-
-**Training.** `{command}` took {elapsed_min:.0f} minutes on 2 CPU cores that were also used for other work: {steps:,}
-steps, {tokens:,} tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
-
-**Split.** There are {n_facts} facts. The English training text has all of them; the text of every other language has
-only the {n_seen} facts that are not held out. A fact is held out, in all languages, if the SHA-256 of
-`held-out:0:<fact id>` is even. The 1,000 lines of the built-in corpus (seed 0) are in no training text.
-
-**Measurements** are from `python -m mlprune.demo.card`, on the CPU in float32. Accuracy on facts is that of choosing
-among up to six candidates by mean log-probability (chance level: {chance:.2f}). A language can know held-out facts only
-by transfer from English.
-
-| language | facts seen | facts held out | perplexity per token |
-|---|---|---|---|
-{facts}
-
-Both English columns are facts from the training text. Perplexity is high because its sentences have no label
-("French: ..."); except for facts, the training text has no sentence without one. The next table has the exact match of
-few-shot translation ({n_shots} shots, greedy) on {n_translations} lines of the built-in corpus and on {n_dates} full
-dates:
-
-| pair | exact match | full dates |
-|---|---|---|
-{translation}
-
-The model is for tests and demonstrations only: it has learned names and formats, not language.
-"""
 
 
 def card(folder: Path, measured: Measurements) -> str:

@@ -20,6 +20,7 @@ import random
 import sysconfig
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +43,29 @@ KIND_SHARES = {"name": 4.0, "fact": 2.0} | dict.fromkeys(SENTENCES, 1.0)
 
 ENGLISH_FACT_SHARE = 0.4
 """Share of fact documents in English; the other languages share the remainder evenly."""
+
+END, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
+SPECIAL_TOKENS = (PAD, END, UNKNOWN)
+VOCABULARY = 5000
+POSITIONS = 256
+ROW = 192
+"""Tokens of a training row: a document, cut or continued by the next one."""
+REPORT_STEPS = 100
+SNAPSHOT_STEPS = 500
+EMBEDDED = Path(__file__).parent / "xglm-cldr-2m"
+BALANCE = 0.01
+"""Factor of the loss that lets routers use all experts alike."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training costs, and the seed of its texts."""
+
+    minutes: float
+    """Wall-clock budget."""
+    rows: int
+    """Texts of a batch, of `ROW` tokens each."""
+    seed: int
 
 
 @cache
@@ -134,19 +158,6 @@ def documents(seed: str, *, end: str, shots: int) -> Iterator[str]:
     while True:
         kind = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
         yield DOCUMENTS[kind](rng, end=end, shots=shots)
-
-
-END, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
-SPECIAL_TOKENS = (PAD, END, UNKNOWN)
-VOCABULARY = 5000
-POSITIONS = 256
-ROW = 192
-"""Tokens of a training row: a document, cut or continued by the next one."""
-REPORT_STEPS = 100
-SNAPSHOT_STEPS = 500
-EMBEDDED = Path(__file__).parent / "xglm-cldr-2m"
-BALANCE = 0.01
-"""Factor of the loss that lets routers use all experts alike."""
 
 
 def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
@@ -242,10 +253,8 @@ def _loss(model: nn.Module, tokens: Tensor, *, has_experts: bool) -> tuple[Tenso
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
+    settings: TrainingSettings,
     *,
-    minutes: float,
-    rows: int,
-    seed: int,
     out: Path,
     has_experts: bool = False,
 ) -> dict[str, object]:
@@ -260,8 +269,8 @@ def train(
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     started, step, history, recent = time.monotonic(), 0, [], []
     model.train()
-    for tokens in batches(tokenizer, rows=rows, seed=seed):
-        progress = (time.monotonic() - started) / (60 * minutes)
+    for tokens in batches(tokenizer, rows=settings.rows, seed=settings.seed):
+        progress = (time.monotonic() - started) / (60 * settings.minutes)
         if progress >= 1:
             break
         for optimizer, rates in zip(optimizers, peaks, strict=True):
@@ -276,14 +285,14 @@ def train(
         recent.append(loss.item())
         step += 1
         if step % REPORT_STEPS == 0:
-            speed = step * rows * ROW / (time.monotonic() - started)
+            speed = step * settings.rows * ROW / (time.monotonic() - started)
             history.append({"step": step, "loss": sum(recent) / len(recent)})
             print(f"step {step} {100 * progress:.1f} % loss {history[-1]['loss']:.4f} {speed:.0f} tokens/s", flush=True)  # noqa: T201
             recent = []
         if step % SNAPSHOT_STEPS == 0:
             save(model, tokenizer, out)
     elapsed = time.monotonic() - started
-    return {"steps": step, "tokens": step * rows * ROW, "elapsed_s": round(elapsed), "history": history}
+    return {"steps": step, "tokens": step * settings.rows * ROW, "elapsed_s": round(elapsed), "history": history}
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -311,9 +320,7 @@ def main() -> None:
     training = train(
         model,
         tokenizer,
-        minutes=arguments.minutes,
-        rows=arguments.rows,
-        seed=arguments.seed,
+        TrainingSettings(arguments.minutes, arguments.rows, arguments.seed),
         out=arguments.out,
         has_experts=has_experts,
     )

@@ -1,21 +1,14 @@
 """Log-probabilities and draws of tokens, from an output head computed in pieces of the vocabulary.
 
-Products with large float32 weights on the CPU by oneDNN, if torch's build has it.
+Each hidden state is projected once, whatever its number of targets, and no full row of logits is in memory. On an
+accelerator there are few large kernels and one wait for the device: the head multiplies thousands of states at a time,
+and indices are sorted on the CPU and sent once, so no kernel has a result whose size the host must know. Any device
+computes the same values; the CPU has a faster way.
 
 torch multiplies float32 matrices on the CPU with MKL, which does not use the widest vector instructions of processors
 of other makers. oneDNN, which torch ships for its compiler, is faster there (figures in `docs/benchmarks.md`). Other
 dtypes, other devices and small weights use torch's own product. The oneDNN operation is not public; without it, results
 are the same and only slower.
-
-Log-probabilities of target tokens on an accelerator: few large kernels, and one wait for the device.
-
-The head multiplies thousands of states at a time with the whole vocabulary. Indices are sorted on the CPU and sent
-once, so no kernel has a result whose size the host must know. Any device computes the same values; the CPU has a
-faster way, in `log_probs.py`.
-
-Log-probabilities of target tokens, computed over pieces of the vocabulary: no full row of logits is in memory.
-
-Each hidden state is projected once, whatever its number of targets.
 """
 
 import hashlib
@@ -31,25 +24,17 @@ from mlprune.errors import BadInputError, ShapeError
 
 MIN_WEIGHTS = 2**18
 """Smallest number of weights that oneDNN multiplies; the call costs more than it saves below it."""
-
-
-def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]: [..., out].
-
-    Uses torch's own product if gradients may be needed.
-    """
-    is_float32 = weight.dtype == inputs.dtype == torch.float32
-    is_large = weight.numel() >= MIN_WEIGHTS and inputs.device.type == "cpu"
-    if not is_float32 or not is_large or torch.is_grad_enabled() or not has_quick_products():
-        return functional.linear(inputs, weight, bias)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-    return product
-
-
-def has_quick_products() -> bool:
-    """Return whether torch has the operation."""
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+MAX_LOGITS = 2**28
+"""Logits in memory at once: 1 GiB in float32. 1,048 states with a vocabulary of 256,008 tokens."""
+MAX_STATES = 4096
+"""States that are projected together: more do not make a product faster."""
+_HALF = (torch.bfloat16, torch.float16)
+MAX_CPU_LOGITS = 2**21
+"""Logits in memory at once on the CPU: 8 MiB in float32, which stay in the processor's cache."""
+MAX_CPU_STATES = 512
+"""States that the CPU projects together: enough for full speed, and few enough for wide pieces of the vocabulary."""
+_BITS = 53
+"""Bits of a uniform number: those of a float64."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +46,21 @@ class OutputHead:
 
     weight: Tensor
     """[vocab, d]."""
-    bias: Tensor | None
-    """[vocab]."""
-    scale: float
-    softcap: float | None
-    """> 0."""
-    max_logits: int
-    """Most logits in memory at once, >= 1."""
+    bias: Tensor | None = None
+    """[vocab]; None if the head has no bias."""
+    scale: float = 1.0
+    """Factor of the logits (Cohere, Granite)."""
+    softcap: float | None = None
+    """Cap of the logits, > 0; None: no cap."""
+    max_logits: int | None = None
+    """Most logits in memory at once, >= 1; None: the default of the weight's device."""
     removed: Tensor | None = None
     """[vocab] bool: tokens whose logits are minus infinity; None if there are none."""
+
+    @property
+    def most_logits(self) -> int:
+        """Most logits in memory at once."""
+        return max_logits_of(self.weight.device.type) if self.max_logits is None else self.max_logits
 
     @property
     def n_tokens(self) -> int:
@@ -78,7 +69,7 @@ class OutputHead:
 
     def n_columns(self, n_rows: int) -> int:
         """Return the tokens of a piece of the vocabulary for some rows of hidden states."""
-        return max(1, self.max_logits // n_rows)
+        return max(1, self.most_logits // n_rows)
 
     def pieces(self, n_columns: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Yield the first token of each piece of the vocabulary, with the weight and the bias of its tokens."""
@@ -104,19 +95,39 @@ class OutputHead:
         return logits.masked_fill_(self.removed[first : first + logits.shape[1]], -torch.inf)
 
 
+@dataclass(frozen=True)
+class TargetScores:
+    """Scores of target tokens, on the CPU."""
+
+    log_probs: Tensor
+    """[k] float64, <= 0."""
+    is_greedy: Tensor
+    """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
+
+
+def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]: [..., out].
+
+    Uses torch's own product if gradients may be needed.
+    """
+    is_float32 = weight.dtype == inputs.dtype == torch.float32
+    is_large = weight.numel() >= MIN_WEIGHTS and inputs.device.type == "cpu"
+    if not is_float32 or not is_large or torch.is_grad_enabled() or not has_quick_products():
+        return functional.linear(inputs, weight, bias)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return product
+
+
+def has_quick_products() -> bool:
+    """Return whether torch has the operation."""
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
 def part_bounds(n_states: int, *, most: int) -> list[int]:
     """Return the bounds of the parts into which states are divided: as few as fit, of nearly equal size."""
     n_parts = max(1, -(-n_states // most))
     return [n_states * part // n_parts for part in range(n_parts + 1)]
-
-
-MAX_LOGITS = 2**28
-"""Logits in memory at once: 1 GiB in float32. 1,048 states with a vocabulary of 256,008 tokens."""
-
-MAX_STATES = 4096
-"""States that are projected together: more do not make a product faster."""
-
-_HALF = (torch.bfloat16, torch.float16)
 
 
 def score_on_accelerator(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +158,7 @@ def score_on_accelerator(hidden: Tensor, head: OutputHead, *, states: Tensor, ta
 
 def row_bounds(n_states: int, head: OutputHead) -> list[int]:
     """Return the bounds of parts of states, each with as many logits of the whole vocabulary as fit in memory."""
-    return part_bounds(n_states, most=min(MAX_STATES, max(1, head.max_logits // head.n_tokens)))
+    return part_bounds(n_states, most=min(MAX_STATES, max(1, head.most_logits // head.n_tokens)))
 
 
 def _pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
@@ -213,68 +224,30 @@ def has_wide_products(device_type: str) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key("aten::mm.dtype", key))
 
 
-MAX_CPU_LOGITS = 2**21
-"""Logits in memory at once on the CPU: 8 MiB in float32, which stay in the processor's cache."""
-
-MAX_CPU_STATES = 512
-"""States that the CPU projects together: enough for full speed, and few enough for wide pieces of the vocabulary."""
-
-
 def max_logits_of(device_type: str) -> int:
     """Return the default of the most logits in memory at once on a kind of device."""
     return MAX_CPU_LOGITS if device_type == "cpu" else MAX_LOGITS
 
 
-@dataclass(frozen=True)
-class TargetScores:
-    """Scores of target tokens, on the CPU."""
-
-    log_probs: Tensor
-    """[k] float64, <= 0."""
-    is_greedy: Tensor
-    """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
-
-
-def target_scores(
-    hidden: Tensor,
-    head_weight: Tensor,
-    *,
-    states: Tensor,
-    targets: Tensor,
-    head_bias: Tensor | None = None,
-    scale: float = 1.0,
-    softcap: float | None = None,
-    max_logits: int | None = None,
-    removed: Tensor | None = None,
-) -> TargetScores:
+def target_scores(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> TargetScores:
     """Return the log-probability of each target token after its state, and whether it is the most likely token.
 
     log_prob[i] = logits[states[i], targets[i]] - log sum exp logits[states[i]]
-    logits = scale * (hidden @ head_weight.T + bias)
-
     The sum over a piece of the vocabulary is float32 or wider, the sum over pieces float64. A capped model (Gemma 2,
     arXiv:2408.00118) has logits cap * tanh(logits / cap).
 
     Args:
         hidden: [m, d], after the final norm, in the head's dtype.
-        head_weight: [vocab, d].
         states: [k] int64, on the CPU, in [0, m): the row of `hidden` of each target; rows may occur several times.
         targets: [k] int64, on the CPU, in [0, vocab).
-        head_bias: [vocab]; None if the head has no bias.
-        scale: factor of the logits (Cohere, Granite).
-        softcap: cap of the logits, > 0; None: no cap.
-        max_logits: most logits in memory at once, >= 1; None: the default of the device.
-        removed: [vocab] bool: tokens that have no probability; the others share it. None: there are none.
     Raises:
         ShapeError: the shapes do not match, or a state or target does not exist.
         BadInputError: `max_logits` is below 1, or `softcap` is not above 0.
     """
-    _check(hidden, head_weight, states=states, targets=targets, head_bias=head_bias)
-    max_logits = max_logits_of(hidden.device.type) if max_logits is None else max_logits
-    if max_logits < 1 or (softcap is not None and not softcap > 0):
-        got = (max_logits, softcap)
+    _check(hidden, head, states=states, targets=targets)
+    if head.most_logits < 1 or (head.softcap is not None and not head.softcap > 0):
+        got = (head.most_logits, head.softcap)
         raise BadInputError("a bound is out of range", expected="max_logits >= 1, softcap > 0", got=got)
-    head = OutputHead(head_weight, head_bias, scale, softcap, max_logits, removed)
     if hidden.device.type == "cpu":
         return TargetScores(*_score_on_cpu(hidden, head, states=states, targets=targets))
     return TargetScores(*score_on_accelerator(hidden, head, states=states, targets=targets))
@@ -320,22 +293,18 @@ def _score_part_on_cpu(rows: Tensor, head: OutputHead, *, states: Tensor, target
     return picked - totals[states], is_most_likely
 
 
-def _check(hidden: Tensor, head_weight: Tensor, *, states: Tensor, targets: Tensor, head_bias: Tensor | None) -> None:
-    if hidden.ndim != 2 or head_weight.ndim != 2 or hidden.shape[1] != head_weight.shape[1]:
-        expected, got = tuple(head_weight.shape[1:]), tuple(hidden.shape)
+def _check(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> None:
+    if hidden.ndim != 2 or head.weight.ndim != 2 or hidden.shape[1] != head.weight.shape[1]:
+        expected, got = tuple(head.weight.shape[1:]), tuple(hidden.shape)
         raise ShapeError("hidden states do not fit the head", expected=expected, got=got)
-    if head_bias is not None and head_bias.shape != head_weight.shape[:1]:
-        raise ShapeError("bias does not fit the head", expected=head_weight.shape[0], got=tuple(head_bias.shape))
+    if head.bias is not None and head.bias.shape != head.weight.shape[:1]:
+        raise ShapeError("bias does not fit the head", expected=head.weight.shape[0], got=tuple(head.bias.shape))
     if states.ndim != 1 or states.shape != targets.shape:
         raise ShapeError("targets do not fit their states", expected=tuple(states.shape), got=tuple(targets.shape))
-    for name, values, bound in (("state", states, hidden.shape[0]), ("target", targets, head_weight.shape[0])):
+    for name, values, bound in (("state", states, hidden.shape[0]), ("target", targets, head.weight.shape[0])):
         outside = (values < 0) | (values >= bound)
         if bool(outside.any()):
             raise ShapeError(f"a {name} does not exist", expected=f"0 <= {name} < {bound}", got=int(values[outside][0]))
-
-
-_BITS = 53
-"""Bits of a uniform number: those of a float64."""
 
 
 def uniform_number(seed: int, text: int, position: int) -> float:

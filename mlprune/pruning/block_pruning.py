@@ -18,8 +18,22 @@ from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning import scoring
 from mlprune.pruning.block_inputs import BlockInputs, OnAccess
-from mlprune.pruning.plugin_calls import plugin_refined_layer
+from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_refined_layer
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
+
+
+@dataclass(frozen=True)
+class PruningMethod:
+    """How masks and new weights are chosen."""
+
+    score: ScoreSpec
+    refinement: RefinementSpec | None = None
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether remaining weights get new values."""
+        of_refiner = self.refinement is not None and self.refinement.method.changes_weights
+        return self.score.method.changes_weights or of_refiner
 
 
 def refined_block(
@@ -28,9 +42,7 @@ def refined_block(
     spec: RefinementSpec,
     *,
     structure: str,
-    inputs: BlockInputs,
-    block: int,
-    architecture: BlockArchitecture,
+    inputs: Mapping[str, LayerInputs],
 ) -> scoring.PrunedBlock:
     """Refine the mask of every layer of a block. Layers of which nothing is removed stay as they are.
 
@@ -38,7 +50,7 @@ def refined_block(
         weights: layer -> [out, in].
         levels: of the score, at one sparsity.
         structure: the comparison group.
-        inputs: statistics that the refiner reads.
+        inputs: layer -> what the refiner reads; only of layers of which something is removed.
     Raises:
         PluginError: a plug-in is missing, or breaks its contract.
         PermanentError: a built-in refiner breaks it.
@@ -50,8 +62,7 @@ def refined_block(
             return of_layer, None
         weight = weights[layer]
         keep = of_layer.packed.kept(0).unpack().to(weight.device)
-        layer_inputs = inputs.of_layer(layer, weight, block=block, architecture=architecture)
-        result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
+        result = refined_layer(inputs[layer], keep, spec, structure=structure, repeats=layer == smallest)
         n_silent = of_layer.n_silent_features
         packed = scoring.described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
         return packed, result
@@ -88,9 +99,8 @@ def refined_layer(
     plugin = spec.method
     assert isinstance(plugin, RefinerPlugin), "a look-up checks the class of a plug-in"
     assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
-    return plugin_refined_layer(
-        plugin, inputs, keep, structure=structure, parameters=parameters, source=spec.plugin, repeats=repeats
-    )
+    configured = ConfiguredPlugin(plugin, parameters, spec.plugin)
+    return plugin_refined_layer(configured, inputs, keep, structure=structure, repeats=repeats)
 
 
 def _check(result: RefinedLayer, inputs: LayerInputs, keep: Tensor, spec: RefinementSpec, *, structure: str) -> None:
@@ -148,20 +158,6 @@ def reconstruct_block(
     return {layer: made[layer][0] for layer in inputs}, changed
 
 
-@dataclass(frozen=True)
-class PruningMethod:
-    """How masks and new weights are chosen."""
-
-    score: ScoreSpec
-    refinement: RefinementSpec | None = None
-
-    @property
-    def changes_weights(self) -> bool:
-        """Whether remaining weights get new values."""
-        of_refiner = self.refinement is not None and self.refinement.method.changes_weights
-        return self.score.method.changes_weights or of_refiner
-
-
 def pruned_block(
     weights: Mapping[str, Tensor],
     method: PruningMethod,
@@ -183,25 +179,16 @@ def pruned_block(
         StatisticsError: statistics are impossible.
     """
     score = method.score
+    layers = OnAccess(
+        tuple(weights), lambda layer: inputs.of_layer(layer, weights[layer], block=block, architecture=architecture)
+    )
     if score.method.changes_weights:
-        layers = OnAccess(
-            tuple(weights),
-            lambda layer: inputs.of_layer(layer, weights[layer], block=block, architecture=architecture),
-        )
         return scoring.PrunedBlock(*reconstruct_block(layers, score, sparsities, shapes=shapes_of(weights)))
     levels = scoring.block_levels(
         weights, score=score, sparsities=sparsities, block=block, architecture=architecture, inputs=inputs
     )
     if method.refinement is None:
         return scoring.PrunedBlock(levels)
-    pruned = refined_block(
-        weights,
-        levels,
-        method.refinement,
-        structure=score.structure,
-        inputs=inputs,
-        block=block,
-        architecture=architecture,
-    )
+    pruned = refined_block(weights, levels, method.refinement, structure=score.structure, inputs=layers)
     effects = scoring.layer_refinements(weights, levels, pruned.refined, inputs=inputs, architecture=architecture)
     return replace(pruned, refinements=effects)

@@ -1,7 +1,5 @@
 """Call the functions of plug-ins: checked arguments and results, errors that name the plug-in.
 
-Call the function of a plug-in: errors name the plug-in, and its arguments have to stay as they are.
-
 Every call notices operations of torch that change an argument. A repeated call also compares the arguments with copies,
 which notices changes through NumPy, and its two results with each other.
 """
@@ -9,7 +7,7 @@ which notices changes through NumPy, and its two results with each other.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from math import fsum, isfinite
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from torch import Tensor
 from mlprune.errors import OutOfMemoryError, PluginError, reason_of
 from mlprune.methods import Parameters
 from mlprune.methods.plugins import (
+    AnyPlugin,
     PluginKind,
     PluginParameters,
     PluginSource,
@@ -32,6 +31,7 @@ from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 
 Result = TypeVar("Result")
+Plugin = TypeVar("Plugin", bound=AnyPlugin)
 
 _ALLOCATOR_MESSAGES = (
     "allocate memory",
@@ -42,6 +42,23 @@ _ALLOCATOR_MESSAGES = (
     "cublas_status_not_initialized",
 )
 """Messages of allocators inside errors of general types; lower case."""
+TOLERANCE = 0.001
+"""Largest difference of the mean sparsity, weighted by the sizes of the layers, from the requested one."""
+
+
+@dataclass(frozen=True)
+class ConfiguredPlugin(Generic[Plugin]):
+    """A plug-in with the parameters of a specification."""
+
+    plugin: Plugin
+    parameters: PluginParameters
+    source: PluginSource
+    """Distribution or file of its code, for messages."""
+
+    @property
+    def typed_parameters(self) -> Parameters:
+        """The parameters in the class that the plug-in declares."""
+        return typed_parameters(self.plugin.parameters, self.parameters)
 
 
 @dataclass(frozen=True)
@@ -150,9 +167,7 @@ def _is_memory(err: Exception) -> bool:
     return isinstance(err, RuntimeError) and any(message in str(err).lower() for message in _ALLOCATOR_MESSAGES)
 
 
-def plugin_scores(
-    plugin: ScorePlugin, inputs: LayerInputs, parameters: PluginParameters, *, source: PluginSource, repeats: bool
-) -> Tensor:
+def plugin_scores(configured: ConfiguredPlugin[ScorePlugin], inputs: LayerInputs, *, repeats: bool) -> Tensor:
     """Return the scores of one layer.
 
     Args:
@@ -161,7 +176,7 @@ def plugin_scores(
     Raises:
         PluginError: the plug-in breaks the contract of scores.
     """
-    call = PluginCall("score", plugin.name, source, inputs.block, inputs.layer)
+    call = PluginCall("score", configured.plugin.name, configured.source, inputs.block, inputs.layer)
     expected = f"a tensor {tensor_text(inputs.weight.shape, torch.float32, inputs.weight.device)}"
 
     def check(scores: object) -> Tensor:
@@ -181,17 +196,15 @@ def plugin_scores(
             raise call.error("a score is negative or not finite", expected="finite scores >= 0", got=got)
         return scores.detach().contiguous()
 
-    typed = typed_parameters(plugin.parameters, parameters)
-    return call_checked(call, plugin.function, (inputs, typed), check=check, repeats=repeats)
+    arguments = (inputs, configured.typed_parameters)
+    return call_checked(call, configured.plugin.function, arguments, check=check, repeats=repeats)
 
 
 def plugin_levels(
-    plugin: StructurePlugin,
+    configured: ConfiguredPlugin[StructurePlugin],
     scores: Tensor,
     *,
     sparsities: Sequence[float],
-    parameters: PluginParameters,
-    source: PluginSource,
     position: tuple[int, str],
     repeats: bool,
 ) -> Tensor:
@@ -206,8 +219,8 @@ def plugin_levels(
     Raises:
         PluginError: the plug-in breaks the contract of structures.
     """
-    call = PluginCall("structure", plugin.name, source, *position)
-    typed = typed_parameters(plugin.parameters, parameters)
+    plugin, typed = configured.plugin, configured.typed_parameters
+    call = PluginCall("structure", plugin.name, configured.source, *position)
     levels = torch.full(scores.shape, len(sparsities), dtype=torch.uint8, device=scores.device)
     for level, sparsity in enumerate(sparsities):
         if sparsity == 0:
@@ -266,19 +279,13 @@ def _expected_number(
     return call_checked(call, plugin.n_removed, (shape, sparsity, parameters), check=check, repeats=False)
 
 
-TOLERANCE = 0.001
-"""Largest difference of the mean sparsity, weighted by the sizes of the layers, from the requested one."""
-
-
-def plugin_sparsities(
-    plugin: SchedulePlugin, inputs: ScheduleInputs, parameters: PluginParameters, *, source: PluginSource
-) -> tuple[float, ...]:
+def plugin_sparsities(configured: ConfiguredPlugin[SchedulePlugin], inputs: ScheduleInputs) -> tuple[float, ...]:
     """Return the sparsity of each layer. The plug-in is called twice, to compare the results.
 
     Raises:
         PluginError: the plug-in breaks the contract of schedules.
     """
-    call = PluginCall("schedule", plugin.name, source)
+    call = PluginCall("schedule", configured.plugin.name, configured.source)
     n_weights = [layer.n_weights for layer in inputs.layers]
 
     def check(result: object) -> tuple[float, ...]:
@@ -296,18 +303,16 @@ def plugin_sparsities(
             raise call.error("the mean sparsity of a plug-in is another one", expected=expected, got=round(mean, 6))
         return tuple(float(value) for value in result)
 
-    typed = typed_parameters(plugin.parameters, parameters)
-    return call_checked(call, plugin.function, (inputs, typed), check=check, repeats=True)
+    arguments = (inputs, configured.typed_parameters)
+    return call_checked(call, configured.plugin.function, arguments, check=check, repeats=True)
 
 
 def plugin_refined_layer(
-    plugin: RefinerPlugin,
+    configured: ConfiguredPlugin[RefinerPlugin],
     inputs: LayerInputs,
     keep: Tensor,
     *,
     structure: str,
-    parameters: PluginParameters,
-    source: PluginSource,
     repeats: bool,
 ) -> RefinedLayer:
     """Return the refined mask of one layer, and its new weights.
@@ -319,7 +324,8 @@ def plugin_refined_layer(
     Raises:
         PluginError: the plug-in breaks the contract of refiners.
     """
-    call = PluginCall("refiner", plugin.name, source, inputs.block, inputs.layer)
+    plugin = configured.plugin
+    call = PluginCall("refiner", plugin.name, configured.source, inputs.block, inputs.layer)
     before = kept_counts(keep, structure)
 
     def check(result: object) -> RefinedLayer:
@@ -336,7 +342,7 @@ def plugin_refined_layer(
             _check_tensor(call, "n_swaps", result.n_swaps, like=keep[:, 0], dtype=torch.int32)
         return result
 
-    arguments = (inputs, keep, structure, typed_parameters(plugin.parameters, parameters))
+    arguments = (inputs, keep, structure, configured.typed_parameters)
     return call_checked(call, plugin.function, arguments, check=check, repeats=repeats)
 
 

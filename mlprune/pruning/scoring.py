@@ -19,8 +19,13 @@ from mlprune.numeric.weights.layer_inputs import LayerInputs, layer_errors
 from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs
-from mlprune.pruning.plugin_calls import plugin_levels, plugin_scores
+from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_levels, plugin_scores
 from mlprune.pruning.spec import ScoreSpec
+
+_WEIGHTS_TOGETHER = 2**18
+"""Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
+LayerSparsities = Mapping[str, tuple[float, ...]]
+"""Layer -> its sparsities, one per sparsity of the whole model."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +119,6 @@ def refinement_tables(
         )
     ]
     return {"refined_layers": rows}
-
-
-_WEIGHTS_TOGETHER = 2**18
-"""Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
-
-LayerSparsities = Mapping[str, tuple[float, ...]]
-"""Layer -> its sparsities, one per sparsity of the whole model."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,7 @@ def layer_scores(inputs: LayerInputs, score: ScoreSpec, *, repeats: bool = False
     plugin, parameters = score.method, score.score_parameters
     assert isinstance(plugin, ScorePlugin), "a look-up checks the class of a plug-in"
     assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
-    return plugin_scores(plugin, inputs, parameters, source=score.plugin, repeats=repeats)
+    return plugin_scores(ConfiguredPlugin(plugin, parameters, score.plugin), inputs, repeats=repeats)
 
 
 def layer_levels(
@@ -254,15 +252,8 @@ def layer_levels(
         return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
     plugin = score.group
     assert isinstance(plugin, StructurePlugin), "a look-up checks the class of a plug-in"
-    return plugin_levels(
-        plugin,
-        scores,
-        sparsities=sparsities,
-        parameters=score.structure_parameters,
-        source=score.structure_plugin,
-        position=position,
-        repeats=repeats,
-    )
+    configured = ConfiguredPlugin(plugin, score.structure_parameters, score.structure_plugin)
+    return plugin_levels(configured, scores, sparsities=sparsities, position=position, repeats=repeats)
 
 
 def described_levels(

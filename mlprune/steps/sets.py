@@ -25,7 +25,7 @@ from mlprune.corpus.text_files import read_documents
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_files import CORPUS, ItemSelection, corpus_items, read_items, skipped_lines
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.recipe.demonstrations import ActivationsConfig
@@ -38,7 +38,6 @@ from mlprune.vocabulary import (
     LongerDemonstration,
     OrderName,
     ProfileName,
-    SplitName,
     TokenScope,
 )
 
@@ -51,6 +50,8 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {
     "code": "{text}",
 }
 """Kind of set -> template of one side of a shot."""
+READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
+"""Kinds of set that draw sentences from the recipe's corpus."""
 
 
 @dataclass(frozen=True)
@@ -313,10 +314,11 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]
     """
     assert spec.task, "a task set has a task"
     assert spec.source, "a task set has a language"
+    selection = ItemSelection(spec.source, spec.split or "")
     if spec.hub or spec.path:
-        data = read_items(spec.task, spec.hub or Path(spec.path), language=spec.source, split=spec.split or "")
+        data = read_items(spec.task, spec.hub or Path(spec.path), selection)
     else:
-        data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
+        data = corpus_items(spec.task, {}, selection)
     items = cast("tuple[ChoiceItem, ...]", data.items)
     skipped = skipped_lines({spec.source: data})
     return {data.lines[item.example_id]: item for item in items}, data.content_sha256, skipped
@@ -325,10 +327,6 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]
 def task_folder(path: str, resolved: Path) -> str:
     """The folder of a task set as `SetSpec.path` has it: empty for the facts of the built-in corpus."""
     return "" if path == CORPUS else str(resolved)
-
-
-READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
-"""Kinds of set that draw sentences from the recipe's corpus."""
 
 
 @dataclass(frozen=True)

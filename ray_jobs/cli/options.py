@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -129,6 +130,22 @@ DigitsOption = Annotated[
     int | None,
     typer.Option(min=0, max=17, help="In a table: decimals of numbers, and significant digits of p-values; default 3."),
 ]
+WIDTH = 80
+"""Cells of a line if the output does not go to a terminal and COLUMNS is not set."""
+
+
+@dataclass(frozen=True)
+class ResultFormat:
+    """How a result is written, from the options of a command."""
+
+    name: str
+    """`table`, `json` or `csv`."""
+    layout: "Layout" = "fitting"
+    """Of a table, which fits the terminal unless it is wide."""
+    rows: str = "all"
+    """Most rows of a table: a number, or `all`."""
+    digits: int | None = None
+    """Of the numbers of a table; see `TableOptions`."""
 
 
 def show_start(text: str) -> None:
@@ -199,10 +216,6 @@ def existing_store(uri: str, *, quarantine: bool = False) -> Store:
     return store
 
 
-WIDTH = 80
-"""Cells of a line if the output does not go to a terminal and COLUMNS is not set."""
-
-
 def screen_width() -> int:
     """Return the cells of a line: those of COLUMNS, else those of the terminal, else 80."""
     if sys.stdout.isatty():
@@ -221,44 +234,37 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 
 
 def format_result(
-    catalog: "Catalog",
-    result: QueryResult,
-    *,
-    format_name: str,
-    layout: "Layout" = "fitting",
-    answer: "Answer | None" = None,
-    rows: str = MOST_ROWS,
-    digits: int | None = None,
+    catalog: "Catalog", result: QueryResult, wanted: ResultFormat, *, answer: "Answer | None" = None
 ) -> str:
-    """Format a result as `table`, `json` or `csv`; a table fits the terminal unless it is wide.
+    """Format a result.
 
     Args:
         answer: whose result it is, if it is that of a user's query.
-        rows: most rows of a table: a number, or `all`.
     Raises:
         QueryError: there is no such format.
-        BadInputError: `rows` is neither a number nor `all`.
+        BadInputError: the number of rows is neither a number nor `all`.
     """
     from catalog.queries import short_id_length  # noqa: PLC0415 - loads DuckDB
     from catalog.terminal import SHORT_ID, TableOptions  # noqa: PLC0415
     from catalog.terminal.result_table import render  # noqa: PLC0415
 
+    rows, layout = wanted.rows, wanted.layout
     if rows != "all" and not (rows.isdecimal() and int(rows) > 0):
         raise BadInputError("a wrong number of rows", option="--rows", expected="a number from 1, or all", got=rows)
     n_rows = None if rows == "all" else int(rows)
-    shows_short_ids = format_name == "table" and layout == "fitting"
+    shows_short_ids = wanted.name == "table" and layout == "fitting"
     first_rows = QueryResult(result.columns, result.rows[:n_rows])
     options = TableOptions(
         screen_width(),
         layout=layout,
         first=() if answer is None else answer.first,
         n_rows=n_rows,
-        digits=digits,
+        digits=wanted.digits,
         id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,
         is_user_sql=answer is not None and answer.is_user_sql,
         interval_owners=None if answer is None else answer.interval_owners,
     )
-    return render(result, format_name, options=options)
+    return render(result, wanted.name, options=options)
 
 
 def layout_of(*, wide: bool, vertical: bool = False) -> "Layout":

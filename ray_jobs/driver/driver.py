@@ -9,15 +9,16 @@ aside and checked again until its records exist or its claim is stale.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from catalog.store import Catalog
 from mlprune.planning.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.run_log_entries import SearchState
-from mlprune.store.run_status import NO_FLOPS, with_labels
+from mlprune.store.run_status import with_labels
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.driver.progress import Progress
@@ -25,7 +26,6 @@ from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import JobQueue, RunResult, RunState
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery import Failure, advice, is_out_of_memory, memory_level
-from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,36 @@ MAX_FOLD_SHARE = 0.05
 """Largest share of the driver's time for folds: in a large store, even one that finds little takes seconds."""
 MAX_FOLD_INTERVAL_S = 240.0
 """Longest time between two folds while another process locks the catalog; each fold waits for the lock and logs it."""
+POLL_INTERVAL_S = 1.0
+"""Time between two checks of a job that another run has claimed."""
+
+
+class RunPlan(Protocol):
+    """What the driver asks the plan of a run."""
+
+    def next_jobs(self, job: Job) -> Sequence[Job]:
+        """Return the jobs that the result of a finished job makes possible, such as the next batch of a search."""
+
+    def label_of(self, variant_id: str) -> str | None:
+        """Return the label of a variant, for the texts of claims; None for another id."""
+
+    @property
+    def search_states(self) -> tuple[SearchState, ...]:
+        """How far the searches are, for `mlprune status`."""
+
+
+class FixedPlan:
+    """A plan that no result changes, without searches and labels."""
+
+    search_states: tuple[SearchState, ...] = ()
+
+    def next_jobs(self, job: Job) -> Sequence[Job]:
+        """See `RunPlan.next_jobs`."""
+        return ()
+
+    def label_of(self, variant_id: str) -> str | None:
+        """See `RunPlan.label_of`."""
+        return None
 
 
 class CatalogSync:
@@ -81,52 +111,31 @@ def fold(store: Store, *, publish: bool = False) -> bool:
         return False
 
 
-NextJobs = Callable[[Job], Sequence[Job]]
-"""A finished job -> the jobs that its result makes possible, such as the next batch of a search."""
-LabelOf = Callable[[str], str | None]
-"""Id of a variant -> its label; None for other ids."""
-SearchStates = Callable[[], tuple[SearchState, ...]]
-"""How far the searches of the run are."""
-POLL_INTERVAL_S = 1.0
-"""Time between two checks of a job that another run has claimed."""
-
-
 class Driver:
     """Runs the jobs of one run.
 
     Args:
-        round_: how often the run was planned again, from 0.
-        flops: step -> planned floating-point operations of a job, for `mlprune status`.
+        log: of the run, or of one of its rounds.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
-        next_jobs: plans the jobs that follow from a result; they join the run.
-        search_states: how far the searches are, for `mlprune status`.
-        label_of: names the variants in the texts of claims, for `mlprune status`.
+        plan: the jobs that follow from a result join the run; None if none do.
     """
 
     def __init__(
         self,
         store: Store,
-        run_id: str,
+        log: RunLog,
         *,
         workers: Workers,
         progress: Progress,
         claims: Claims | None = None,
-        metrics: Metrics = NO_METRICS,
-        round_: int = 0,
-        flops: Mapping[str, float] = NO_FLOPS,
-        next_jobs: NextJobs = lambda _: (),
-        search_states: SearchStates = lambda: (),
-        label_of: LabelOf = lambda _: None,
+        plan: RunPlan | None = None,
     ) -> None:
         self._store = store
-        self._log = RunLog(store, run_id, metrics=metrics, round_=round_, flops=flops)
+        self._log = log
         self._workers = workers
-        self._metrics = metrics
         self._progress = progress
         self._claims = claims
-        self._next_jobs = next_jobs
-        self._search_states = search_states
-        self._label_of = label_of
+        self._plan: RunPlan = plan or FixedPlan()
         self._has_logged_wait = False
         self._catalog = CatalogSync(store)
 
@@ -141,7 +150,7 @@ class Driver:
         queue = JobQueue(jobs, present=present, size_of=self._workers.size)
         state = RunState(queue, replaced=frozenset(replaced))
         self._log.start(jobs)
-        self._log.log_searches(self._search_states())
+        self._log.log_searches(self._plan.search_states)
         result: RunResult | None = None
         try:
             self._run(state)
@@ -157,7 +166,7 @@ class Driver:
         while state.queue or state.running:
             n_waiting = len(state.queue)
             self._submit_ready(state)
-            self._metrics.set_load(n_waiting=len(state.queue), n_running=len(state.running))
+            self._log.note_load(n_waiting=len(state.queue), n_running=len(state.running))
             if state.running:
                 self._collect(state)
             elif self._workers.problem:
@@ -208,7 +217,7 @@ class Driver:
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has claimed the job and not done it; if no run has, claim it."""
         key = job.makes[-1]
-        if self._claims is None or self._claims.take(key, work=_claim_text(job, self._label_of)):
+        if self._claims is None or self._claims.take(key, work=_claim_text(job, self._plan)):
             return False
         return key not in state.claimed_elsewhere or not self._is_done_elsewhere(state, job)
 
@@ -271,8 +280,8 @@ class Driver:
 
     def _add_next(self, state: RunState, job: Job) -> None:
         """Add the jobs that a finished job makes possible. Another run may have made some of the records they need."""
-        jobs = self._next_jobs(job)
-        self._log.log_searches(self._search_states())
+        jobs = self._plan.next_jobs(job)
+        self._log.log_searches(self._plan.search_states)
         if jobs:
             needs = dict.fromkeys(key for each in jobs for key in each.needs if key not in state.queue.present)
             state.queue.mark_present(key for key in needs if self._store.has_record(*key))
@@ -302,7 +311,7 @@ class Driver:
         )
 
 
-def _claim_text(job: Job, label_of: LabelOf) -> str:
+def _claim_text(job: Job, plan: RunPlan) -> str:
     """Return what a job does, in at most 160 characters: the end, which names the variant, is kept."""
-    text = with_labels(f"{job.step} {job.work}", label_of)
+    text = with_labels(f"{job.step} {job.work}", plan.label_of)
     return text if len(text) <= 160 else f"{text[:97]} … {text[-60:]}"

@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -47,6 +47,18 @@ AttemptStatus = Literal["done", "lost", "failed"]
 """Result of an attempt. `lost`: it failed and the job is retried."""
 RunEnd = Literal["done", "failed", "stopped"]
 """End of a run. `failed`: some jobs failed; `stopped`: an error or a signal ended the run."""
+
+
+@dataclass(frozen=True)
+class RecordedRecipe:
+    """The recipe of a run, for the log."""
+
+    name: str
+    id: str
+    yaml: str | None
+    """Its text; None if it is not known."""
+    models: Mapping[str, str]
+    """Base model id -> folder."""
 
 
 class RunLog:
@@ -100,6 +112,10 @@ class RunLog:
         """Write the planned jobs and the process of the driver."""
         self._planned_at = timestamp()
         self.plan_more(jobs)
+
+    def note_load(self, *, n_waiting: int, n_running: int) -> None:
+        """Put the numbers of waiting and running jobs into the metrics."""
+        self._metrics.set_load(n_waiting=n_waiting, n_running=n_running)
 
     def plan_more(self, jobs: Iterable[Job]) -> None:
         """Write the numbers of planned jobs after more of them were planned."""
@@ -264,18 +280,14 @@ def begin_run(
     command: str,
     *,
     address: str = "none",
-    recipe: str | None = None,
-    recipe_id: str | None = None,
-    recipe_yaml: str | None = None,
-    models: Mapping[str, str] | None = None,
+    recipe: RecordedRecipe | None = None,
 ) -> str:
     """Write who runs what, where and with which code; returns the id of the run.
 
     Args:
         command: name of the command.
         address: address of the workers.
-        recipe: name of the recipe; None for a command without one, like `recipe_id` and `recipe_yaml`.
-        models: base model id -> folder.
+        recipe: None for a command without one.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
@@ -292,7 +304,12 @@ def begin_run(
         "environment_id": environment.id if is_written else None,
     }
     if recipe is not None:
-        row |= {"recipe": recipe, "recipe_id": recipe_id, "recipe_yaml": recipe_yaml, "models": models}
+        row |= {
+            "recipe": recipe.name,
+            "recipe_id": recipe.id,
+            "recipe_yaml": recipe.yaml,
+            "models": {**recipe.models},
+        }
     store.write_run_file(run_id, "run", row)
     return run_id
 

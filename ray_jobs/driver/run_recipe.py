@@ -36,13 +36,34 @@ from ray_jobs.driver.driver import Driver, fold
 from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
-from ray_jobs.driver.run_log import begin_run
+from ray_jobs.driver.run_log import RecordedRecipe, RunLog, begin_run
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import Metrics
 
 logger = logging.getLogger(__name__)
+MAX_ROUNDS = 5
+"""How often a run is planned at most; it is planned again if a job finds a damaged artefact."""
+MAX_LINES = 10
+"""Warnings about variants that are printed one by one."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does in addition to the pending jobs of its recipe, and how long its claims hold."""
+
+    allow_import: bool = False
+    """Whether to import the models that the recipe asks to import."""
+    scrubs: bool = False
+    """Whether to read all artefacts of the recipe first, and make the damaged ones again."""
+    remake: Remake = NO_REMAKE
+    """Which retired files to make again; its variants are given by id or name."""
+    stale_after_s: float = STALE_AFTER_S
+    """How long other runs in this store respect our claims if we die on another machine."""
+
+
+DEFAULTS = RunOptions()
 
 
 @dataclass(frozen=True)
@@ -60,6 +81,17 @@ class SearchLimits:
         if isinstance(spec.budget, ItemBudget):
             n_items = spec.budget.n_items
         return cls(sum(batch.n_trials for batch in batches), n_items)
+
+
+class _Services(NamedTuple):
+    """Everything that the rounds of a run share."""
+
+    workers: Workers
+    claims: Claims
+    metrics: Metrics
+    console: Console
+    flops: Mapping[str, float]
+    """Step -> planned floating-point operations of a job."""
 
 
 class Round(NamedTuple):
@@ -202,30 +234,19 @@ def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
     )
 
 
-MAX_ROUNDS = 5
-"""How often a run is planned at most; it is planned again if a job finds a damaged artefact."""
-
-
 def run_recipe(
     source: RecipeSource,
     store_uri: str,
     *,
     address: str = "local",
     changes: RecipeChanges = NO_CHANGES,
-    allow_import: bool = False,
-    scrubs: bool = False,
-    remake: Remake = NO_REMAKE,
-    stale_after_s: float = STALE_AFTER_S,
+    options: RunOptions = DEFAULTS,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
     Args:
         source: the recipe file, or its content.
         changes: of the recipe, such as fewer demonstrations and items.
-        allow_import: import the models that the recipe asks to import.
-        scrubs: read all artefacts of this recipe first, and make the damaged ones again.
-        remake: which retired files to make again; its variants are given by id or name.
-        stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
         EarlierVersionError: the store has records of version 0.1; nothing is written.
@@ -236,10 +257,10 @@ def run_recipe(
         _require_absolute(store_uri, address)
         Store(store_uri, quarantine=True).require_current_version()
         recipe = load_changed_recipe(source, changes)
-        recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
+        recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=options.allow_import)
         with machines(address, recipe.compute.node_labels) as available:
-            options = _Options(recipe_text(source, changes), address, scrubs, remake, stale_after_s)
-            return _run_recipe(recipe, store_uri, available=available, options=options)
+            text = recipe_text(source, changes)
+            return _run_recipe(recipe, store_uri, text=text, available=available, address=address, options=options)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
@@ -259,19 +280,16 @@ def _require_absolute(store_uri: str, address: str) -> None:
         )
 
 
-class _Options(NamedTuple):
-    """Options of a run."""
+def _run_recipe(
+    recipe: Recipe, store_uri: str, *, text: str, available: Machines, address: str, options: RunOptions
+) -> RunSummary:
+    """Run a recipe with its changes.
 
-    recipe_yaml: str
-    address: str
-    scrubs: bool
-    remake: Remake
-    stale_after_s: float
-
-
-def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options: _Options) -> RunSummary:
+    Args:
+        text: of the recipe, for the log.
+    """
     console = VisibleConsole(stderr=True, highlight=False, soft_wrap=True)
-    store, address = Store(store_uri, quarantine=True), options.address
+    store = Store(store_uri, quarantine=True)
     built = build_plan(recipe, available.nodes)
     growing = GrowingPlan(built, store, _with_ids(options.remake, built, store))
     if options.scrubs:
@@ -299,15 +317,10 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             console.print(line, markup=False)
         store.write_record(record)
         growing.declare()
-        run_id = begin_run(
-            store,
-            "run",
-            address=address,
-            recipe=plan.recipe.name,
-            recipe_id=record.id,
-            recipe_yaml=options.recipe_yaml,
-            models={model.base_model_id: model.path for model in plan.models},
+        recorded = RecordedRecipe(
+            plan.recipe.name, record.id, text, {model.base_model_id: model.path for model in plan.models}
         )
+        run_id = begin_run(store, "run", address=address, recipe=recorded)
         with Claims(store, run_id, stale_after_s=options.stale_after_s, parts=lambda: workers.running_parts) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
             awaited = awaited_variants(plan.questions, declared)
@@ -355,17 +368,6 @@ def _with_ids(remake: Remake, plan: Plan, store: Store) -> Remake:
     return replace(remake, variants=tuple(ids))
 
 
-class _Services(NamedTuple):
-    """Everything that the rounds of a run share."""
-
-    workers: Workers
-    claims: Claims
-    metrics: Metrics
-    console: Console
-    flops: Mapping[str, float]
-    """Step -> planned floating-point operations of a job."""
-
-
 def _run_rounds(
     growing: GrowingPlan, store: Store, first: Round, *, run_id: str, services: _Services, first_number: int = 0
 ) -> RunResult:
@@ -383,19 +385,8 @@ def _run_rounds(
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
         with Progress(jobs, parts=lambda: workers.running_parts, flops=flops) as progress:
-            driver = Driver(
-                store,
-                run_id,
-                workers=workers,
-                progress=progress,
-                claims=claims,
-                metrics=metrics,
-                round_=number,
-                flops=flops,
-                next_jobs=growing.next_jobs,
-                search_states=lambda: growing.search_states,
-                label_of=growing.label_of,
-            )
+            log = RunLog(store, run_id, metrics=metrics, round_=number, flops=flops)
+            driver = Driver(store, log, workers=workers, progress=progress, claims=claims, plan=growing)
             made = {key for job in jobs for key in job.makes}
             present = set(store.record_names())
             result = driver.run(jobs, present=present - made, replaced=seen & present & made)
@@ -414,10 +405,6 @@ def _run_rounds(
         problem = f"damage was found in {MAX_ROUNDS} rounds"
         result = replace(result, n_skipped=result.n_skipped + len(jobs), problem=problem)
     return replace(result, n_done=n_done)
-
-
-MAX_LINES = 10
-"""Warnings about variants that are printed one by one."""
 
 
 def result_lines(plan: Plan, store: Store) -> list[str]:

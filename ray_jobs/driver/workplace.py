@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ray_jobs.workers.cluster_nodes import ClusterNode, NodeList
 
 logger = logging.getLogger(__name__)
+LOCAL_ADDRESSES = ("none", "local")
+"""Addresses of this machine; others name a cluster."""
 
 
 def model_files(folder: Path) -> ModelFiles:
@@ -48,10 +50,6 @@ def model_files(folder: Path) -> ModelFiles:
     names = sorted({*inspect_model(folder).content, *small})
     sizes = {name: (folder / name).stat().st_size for name in names}
     return ModelFiles(str(folder), sizes, {name: file_sha256(folder / name) for name in sorted(small)})
-
-
-LOCAL_ADDRESSES = ("none", "local")
-"""Addresses of this machine; others name a cluster."""
 
 
 class Machines(NamedTuple):
@@ -253,9 +251,7 @@ class CommandModel:
 
     def _needs(self, model: ModelRef) -> Needs:
         sizes = footprint(Path(model.path), model.dtype)
-        cost = tasks_cost(
-            self._command, sizes, (), batch_tokens=self._batch_tokens, device=model.device, disk_bytes=0.0
-        )
+        cost = tasks_cost(self._command, sizes, (), batch_tokens=self._batch_tokens, device=model.device)
         return Needs(self._compute, model, sizes, (cost,))
 
     def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
@@ -273,7 +269,7 @@ class CommandModel:
         placement = ReplicaPlacement(pool, name=name)
         self._of_model.callback(placement.release)
         placement.wait_until_reserved()
-        return start_chain(self._store_uri, model, pool, placement=placement, name=name)
+        return start_chain(self._store_uri, model, placement=placement)
 
     def _ray_nodes(self) -> "list[ClusterNode]":
         """List the nodes of Ray, which is connected the first time."""

@@ -1,12 +1,9 @@
 """A replica of the model on Ray: its placement group, the wait for room, and its actors.
 
-Ray placement groups: reserve the resources of a replica's worker and shards together.
-
-If shards asked for resources one by one, two replicas could each get some of them, and neither would ever be complete.
-A replica of several shards therefore reserves everything at once, on as few nodes as possible. A replica of one shard
-is a single actor and needs no placement group.
-
-A replica of the model on Ray: a worker and, if the model is split, the actors of its shards.
+A placement group reserves the resources of a replica's worker and shards together. If shards asked for resources one by
+one, two replicas could each get some of them, and neither would ever be complete. A replica of several shards therefore
+reserves everything at once, on as few nodes as possible. A replica of one shard is a single actor and needs no
+placement group.
 
 A job that runs the model is coordinated by the worker and uses all shards. Jobs that do not run it, such as the
 orderings of blocks, run on the shards, one on each, preferably on the shard that has the block.
@@ -37,6 +34,10 @@ NO_ROOM_TIMEOUT_S = 3600.0
 """Time that a run waits without any worker, or a command for its shards; nodes may start, other users' jobs end."""
 WORKER, FIRST_SHARD = 0, 1
 """Bundles of a replica's placement group."""
+LOG_INTERVAL_S = 60.0
+"""Time between two warnings that the cluster has no room for any worker."""
+START_WAIT_S = 20.0
+"""Time that a job which several workers can share waits for the next worker that is starting."""
 
 
 class ActorOptions(TypedDict):
@@ -56,11 +57,12 @@ class ReplicaPlacement:
 
     Args:
         pool: what each actor needs.
-        name: name of the placement group in Ray's dashboard.
+        name: of the replica, its placement group and, as a beginning, its shards in Ray's dashboard.
     """
 
     def __init__(self, pool: Pool, *, name: str) -> None:
-        self._pool = pool
+        self.pool = pool
+        self.name = name
         self._group: PlacementGroup | None = None
         if pool.n_shards > 1:
             resources = [_worker_resources(pool), *[_model_resources(pool)] * pool.n_shards]
@@ -71,16 +73,16 @@ class ReplicaPlacement:
     def worker_options(self) -> ActorOptions:
         """Return the options of the worker's actor. If there are shards, they have the model and its resources."""
         if self._group is None:
-            options = _model_resources(self._pool)
-            return {**options, "label_selector": dict(labels)} if (labels := self._pool.node_labels) else options
-        return {**_worker_resources(self._pool), "scheduling_strategy": self._bundle_strategy(WORKER)}
+            options = _model_resources(self.pool)
+            return {**options, "label_selector": dict(labels)} if (labels := self.pool.node_labels) else options
+        return {**_worker_resources(self.pool), "scheduling_strategy": self._bundle_strategy(WORKER)}
 
     def shard_options(self, number: int) -> ActorOptions:
         """Return the options of a shard's actor. A single shard is a single actor, as is a worker with the model."""
         if self._group is None:
-            return _model_resources(self._pool)
+            return _model_resources(self.pool)
         strategy = self._bundle_strategy(FIRST_SHARD + number)
-        return {**_model_resources(self._pool), "scheduling_strategy": strategy}
+        return {**_model_resources(self.pool), "scheduling_strategy": strategy}
 
     def wait_until_reserved(self) -> None:
         """Wait for the resources of a replica of several shards.
@@ -89,7 +91,7 @@ class ReplicaPlacement:
             WorkerLostError: the cluster had no room for long.
         """
         if self._group is not None and not self._group.wait(NO_ROOM_TIMEOUT_S):
-            raise no_room("the shards", self._pool)
+            raise no_room("the shards", self.pool)
 
     def release(self) -> None:
         """Return the resources; actors that use them end."""
@@ -163,7 +165,7 @@ class ReplicaActors:
         self._placement = ReplicaPlacement(pool, name=name)
         n_shard_actors = pool.n_shards if pool.n_shards > 1 else 0
         self._shards = start_shards(
-            n_shard_actors, store_uri, model, pool, needs, placement=self._placement, name=name, number=number
+            self._placement, store_uri, model=model, n=n_shard_actors, needs=needs, number=number
         )
         options = actor_class(WorkerActor).options(max_restarts=0, name=name, **self._placement.worker_options())
         self._worker: ActorHandle = options.remote(
@@ -262,29 +264,26 @@ class ReplicaActors:
 
 
 def start_shards(
-    n: int,
-    store_uri: str,
-    model: ModelRef,
-    pool: Pool,
-    needs: Requirements = NONE,
-    *,
     placement: ReplicaPlacement,
-    name: str,
+    store_uri: str,
+    *,
+    model: ModelRef,
+    n: int,
+    needs: Requirements = NONE,
     number: int = 0,
 ) -> tuple[ActorHandle, ...]:
     """Start the actors of the shards of a replica.
 
     Args:
+        placement: resources of the actors.
         n: number of actors.
         needs: each actor checks it.
-        placement: resources of the actors.
-        name: beginning of their names in Ray's dashboard.
         number: number of the worker that they belong to.
     """
     return tuple(
         actor_class(ShardActor)
-        .options(max_restarts=0, name=f"{name}, shard {shard}", **placement.shard_options(shard))
-        .remote(store_uri, model, pool, needs=needs, number=number)
+        .options(max_restarts=0, name=f"{placement.name}, shard {shard}", **placement.shard_options(shard))
+        .remote(store_uri, model, placement.pool, needs=needs, number=number)
         for shard in range(n)
     )
 
@@ -292,12 +291,6 @@ def start_shards(
 def _workers(replicas: Iterable[ReplicaActors]) -> dict[str, ActorHandle]:
     """Return name -> worker of replicas."""
     return {replica.name: replica._worker for replica in replicas}
-
-
-LOG_INTERVAL_S = 60.0
-"""Time between two warnings that the cluster has no room for any worker."""
-START_WAIT_S = 20.0
-"""Time that a job which several workers can share waits for the next worker that is starting."""
 
 
 class RoomWait:
@@ -308,7 +301,7 @@ class RoomWait:
     """
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
         self._deadline = time.monotonic() + NO_ROOM_TIMEOUT_S
 
     def check(self) -> None:
@@ -318,6 +311,6 @@ class RoomWait:
             WorkerLostError: it has waited for too long.
         """
         if time.monotonic() >= self._deadline:
-            raise no_room("a worker", self._pool)
-        needs = format_needs(self._pool)
+            raise no_room("a worker", self.pool)
+        needs = format_needs(self.pool)
         logger.warning("the cluster has no room for any worker yet: waiting for a node with %s", needs)

@@ -27,7 +27,7 @@ from mlprune.store.claims import Claims
 from mlprune.store.store import Store
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_log import begin_run
+from ray_jobs.driver.run_log import RunLog, begin_run
 from ray_jobs.process.environment import this_environment
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.worker import Outcome
@@ -167,7 +167,7 @@ def drive_jobs(store: Store, jobs: Sequence[Job]) -> None:
     """Run jobs with workers that do not do them."""
     run_id = begin_run(store, "run")
     with Claims(store, run_id) as claims, Progress(jobs) as progress:
-        driver = Driver(store, run_id, workers=IdleWorkers(), progress=progress, claims=claims)
+        driver = Driver(store, RunLog(store, run_id), workers=IdleWorkers(), progress=progress, claims=claims)
         result = driver.run(jobs, present=set())
     if result.n_done != len(jobs):
         raise SystemExit(f"{result.n_done} of {len(jobs)} jobs were done")

@@ -33,7 +33,7 @@ from mlprune.planning import build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.loading import load_recipe
 from mlprune.steps.observe import passes
-from mlprune.steps.observe.statistics_files import LAYOUT, read_block_statistics, write_part
+from mlprune.steps.observe.statistics_files import LAYOUT, DemonstrationSums, read_block_statistics, write_part
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.store.store import Store
 
@@ -243,8 +243,9 @@ def _plain_bytes(folder: Path) -> int:
 
 def _write_ours(store: Store, blocks: list[dict[str, torch.Tensor]]) -> list[Any]:
     n = len(next(iter(blocks[0].values())))
-    options: dict[str, Any] = {"demonstrations": range(n), "n_tokens": torch.full((n,), 300)}
-    return [write_part(store, "files", block, sums=sums, **options) for block, sums in enumerate(blocks)]
+    n_tokens = torch.full((n,), 300)
+    observed = [DemonstrationSums(range(n), n_tokens, sums) for sums in blocks]
+    return [write_part(store, "files", block, of_block) for block, of_block in enumerate(observed)]
 
 
 def _read_ours(store: Store, artefacts: list[Any], n: int) -> list[Any]:

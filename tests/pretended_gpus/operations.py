@@ -11,7 +11,7 @@ from torch import Tensor
 from mlprune.methods.reconstruction import Reconstruction
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.chain import Chain, advance_to
-from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
     CaptureVisitor,
@@ -56,8 +56,8 @@ def _scored(chain: Chain, _architecture: Architecture) -> Any:
 
 
 def _decoded(chain: Chain, _architecture: Architecture) -> Any:
-    decode = partial(greedy_decode, chain, stop_id=-1, pad_id=PAD)
-    return [decode(PROMPTS, max_new_tokens=4), decode(PROMPTS[:1], max_new_tokens=3, batches=[[0]])]
+    decode = partial(greedy_decode, chain, pad_id=PAD)
+    return [decode(PROMPTS, StoppingCriteria(4, -1)), decode(PROMPTS[:1], StoppingCriteria(3, -1), batches=[[0]])]
 
 
 def _masked(chain: Chain, architecture: Architecture) -> Any:

@@ -1,6 +1,4 @@
-"""LRP2, language-representation projection: plan it, and move states to English and back.
-
-LRP2, language-representation projection: move the states of a language to English after one block, and back later.
+"""LRP2, language-representation projection: move the states of a language to English after one block, and back later.
 
     after block i:      h + v_en - v_l
     after block j > i:  h + v_l - v_en
@@ -8,8 +6,6 @@ LRP2, language-representation projection: move the states of a language to Engli
 v is the mean hidden state of a language after that block. Every token of a text in language l is moved; English texts
 stay as they are (Xu et al. 2023, arXiv:2311.03788). The pair (i, j) is chosen on a development split: every pair is
 tried by a job of step `search`, and one more job chooses the best.
-
-Plan LRP2: mean states of languages, the search for a pair of blocks, and what evaluations read of both.
 
 The id of the variant covers the candidate pairs, the items on which one is chosen, and the mean states of English. The
 ids of evaluations cover the mean states of their language and the choice for their task. Adding a language or a task
@@ -60,6 +56,10 @@ from mlprune.vocabulary import METRIC_TRAITS
 
 Pair = tuple[int, int]
 """Block after which states are moved to English, and block after which they are moved back; from 0."""
+TRIED_ON: Mapping[str, JsonValue] = {
+    name: BaselineConfig.model_fields[name].default for name in ("split", "limit", "seed")
+}
+"""Defaults of the items on which a pair is chosen."""
 
 
 def shifts(language: Tensor, english: Tensor, pair: Pair) -> dict[int, Tensor]:
@@ -142,10 +142,8 @@ class TrialJob(TasksJob):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all tasks, without stored predictions."""
         tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
-        disk_bytes = 4_000.0 * len(self.evaluations)
-        return tasks_cost(
-            self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
-        )
+        cost = tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device)
+        return replace(cost, disk_bytes=4_000.0 * len(self.evaluations))
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the dense model under the projection. Trials that differ only in their rule share one run."""
@@ -204,12 +202,6 @@ def chosen_pair(store: Store, choice_id: str) -> Pair:
     """Return the chosen pair."""
     row = store.require("lrp2_choices", choice_id).rows["lrp2_choices"][0]
     return as_int(row["first_block"]), as_int(row["second_block"])
-
-
-TRIED_ON: Mapping[str, JsonValue] = {
-    name: BaselineConfig.model_fields[name].default for name in ("split", "limit", "seed")
-}
-"""Defaults of the items on which a pair is chosen."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ logger = logging.getLogger(__name__)
 
 WHOLE = "text"
 """Key of whole texts."""
+TextKey = tuple[str, str, int]
+"""Example, key and index of a text."""
+SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
+"""Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
+_COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,6 @@ class SourceText:
     def place(self) -> "TextKey":
         """Example, key and index."""
         return self.example_id, self.key, self.index
-
-
-TextKey = tuple[str, str, int]
-"""Example, key and index of a text."""
 
 
 def source_texts(task: Task, data: TaskData) -> tuple[SourceText, ...]:
@@ -120,10 +121,6 @@ def _in_english(task: Task, data: TaskData, item: ChoiceItem, translations: Mapp
 def row_texts(value: object) -> list[str]:
     """Return the texts of a value of a row: those of a list, or the value itself."""
     return [str(text) for text in value] if isinstance(value, list) else [str(value)]
-
-
-SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
-"""Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +191,8 @@ class SelfTranslateJob(job.RecordJob, job.ModelJob):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of translating all texts."""
         prepared = self._prepared()
-        disk_bytes = 400.0 * len(prepared.items)
-        return tasks_cost(
-            self.step,
-            sizes,
-            [prepared],
-            batch_tokens=self.batch_tokens,
-            device=self.model.device,
-            disk_bytes=disk_bytes,
-        )
+        cost = tasks_cost(self.step, sizes, [prepared], batch_tokens=self.batch_tokens, device=self.model.device)
+        return replace(cost, disk_bytes=400.0 * len(prepared.items))
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Translate, store every text, then write the record."""
@@ -257,9 +247,6 @@ def write_translations(
         "n_empty": n_empty,
     }
     store.write_record(identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
-
-
-_COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
 
 
 @dataclass(frozen=True)

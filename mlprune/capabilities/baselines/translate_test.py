@@ -24,7 +24,7 @@ from mlprune.errors import MissingTaskFileError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
 from mlprune.evaluation.tasks.items import ChoiceItem, Row
 from mlprune.evaluation.tasks.task import Task
-from mlprune.evaluation.tasks.task_files import TaskData, log_once, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, log_once, read_items
 from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.recipe.models import Recipe
@@ -94,7 +94,7 @@ def _gold(item: object) -> int:
 @cache
 def _given(source: Source, task: TaskSpec) -> TaskData:
     """Read the translations of the examples of a task."""
-    return read_items(task.definition, source, language=task.language, split=task.split, aligned=task.aligned)
+    return read_items(task.definition, source, ItemSelection(task.language, task.split), aligned=task.aligned)
 
 
 @dataclass(frozen=True)

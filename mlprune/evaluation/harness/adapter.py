@@ -18,7 +18,7 @@ from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.evaluation.scoring.translation import decoding_batches
 from mlprune.models.chain import Chain
-from mlprune.models.inference.decoding import greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
 from mlprune.vocabulary import DeviceName
 
 if TYPE_CHECKING:
@@ -195,13 +195,14 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         def text_of(tokens: Sequence[int]) -> str:
             return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
+        stopping = StoppingCriteria(
+            options.max_new_tokens, self.eot_token_id, lambda tokens: any(stop in text_of(tokens) for stop in stops)
+        )
         decoded = greedy_decode(
             self._chain,
             prompts,
-            max_new_tokens=options.max_new_tokens,
-            stop_id=self.eot_token_id,
+            stopping,
             pad_id=self.eot_token_id if self.tokenizer.pad_token_id is None else int(self.tokenizer.pad_token_id),
-            ends=lambda tokens: any(stop in text_of(tokens) for stop in stops),
             batches=decoding_batches([len(prompt) + options.max_new_tokens for prompt in prompts], self._batch_tokens),
         )
         return [_cut(text_of(tokens), stops) for tokens in decoded]

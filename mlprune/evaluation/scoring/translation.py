@@ -11,7 +11,7 @@ from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
 from mlprune.models.chain import Chain
-from mlprune.models.inference.decoding import greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -264,20 +264,15 @@ def run_translation(
         places = [place for stop in prepared.stops if (place := text.lstrip().find(stop)) >= 0]
         return text.lstrip()[: min(places)] if places else text
 
-    def has_stop(tokens: Sequence[int]) -> bool:
+    def ends(tokens: Sequence[int]) -> bool:
+        if tokens[-1] == end_id or not prepared.stops:
+            return tokens[-1] == end_id
         text = tokenizer.decode(tokens[-n_last:], skip_special_tokens=True)
         return any(stop in (text if len(tokens) > n_last else text.lstrip()) for stop in prepared.stops)
 
     pad_id = end_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    decoded = greedy_decode(
-        chain,
-        prepared.token_ids,
-        max_new_tokens=prepared.max_new_tokens,
-        stop_id=stop_id,
-        pad_id=pad_id,
-        ends=lambda tokens: tokens[-1] == end_id or (bool(prepared.stops) and has_stop(tokens)),
-        batches=prepared.batches,
-    )
+    stopping = StoppingCriteria(prepared.max_new_tokens, stop_id, ends)
+    decoded = greedy_decode(chain, prepared.token_ids, stopping, pad_id=pad_id, batches=prepared.batches)
     texts = [cut(tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in decoded]
     return tuple(
         TranslationOutput(item.example_id, prompt, text, item.reference, item.cluster, item.category)

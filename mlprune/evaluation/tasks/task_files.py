@@ -29,7 +29,7 @@ from mlprune.evaluation.tasks.layouts.task_layouts import rows_at
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
-from mlprune.vocabulary import DELIMITED_SUFFIXES, HalvesName, SplitName
+from mlprune.vocabulary import DELIMITED_SUFFIXES, HalvesName
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,20 @@ SKIPPED_ROWS: Mapping[type[SkippedRowError], str] = {
 """Error about a row that is skipped -> the reason in words."""
 MAX_NAMES = 5
 """Most names of rows or files in one line about skipped rows."""
+
+
+@dataclass(frozen=True)
+class ItemSelection:
+    """The items of a task that are read."""
+
+    language: str
+    """A tag such as `fr`; for translation, the source language."""
+    split: str = ""
+    """Name of the split; of a corpus, the half `dev` or `test`, or empty for all items."""
+    limit: int | None = None
+    """Number of items to keep, those with the smallest SHA-256 of "seed:id"; None for all."""
+    seed: int = 0
+    """Seed of the hashes of a limit."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +90,8 @@ class TaskData:
 def read_items(
     task: str | Task,
     source: Path | HubSource,
+    selection: ItemSelection,
     *,
-    language: str,
-    split: str,
-    limit: int | None = None,
-    seed: int = 0,
     aligned: bool = True,
 ) -> TaskData:
     """Read the items of one language and split of a task.
@@ -88,8 +99,7 @@ def read_items(
     Args:
         task: a task, or the name of one in `TASKS`.
         source: a folder, file or archive in one of `TASK_LAYOUTS`, or the data set of a hub.
-        language: a tag such as `fr`; the file may also be named `fra_Latn`.
-        limit: number of items to keep, those with the smallest SHA-256 of "seed:id".
+        selection: with a split; the file of a language `fr` may also be named `fra_Latn`.
         aligned: whether the same id is the same example in all languages; if not, ids begin with the language.
     Raises:
         TaskFileError: there is no such file or more than one, a row is wrong (the first one is named), no item is left,
@@ -100,9 +110,10 @@ def read_items(
         raise TaskFileError(
             "this task reads parallel text, not task files", task=definition.name, expected="a corpus", got=str(source)
         )
-    place = {"task": definition.name, "language": language, "split": split}
+    language = selection.language
+    place = {"task": definition.name, "language": language, "split": selection.split}
     try:
-        found = _rows(source, definition, language=language, split=split)
+        found = _rows(source, definition, language=language, split=selection.split)
     except TaskFileError as err:
         raise type(err)(err.message, {**place, **err.context}) from err
     rows = found.rows
@@ -110,7 +121,7 @@ def read_items(
         rows = [{**row, "id": f"{language}:{row['id']}"} if "id" in row else row for row in rows]
         found = found._replace(rows=rows)
     lines, ids, skipped_ids = _checked(definition, found, **place)
-    kept = set(ordered_by_hash(seed, ids)[:limit])
+    kept = set(ordered_by_hash(selection.seed, ids)[: selection.limit])
     groups = _groups(definition, rows, found.origin, **place)
     made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
     items = tuple(with_group(item, group) for item, group in made if item is not None)
@@ -226,38 +237,33 @@ def _rows(source: Path | HubSource, definition: Task, *, language: str, split: s
 def corpus_items(
     task: str,
     lines: Mapping[str, Sequence[str]],
+    selection: ItemSelection,
     *,
-    language: str,
     target: str | None = None,
-    split: SplitName | None = None,
     split_by: HalvesName = "items",
-    limit: int | None = None,
-    seed: int = 0,
     documents: Sequence[ItemGroup] = (),
 ) -> TaskData:
     """Build items from a parallel corpus: sentences for perplexity, pairs for translation, and CLDR's held-out facts.
 
     Args:
         lines: language -> its sentences, aligned; empty for facts.
-        language: the language, for translation the source language.
         target: the target language of translation.
-        split: the half of the items to use; None uses all. An item is in `split_of` its id or, by clusters, of its
-            cluster.
-        limit: as in `read_items`.
+        split_by: an item is in the half `split_of` its id or, by clusters, of its cluster.
         documents: cluster and category of each sentence; empty if the text does not state them.
     Raises:
         TaskFileError: the corpus has no items for this task or language, is not aligned, or no item is left.
     """
+    language, split = selection.language, selection.split
     plain, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
     groups = _fact_groups() if task == "facts" else dict(zip(plain, documents, strict=bool(documents)))
     items = {key: with_group(item, groups.get(key, ItemGroup())) for key, item in plain.items()}
     names = dict(zip(items, clusters_of(list(items.values())), strict=True)) if split_by == "clusters" else {}
-    kept = {key: item for key, item in items.items() if split is None or split_of(names.get(key, key)) == split}
+    kept = {key: item for key, item in items.items() if not split or split_of(names.get(key, key)) == split}
     if not kept:
         got = f"{len(items)} in both halves"
         raise TaskFileError("the corpus has no items", task=task, language=language, split=split or "whole", got=got)
     numbers = {key: number for number, key in enumerate(items)}
-    limited = _limited(kept, limit=limit, seed=seed)
+    limited = _limited(kept, limit=selection.limit, seed=selection.seed)
     sha256 = groups_sha256(groups)
     return TaskData(limited, content, CORPUS, numbers, groups_sha256=sha256, n_of_split=len(kept))
 

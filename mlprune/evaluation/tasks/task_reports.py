@@ -13,12 +13,14 @@ from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS, ChoiceItem
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.evaluation.tasks.task_files import Item, TaskData, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, read_items, skipped_lines
 from mlprune.languages import ENGLISH
 from mlprune.numeric.evaluation.metrics import guess_credit
 
 DEFAULT_SPLIT = "test"
 """Split that an evaluation reads if the recipe names none."""
+Answers: TypeAlias = Mapping[str, tuple[int, int]]
+"""Example id -> number of candidates and index of the right one."""
 
 
 def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
@@ -46,7 +48,7 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
     notes = [f"also read by {', '.join(tasks[1:])}"] if tasks[1:] else []
     for language, name in places:
         try:
-            data = read_items(tasks[0], path, language=language, split=name)
+            data = read_items(tasks[0], path, ItemSelection(language, name))
         except TaskFileError as err:
             problems.append(str(err))
             continue
@@ -73,10 +75,6 @@ def _data_row(language: str, split: str, items: Sequence[Item]) -> DataRow:
         return DataRow(language, "", split, len(items), " ".join(f"{text} {answer}".split()))
     first = " ".join(choices[0].texts[choices[0].gold].split())
     return DataRow(language, "", split, len(choices), first, _answers(choices), _chance(choices))
-
-
-Answers: TypeAlias = Mapping[str, tuple[int, int]]
-"""Example id -> number of candidates and index of the right one."""
 
 
 def _other_items(read: Mapping[str, TaskData]) -> tuple[list[str], bool]:

@@ -33,6 +33,21 @@ if TYPE_CHECKING:
 
     from mlprune.models.inference.block_runner import BlockRunner
 
+MIN_PREFIX = 16
+"""Minimum length of a shared prefix; shorter ones are computed with each prompt."""
+
+
+@dataclass(frozen=True)
+class StoppingCriteria:
+    """When the continuation of a prompt ends."""
+
+    max_new_tokens: int
+    """Most tokens that are appended to a prompt."""
+    stop_id: int
+    """The token that ends a continuation and is not part of it; -1 if no token does."""
+    ends: Callable[[Sequence[int]], bool] = lambda _: False
+    """Whether a continuation is complete with these new tokens."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -48,13 +63,6 @@ class Sampling:
         """Return the draw of the tokens at one position of some texts."""
         uniforms = tuple(uniform_number(self.seed, text, position) for text in texts) if self.temperature else ()
         return TokenDraw(uniforms, self.temperature, self.banned)
-
-
-MIN_PREFIX = 16
-"""Minimum length of a shared prefix; shorter ones are computed with each prompt."""
-
-Ends = Callable[[Sequence[int]], bool]
-"""Whether a continuation is complete with these new tokens."""
 
 
 @dataclass
@@ -134,12 +142,12 @@ class _Session:
         draw = self.sampling.draw(self.prompts, self.n_steps) if self.sampling else None
         return DecodeStep(self.key, self.token_ids, self.mask, draw)
 
-    def append(self, chosen: Tensor, *, stop_id: int, pad_id: int, ends: Ends) -> None:
+    def append(self, chosen: Tensor, stopping: StoppingCriteria, *, pad_id: int) -> None:
         """Append the chosen tokens [b] to the rows that are still running."""
-        running = self.running & (chosen != stop_id)
+        running = self.running & (chosen != stopping.stop_id)
         for row in running.nonzero().flatten().tolist():
             self.outputs[row].append(int(chosen[row]))
-            running[row] = not ends(self.outputs[row])
+            running[row] = not stopping.ends(self.outputs[row])
         self.running = running
         new = torch.where(running, chosen, pad_id).unsqueeze(1)
         self.token_ids = new if self.has_cache else torch.cat([self.token_ids, new], dim=1)
@@ -150,33 +158,21 @@ class _Session:
 def greedy_decode(
     chain: Chain,
     prompts: Sequence[Sequence[int]],
+    stopping: StoppingCriteria,
     *,
-    max_new_tokens: int,
-    stop_id: int,
     pad_id: int,
-    ends: Ends = lambda _: False,
     batches: Sequence[Sequence[int]] | None = None,
 ) -> list[list[int]]:
     """Continue prompts with the likeliest token at each step; see `decode`."""
-    return decode(
-        chain,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        stop_id=stop_id,
-        pad_id=pad_id,
-        ends=ends,
-        batches=batches,
-    )
+    return decode(chain, prompts, stopping, pad_id=pad_id, batches=batches)
 
 
 def decode(
     chain: Chain,
     prompts: Sequence[Sequence[int]],
+    stopping: StoppingCriteria,
     *,
-    max_new_tokens: int,
-    stop_id: int,
     pad_id: int,
-    ends: Ends = lambda _: False,
     batches: Sequence[Sequence[int]] | None = None,
     sampling: Sampling | None = None,
 ) -> list[list[int]]:
@@ -185,10 +181,8 @@ def decode(
     Args:
         chain: the model.
         prompts: token ids, at least one each; with the new tokens they must fit in the model's positions.
-        max_new_tokens: maximum number of tokens to append to a prompt.
-        stop_id: the token that ends a continuation.
+        stopping: when a continuation ends.
         pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
-        ends: whether a continuation is complete with these new tokens.
         batches: for each batch, the indices of its prompts; by default all prompts are one batch.
         sampling: how tokens are drawn, keyed by the index of the prompt; None: the likeliest ones.
     Returns: the new tokens of each prompt, without the stop token.
@@ -216,8 +210,8 @@ def decode(
                     active.append(replace(session, sampling=sampling, has_cache=architecture.has_cache))
                 steps = chain.stream(DecodingVisitor, [session.step for session in active])
                 for session, chosen in zip(active, steps, strict=True):
-                    session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
-                ended = [one for one in active if one.n_steps == max_new_tokens or not one.running.any()]
+                    session.append(chosen, stopping, pad_id=pad_id)
+                ended = [one for one in active if one.n_steps == stopping.max_new_tokens or not one.running.any()]
                 for session in ended:
                     active.remove(session)
                     chain.everywhere(Shard.end_session, session.key)

@@ -22,7 +22,7 @@ from mlprune.errors import ModelError
 from mlprune.models.inference.kept_states import Path
 from mlprune.models.messages import ScoringBatch, States, on_device
 from mlprune.models.placement.budget import GroupLimit
-from mlprune.numeric.log_probs import TargetScores, target_scores
+from mlprune.numeric.log_probs import OutputHead, TargetScores, target_scores
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
@@ -125,16 +125,14 @@ class ScoringVisitor:
         device = flat[0].device
         indices = distinct_states.to(device, non_blocking=True)
         hidden = runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[indices])
-        return target_scores(
-            hidden,
+        head = OutputHead(
             runner.head.weight,
-            states=inverse,
-            targets=self.batch.targets,
-            head_bias=runner.head.bias,
-            scale=runner.architecture.logit_scale,
-            softcap=runner.architecture.softcap,
+            runner.head.bias,
+            runner.architecture.logit_scale,
+            runner.architecture.softcap,
             removed=runner.removed_tokens,
         )
+        return target_scores(hidden, head, states=inverse, targets=self.batch.targets)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
         """Return the size of the hidden states and attention masks of prefixes and continuations."""

@@ -1,6 +1,6 @@
-"""ALPS: choose a mask by operator splitting, then fit the weights; and all reconstructions by name.
+"""ALPS: choose a mask by operator splitting (ADMM), then fit the remaining weights; and all reconstructions by name.
 
-ALPS: choose a mask by operator splitting (ADMM), then fit the remaining weights by conjugate gradients.
+The remaining weights are fitted by conjugate gradients.
 
 Meng, Behdin, Wang & Mazumder, ALPS, arXiv:2406.07831; compared with the published code (mazumder-lab/ALPS). The layer
 is reconstructed as a whole: minimise the sum of (w - w') H (w - w')^T over rows over all w' with the sparsity of the
@@ -35,6 +35,14 @@ _ITERATIONS_PER_CHECK = 3
 _ITERATIONS_BEFORE_STABLE = 30
 _STABLE_SHARE = 0.0003
 _MAX_PENALTY = 1e6
+_DEFAULTS = AlpsParameters()
+Chosen = TypeVar("Chosen", bound=Parameters)
+ReconstructionFunction = Callable[[LayerInputs, float, str, Parameters], Reconstruction]
+"""Returns the mask and the new weights of a layer, from its inputs, sparsity, structure and parameters.
+
+Raises:
+    StatisticsError: the inputs have no Gram matrix, or the function cannot use it.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,7 @@ def alps(
     *,
     sparsity: float,
     structure: str = "matrix",
-    damping: float = 0.01,
-    penalty: float = 0.1,
-    max_iterations: int = 300,
-    gradient_steps: int = 10,
+    parameters: AlpsParameters = _DEFAULTS,
 ) -> Reconstruction:
     """Remove weights and give the remaining ones new values, so that the outputs of the layer change little.
 
@@ -102,18 +107,17 @@ def alps(
         products: [in, in], Gram matrix of the layer's input.
         sparsity: in [0, 1); N / M for N:M. Nothing changes if no group loses a weight.
         structure: "matrix", "row" or "N:M".
-        damping: share of the mean diagonal, > 0.
-        penalty: first rho, > 0.
-        max_iterations: at least 1.
-        gradient_steps: at least 0.
+        parameters: damping > 0, penalty (the first rho) > 0, max_iterations >= 1, gradient_steps >= 0.
     Raises:
         ShapeError: `weight` is not a matrix, `products` does not fit it, or M does not divide `in`.
         StatisticsError: `products` or `weight` contains an impossible value, the Hessian is not positive definite after
             the damping was multiplied by 10 ten times, or a new weight is beyond float32.
-        BadInputError: an option is out of range, or structure and sparsity contradict each other.
+        BadInputError: a parameter is out of range, or structure and sparsity contradict each other.
     """
     check_tensors(weight, products)
     pattern = checked_pattern(structure, sparsity, weight.shape[1], score="alps")
+    damping, penalty = parameters.damping, parameters.penalty
+    max_iterations, gradient_steps = parameters.max_iterations, parameters.gradient_steps
     positive = all(math.isfinite(value) and value > 0 for value in (damping, penalty))
     if not positive or max_iterations < 1 or gradient_steps < 0:
         expected = "damping > 0, penalty > 0, max_iterations >= 1, gradient_steps >= 0"
@@ -215,16 +219,6 @@ def _scaled_hessian(products: Tensor, damping: float) -> tuple[Tensor, Tensor, i
     raise StatisticsError("a Hessian is not positive definite with any damping", damping=damping * 10**_MAX_DAMPINGS)
 
 
-Chosen = TypeVar("Chosen", bound=Parameters)
-
-ReconstructionFunction = Callable[[LayerInputs, float, str, Parameters], Reconstruction]
-"""Returns the mask and the new weights of a layer, from its inputs, sparsity, structure and parameters.
-
-Raises:
-    StatisticsError: the inputs have no Gram matrix, or the function cannot use it.
-"""
-
-
 def _with(
     kind: type[Chosen], function: Callable[[Tensor, Tensor, float, str, Chosen], Reconstruction]
 ) -> ReconstructionFunction:
@@ -250,14 +244,7 @@ RECONSTRUCTION_FUNCTIONS: Mapping[str, ReconstructionFunction] = {
     "alps": _with(
         AlpsParameters,
         lambda weight, products, sparsity, structure, parameters: alps(
-            weight,
-            products,
-            sparsity=sparsity,
-            structure=structure,
-            damping=parameters.damping,
-            penalty=parameters.penalty,
-            max_iterations=parameters.max_iterations,
-            gradient_steps=parameters.gradient_steps,
+            weight, products, sparsity=sparsity, structure=structure, parameters=parameters
         ),
     ),
 }

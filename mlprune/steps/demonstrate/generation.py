@@ -1,17 +1,14 @@
-"""Texts that the dense model writes itself (step `generate`), and whether their language is right.
-
-Texts that the dense model writes itself, as demonstrations (step `generate`).
+"""Step `generate`: demonstrations that the dense model writes itself, and whether their language is right.
 
 After self-calibration (Williams et al., arXiv:2410.17170), of which the abstract could be read. That paper samples from
 the start token alone; here a prompt names the language. Texts are drawn at one temperature from the first token on.
 
-Pass rates of the texts that the dense model wrote itself: whether they are in the language that their prompt names.
-
-No model runs. The rates are those of translations (`mlprune.evaluation.languages`).
+Pass rates say whether the texts are in the language that their prompt names. No model runs for them. They are those of
+translations (`mlprune.evaluation.languages`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -25,7 +22,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation, Translat
 from mlprune.evaluation.task_metrics import PASS_RATES, Metric, task_metrics, with_detectors
 from mlprune.json_values import JsonValue
 from mlprune.languages import language_tag
-from mlprune.models.inference.decoding import Sampling, decode
+from mlprune.models.inference.decoding import Sampling, StoppingCriteria, decode
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -111,12 +108,9 @@ class GenerateJob(job.RecordJob, job.ModelJob):
 
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of decoding all texts."""
-        disk_bytes = 8.0 * self.spec.n_texts * self.spec.max_tokens
-        device = self.model.device
-        batch_tokens = self.batch_tokens
-        return tasks_cost(
-            self.step, sizes, [self.prepared], batch_tokens=batch_tokens, device=device, disk_bytes=disk_bytes
-        )
+        tasks = [self.prepared]
+        cost = tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device)
+        return replace(cost, disk_bytes=8.0 * self.spec.n_texts * self.spec.max_tokens)
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write the texts. Special tokens, the end of a text included, are never drawn, so all have the same length."""
@@ -127,8 +121,7 @@ class GenerateJob(job.RecordJob, job.ModelJob):
         outputs = decode(
             model,
             prepared.token_ids,
-            max_new_tokens=prepared.max_new_tokens,
-            stop_id=-1,
+            StoppingCriteria(prepared.max_new_tokens, stop_id=-1),
             pad_id=special[0] if special else 0,
             batches=prepared.batches,
             sampling=Sampling(self.spec.seed, self.spec.temperature, special),

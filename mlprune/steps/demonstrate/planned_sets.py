@@ -9,7 +9,7 @@ from pathlib import Path
 from mlprune.corpus.demonstrations import exact_shares, part_counts
 from mlprune.corpus.templates import fill_template
 from mlprune.errors import CorpusError, RecipeError, TaskFileError
-from mlprune.evaluation.tasks.task_files import CORPUS, log_once, read_items
+from mlprune.evaluation.tasks.task_files import CORPUS, ItemSelection, log_once, read_items
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe.demonstrations import DEFAULT_PROMPT, DemonstrationConfig
@@ -33,6 +33,9 @@ from mlprune.steps.sets import (
 from mlprune.steps.tasks.evaluation import task_data
 from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items, task_of_entry, task_source
 from mlprune.vocabulary import DemonstrationKind, ProfileName
+
+WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
+"""Kinds of sets that the published code does not have."""
 
 
 def evaluated_keys(
@@ -72,7 +75,7 @@ def _have_equal_items(first: Path, second: Path, entry: DemonstrationConfig) -> 
     """Whether two paths have the same items in the language of an entry: a folder, its archive and its files do."""
     assert entry.task, "a task set has a task"
     assert entry.language, "a task set has a language"
-    read = partial(read_items, entry.task, language=entry.language, split=entry.split or "")
+    read = partial(read_items, entry.task, selection=ItemSelection(entry.language, entry.split or ""))
     try:
         contents = {read(path).content_sha256 for path in (first, second)}
     except TaskFileError:
@@ -138,10 +141,6 @@ def numeric_shares(given: Mapping[str, float], parts: Sequence[Part]) -> tuple[f
 def shares_in_id(shares: str | Sequence[float]) -> JsonValue:
     """Return shares as parameters of an id: their unit does not matter."""
     return shares if isinstance(shares, str) else [str(share) for share in exact_shares(shares)]
-
-
-WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
-"""Kinds of sets that the published code does not have."""
 
 
 def with_published_sets(recipe: Recipe) -> Recipe:

@@ -1,8 +1,7 @@
 """Write demonstration sets, and check that the tokenizer knows their texts.
 
-Check that the tokenizer knows the texts of sets: a sample while planning, all tokens when a set is made.
-
-With unknown tokens, statistics describe the unknown token and not the language.
+The tokenizer is checked on a sample of the texts while planning, and on all tokens when a set is made. With unknown
+tokens, statistics describe the unknown token and not the language.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -118,10 +117,8 @@ def set_columns(
     columns = calibration.demonstration_columns(
         _written(spec, texts, tokenizer, samples=None if spec.longer == "skip" else samples),
         tokenizer,
-        samples=samples,
+        calibration.SetLimits(spec.max_tokens, spec.token_budget if spec.paired else None, samples),
         longer=longer,
-        max_tokens=spec.max_tokens,
-        token_budget=spec.token_budget if spec.paired else None,
         profile=spec.profile,
     )
     if samples is not None and len(columns["text"]) < samples:

@@ -69,10 +69,9 @@ def tasks_cost(
     *,
     batch_tokens: int,
     device: DeviceName,
-    disk_bytes: float,
     states_bytes: int = STATES_BYTES,
 ) -> job.JobCost:
-    """Cost of scoring or translating some tasks on a kind of device.
+    """Cost of scoring or translating some tasks on a kind of device; a job with stored results adds its disk space.
 
     Args:
         states_bytes: memory of the states that a model on the CPU keeps for later variants.
@@ -103,7 +102,6 @@ def tasks_cost(
         fixed_bytes=job.SMALL_JOB_BYTES + mask_bytes + kept_bytes,
         device_fixed_bytes=mask_bytes,
         transfer_bytes=mask_bytes,
-        disk_bytes=disk_bytes,
     )
 
 
@@ -137,16 +135,11 @@ class EvaluateJob(TasksJob):
         """Cost of all runs of the model, with stored predictions."""
         runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
-        disk_bytes = 40_000.0 * len(self.evaluations)
-        return tasks_cost(
-            self.step,
-            sizes,
-            tasks,
-            batch_tokens=self.batch_tokens,
-            device=self.model.device,
-            disk_bytes=disk_bytes,
-            states_bytes=self.states_bytes,
+        batch_tokens, device = self.batch_tokens, self.model.device
+        cost = tasks_cost(
+            self.step, sizes, tasks, batch_tokens=batch_tokens, device=device, states_bytes=self.states_bytes
         )
+        return replace(cost, disk_bytes=40_000.0 * len(self.evaluations))
 
     @classmethod
     def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:

@@ -1,18 +1,15 @@
-"""Export a variant as a Hugging Face folder, or as a smaller one; the store contains no exports.
-
-Make an exported folder smaller: cut out the heads and neurons whose outputs a variant removes completely, and experts.
-
-Other removed weights stay zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
-plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers. Whole blocks
-that a variant lacks, and experts of which it keeps no weight, are left out of every export, which stays a plain folder:
-a router would still choose an expert whose weights are zeros. A folder with other shapes than the base model is opened
-again, without weights, before it is finished.
-
-Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
+"""Export a variant as a Hugging Face folder, on demand, or as a smaller one; the store contains no exports.
 
 The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights and biases get
 their new values, and quantised weights their dequantised ones. An export therefore differs from its base model only in
 those and in its model card; and where the variant adds biases, in its config and in one more weight file.
+
+A smaller folder lacks the heads and neurons whose outputs the variant removes completely; other removed weights stay
+zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
+plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers. Whole blocks
+that a variant lacks, and experts of which it keeps no weight, are left out of every export, which stays a plain folder:
+a router would still choose an expert whose weights are zeros. A folder with other shapes than the base model is opened
+again, without weights, before it is finished.
 """
 
 import json
@@ -58,6 +55,18 @@ from mlprune.trimming.folder import read_tokenizer, trim_folder, write_tokenizer
 
 LOADER, CHANGES = "load_smaller.py", "smaller.json"
 """Files of a folder that no config can express: the loader, and what it sets."""
+COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
+"""Files of the base model that are copied, if they exist, in addition to weights and licences."""
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The vocabulary of a variant with fewer tokens than its base model."""
+
+    ids: Sequence[int]
+    """Ids of the kept tokens in the base model, in the order of their new ids."""
+    multiple: int = 1
+    """The number of rows is padded to a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +170,6 @@ def _write_json(path: Path, value: JsonObject) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
-"""Files of the base model that are copied, if they exist, in addition to weights and licences."""
-
-
 def export_variant(
     store: Store, variant_id: str, model_path: Path, out: Path, *, smaller: bool = False, vocabulary_multiple: int = 1
 ) -> None:
@@ -199,8 +204,8 @@ def export_variant(
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        tokens = stored_tokens(store, variant) if has_vocabulary else None
-        _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens, multiple=vocabulary_multiple)
+        tokens = KeptTokens(stored_tokens(store, variant), vocabulary_multiple) if has_vocabulary else None
+        _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -240,8 +245,7 @@ def _write_folder(
     target: Path,
     *,
     smaller: bool,
-    tokens: Sequence[int] | None,
-    multiple: int,
+    tokens: KeptTokens | None,
 ) -> None:
     """Write the export to a temporary folder next to the target, check it, make it smaller, and move it.
 
@@ -275,7 +279,7 @@ def _write_folder(
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         if tokens is not None:
-            text = _cut_tokens(temporary, model_path, tokens, multiple=multiple, n_before=n_rows_of(named))
+            text = _cut_tokens(temporary, model_path, tokens, n_before=n_rows_of(named))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller vocabulary", text)))
         if is_smaller or added:
@@ -309,14 +313,15 @@ def _require_loadable(folder: Path, *, variant_id: str) -> None:
         raise BadInputError(message, {"variant_id": variant_id, **context}, next=next_step) from err
 
 
-def _cut_tokens(folder: Path, model_path: Path, tokens: Sequence[int], *, multiple: int, n_before: int) -> str:
+def _cut_tokens(folder: Path, model_path: Path, tokens: KeptTokens, *, n_before: int) -> str:
     """Keep the rows and the tokenizer of some tokens in a folder; returns the section of a model card about it."""
     source = read_tokenizer(load_tokenizer(model_path))
-    n_rows = trim_folder(folder, tokens, multiple=multiple)
-    write_tokenizer(model_path, folder, tokens, source=source, new_ids={old: new for new, old in enumerate(tokens)})
-    padding = f" `vocab_size` is {n_rows}: rows after the kept tokens are padding." if n_rows > len(tokens) else ""
+    ids = tokens.ids
+    n_rows = trim_folder(folder, ids, multiple=tokens.multiple)
+    write_tokenizer(model_path, folder, ids, source=source, new_ids={old: new for new, old in enumerate(ids)})
+    padding = f" `vocab_size` is {n_rows}: rows after the kept tokens are padding." if n_rows > len(ids) else ""
     return (
-        f"{len(tokens)} of {n_before} tokens remain, with new ids. Their logits are those of all tokens; probabilities "
+        f"{len(ids)} of {n_before} tokens remain, with new ids. Their logits are those of all tokens; probabilities "
         f"are renormalised over them.{padding}\n"
     )
 

@@ -18,7 +18,7 @@ from mlprune.numeric.activations.gram import packed_triangle, unpacked_triangle
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import OnAccess
 from mlprune.steps.observe.statistics import SUMS_LAYOUT
-from mlprune.steps.observe.statistics_files import matrix_column, numeric_columns, write_part
+from mlprune.steps.observe.statistics_files import DemonstrationSums, matrix_column, numeric_columns, write_part
 from mlprune.store.parquet import decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -167,9 +167,7 @@ class BlockFiles:
             keys = self._keys(number)
             n_tokens.append(torch.tensor([n for key in keys for n in self.batches[key].n_tokens])[self._order(keys)])
             sums = self._in_order(keys, [observation.sums[key] for key in keys])
-            yield write_part(
-                store, self.statistics_id, self.block, demonstrations=part, sums=sums, n_tokens=n_tokens[-1]
-            )
+            yield write_part(store, self.statistics_id, self.block, DemonstrationSums(part, n_tokens[-1], sums))
         yield self._write_magnitudes(store, observation)
         if "sums" in self.owners:
             sums_of_set = self._feature_sums(observation)

@@ -38,7 +38,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
-from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.sets import PlannedSets
 from mlprune.store.parquet import columns_of
 from mlprune.store.records import Artefact
@@ -152,14 +152,8 @@ class StatisticsAccumulator:
             blocks.setdefault(block, {})[name] = values
 
         def write(block: int) -> Artefact:
-            return write_part(
-                store,
-                owner,
-                block,
-                demonstrations=self.demonstrations,
-                sums=blocks[block],
-                n_tokens=self.n_tokens,
-            )
+            observed = DemonstrationSums(self.demonstrations, self.n_tokens, blocks[block])
+            return write_part(store, owner, block, observed)
 
         return list(parallel_map(write, blocks))
 

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -17,6 +18,31 @@ from mlprune.pruning.spec import StatisticsSelection
 from mlprune.store.parquet import Columns, Layout, Lists, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+SCHEMA = {
+    "block": "int32",
+    "input": "string",
+    "demonstration": "int32",
+    "n_tokens": "int64",
+    "sum_sq": "list<float>",
+}
+"""Columns of a statistics file: one row per block, input and demonstration, sorted by input."""
+LAYOUT = Layout("statistics", 2, SCHEMA)
+"""Version 1 had the same columns with other encodings and no version number."""
+Rows = tuple[np.ndarray, np.ndarray]
+"""Demonstrations [k] and their sums of squares [k, in] float32."""
+
+
+@dataclass(frozen=True)
+class DemonstrationSums:
+    """Sums of squares of the inputs of one block over each of some demonstrations."""
+
+    demonstrations: Sequence[int]
+    """[n] indices, in any order."""
+    n_tokens: Tensor
+    """[n] int64, counted tokens of each demonstration."""
+    sums: Mapping[str, Tensor]
+    """Input -> [n, in] float32."""
 
 
 def numeric_columns(columns: Mapping[str, Sequence[object] | np.ndarray]) -> Columns:
@@ -44,49 +70,29 @@ def matrix_column(columns: Mapping[str, np.ndarray | Lists], name: str) -> np.nd
     return column.values.reshape(len(column.ends), -1)
 
 
-SCHEMA = {
-    "block": "int32",
-    "input": "string",
-    "demonstration": "int32",
-    "n_tokens": "int64",
-    "sum_sq": "list<float>",
-}
-"""Columns of a statistics file: one row per block, input and demonstration, sorted by input."""
-
-LAYOUT = Layout("statistics", 2, SCHEMA)
-"""Version 1 had the same columns with other encodings and no version number."""
-
-Rows = tuple[np.ndarray, np.ndarray]
-"""Demonstrations [k] and their sums of squares [k, in] float32."""
-
-
 def write_part(
     store: Store,
     owner: str,
     block: int,
+    observed: DemonstrationSums,
     *,
-    demonstrations: Sequence[int],
-    sums: Mapping[str, Tensor],
-    n_tokens: Tensor,
     role: str = "",
 ) -> Artefact:
     """Write the statistics of one block over some demonstrations. The first index is part of the file's name.
 
     Args:
         owner: id of the statistics record, or of the variant whose sweep observed them.
-        demonstrations: indices of the demonstrations, in any order.
-        sums: input -> [n, in] float32.
-        n_tokens: [n] int64, counted tokens of each demonstration.
         role: role of the set in a sweep; empty if there is only one set.
     """
-    indices = np.asarray(demonstrations, dtype=np.int32)
+    sums = observed.sums
+    indices = np.asarray(observed.demonstrations, dtype=np.int32)
     order = indices.argsort(kind="stable")
     matrices = [matrix.numpy() for matrix in sums.values()]
     columns: dict[str, Sequence[object] | np.ndarray] = {
         "block": np.full(len(order) * len(sums), block, dtype=np.int32),
         "input": [name for name in sums for _ in order],
         "demonstration": np.tile(indices[order], len(sums)),
-        "n_tokens": np.tile(n_tokens.numpy()[order], len(sums)),
+        "n_tokens": np.tile(observed.n_tokens.numpy()[order], len(sums)),
         "sum_sq": [matrix[row] for matrix in matrices for row in order],
     }
     data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)

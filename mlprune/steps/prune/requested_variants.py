@@ -1,8 +1,7 @@
 """Plan the variants of a recipe: checked specifications, ids, sets, and entries that ask for them.
 
-Schedules that are plug-ins: the sparsity of every layer is computed when a variant is planned.
-
-The specification of the schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
+If a schedule is a plug-in, the sparsity of every layer is computed when a variant is planned. The specification of the
+schedule has the sparsities. Workers therefore need no plug-in, and masks can be composed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +33,7 @@ from mlprune.methods.plugins import (
 from mlprune.models.architecture.units import require_neurons, require_separable_heads
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name
 from mlprune.numeric.allocation import may_shrink
-from mlprune.pruning.plugin_calls import plugin_sparsities
+from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import AskedLanguages, asked_languages
@@ -49,6 +48,9 @@ from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
 from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
 from mlprune.vocabulary import ProfileName, TokenScope
+
+Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
+"""Profile -> name -> the sets of that name."""
 
 
 def planned_schedule(
@@ -73,7 +75,7 @@ def planned_schedule(
         for layer, shape in shapes.items()
         if chosen.includes(block, layer)
     )
-    sparsities = plugin_sparsities(plugin, ScheduleInputs(sparsity, layers), parameters, source=source)
+    sparsities = plugin_sparsities(ConfiguredPlugin(plugin, parameters, source), ScheduleInputs(sparsity, layers))
     planned = tuple((one.block, one.layer, share) for one, share in zip(layers, sparsities, strict=True))
     return ScheduleSpec(kind, parameters, plugin=source, layers=planned)
 
@@ -357,10 +359,6 @@ def _require_layers(layers: Iterable[str], inputs: Inputs, *, key: str) -> None:
     for layer in layers:
         if layer not in known:
             raise unknown("layer of a block", layer, known, error=RecipeError, key=key)
-
-
-Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
-"""Profile -> name -> the sets of that name."""
 
 
 def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, PlannedVariant]:

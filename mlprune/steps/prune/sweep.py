@@ -45,7 +45,7 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.observe.block_pass import GRADIENT_PASSES
-from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.prune.ordering import LEVEL_BYTES, ONLY_SCORES, MethodCost, Ordering, ordering_cost, sparsities_of
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
@@ -157,10 +157,12 @@ class BlockPruning:
                 store,
                 self.variant.id,
                 self.block,
+                DemonstrationSums(
+                    [index for key in keys for index in self.batches[key].demonstrations],
+                    torch.tensor([n for key in keys for n in self.batches[key].n_tokens]),
+                    _concatenated(observation, keys),
+                ),
                 role=role,
-                demonstrations=[index for key in keys for index in self.batches[key].demonstrations],
-                sums=_concatenated(observation, keys),
-                n_tokens=torch.tensor([n for key in keys for n in self.batches[key].n_tokens]),
             )
 
 
@@ -208,7 +210,6 @@ def sweep_cost(
     *,
     batch_tokens: int,
     score: ScoreSpec,
-    changes_weights: bool,
     method: MethodCost = ONLY_SCORES,
 ) -> job.JobCost:
     """Cost of pruning block after block, with statistics of the pruned blocks before.
@@ -216,10 +217,11 @@ def sweep_cost(
     Args:
         size: of all demonstration sets of the sweep together.
         score: of the sweep.
-        changes_weights: whether new weights are computed from Gram matrices and stored.
-        method: of the variant, if it reads more than sums of squares.
+        method: of the variant, if it reads more than sums of squares, or if new weights are computed from Gram matrices
+            and stored.
     """
     ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
+    changes_weights = method.changes_weights
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * job.n_block_weights(sizes) if changes_weights else 0
     state_bytes = job.state_bytes(sizes, size.n_tokens)
@@ -291,7 +293,6 @@ class SweepJob(job.ModelJob, MasksJob):
             size,
             batch_tokens=self.batch_tokens,
             score=self.variant.score,
-            changes_weights=self.variant.weights_changed,
             method=MethodCost(
                 self.variant.needs,
                 len(calibration.set_ids),

@@ -1,8 +1,7 @@
 """One evaluation of one variant: items of its task, shots, and interventions at run time.
 
-Interventions: what a variant does at run time in one evaluation, to the model or to the examples.
-
-Each kind of intervention is implemented next to the baseline that plans it. Most evaluations have none.
+An intervention is what a variant does at run time in one evaluation, to the model or to the examples. Each kind is
+implemented next to the baseline that plans it. Most evaluations have none.
 """
 
 from collections import defaultdict
@@ -23,7 +22,7 @@ from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
-from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, corpus_items, read_items
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, as_str
 from mlprune.models.chain import Chain
@@ -32,10 +31,11 @@ from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import Identity, ModelRef, RecordKey
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
-from mlprune.vocabulary import SplitName
 
 GROUPS = "groups"
 """Content of an id with the clusters and categories of the items."""
+PUBLISHED_SHOT_LENGTH = 100
+"""Characters that a source sentence must stay below to be a shot of profile `paper`."""
 
 
 def as_run(spec: TaskSpec) -> TaskSpec:
@@ -76,33 +76,19 @@ def _task_data(spec: TaskSpec) -> TaskData:
         return data if spec.limit is None else data.keep(published_examples(data.items, spec.limit))
     if spec.corpus is None:
         source = spec.hub or Path(spec.folder)
-        return read_items(
-            spec.localized_task,
-            source,
-            language=spec.language,
-            split=spec.split,
-            limit=spec.limit,
-            seed=spec.seed,
-            aligned=spec.aligned,
-        )
+        selection = ItemSelection(spec.language, spec.split, spec.limit, spec.seed)
+        return read_items(spec.localized_task, source, selection, aligned=spec.aligned)
     languages = spec.sides or (spec.language,)
     corpus = open_corpus(spec.corpus)
     lines = {} if spec.task == "facts" else {language: corpus.lines(language) for language in languages}
     return corpus_items(
         spec.task,
         lines,
-        language=languages[0],
+        ItemSelection(languages[0], spec.split if spec.is_corpus_half else "", spec.limit, spec.seed),
         target=languages[1] if len(languages) > 1 else None,
-        split=cast("SplitName", spec.split) if spec.is_corpus_half else None,
         split_by=spec.split_by,
         documents=() if spec.task == "facts" else [ItemGroup(*document) for document in corpus.documents(languages[0])],
-        limit=spec.limit,
-        seed=spec.seed,
     )
-
-
-PUBLISHED_SHOT_LENGTH = 100
-"""Characters that a source sentence must stay below to be a shot of profile `paper`."""
 
 
 def shot_lines(spec: TaskSpec) -> tuple[int, ...]:

@@ -32,7 +32,6 @@ from mlprune.recipe.models import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant, tasks_cost
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import (
-    SMALL_JOB_DISK_BYTES,
     ChainLoader,
     JobCost,
     ModelJob,
@@ -59,6 +58,17 @@ TOKENS_PER_LINE = 200
 Row = dict[str, JsonValue]
 Floats = NDArray[np.float64]
 Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TokenisedLines:
+    """Lines of one language that fit the model, with their tokens before and after."""
+
+    texts: Sequence[str]
+    dense: Sequence[Tokens]
+    """Tokens of the base model."""
+    small: Sequence[Tokens]
+    """Tokens of the variant, with ids of the base model."""
 
 
 def log_ratio(differences: Floats, sizes: Floats) -> tuple[float, float, float]:
@@ -100,14 +110,7 @@ class VocabularyCostJob(RecordJob, ModelJob):
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Four passes over all lines."""
         n_tokens = 4.0 * len(self.lines) * len(self.languages) * TOKENS_PER_LINE
-        cost = tasks_cost(
-            self.step,
-            sizes,
-            (),
-            batch_tokens=self.batch_tokens,
-            device=self.model.device,
-            disk_bytes=SMALL_JOB_DISK_BYTES,
-        )
+        cost = tasks_cost(self.step, sizes, (), batch_tokens=self.batch_tokens, device=self.model.device)
         flops = block_flops(sizes, n_tokens) + 2.0 * n_tokens * sizes.hidden * sizes.vocabulary
         return replace(cost, flops=flops, n_passes=4.0, n_tokens=n_tokens)
 
@@ -137,15 +140,18 @@ class VocabularyCostJob(RecordJob, ModelJob):
                 for line, before, after in both
                 if self._fits(before, start) and self._fits(after, start)
             ]
-            lines = [line for line, _, _ in fitting]
-            dense = [tuple(before) for _, before, _ in fitting]
-            small = [tuple(after) for _, _, after in fitting]
-            if len(lines) < len(every):
-                longer.append(f"{len(every) - len(lines)} of {len(every)} in {language}")
-            scores = self._scores(model, store, variant, dense, small, start=start, kept=kept)
+            lines = TokenisedLines(
+                [line for line, _, _ in fitting],
+                [tuple(before) for _, before, _ in fitting],
+                [tuple(after) for _, _, after in fitting],
+            )
+            n_longer = len(every) - len(lines.texts)
+            if n_longer:
+                longer.append(f"{n_longer} of {len(every)} in {language}")
+            scores = self._scores(model, store, variant, lines, start=start, kept=kept)
             row: Row = {"variant_id": variant.id, "language": language, "is_kept": index < self.n_kept}
-            counts = {**_counts(source, lines, dense, small), "n_longer_lines": len(every) - len(lines)}
-            rows.append({**row, **counts, **_losses(lines, *scores)})
+            counts = {**_counts(source, lines), "n_longer_lines": n_longer}
+            rows.append({**row, **counts, **_losses(lines.texts, *scores)})
         if longer:
             message = "vocabulary cost of variant %s: lines longer than the model's %s tokens are left out: %s"
             logger.warning(message, variant.id, self.model.max_positions, ", ".join(longer))
@@ -160,20 +166,19 @@ class VocabularyCostJob(RecordJob, ModelJob):
         model: Chain,
         store: Store,
         variant: Record,
-        dense: Sequence[Tokens],
-        small: Sequence[Tokens],
+        lines: TokenisedLines,
         *,
         start: int,
         kept: frozenset[int],
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the log-probabilities of the lines: dense, masked (NaN with removed tokens), trimmed, and cost."""
-        full_dense, full_small = (self._log_probs(model, texts, start) for texts in (dense, small))
-        has_all = np.array([kept.issuperset(ids) for ids in dense])
-        masked = np.full(len(dense), np.nan)
+        full_dense, full_small = (self._log_probs(model, texts, start) for texts in (lines.dense, lines.small))
+        has_all = np.array([kept.issuperset(ids) for ids in lines.dense])
+        masked = np.full(len(lines.dense), np.nan)
         with without_tokens(model, removed_mask(store, variant)):
-            trimmed = self._log_probs(model, small, start)
+            trimmed = self._log_probs(model, lines.small, start)
             if has_all.any():
-                texts = [ids for ids, has in zip(dense, has_all, strict=True) if has]
+                texts = [ids for ids, has in zip(lines.dense, has_all, strict=True) if has]
                 masked[has_all] = self._log_probs(model, texts, start)
         return full_dense, masked, trimmed, full_small
 
@@ -197,16 +202,16 @@ def _after_start(ids: Sequence[int], start: int) -> Tokens:
     return tuple(ids) if next(iter(ids), None) == start else (start, *ids)
 
 
-def _counts(source: TokenizerJson, lines: Sequence[str], dense: Sequence[Tokens], small: Sequence[Tokens]) -> Row:
+def _counts(source: TokenizerJson, lines: TokenisedLines) -> Row:
     """Return the numbers of words, characters, and tokens by kind, before and after."""
     partial = source.partial_ids
     row: Row = {
-        "n_lines": len(lines),
-        "n_words": sum(len(line.split()) for line in lines),
-        "n_characters": sum(map(len, lines)),
-        "n_changed_lines": sum(before != after for before, after in zip(dense, small, strict=True)),
+        "n_lines": len(lines.texts),
+        "n_words": sum(len(line.split()) for line in lines.texts),
+        "n_characters": sum(map(len, lines.texts)),
+        "n_changed_lines": sum(before != after for before, after in zip(lines.dense, lines.small, strict=True)),
     }
-    for suffix, texts in (("_dense", dense), ("", small)):
+    for suffix, texts in (("_dense", lines.dense), ("", lines.small)):
         row[f"n_tokens{suffix}"] = sum(map(len, texts))
         row[f"n_unknown{suffix}"] = sum(number == source.unknown_id for ids in texts for number in ids)
         row[f"n_partial{suffix}"] = sum(number in partial for ids in texts for number in ids)

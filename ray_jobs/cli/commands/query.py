@@ -62,9 +62,8 @@ def query(
         catalog.fold()
         answer = answer_user_query(catalog, sql_or_name, param or [])
         layout = options.layout_of(wide=wide, vertical=vertical)
-        text = options.format_result(
-            catalog, answer.result, format_name=format_, layout=layout, answer=answer, rows=rows, digits=digits
-        )
+        wanted = options.ResultFormat(format_, layout, rows, digits)
+        text = options.format_result(catalog, answer.result, wanted, answer=answer)
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
         text = options.format_text(notes.pop())

@@ -127,9 +127,8 @@ def ranks(
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        layout = options.layout_of(wide=wide)
-        text = options.format_result(catalog, result, format_name=format_, layout=layout, rows="all", digits=digits)
-        options.echo(text)
+        wanted = options.ResultFormat(format_, options.layout_of(wide=wide), digits=digits)
+        options.echo(options.format_result(catalog, result, wanted))
     options.echo(NOTE, err=True)
 
 

@@ -51,13 +51,13 @@ def run(
     options.show_start(f"planning {recipe}: reading its model and texts")
     from mlprune.planning.pending import requested_remake  # noqa: PLC0415 - these load torch
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
+    from ray_jobs.driver.run_recipe import RunOptions, run_recipe  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes, settings=tuple(set_ or ()))
-    wanted = requested_remake(is_of_all=remake, variants=remake_only or ())
-    summary = run_recipe(
-        recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
+    wanted = RunOptions(
+        allow_import=allow_import, scrubs=scrub, remake=requested_remake(is_of_all=remake, variants=remake_only or ())
     )
+    summary = run_recipe(recipe, store, address=address, changes=changes, options=wanted)
     if summary.next_commands:
         show_answers(store, summary.recipe, summary.variants)
     for position, command in enumerate(summary.next_commands):

@@ -19,7 +19,16 @@ from mlprune.store.retired import remake_command
 from mlprune.store.scratch import abandoned_folders, remove_abandoned
 from mlprune.store.store import Store
 from ray_jobs.cli.known_words import complete_language, complete_task
-from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, echo, existing_store, format_result, layout_of
+from ray_jobs.cli.options import (
+    FormatOption,
+    ResultFormat,
+    StoreOption,
+    WideOption,
+    echo,
+    existing_store,
+    format_result,
+    layout_of,
+)
 
 MAX_LISTED_FILES = 50
 """Files that `gc` lists by name."""
@@ -180,8 +189,7 @@ def apply_retention(
         n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if format_name == "table" else 0
         if n_hidden:
             table = replace(table, rows=table.rows[:MAX_LISTED_ROWS])
-        layout = layout_of(wide=is_wide)
-        echo(format_result(catalog, table, format_name=format_name, layout=layout, rows="all"))
+        echo(format_result(catalog, table, ResultFormat(format_name, layout_of(wide=is_wide))))
     if n_hidden:
         echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
     n_bytes = retire(store, decisions) if delete else 0

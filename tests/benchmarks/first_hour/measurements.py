@@ -163,7 +163,7 @@ def memory_against_plan(setting: Setting) -> Found:
     """Does scoring need at most the memory that `plan` states, and how much does fragmentation add?"""
     batch_tokens = 64 if setting.is_small else AUTO_BATCH_TOKENS["cuda"]
     sizes = footprint(setting.large_model, "bfloat16")
-    cost = tasks_cost("evaluate", sizes, [], batch_tokens=batch_tokens, device="cuda", disk_bytes=0.0)
+    cost = tasks_cost("evaluate", sizes, [], batch_tokens=batch_tokens, device="cuda")
     torch.cuda.reset_peak_memory_stats()
     chain = local_chain(setting.large_model, dtype="bfloat16")
     weights = torch.cuda.memory_allocated()

@@ -9,7 +9,7 @@ import pytest
 import mlprune
 from mlprune.api import OpenStore
 from mlprune.store.store import Store
-from ray_jobs.driver.run_log import begin_run
+from ray_jobs.driver.run_log import RecordedRecipe, begin_run
 
 if TYPE_CHECKING:
     from tests.tiny_recipes import FinishedRun
@@ -22,7 +22,7 @@ def filled_folder(small_run: "FinishedRun", tmp_path_factory: pytest.TempPathFac
     folder = shutil.copytree(small_run.store.local_root, tmp_path_factory.mktemp("api") / "store")
     plan = small_run.plan
     models = {model.base_model_id: model.path for model in plan.models}
-    begin_run(Store(folder), "run", address="none", recipe="tiny", recipe_id=plan.record.id, models=models)
+    begin_run(Store(folder), "run", recipe=RecordedRecipe("tiny", plan.record.id, None, models))
     mlprune.open(folder).refresh()
     return folder
 

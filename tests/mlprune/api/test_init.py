@@ -137,8 +137,8 @@ def test_a_run_makes_retired_files_again_if_asked(
 
     given: list[object] = []
 
-    def run(*_: object, remake: Remake, **__: object) -> RunSummary:
-        given.append(remake)
+    def run(*_: object, options: run_recipe.RunOptions, **__: object) -> RunSummary:
+        given.append(options.remake)
         return RunSummary(DONE, 0, 0, 0)
 
     monkeypatch.setattr(run_recipe, "run_recipe", run)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mlprune.corpus.calibration import (
     SCHEMA,
+    SetLimits,
     counted_tokens,
     cut_to_budget,
     demonstration_columns,
@@ -54,7 +55,7 @@ def translation(*shots: tuple[str, str]) -> Demonstration:
 
 
 def test_a_text_is_cut_on_the_right_to_max_tokens_with_special_tokens_included() -> None:
-    columns = demonstration_columns([code("abcdef")], WithStart(), max_tokens=4)
+    columns = demonstration_columns([code("abcdef")], WithStart(), SetLimits(4))
     assert columns["token_ids"] == [[END, *b"abc"]]
     assert (columns["sides"], columns["shots"]) == ([[0, 1, 1, 1]], [[-1, 0, 0, 0]])
 
@@ -75,7 +76,7 @@ def test_a_tokenizer_without_offsets_is_an_error() -> None:
 
 def test_a_set_is_one_row_a_demonstration_in_order_and_comes_back_from_its_file() -> None:
     given_ones = [translation(("ab", "c"), ("d", "e")), code("f")]
-    columns = demonstration_columns(given_ones, tiny_tokenizer(), max_tokens=8)
+    columns = demonstration_columns(given_ones, tiny_tokenizer(), SetLimits(8))
     assert list(columns) == list(SCHEMA)
     assert columns["demonstration"] == [0, 1]
     assert columns["kind"] == ["translation", "code"]
@@ -93,13 +94,13 @@ def test_a_set_is_one_row_a_demonstration_in_order_and_comes_back_from_its_file(
 
 def test_a_demonstration_without_tokens_is_an_error_that_names_it() -> None:
     with refused(CorpusError, demonstration=1):
-        demonstration_columns([code("a"), code("")], tiny_tokenizer(), max_tokens=8)
+        demonstration_columns([code("a"), code("")], tiny_tokenizer(), SetLimits(8))
 
 
 @pytest.mark.parametrize("budget", range(1, 16))
 def test_a_token_budget_is_hit_exactly_and_only_the_last_demonstration_is_cut(budget: int) -> None:
-    whole = demonstration_columns([code("abcd")] * 3, WithStart(), max_tokens=9)
-    columns = demonstration_columns([code("abcd")] * 9, WithStart(), max_tokens=9, token_budget=budget)
+    whole = demonstration_columns([code("abcd")] * 3, WithStart(), SetLimits(9))
+    columns = demonstration_columns([code("abcd")] * 9, WithStart(), SetLimits(9, budget))
     assert sum(len(ids) for ids in columns["token_ids"]) == budget
     assert len(columns["text"]) == -(-budget // 5)
     for name in ("token_ids", "sides", "shots"):
@@ -116,13 +117,13 @@ def test_a_budget_takes_no_more_demonstrations_than_it_needs() -> None:
             asked.append(number)
             yield code("abcd")
 
-    demonstration_columns(source(), WithStart(), max_tokens=4, token_budget=8)
+    demonstration_columns(source(), WithStart(), SetLimits(4, 8))
     assert asked == [0, 1]
 
 
 def test_a_budget_that_the_texts_cannot_fill_is_an_error_that_counts_their_tokens() -> None:
     with refused(CorpusError, expected="8 tokens (token_budget)", got="7 tokens"):
-        demonstration_columns([code("abcd"), code("ab")], WithStart(), max_tokens=4, token_budget=8)
+        demonstration_columns([code("abcd"), code("ab")], WithStart(), SetLimits(4, 8))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_profile_paper_stores_the_padding_which_has_no_role(
 ) -> None:
     tokenizer = WithStart()
     tokenizer.padding_side, tokenizer.pad_token_id = side, pad  # type: ignore[assignment]
-    columns = demonstration_columns([code("ab"), code("abcdefg")], tokenizer, max_tokens=5, profile="paper")
+    columns = demonstration_columns([code("ab"), code("abcdefg")], tokenizer, SetLimits(5), profile="paper")
     assert columns["token_ids"] == [expected, [END, *b"abcd"]]
     real = [token in b"ab" for token in expected]
     assert columns["sides"][0] == [int(one) for one in real]
@@ -148,13 +149,13 @@ def test_the_profile_paper_stores_the_padding_which_has_no_role(
 
 
 def test_sides_and_shots_count_where_they_are_asked_for() -> None:
-    columns = demonstration_columns([translation(("ab", "c"), ("d", "ef"))], WithStart(), max_tokens=6)
+    columns = demonstration_columns([translation(("ab", "c"), ("d", "ef"))], WithStart(), SetLimits(6))
     assert columns["token_ids"] == [[END, *b"abcde"]]
     assert counted_tokens(columns, "all") == [[True] * 6]
     assert counted_tokens(columns, "source") == [[False, True, True, False, True, False]]
     assert counted_tokens(columns, "target") == [[False, False, False, True, False, True]]
     assert counted_tokens(columns, "last_shot") == [[False, False, False, False, True, True]]
-    cut = demonstration_columns([translation(("ab", "c"), ("d", "ef"))], WithStart(), max_tokens=4)
+    cut = demonstration_columns([translation(("ab", "c"), ("d", "ef"))], WithStart(), SetLimits(4))
     assert counted_tokens(cut, "last_shot") == [[False, True, True, True]]
 
 
@@ -163,18 +164,18 @@ def test_all_needs_nothing_but_the_tokens() -> None:
 
 
 def test_a_scope_that_the_kind_of_a_demonstration_lacks_is_refused_even_in_a_mixed_set() -> None:
-    columns = demonstration_columns([translation(("a", "b")), code("c")], tiny_tokenizer(), max_tokens=8)
+    columns = demonstration_columns([translation(("a", "b")), code("c")], tiny_tokenizer(), SetLimits(8))
     assert counted_tokens(columns, "last_shot") == [[True, True], [True]]
     with refused(CorpusError, kind="code", token_scope="target"):
         counted_tokens(columns, "target")
-    paper = demonstration_columns([translation(("a", "b"))], tiny_tokenizer(), max_tokens=8, profile="paper")
+    paper = demonstration_columns([translation(("a", "b"))], tiny_tokenizer(), SetLimits(8), profile="paper")
     with refused(CorpusError, expected=("all",), kind="translation"):
         counted_tokens(paper, "source")
 
 
 def test_a_demonstration_cut_before_its_target_has_none_and_a_set_without_any_is_an_error() -> None:
     shots = [translation(("abcdef", "g")), translation(("ab", "cd"))]
-    columns = demonstration_columns(shots, tiny_tokenizer(), max_tokens=4)
+    columns = demonstration_columns(shots, tiny_tokenizer(), SetLimits(4))
     assert counted_tokens(columns, "target") == [[False] * 4, [False, False, True, True]]
     with refused(CorpusError, kind=["translation"], token_scope="target"):
         counted_tokens({name: values[:1] for name, values in columns.items()}, "target")
@@ -220,7 +221,7 @@ def test_every_demonstration_is_in_one_batch_with_its_counted_tokens(
 
 
 def test_a_set_is_cut_from_its_end_and_every_demonstration_keeps_a_token() -> None:
-    whole = demonstration_columns([code("abcdef"), code("abc"), code("ab")], WithStart(), max_tokens=9)
+    whole = demonstration_columns([code("abcdef"), code("abc"), code("ab")], WithStart(), SetLimits(9))
     assert [len(ids) for ids in whole["token_ids"]] == [7, 4, 3]
     cut = cut_to_budget(whole, 9)
     assert [[len(values) for values in cut[name]] for name in ("token_ids", "sides", "shots")] == [[7, 1, 1]] * 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from mlprune.corpus.calibration import counted_tokens, demonstration_columns, loses_target, tokenise
+from mlprune.corpus.calibration import SetLimits, counted_tokens, demonstration_columns, loses_target, tokenise
 from mlprune.corpus.chat import Chat, ChatTemplate, inspect_chat, split_answer
 from mlprune.corpus.demonstrations import SOURCE, TARGET, Demonstration, Piece, build_demonstration
 from mlprune.errors import CorpusError, ModelError
@@ -55,7 +55,7 @@ def test_the_shots_of_a_demonstration_become_alternating_turns(source: str, syst
 
 def test_content_counts_the_tokens_of_turns_and_neither_roles_nor_the_system_text() -> None:
     tokenizer, template = template_of(WITH_SYSTEM, "Translate.")
-    columns = demonstration_columns([template.demonstration(TWO_SHOTS)], tokenizer, max_tokens=500)
+    columns = demonstration_columns([template.demonstration(TWO_SHOTS)], tokenizer, SetLimits(500))
     expected = {
         "all": SYSTEM_TEXT,
         "content": "French: unEnglish: oneFrench: deuxEnglish: two",
@@ -82,7 +82,7 @@ def test_the_target_of_a_chat_begins_with_the_first_turn_of_the_assistant(kind: 
 
 
 def test_content_of_a_text_that_is_no_chat_is_everything_but_added_tokens() -> None:
-    columns = demonstration_columns([TWO_SHOTS], chat_tokenizer(ALTERNATING), max_tokens=500)
+    columns = demonstration_columns([TWO_SHOTS], chat_tokenizer(ALTERNATING), SetLimits(500))
     (flags,) = counted_tokens(columns, "content")
     assert flags == [False, *[True] * len(TWO_SHOTS.text)]
 

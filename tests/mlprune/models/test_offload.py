@@ -12,7 +12,7 @@ from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import plan_texts
 from mlprune.models.chain import advance_to
 from mlprune.models.checkpoint.weight_files import WeightFiles
-from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import load_shard, local_chain
@@ -78,7 +78,7 @@ def all_results(chain):
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
     return tensors_of(observations, scores), greedy_decode(
-        chain, PROMPTS, max_new_tokens=3, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
+        chain, PROMPTS, StoppingCriteria(3, -1), pad_id=PAD, batches=[[0, 1], [2]]
     )
 
 

@@ -132,8 +132,7 @@ def test_scores_equal_plain_float64_loops_for_any_division_into_parts_and_pieces
     hidden, weight, states, targets = random_case(n_states, vocabulary, seed=seed)
     bias = torch.linspace(-1, 1, vocabulary) if has_bias else None
     head = OutputHead(weight, bias, scale, cap, max_logits)
-    options = {"head_bias": bias, "scale": scale, "softcap": cap, "max_logits": max_logits}
-    on_cpu = target_scores(hidden, weight, states=states, targets=targets, **options)
+    on_cpu = target_scores(hidden, head, states=states, targets=targets)
     on_accelerator = score_on_accelerator(hidden, head, states=states, targets=targets)
     for log_probs, is_greedy in ((on_cpu.log_probs, on_cpu.is_greedy), on_accelerator):
         for index, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
@@ -148,7 +147,7 @@ def test_a_vocabulary_in_one_piece_gives_the_bits_of_the_cpu(dtype: torch.dtype,
     hidden, weight, states, targets = random_case(40, 300, n_targets=90)
     hidden, weight, bias = hidden.to(dtype), weight.to(dtype), torch.linspace(-1, 1, 300).to(dtype)
     found = score_on_accelerator(hidden, OutputHead(weight, bias, 1.0, cap, MAX_LOGITS), states=states, targets=targets)
-    expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, softcap=cap)
+    expected = target_scores(hidden, OutputHead(weight, bias, 1.0, cap), states=states, targets=targets)
     assert torch.equal(found[0], expected.log_probs)
     assert torch.equal(found[1], expected.is_greedy)
 
@@ -159,8 +158,9 @@ def test_logits_that_are_not_finite_give_what_the_cpu_gives(extreme: float) -> N
     hidden = torch.tensor([[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])
     bias = torch.tensor([extreme, 0.0, 0.0, 0.0])
     states, targets = torch.arange(2).repeat_interleave(4), torch.arange(4).repeat(2)
-    found = score_on_accelerator(hidden, OutputHead(weight, bias, 1.0, None, 8), states=states, targets=targets)
-    expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, max_logits=8)
+    head = OutputHead(weight, bias, 1.0, None, 8)
+    found = score_on_accelerator(hidden, head, states=states, targets=targets)
+    expected = target_scores(hidden, head, states=states, targets=targets)
     assert torch.equal(found[0].nan_to_num(nan=7.0), expected.log_probs.nan_to_num(nan=7.0))
     assert torch.equal(found[1], expected.is_greedy)
 
@@ -186,7 +186,7 @@ def test_no_targets_give_no_scores() -> None:
     log_probs, is_greedy = score_on_accelerator(
         torch.ones(2, 2), OutputHead(torch.ones(3, 2), None, 1.0, None, 6), **asked
     )
-    result = target_scores(torch.ones(2, 2), torch.ones(3, 2), **asked)
+    result = target_scores(torch.ones(2, 2), OutputHead(torch.ones(3, 2)), **asked)
     assert log_probs.shape == is_greedy.shape == result.log_probs.shape == result.is_greedy.shape == (0,)
 
 
@@ -222,9 +222,9 @@ def test_a_pretended_gpu_starts_few_kernels_and_the_host_waits_once(
     states = torch.arange(n_states).flip(0)
     expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)
     with pretended_gpus() as ledger:
-        on_gpu = hidden.to("cuda:0"), weight.to("cuda:0")
+        on_gpu = hidden.to("cuda:0"), OutputHead(weight.to("cuda:0"), max_logits=MAX_LOGITS // 512)
         ledger.clear()
-        result = target_scores(*on_gpu, states=states, targets=targets, max_logits=MAX_LOGITS // 512)
+        result = target_scores(*on_gpu, states=states, targets=targets)
         counts = ledger.kernels, ledger.waits, ledger.uploads
     assert torch.allclose(result.log_probs, expected[states, targets], rtol=0, atol=1e-5)  # float32 logits of up to 20
     assert torch.equal(result.is_greedy, expected[states].argmax(dim=1) == targets)
@@ -238,7 +238,8 @@ def test_a_pretended_gpu_starts_few_kernels_and_the_host_waits_once(
 def test_an_accelerator_scores_like_float64(dtype: torch.dtype) -> None:
     hidden, weight, states, targets = random_case(600, 5_000, n_targets=2_000)
     hidden, weight = hidden.to(dtype), weight.to(dtype)
-    found = target_scores(hidden.cuda(), weight.cuda(), states=states, targets=targets, max_logits=2**20)
+    head = OutputHead(weight.cuda(), max_logits=2**20)
+    found = target_scores(hidden.cuda(), head, states=states, targets=targets)
     expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)[states, targets]
     bound = 1e-4 if dtype == torch.float32 or has_wide_products("cuda") else 0.1
     assert (found.log_probs - expected).abs().max().item() < bound
@@ -248,7 +249,7 @@ def test_states_without_targets_and_the_order_of_targets_change_nothing() -> Non
     hidden, weight = random_case(MAX_CPU_STATES + 3, 7)[:2]
     states = torch.tensor([MAX_CPU_STATES + 2, 0, MAX_CPU_STATES, 0])
     targets = torch.tensor([6, 1, 2, 3])
-    result = target_scores(hidden, weight, states=states, targets=targets)
+    result = target_scores(hidden, OutputHead(weight), states=states, targets=targets)
     expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)[states, targets]
     assert torch.allclose(result.log_probs, expected, atol=1e-6)
 
@@ -259,7 +260,7 @@ def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is
     for max_logits in (1, 2, 4, 6, 100):
         head = OutputHead(logits.T.contiguous(), None, 1.0, None, max_logits)
         on_accelerator = score_on_accelerator(torch.eye(3), head, **asked)[1]
-        on_cpu = target_scores(torch.eye(3), head.weight, **asked, max_logits=max_logits).is_greedy
+        on_cpu = target_scores(torch.eye(3), head, **asked).is_greedy
         for is_greedy in (on_accelerator, on_cpu):
             assert is_greedy.nonzero().flatten().tolist() == [6, 7 + 1, 14]
 
@@ -268,7 +269,7 @@ def test_half_precision_is_summed_in_float32() -> None:
     hidden, weight = (one.bfloat16() for one in random_case(2, 300)[:2])
     everything = {"states": torch.tensor([0, 1]), "targets": torch.tensor([3, 299])}
     expected = torch.log_softmax((hidden @ weight.T).double(), dim=1)[everything["states"], everything["targets"]]
-    result = target_scores(hidden, weight, **everything, max_logits=64)
+    result = target_scores(hidden, OutputHead(weight, max_logits=64), **everything)
     assert torch.allclose(result.log_probs, expected, atol=1e-5)
 
 
@@ -276,7 +277,7 @@ def test_half_precision_is_summed_in_float32() -> None:
     "changes",
     [
         {"weight": torch.ones(4, 5)},
-        {"head_bias": torch.ones(3)},
+        {"bias": torch.ones(3)},
         {"states": torch.tensor([0])},
         {"states": torch.tensor([0, 2])},
         {"targets": torch.tensor([0, 4])},
@@ -286,14 +287,14 @@ def test_half_precision_is_summed_in_float32() -> None:
 def test_mismatched_shapes_are_an_error(changes: dict[str, Tensor]) -> None:
     given = {"weight": torch.ones(4, 6), "states": torch.tensor([0, 1]), "targets": torch.tensor([0, 3]), **changes}
     with pytest.raises(ShapeError):
-        target_scores(torch.ones(2, 6), given.pop("weight"), **given)
+        target_scores(torch.ones(2, 6), OutputHead(given.pop("weight"), given.pop("bias", None)), **given)
 
 
 def test_bounds_and_temperatures_out_of_range_and_missing_numbers_are_errors() -> None:
     asked = {"states": torch.tensor([0]), "targets": torch.tensor([0])}
     for bound in ({"max_logits": 0}, {"softcap": 0.0}):
         with refused(BadInputError, expected="max_logits >= 1, softcap > 0"):
-            target_scores(torch.ones(1, 6), torch.ones(2, 6), **asked, **bound)
+            target_scores(torch.ones(1, 6), OutputHead(torch.ones(2, 6), **bound), **asked)
     with pytest.raises(BadInputError):
         draw_tokens(drawn(2, 3), [0.5, 0.5], temperature=-1)
     with pytest.raises(BadInputError):
@@ -362,13 +363,15 @@ def test_removed_tokens_have_no_probability_and_the_others_share_it(max_logits: 
     kept = torch.nonzero(~removed).flatten()
     states = torch.arange(4).repeat_interleave(len(kept))
     targets = kept.repeat(4)
-    settings = {"softcap": cap, "max_logits": max_logits}
-    smaller = target_scores(hidden, weight[kept], states=states, targets=torch.arange(len(kept)).repeat(4), **settings)
-    masked = target_scores(hidden, weight, states=states, targets=targets, removed=removed, **settings)
+    head = OutputHead(weight, None, 1.0, cap, max_logits, removed)
+    smaller_head = OutputHead(weight[kept], None, 1.0, cap, max_logits)
+    smaller = target_scores(hidden, smaller_head, states=states, targets=torch.arange(len(kept)).repeat(4))
+    masked = target_scores(hidden, head, states=states, targets=targets)
     torch.testing.assert_close(masked.log_probs, smaller.log_probs, atol=1e-5, rtol=1e-5)
     assert torch.equal(masked.is_greedy, smaller.is_greedy)
-    lost = target_scores(hidden, weight, states=torch.tensor([0]), targets=torch.tensor([3]), removed=removed)
+    lost = target_scores(
+        hidden, OutputHead(weight, removed=removed), states=torch.tensor([0]), targets=torch.tensor([3])
+    )
     assert lost.log_probs.item() == -torch.inf
-    head = OutputHead(weight, None, 1.0, cap, max_logits, removed)
     other = score_on_accelerator(hidden, head, states=states, targets=targets)
     torch.testing.assert_close(other[0], masked.log_probs, atol=1e-5, rtol=1e-5)

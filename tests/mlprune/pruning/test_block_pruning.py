@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -161,12 +161,13 @@ def test_alps_takes_all_parameters_of_its_score(weights: dict[str, Tensor]) -> N
     levels, changed = reconstruct_block(layer_inputs(weights, grams), choice, dict.fromkeys(weights, (0.5,)))
     for layer, weight in weights.items():
         gram = grams[XGLM.input_of(layer)]
-        expected = alps(weight, gram, sparsity=0.5, structure="2:4", **asdict(parameters))
+        expected = alps(weight, gram, sparsity=0.5, structure="2:4", parameters=parameters)
         assert torch.equal(changed[layer], expected.weight)
         assert torch.equal(keep_masks(levels, level=0)[layer], expected.keep)
         for name in asdict(parameters):
-            other = asdict(parameters) | {name: getattr(AlpsParameters(), name)}
-            assert not torch.equal(alps(weight, gram, sparsity=0.5, structure="2:4", **other).weight, expected.weight)
+            other = replace(parameters, **{name: getattr(AlpsParameters(), name)})
+            result = alps(weight, gram, sparsity=0.5, structure="2:4", parameters=other)
+            assert not torch.equal(result.weight, expected.weight)
 
 
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:

@@ -14,7 +14,13 @@ from mlprune.methods.plugins import PluginParameters, PluginSource, RefinerPlugi
 from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs
 from mlprune.plugins import LayerSize, RefinedLayer, ScheduleInputs, SchedulePlugin
 from mlprune.plugins import Parameters as PluginsParameters
-from mlprune.pruning.plugin_calls import plugin_levels, plugin_refined_layer, plugin_scores, plugin_sparsities
+from mlprune.pruning.plugin_calls import (
+    ConfiguredPlugin,
+    plugin_levels,
+    plugin_refined_layer,
+    plugin_scores,
+    plugin_sparsities,
+)
 from tests.refusals import refused
 
 SOURCE = PluginSource("0" * 64, "bad-scores", "0.1")
@@ -44,7 +50,7 @@ def layer() -> LayerInputs:
 def scores(function: Callable[..., Any], *, repeats: bool = True, **values: float) -> Tensor:
     plugin = ScorePlugin("for a test", name="planted", parameters=Power, function=function)
     parameters = PluginParameters.from_values(values)
-    return plugin_scores(plugin, layer(), parameters, source=SOURCE, repeats=repeats)
+    return plugin_scores(ConfiguredPlugin(plugin, parameters, SOURCE), layer(), repeats=repeats)
 
 
 def good(inputs: LayerInputs, parameters: Power) -> Tensor:
@@ -127,7 +133,7 @@ def test_a_change_by_torch_is_noticed_in_every_call() -> None:
 def test_a_view_of_an_input_does_not_change_it_later() -> None:
     inputs = replace(layer(), weight=layer().weight.abs())
     plugin = ScorePlugin("the weight itself", name="planted", function=lambda inputs, _: inputs.weight)
-    returned = plugin_scores(plugin, inputs, PluginParameters(), source=SOURCE, repeats=True)
+    returned = plugin_scores(ConfiguredPlugin(plugin, PluginParameters(), SOURCE), inputs, repeats=True)
     assert torch.equal(returned, inputs.weight)
 
 
@@ -165,11 +171,9 @@ SCORES = torch.rand(4, 8, generator=torch.Generator().manual_seed(3))
 def levels(function: Callable[..., Any], *sparsities: float, **attributes: Any) -> Tensor:
     plugin = StructurePlugin("for a test", name="planted", function=function, **attributes)
     return plugin_levels(
-        plugin,
+        ConfiguredPlugin(plugin, PluginParameters(), STRUCTURES_SOURCE),
         SCORES.clone(),
         sparsities=sparsities or (0.25, 0.5),
-        parameters=PluginParameters(),
-        source=STRUCTURES_SOURCE,
         position=(2, "fc1"),
         repeats=True,
     )
@@ -248,7 +252,7 @@ INPUTS = ScheduleInputs(
 
 def sparsities(function: Callable[..., Any]) -> tuple[float, ...]:
     plugin = SchedulePlugin("for a test", name="planted", function=function)
-    return plugin_sparsities(plugin, INPUTS, PluginParameters(), source=SCHEDULES_SOURCE)
+    return plugin_sparsities(ConfiguredPlugin(plugin, PluginParameters(), SCHEDULES_SOURCE), INPUTS)
 
 
 def test_the_mean_is_weighted_by_the_sizes_of_the_layers() -> None:
@@ -288,9 +292,8 @@ def refiners_layer() -> tuple[LayerInputs, Tensor]:
 def refined(function: Callable[..., Any], *, structure: str = "2:4", changes_weights: bool = False) -> RefinedLayer:
     plugin = RefinerPlugin("for a test", changes_weights=changes_weights, name="planted", function=function)
     inputs, keep = refiners_layer()
-    return plugin_refined_layer(
-        plugin, inputs, keep, structure=structure, parameters=PluginParameters(), source=REFINERS_SOURCE, repeats=True
-    )
+    configured = ConfiguredPlugin(plugin, PluginParameters(), REFINERS_SOURCE)
+    return plugin_refined_layer(configured, inputs, keep, structure=structure, repeats=True)
 
 
 def largest(inputs: LayerInputs, keep: Tensor, structure: str, _: PluginsParameters) -> RefinedLayer:

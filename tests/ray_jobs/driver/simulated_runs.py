@@ -11,6 +11,7 @@ from mlprune.store.store import Store
 from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
+from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import JobQueue, QueuedJob, RunResult
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
@@ -176,6 +177,10 @@ def simulate(seed: int, store: Store, queue: type[JobQueue], monkeypatch: pytest
         planned = failures[job.makes[-1][1]]
         return planned[attempt - 1] if attempt <= len(planned) else None
 
+    class GrowingPlan(driver_module.FixedPlan):
+        def next_jobs(self, job: Job) -> Sequence[Job]:
+            return added.get(job.makes[-1], ())
+
     monkeypatch.setattr(driver_module, "JobQueue", queue)
     monkeypatch.setattr(driver_module, "time", clock)
     monkeypatch.setattr(store, "has_record", other.has_made)
@@ -184,11 +189,11 @@ def simulate(seed: int, store: Store, queue: type[JobQueue], monkeypatch: pytest
     with Progress(jobs) as progress:
         driver = Driver(
             store,
-            "run",
+            RunLog(store, "run"),
             workers=workers,
             progress=progress,
             claims=other if generator.random() < 0.7 else None,  # type: ignore[arg-type] - like claims
-            next_jobs=lambda job: added.get(job.makes[-1], ()),
+            plan=GrowingPlan(),
         )
         result = driver.run(jobs, present=present)
     return SimulatedRun(workers.events, other.events, result)

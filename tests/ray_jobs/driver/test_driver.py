@@ -18,8 +18,9 @@ from mlprune.store.claims import Claims, claim_path, read_claim
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
 from ray_jobs.driver import driver as catalog_sync
-from ray_jobs.driver.driver import CatalogSync, Driver, fold
+from ray_jobs.driver.driver import CatalogSync, Driver, FixedPlan, fold
 from ray_jobs.driver.progress import Progress
+from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunResult
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery import Failure
@@ -94,6 +95,11 @@ class EvaluationOfVariant(NamedJob):
         return f"facts sw test of variant {VARIANT}"
 
 
+class LabelledPlan(FixedPlan):
+    def label_of(self, variant_id: str) -> str | None:
+        return LABELS.get(variant_id)
+
+
 def run(
     jobs: Sequence[Job],
     workers: ScriptedWorkers,
@@ -105,9 +111,8 @@ def run(
     replaced: Collection[RecordKey] = (),
 ) -> RunResult:
     with Progress(jobs) as progress:
-        driver = Driver(
-            store, "run", workers=workers, progress=progress, claims=claims, metrics=metrics, label_of=LABELS.get
-        )
+        log = RunLog(store, "run", metrics=metrics)
+        driver = Driver(store, log, workers=workers, progress=progress, claims=claims, plan=LabelledPlan())
         return driver.run(jobs, present=present or set(), replaced=replaced)
 
 
@@ -475,14 +480,15 @@ def test_jobs_that_follow_from_a_result_join_the_run(store: Store) -> None:
     elsewhere = made_up_record("masks")  # by another run, after this one listed the records
     following = {"a": [NamedJob("d", ("c", elsewhere.id)), NamedJob("c", ("a", "b"))]}
 
-    def next_jobs(job: Job) -> Sequence[Job]:
-        store.write_record(elsewhere)
-        return following.get(job.makes[-1][1], [])
+    class GrowingPlan(FixedPlan):
+        def next_jobs(self, job: Job) -> Sequence[Job]:
+            store.write_record(elsewhere)
+            return following.get(job.makes[-1][1], [])
 
     workers = ScriptedWorkers()
     jobs = [NamedJob("a"), NamedJob("b")]
     with Progress(jobs) as progress:
-        driver = Driver(store, "run", workers=workers, progress=progress, next_jobs=next_jobs)
+        driver = Driver(store, RunLog(store, "run"), workers=workers, progress=progress, plan=GrowingPlan())
         result = driver.run(jobs, present=set())
     assert (result.n_done, result.n_skipped) == (4, 0)
     assert workers.submitted.index("c") < workers.submitted.index("d")

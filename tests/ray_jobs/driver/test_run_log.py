@@ -18,7 +18,7 @@ from mlprune.store.run_log_files import run_files as run_log_run_files
 from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
-from ray_jobs.driver.run_log import RunLog, begin_run, recorded_run
+from ray_jobs.driver.run_log import RecordedRecipe, RunLog, begin_run, recorded_run
 from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.worker import Stopwatch
 from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of
@@ -50,7 +50,9 @@ def log_done(run_log: RunLog, name: str) -> None:
 
 def test_a_run_begins_with_its_command_address_recipe_and_environment(store: Store) -> None:
     recipe = {"recipe": "tiny", "recipe_id": "0" * 20, "recipe_yaml": "name: tiny\n"}
-    run_id = begin_run(store, "run", address="auto", models={"model": "/model"}, **recipe)
+    run_id = begin_run(
+        store, "run", address="auto", recipe=RecordedRecipe(*recipe.values(), models={"model": "/model"})
+    )
     (row,) = read(store, "run")
     assert (row["run_id"], row["command"], row["address"]) == (run_id, "run", "auto")
     assert {name: row[name] for name in recipe} == recipe

@@ -114,7 +114,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     class Placement:
         def __init__(self, pool: Pool, *, name: str) -> None:
-            self.name = name
+            self.pool, self.name = pool, name
 
         def wait_until_reserved(self) -> None:
             seen.append("reserved")
@@ -122,9 +122,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         def release(self) -> None:
             seen.append("released")
 
-    def start_chain(_: str, model: ModelRef, pool: Pool, *, placement: Placement, name: str) -> object:
-        seen.append((pool.n_workers, pool.n_shards, model.base_model_id))
-        return SimpleNamespace(name=name)
+    def start_chain(_: str, model: ModelRef, *, placement: Placement) -> object:
+        seen.append((placement.pool.n_workers, placement.pool.n_shards, model.base_model_id))
+        return SimpleNamespace(name=placement.name)
 
     monkeypatch.setattr(cluster, "connected", connected)
     nodes = [ClusterNode(name, name, Node(1.0, 2**33)) for name in "abcd"]

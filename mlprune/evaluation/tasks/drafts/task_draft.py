@@ -21,7 +21,7 @@ from mlprune.evaluation.tasks.drafts.table_heads import TableHead, read_head
 from mlprune.evaluation.tasks.layouts.layout import FileTree, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import template_task
-from mlprune.evaluation.tasks.task_files import read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, read_items
 from mlprune.given_files import MIB
 from mlprune.vocabulary import COMPRESSIONS
 
@@ -163,7 +163,7 @@ def _tried(path: Path, tree: FileTree, names: Mapping[str, str], pattern: FilePa
     task = template_task(TemplateTask.model_validate({each.key: each.value for each in keys}))
     language = _tags(pattern).get(file.language, "en")
     try:
-        items = read_items(task, path, language=language, split=split or "test").items
+        items = read_items(task, path, ItemSelection(language, split or "test")).items
     except BadInputError as err:
         return f"refused as it is: {err}"
     of_split = f", {split}" if split else ""

@@ -13,7 +13,7 @@ from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.descriptions import TemplateTask
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.local_chain import local_chain
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
@@ -53,7 +53,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 def data_of(task: Task, row: dict[str, Any], folder: Path) -> TaskData:
     (folder / "fr.test.jsonl").write_text(json.dumps({"id": 7, **row}) + "\n", encoding="utf-8")
-    return read_items(task, folder, language="fr", split="test")
+    return read_items(task, folder, ItemSelection("fr", "test"))
 
 
 def translated(task: Task, data: TaskData) -> Any:

@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from mlprune.capabilities.baselines.translate_test import GivenTranslationsJob, given_translations, paired_rows
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from mlprune.planning import Plan, build_plan
 from mlprune.recipe.loading import parse_recipe
 from mlprune.store.store import Store
@@ -53,7 +53,7 @@ def write_published(folder: Path, language: str, rows: Sequence[dict[str, Any]])
 
 
 def read(folder: Path, **options: Any) -> TaskData:
-    return read_items(XNLI, folder, language="fr", split="test", **options)
+    return read_items(XNLI, folder, ItemSelection("fr", "test", **options))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_published_translations_of_other_tasks_are_read(name: str, tmp_path: Pat
             file.write(json.dumps(row) + "\n")
         else:
             csv.writer(file, delimiter="\t", lineterminator="\n").writerows([list(row), list(row.values())])
-    data = read_items(TASKS[name], path.parent, language="fr", split="test")
+    data = read_items(TASKS[name], path.parent, ItemSelection("fr", "test"))
     assert [item.example_id for item in data.items] == ["7"]
 
 

@@ -16,7 +16,7 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.evaluation.tasks.task import template_task
-from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from tests.hub import Hub, json_lines, serving, use_hub
 from tests.refusals import refused
 
@@ -48,7 +48,7 @@ def items_of(
     task: str, path: str, *, language: str, split: str = "test", known: dict[str, HubSet] | None = None
 ) -> TaskData:
     source = pinned(hub_source(path, known or HUB_SETS), (language,), split)
-    return read_items(task, source, language=language, split=split)
+    return read_items(task, source, ItemSelection(language, split))
 
 
 def ids(data: TaskData) -> list[str]:
@@ -75,7 +75,7 @@ def test_content_and_items_are_those_of_a_local_file_of_the_same_rows(hub: Hub, 
     (tmp_path / "fr.test.jsonl").write_bytes(json_lines([{"id": n, **row} for n, row in enumerate(nli(3))]))
     of_hub, local = (
         items_of("xnli", "hub:facebook/xnli", language="fr"),
-        read_items("xnli", tmp_path, language="fr", split="test"),
+        read_items("xnli", tmp_path, ItemSelection("fr", "test")),
     )
     assert (of_hub.items, of_hub.content_sha256, of_hub.lines) == (local.items, local.content_sha256, local.lines)
 
@@ -165,11 +165,11 @@ def test_marc_has_a_repository_per_language_and_labels_from_0(hub: Hub) -> None:
         (f"{name.format(config=language)}@main", commit) for language, commit in zip(("fr", "zh"), commits, strict=True)
     )
     for language, commit in zip(("fr", "zh"), commits, strict=True):
-        data = read_items("marc_five", source, language=language, split="dev")
+        data = read_items("marc_five", source, ItemSelection(language, "dev"))
         assert [item.gold for item in data.items] == [0, 1, 2, 3, 4]
         assert ids(data) == [f"{language}_{n}" for n in range(5)]
         assert data.path == f"{name.format(config=language)}@{commit}/validation.jsonl"
-    assert len(ids(read_items("marc", source, language="fr", split="dev"))) == 4
+    assert len(ids(read_items("marc", source, ItemSelection("fr", "dev")))) == 4
 
 
 def test_other_copies_of_marc_have_their_languages_in_folders(hub: Hub) -> None:
@@ -218,7 +218,7 @@ def test_a_table_of_a_data_set_has_quotes_lists_and_positions(hub: Hub) -> None:
         TemplateTask(name="quiz", template="{q} {candidate}", answer="1", candidates="o", answer_as="text")
     )
     source = pinned(hub_source("hub:some/quiz", {"some/quiz": described}), ("fr",), "test")
-    (item,) = read_items(definition, source, language="fr", split="test").items
+    (item,) = read_items(definition, source, ItemSelection("fr", "test")).items
     assert isinstance(item, ChoiceItem)
     assert item.candidates == ("Ann", 'Bob "B" B.')
 

@@ -13,7 +13,7 @@ from mlprune.evaluation.tasks.builtin.m_hellaswag import m_hellaswag_item
 from mlprune.evaluation.tasks.builtin.masakhanews import TOPICS, masakhanews_item
 from mlprune.evaluation.tasks.builtin.xcsqa import xcsqa_item
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task_files import read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, read_items
 from tests.published_data import tabs
 from tests.refusals import refused
 
@@ -111,7 +111,7 @@ OPTIONS = [["Ann", [0, 1], ["Ann"], False], ["the cup", [2, 3], ["it"], True]]
 def winograd(folder: Path, **parts: object) -> ChoiceItem:
     values = {"tokens": TOKENS, "pronoun": ["it", [9, 10], ["it"]], "candidates": OPTIONS, **parts}
     tabs(folder / "dataset.tsv", [[*SCHEMA, *map(json.dumps, values.values())]])
-    (item,) = read_items("xwinograd", folder, language="en", split="test").items
+    (item,) = read_items("xwinograd", folder, ItemSelection("en", "test")).items
     assert isinstance(item, ChoiceItem)
     return item
 

@@ -15,7 +15,7 @@ from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.tables import table_rows
 from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from tests.published_data import csv_tabs, json_lines, parquet, tabs, write_text
 from tests.refusals import refused
 
@@ -36,7 +36,7 @@ def task(**keys: Any) -> Task:
 
 def read(folder: Path, definition: Task, language: str = "fr") -> list[tuple[str, str, int]]:
     """(id, text with the right candidate, its index) of each item."""
-    return right_texts(read_items(definition, folder, language=language, split="test"))
+    return right_texts(read_items(definition, folder, ItemSelection(language, "test")))
 
 
 def right_texts(data: TaskData) -> list[tuple[str, str, int]]:
@@ -66,7 +66,7 @@ def test_every_format_gives_the_same_items_and_the_number_of_the_row_as_an_id(tm
         csv_tabs(path, table)
         path.write_bytes(gzip.compress(path.read_bytes()) if ending.endswith("gz") else path.read_bytes())
     assert read(tmp_path, task()) == [(str(n), *text) for n, text in enumerate(TEXTS)]
-    data = read_items(task(category="kind"), tmp_path, language="fr", split="test")
+    data = read_items(task(category="kind"), tmp_path, ItemSelection("fr", "test"))
     assert [item.category for item in data.items] == ["people", "numbers"]
 
 
@@ -83,7 +83,7 @@ def test_columns_are_named_otherwise_or_by_position_in_a_table_without_a_header(
     listed = task(columns={**places, "options": [3, 2, 1]}, candidates="options", id=[5, 0])
     assert [name for name, *_ in read(tmp_path / "plain", listed)] == ["n0#B", "n1#C"]
     contents = {
-        read_items(definition, tmp_path / folder, language="fr", split="test").items[1].texts  # type: ignore[union-attr]
+        read_items(definition, tmp_path / folder, ItemSelection("fr", "test")).items[1].texts  # type: ignore[union-attr]
         for definition, folder in ((named, "named"), (by_position, "plain"), (listed, "plain"))
     }
     assert len(contents) == 1

@@ -24,7 +24,14 @@ from mlprune.evaluation.tasks.items import (
     runs,
 )
 from mlprune.evaluation.tasks.task import RIGHT, Task, template_task
-from mlprune.evaluation.tasks.task_files import SKIPPED_ROWS, TaskData, corpus_items, read_items, skipped_lines
+from mlprune.evaluation.tasks.task_files import (
+    SKIPPED_ROWS,
+    ItemSelection,
+    TaskData,
+    corpus_items,
+    read_items,
+    skipped_lines,
+)
 from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.hashing import split_of
 from tests.published_data import NEWS_TOPICS, PUBLISHED, SIB_TOPICS, N, csv_tabs
@@ -45,31 +52,31 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def test_a_file_is_found_under_its_tag_then_under_its_long_name(tmp_path: Path) -> None:
     write(tmp_path / "fra_Latn.test.jsonl.gz", ROWS)
-    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fra_Latn.test.jsonl.gz")
+    assert read_items("xnli", tmp_path, ItemSelection("fr", "test")).path.endswith("fra_Latn.test.jsonl.gz")
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "fr.test.parquet")
-    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fr.test.parquet")
+    assert read_items("xnli", tmp_path, ItemSelection("fr", "test")).path.endswith("fr.test.parquet")
     write(tmp_path / "fr.test.jsonl", ROWS)
-    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fr.test.jsonl")
+    assert read_items("xnli", tmp_path, ItemSelection("fr", "test")).path.endswith("fr.test.jsonl")
 
 
 def test_file_format_and_unused_keys_change_neither_items_nor_hash(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     write(tmp_path / "fr.test.jsonl.gz", [{**row, "other": 5} for row in ROWS])
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "es.test.parquet")
-    read = [read_items("xnli", tmp_path, language=language, split="test") for language in ("en", "fr", "es")]
+    read = [read_items("xnli", tmp_path, ItemSelection(language, "test")) for language in ("en", "fr", "es")]
     assert len({(data.items, data.content_sha256) for data in read}) == 1
     write(tmp_path / "en.test.jsonl", [{**ROWS[0], "premise": "other"}, *ROWS[1:]])
-    assert read_items("xnli", tmp_path, language="en", split="test").content_sha256 != read[0].content_sha256
+    assert read_items("xnli", tmp_path, ItemSelection("en", "test")).content_sha256 != read[0].content_sha256
 
 
 def test_a_missing_file_error_names_the_first_expected_file(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     with pytest.raises(TaskFileError) as caught:
-        read_items("xnli", tmp_path, language="fr", split="test")
+        read_items("xnli", tmp_path, ItemSelection("fr", "test"))
     assert "fr.test.jsonl" in caught.value.context["expected"]
     assert caught.value.context["got"] == ["en.test.jsonl"]
     with refused(TaskFileError, language="fr", got="no such folder"):
-        read_items("xnli", tmp_path / "none", language="fr", split="test")
+        read_items("xnli", tmp_path / "none", ItemSelection("fr", "test"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_a_missing_file_error_names_the_first_expected_file(tmp_path: Path) -> N
 def test_a_wrong_row_is_one_line_with_file_line_expected_and_got(tmp_path: Path, row: dict[str, Any]) -> None:
     path = write(tmp_path / "en.test.jsonl", [*ROWS[:3], row])
     with refused(TaskFileError, file=str(path), line=4) as caught:
-        read_items("xnli", tmp_path, language="en", split="test")
+        read_items("xnli", tmp_path, ItemSelection("en", "test"))
     assert {"expected", "got"} <= set(caught.value.context)
     assert "\n" not in str(caught.value)
 
@@ -99,13 +106,13 @@ def test_a_wrong_row_is_one_line_with_file_line_expected_and_got(tmp_path: Path,
 def test_a_row_with_a_blank_text_is_skipped_and_named(tmp_path: Path, key: str, value: str | None) -> None:
     blank = {"id": 99, "premise": "p", "hypothesis": "h", "label": 1, key: value}
     write(tmp_path / "en.test.jsonl", [*ROWS[:2], blank, *ROWS[2:]])
-    data = read_items("xnli", tmp_path, language="en", split="test")
+    data = read_items("xnli", tmp_path, ItemSelection("en", "test"))
     assert [item.example_id for item in data.items] == [str(row["id"]) for row in ROWS]
     assert (data.skipped_ids, dict(data.skipped)) == ({BLANK: ("99",)}, {BLANK: 1})
     assert data.lines["99"] == 2
     write(tmp_path / "fr.test.jsonl", [blank])
     with refused(TaskFileError, skipped={BLANK: 1}):
-        read_items("xnli", tmp_path, language="fr", split="test")
+        read_items("xnli", tmp_path, ItemSelection("fr", "test"))
 
 
 def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
@@ -121,47 +128,49 @@ def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
 def test_a_line_that_is_not_json_is_a_task_file_error(tmp_path: Path) -> None:
     (tmp_path / "en.test.jsonl").write_text("not json\n")
     with refused(TaskFileError, line=1):
-        read_items("xnli", tmp_path, language="en", split="test")
+        read_items("xnli", tmp_path, ItemSelection("en", "test"))
 
 
 def test_a_file_without_items_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", [{"id": 1, "text": "so so", "label": 3}])
     with refused(TaskFileError, language="en", expected="at least one"):
-        read_items("marc", tmp_path, language="en", split="test")
+        read_items("marc", tmp_path, ItemSelection("en", "test"))
 
 
 def test_tasks_on_parallel_text_have_no_task_files(tmp_path: Path) -> None:
     with refused(TaskFileError, expected="a corpus", task="perplexity"):
-        read_items("perplexity", tmp_path, language="en", split="test")
+        read_items("perplexity", tmp_path, ItemSelection("en", "test"))
 
 
 def test_a_limit_keeps_the_ids_with_the_smallest_hashes_in_file_order(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     for seed in (0, 1):
-        data = read_items("xnli", tmp_path, language="en", split="test", limit=5, seed=seed)
+        data = read_items("xnli", tmp_path, ItemSelection("en", "test", 5, seed))
         hashes = sorted((hashlib.sha256(f"{seed}:{number}".encode()).hexdigest(), number) for number in range(20))
         assert [item.example_id for item in data.items] == [str(n) for n in sorted(number for _, number in hashes[:5])]
-    whole = read_items("xnli", tmp_path, language="en", split="test")
+    whole = read_items("xnli", tmp_path, ItemSelection("en", "test"))
     assert len(whole.items) == 20
     assert whole.content_sha256 == data.content_sha256
-    assert len(read_items("xnli", tmp_path, language="en", split="test", limit=50).items) == 20
+    assert len(read_items("xnli", tmp_path, ItemSelection("en", "test", 50)).items) == 20
 
 
 def test_corpus_facts_are_the_held_out_facts_of_a_half() -> None:
-    halves = [corpus_items("facts", {}, language="fr", split=split) for split in ("dev", "test")]
+    halves = [corpus_items("facts", {}, ItemSelection("fr", split)) for split in ("dev", "test")]
     ids = [{item.example_id for item in half.items} for half in halves]
     held_out = {fact.fact_id for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)}
     assert ids[0] | ids[1] == held_out
     assert not ids[0] & ids[1]
     assert all(split_of(example_id) == "dev" for example_id in ids[0])
     assert (
-        halves[0].content_sha256 == halves[1].content_sha256 != corpus_items("facts", {}, language="es").content_sha256
+        halves[0].content_sha256
+        == halves[1].content_sha256
+        != corpus_items("facts", {}, ItemSelection("es")).content_sha256
     )
 
 
 def test_halves_of_clusters_have_all_items_and_share_no_cluster() -> None:
     by_items, by_clusters = (
-        [corpus_items("facts", {}, language="fr", split=split, split_by=by).items for split in ("dev", "test")]
+        [corpus_items("facts", {}, ItemSelection("fr", split), split_by=by).items for split in ("dev", "test")]
         for by in ("items", "clusters")
     )
     assert {item.cluster for item in by_items[0]} & {item.cluster for item in by_items[1]}
@@ -175,7 +184,7 @@ def test_halves_of_clusters_have_all_items_and_share_no_cluster() -> None:
 def test_sentences_without_documents_are_clusters_of_their_own() -> None:
     lines = {"fr": tuple(f"phrase {number}" for number in range(30))}
     halves = [
-        corpus_items("perplexity", lines, language="fr", split="test", split_by=by) for by in ("items", "clusters")
+        corpus_items("perplexity", lines, ItemSelection("fr", "test"), split_by=by) for by in ("items", "clusters")
     ]
     assert halves[0].items == halves[1].items
 
@@ -183,25 +192,25 @@ def test_sentences_without_documents_are_clusters_of_their_own() -> None:
 def test_corpus_facts_are_true_sentences() -> None:
     facts = {fact.fact_id: fact for fact in cldr_facts.facts()}
     for language in ("zh", "sw"):
-        for item in corpus_items("facts", {}, language=language, split="dev").items:
+        for item in corpus_items("facts", {}, ItemSelection(language, "dev")).items:
             assert item.texts[item.gold] == cldr_facts.sentence(facts[item.example_id], language)
 
 
 def test_corpus_sentences_are_perplexity_items_by_line() -> None:
     lines = {"fr": tuple(f"phrase {number}" for number in range(30))}
-    data = corpus_items("perplexity", lines, language="fr", split="test")
+    data = corpus_items("perplexity", lines, ItemSelection("fr", "test"))
     expected = [(str(number), (f"phrase {number}",)) for number in range(30) if split_of(number) == "test"]
     assert [(item.example_id, item.texts) for item in data.items] == expected
     assert data.path == "corpus"
-    assert len(corpus_items("perplexity", lines, language="fr").items) == 30
-    assert len(corpus_items("perplexity", lines, language="fr", limit=4).items) == 4
+    assert len(corpus_items("perplexity", lines, ItemSelection("fr")).items) == 30
+    assert len(corpus_items("perplexity", lines, ItemSelection("fr", limit=4)).items) == 4
 
 
 def test_corpus_pairs_are_translation_items() -> None:
     lines = {"fr": ("un", "deux"), "en": ("one", "two")}
-    data = corpus_items("translation", lines, language="fr", target="en")
+    data = corpus_items("translation", lines, ItemSelection("fr"), target="en")
     assert data.items == (TranslationItem("0", "un", "one"), TranslationItem("1", "deux", "two"))
-    assert data.content_sha256 != corpus_items("translation", lines, language="en", target="fr").content_sha256
+    assert data.content_sha256 != corpus_items("translation", lines, ItemSelection("en"), target="fr").content_sha256
 
 
 def test_a_corpus_that_does_not_fit_the_task_is_an_error() -> None:
@@ -216,9 +225,9 @@ def test_a_corpus_that_does_not_fit_the_task_is_an_error() -> None:
         ("facts", "de", None),
     ):
         with pytest.raises(TaskFileError):
-            corpus_items(task, lines, language=language, target=target)
+            corpus_items(task, lines, ItemSelection(language), target=target)
     with refused(TaskFileError, language="fr", got="0 in both halves"):
-        corpus_items("perplexity", {"fr": ()}, language="fr")
+        corpus_items("perplexity", {"fr": ()}, ItemSelection("fr"))
 
 
 XNLI = {"premise": "p", "hypothesis": "h"}
@@ -277,8 +286,9 @@ def test_ids_that_name_other_items_are_a_note_and_keys_of_the_recipe(tmp_path: P
 def test_ids_of_files_that_are_not_aligned_begin_with_the_language(tmp_path: Path) -> None:
     for language in ("en", "fr"):
         write(tmp_path / f"{language}.test.jsonl", ROWS)
-    options: dict[str, Any] = {"split": "test", "aligned": False, "limit": 3}
-    read = [read_items("xnli", tmp_path, language=language, **options) for language in ("en", "fr")]
+    read = [
+        read_items("xnli", tmp_path, ItemSelection(language, "test", 3), aligned=False) for language in ("en", "fr")
+    ]
     assert {item.example_id.split(":")[0] for item in read[1].items} == {"fr"}
     assert not {item.example_id for item in read[0].items} & {item.example_id for item in read[1].items}
     assert len(read[0].rows) == len(read[0].items) == 3
@@ -356,7 +366,7 @@ def test_published_files_tell_clusters_and_categories_equally_in_all_languages(t
     published = PUBLISHED[name]
     published.write(tmp_path)
     for language, splits in published.splits.items():
-        data = read_items(published.tasks[0], tmp_path, language=language, split=splits[0])
+        data = read_items(published.tasks[0], tmp_path, ItemSelection(language, splits[0]))
         clusters, categories = GROUPS[name]
         named = [cluster.format(language=language) for cluster in clusters]
         assert groups(data) == list(zip(named, categories, strict=True)), language
@@ -374,7 +384,7 @@ def test_hypotheses_of_one_premise_are_a_cluster_in_every_language(tmp_path: Pat
     expected = {"0": "0", "1": "0", "2": "2", "3": "2", "4": "4", "5": "5"}
     for language in premises:
         for limit in (None, 3):
-            data = read_items("xnli", tmp_path, language=language, split="test", limit=limit)
+            data = read_items("xnli", tmp_path, ItemSelection(language, "test", limit))
             assert {item.example_id: item.cluster for item in data.items}.items() <= expected.items()
             assert len(data.items) == (limit or len(expected))
     assert groups_sha256({"0": ItemGroup("0")}) != groups_sha256({"1": ItemGroup("0")})
@@ -386,7 +396,7 @@ def test_adjacent_sentences_with_the_same_options_are_one_winograd_schema(tmp_pa
         {"id": n, "sentence": "_ sat.", "option1": a, "option2": b, "answer": 1} for n, (a, b) in enumerate(options)
     ]
     write(tmp_path / "en.test.jsonl", rows)
-    data = read_items("xwinograd", tmp_path, language="en", split="test")
+    data = read_items("xwinograd", tmp_path, ItemSelection("en", "test"))
     assert [item.cluster for item in data.items] == ["0", "0", "2", "3"]
 
 
@@ -397,7 +407,7 @@ def test_subjects_of_bmlama_are_those_of_the_english_file(tmp_path: Path) -> Non
         rows = [[f"{name} lies in <mask>.", "b", "a, b", name] for name in names]
         csv_tabs(tmp_path / f"{language}.tsv", [header, *rows])
     english, chinese, french = (
-        groups(read_items("facts", tmp_path, language=language, split="test")) for language in subjects
+        groups(read_items("facts", tmp_path, ItemSelection(language, "test"))) for language in subjects
     )
     relation = "[X] lies in <mask>."
     assert english == chinese == [("0", relation), ("1", relation), ("1", relation), ("3", "")]
@@ -408,7 +418,7 @@ def test_what_a_row_states_comes_first_and_determines_the_hash_of_the_groups_alo
     stated = [nli(0, "a", cluster=7, category=" news "), nli(1, "a", cluster=None), nli(2, "b")]
     for name, rows in (("en", stated), ("fr", [nli(n, text) for n, text in enumerate("aab")])):
         write(tmp_path / f"{name}.test.jsonl", rows)
-    english, french = (read_items("xnli", tmp_path, language=language, split="test") for language in ("en", "fr"))
+    english, french = (read_items("xnli", tmp_path, ItemSelection(language, "test")) for language in ("en", "fr"))
     assert groups(english) == [("7", "news"), ("0", ""), ("2", "")]
     assert english.content_sha256 == french.content_sha256
     assert english.groups_sha256 != french.groups_sha256
@@ -418,7 +428,7 @@ def test_what_a_row_states_comes_first_and_determines_the_hash_of_the_groups_alo
 def test_a_cluster_is_a_text_or_an_integer(tmp_path: Path, value: object) -> None:
     write(tmp_path / "en.test.jsonl", [nli(0, "a"), nli(1, "a", cluster=value)])
     with refused(TaskFileError, key="cluster", language="en") as caught:
-        read_items("xnli", tmp_path, language="en", split="test")
+        read_items("xnli", tmp_path, ItemSelection("en", "test"))
     context = caught.value.context
     assert (context["example"], context["language"], context["got"]) == (1, "en", value)
     assert str(context["file"]).endswith("en.test.jsonl")
@@ -440,7 +450,7 @@ def test_equal_candidates_are_refused_or_skipped_and_counted(tmp_path: Path, key
 
     def read(**more: str) -> TaskData:
         definition = template_task(TemplateTask.model_validate({**plain, **more}))
-        return read_items(definition, tmp_path, language="fr", split="test")
+        return read_items(definition, tmp_path, ItemSelection("fr", "test"))
 
     with refused(TaskFileError, file=str(path), line=2, example="q1", got=["oui", "oui", "si"]) as caught:
         read()
@@ -470,7 +480,7 @@ def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) ->
     write(tmp_path / "en.test.jsonl", rows)
 
     def read(**keys: str) -> TaskData:
-        return read_items(quiz(**keys), tmp_path, language="en", split="test")
+        return read_items(quiz(**keys), tmp_path, ItemSelection("en", "test"))
 
     assert groups(read(cluster="page", category="kind")) == [("p0", "k"), ("p0", "k"), ("p1", "k")]
     assert groups(read()) == [("c", "")] * 3
@@ -479,7 +489,7 @@ def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) ->
 
 
 def test_cldr_facts_are_grouped_by_territory_and_by_relation() -> None:
-    french, chinese = (corpus_items("facts", {}, language=language, split="dev") for language in ("fr", "zh"))
+    french, chinese = (corpus_items("facts", {}, ItemSelection(language, "dev")) for language in ("fr", "zh"))
     assert groups(french) == groups(chinese)
     assert french.groups_sha256 == chinese.groups_sha256
     for item in french.items:
@@ -492,9 +502,9 @@ def test_cldr_facts_are_grouped_by_territory_and_by_relation() -> None:
 def test_sentences_have_the_groups_of_their_documents() -> None:
     lines = {"fr": ("un", "deux"), "en": ("one", "two")}
     documents = (ItemGroup("page", "news"), ItemGroup())
-    data = corpus_items("translation", lines, language="fr", target="en", documents=documents)
+    data = corpus_items("translation", lines, ItemSelection("fr"), target="en", documents=documents)
     assert groups(data) == [("page", "news"), ("", "")]
-    assert corpus_items("translation", lines, language="fr", target="en").groups_sha256 == ""
+    assert corpus_items("translation", lines, ItemSelection("fr"), target="en").groups_sha256 == ""
 
 
 def test_runs_are_named_by_their_first_row() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mlprune.methods import AlpsParameters
 from mlprune.numeric.weights.alps import alps, conjugate_gradients
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from tests.drawn import drawn
@@ -135,7 +136,7 @@ def test_masks_and_weights_equal_the_slow_computation(structure: str, sparsity: 
 def test_every_option_has_its_effect_in_the_slow_computation_too(options: dict[str, float]) -> None:
     inputs = correlated(8)
     weight, products = drawn(6, 8), inputs.t() @ inputs
-    result = alps(weight, products, sparsity=0.7, **options)
+    result = alps(weight, products, sparsity=0.7, parameters=AlpsParameters(**options))
     keep, expected, _ = looped(weight, products, sparsity=0.7, structure="matrix", **options)
     assert result.keep.tolist() == keep
     torch.testing.assert_close(result.weight.double(), expected, rtol=1e-5, atol=1e-6)
@@ -208,7 +209,7 @@ def test_conjugate_gradients_never_raise_the_error_and_end_at_least_squares() ->
 def test_uncorrelated_features_give_nearly_the_mask_of_wanda_and_keep_their_weights() -> None:
     norms = torch.linspace(1, 4, 32)
     weight, products = drawn(24, 32), torch.diag(norms.double().square())
-    result = alps(weight, products, sparsity=0.5, damping=1e-9)
+    result = alps(weight, products, sparsity=0.5, parameters=AlpsParameters(damping=1e-9))
     scores = weight.abs() * norms
     best = weight * (scores > scores.flatten().kthvalue(384).values)
     torch.testing.assert_close(result.weight, weight * result.keep, rtol=1e-6, atol=0)
@@ -236,7 +237,8 @@ def test_a_layer_none_of_whose_features_is_active_is_pruned_by_magnitude() -> No
 
 
 def test_the_first_weights_in_row_major_order_of_equal_magnitudes_are_removed() -> None:
-    result = alps(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), sparsity=0.75, max_iterations=1)
+    once = AlpsParameters(max_iterations=1)
+    result = alps(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), sparsity=0.75, parameters=once)
     assert result.keep.tolist() == [[False] * 4, [False, False, True, True]]
 
 

@@ -122,15 +122,18 @@ def night(case: Case) -> tuple[Needs, list[Node]]:
         itemsize=itemsize,
     )
     batch_tokens, demonstrations = compute.planned_batch_tokens(device, None), SetSize(100 * 512, 100)
-    score = tasks_cost("evaluate", sizes, [], batch_tokens=batch_tokens, device=device, disk_bytes=1e6)
+    score = tasks_cost("evaluate", sizes, [], batch_tokens=batch_tokens, device=device)
     n_tokens = 15 * 377_465
-    score = replace(score, flops=block_flops(sizes, n_tokens) + 2.0 * n_tokens * width * vocabulary, n_tokens=n_tokens)
+    score = replace(
+        score,
+        flops=block_flops(sizes, n_tokens) + 2.0 * n_tokens * width * vocabulary,
+        n_tokens=n_tokens,
+        disk_bytes=1e6,
+    )
     costs = (
         *[statistics_cost("observe", sizes, demonstrations, batch_tokens=batch_tokens)] * 6,
         *[ordering_cost("prune", sizes, n_sparsities=10)] * 32,
-        sweep_cost(
-            "sweep", sizes, demonstrations, batch_tokens=batch_tokens, score=ScoreSpec("wanda"), changes_weights=False
-        ),
+        sweep_cost("sweep", sizes, demonstrations, batch_tokens=batch_tokens, score=ScoreSpec("wanda")),
         *[score] * 106,
     )
     model = ModelRef("m" * 20, "model", "xglm", 32, None, "bfloat16" if has_gpus else "float32", device)

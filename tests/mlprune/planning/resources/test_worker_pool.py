@@ -166,7 +166,7 @@ XGLM_7_5B = Footprint(
 )
 LARGE_BATCHES = (
     *[statistics_cost("observe", XGLM_7_5B, SetSize(51_200, 100), batch_tokens=8192)] * 100,
-    *[tasks_cost("evaluate", XGLM_7_5B, (), batch_tokens=8192, device="cuda", disk_bytes=0.0)] * 106,
+    *[tasks_cost("evaluate", XGLM_7_5B, (), batch_tokens=8192, device="cuda")] * 106,
     *[ordering_cost("prune", XGLM_7_5B, n_sparsities=10)] * 64,
 )
 

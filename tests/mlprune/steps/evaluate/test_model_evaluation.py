@@ -64,7 +64,7 @@ def test_a_swap_keeps_a_bit_per_weight_and_some_levels_in_main_memory(
 ) -> None:
     def cost(weights: int) -> JobCost:
         sizes = replace(sizes_of(tiny_plan), blocks=(1,), prunable=(weights,))
-        return tasks_cost("evaluate", sizes, (), batch_tokens=8, device="cuda", disk_bytes=0.0)
+        return tasks_cost("evaluate", sizes, (), batch_tokens=8, device="cuda")
 
     small, large = cost(8), cost(n_weights)
     masks_of_a_block = MASK_BYTES * (n_weights - 8)

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,14 @@ from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.pruning.block_inputs import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.observe import statistics_files
-from mlprune.steps.observe.statistics_files import LAYOUT, SCHEMA, read_block_statistics, read_block_totals, write_part
+from mlprune.steps.observe.statistics_files import (
+    LAYOUT,
+    SCHEMA,
+    DemonstrationSums,
+    read_block_statistics,
+    read_block_totals,
+    write_part,
+)
 from mlprune.store.parquet import encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -40,8 +46,7 @@ def part(
     """The rows of some demonstrations, as they come."""
     kept = {name: one[list(demonstrations)] for name, one in found.items()}
     n_tokens = torch.arange(10, 10 + N)[list(demonstrations)]
-    options: dict[str, Any] = {"demonstrations": demonstrations, "sums": kept, "n_tokens": n_tokens}
-    return write_part(store, "abc", block, role=role, **options)
+    return write_part(store, "abc", block, DemonstrationSums(demonstrations, n_tokens, kept), role=role)
 
 
 def same(found: object, expected: dict[str, Tensor]) -> bool:

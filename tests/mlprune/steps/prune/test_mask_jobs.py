@@ -176,7 +176,14 @@ def test_a_sweep_that_changes_weights_stores_them(method_plan: Plan) -> None:
 def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs: Path) -> None:
     sizes = replace(footprint(tiny_inputs / "model", "float32"), prunable=(10**6, 1000))
     sparsegpt, alps = (
-        sweep_cost("sweep", sizes, SetSize(1, 1), batch_tokens=1, score=ScoreSpec(name, "matrix"), changes_weights=True)
+        sweep_cost(
+            "sweep",
+            sizes,
+            SetSize(1, 1),
+            batch_tokens=1,
+            score=ScoreSpec(name, "matrix"),
+            method=MethodCost(changes_weights=True),
+        )
         for name in ("sparsegpt", "alps")
     )
     assert alps.thread_bytes - sparsegpt.thread_bytes == SCORES["alps"].bytes_per_weight * 10**6 > 0
@@ -188,7 +195,7 @@ def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs
 
 def test_a_sweep_with_regional_gradients_takes_as_long_as_five_more_passes(tiny_inputs: Path) -> None:
     sizes = footprint(tiny_inputs / "model", "float32")
-    options: dict[str, Any] = {"batch_tokens": 1, "score": ScoreSpec("wanda", "matrix"), "changes_weights": False}
+    options: dict[str, Any] = {"batch_tokens": 1, "score": ScoreSpec("wanda", "matrix")}
     plain, gradients = (
         sweep_cost("sweep", sizes, SetSize(10, 1), method=MethodCost(needs), **options)
         for needs in (("squares",), ("squares", "gradients"))
@@ -216,8 +223,7 @@ def test_the_sums_of_features_of_a_set_are_in_memory_until_its_moments_are_known
     assert units[1].thread_bytes - units[0].thread_bytes == expected
     size, score = SetSize(10, 50), ScoreSpec("wanda")
     sweeps = [
-        sweep_cost("sweep", sizes, size, batch_tokens=1, score=score, changes_weights=False, method=method)
-        for method in (without, of_sums)
+        sweep_cost("sweep", sizes, size, batch_tokens=1, score=score, method=method) for method in (without, of_sums)
     ]
     assert sweeps[1].fixed_bytes - sweeps[0].fixed_bytes == expected
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.evaluation.tasks.items import published_examples
-from mlprune.evaluation.tasks.task_files import corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, corpus_items, read_items
 from mlprune.steps.tasks.item_flow import ItemFlowJob, item_flow
 from tests.tiny_recipes import FinishedRun
 
@@ -24,21 +24,21 @@ def present(flow: dict[str, object]) -> dict[str, object]:
 def test_rows_of_a_file_are_blank_beyond_the_limit_or_items(tmp_path: Path) -> None:
     rows = [*ROWS[:3], {**ROWS[3], "premise": " "}, *ROWS[4:]]
     (tmp_path / "en.test.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    data = read_items("xnli", tmp_path, language="en", split="test", limit=2)
+    data = read_items("xnli", tmp_path, ItemSelection("en", "test", 2))
     flow = {"n_read": 6, "n_blank": 1, "n_beyond_limit": 3, "n_items": 2}
     assert present(item_flow(data, is_half=False)) == flow
-    whole = read_items("xnli", tmp_path, language="en", split="test")
+    whole = read_items("xnli", tmp_path, ItemSelection("en", "test"))
     kept = whole.keep(published_examples(whole.items, 4))
     assert present(item_flow(kept, is_half=False)) == {**flow, "n_beyond_limit": 1, "n_items": 4}
 
 
 def test_items_of_the_other_half_of_a_corpus_are_left_out() -> None:
     halves = {
-        split: corpus_items("facts", {}, language="fr", split=split, split_by="clusters") for split in ("dev", "test")
+        split: corpus_items("facts", {}, ItemSelection("fr", split), split_by="clusters") for split in ("dev", "test")
     }
     dev, test = (present(item_flow(data, is_half=True)) for data in halves.values())
     assert (dev["n_other_half"], test["n_other_half"]) == (test["n_items"], dev["n_items"])
-    limited = corpus_items("facts", {}, language="fr", split="test", split_by="clusters", limit=5)
+    limited = corpus_items("facts", {}, ItemSelection("fr", "test", 5), split_by="clusters")
     assert present(item_flow(limited, is_half=True)) == {
         "n_read": 431,
         "n_other_half": dev["n_items"],
@@ -82,7 +82,7 @@ def test_the_flow_of_a_run_is_that_of_its_files_and_of_the_hash_that_halves_a_co
     ("reason", "column"), [("a single candidate", "n_unusable"), ("with equal candidates", "n_equal_candidates")]
 )
 def test_rows_that_a_layout_leaves_out_are_read_too(reason: str, column: str) -> None:
-    data = corpus_items("facts", {}, language="fr", split="test")
+    data = corpus_items("facts", {}, ItemSelection("fr", "test"))
     skipping = type(data)(data.items, "", "", data.lines, skipped={reason: 7}, n_of_split=data.n_of_split)
     flow = present(item_flow(skipping, is_half=True))
     assert (flow["n_read"], flow[column]) == (438, 7)

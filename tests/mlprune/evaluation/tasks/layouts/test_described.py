@@ -14,7 +14,7 @@ from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import Item, TaskData, read_items
+from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, read_items
 from tests.published_data import json_lines, tabs, write_text
 from tests.published_forms import FORMS, commas, tar_of_json_lines
 from tests.refusals import refused
@@ -41,7 +41,7 @@ def answer(item: Item) -> str:
 
 
 def read(path: Path, definition: Task, *, language: str = "en", split: str = "test") -> TaskData:
-    return read_items(definition, path, language=language, split=split)
+    return read_items(definition, path, ItemSelection(language, split))
 
 
 def answers(data: TaskData) -> list[tuple[str, str]]:

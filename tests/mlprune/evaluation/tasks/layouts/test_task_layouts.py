@@ -17,7 +17,7 @@ from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, rows_at
 from mlprune.evaluation.tasks.task import Task, template_task
-from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from tests.example_predictions import with_scores
 from tests.published_data import PUBLISHED, WORDS, N, Published, csv_tabs, fact_row, json_lines, xcopa, xnli_archive
 from tests.refusals import refused
@@ -41,7 +41,7 @@ FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 def read(path: Path, published: Published) -> dict[tuple[str, str], TaskData]:
     """(language, split) -> the items of the first task."""
     return {
-        (language, split): read_items(published.tasks[0], path, language=language, split=split)
+        (language, split): read_items(published.tasks[0], path, ItemSelection(language, split))
         for language, splits in published.splits.items()
         for split in splits
     }
@@ -127,11 +127,11 @@ def test_incomplete_rows_are_skipped_and_counted(tmp_path: Path, caplog: pytest.
         PUBLISHED[name].write(tmp_path / name)
     with caplog.at_level(logging.WARNING):
         data = [
-            read_items("paws_x", tmp_path / "paws-x", language="fr", split="dev"),
-            read_items("facts", tmp_path / "bmlama", language="fr", split="test"),
-            read_items("facts", tmp_path / "mlama", language="fr", split="test"),
-            read_items("global_mmlu", tmp_path / "global-mmlu", language="en", split="test"),
-            read_items("xquad_spans", tmp_path / "xquad", language="en", split="test"),
+            read_items("paws_x", tmp_path / "paws-x", ItemSelection("fr", "dev")),
+            read_items("facts", tmp_path / "bmlama", ItemSelection("fr", "test")),
+            read_items("facts", tmp_path / "mlama", ItemSelection("fr", "test")),
+            read_items("global_mmlu", tmp_path / "global-mmlu", ItemSelection("en", "test")),
+            read_items("xquad_spans", tmp_path / "xquad", ItemSelection("en", "test")),
         ]
     assert [dict(of_task.skipped) for of_task in data] == [
         {"no sentence or label": 3},
@@ -146,7 +146,7 @@ def test_incomplete_rows_are_skipped_and_counted(tmp_path: Path, caplog: pytest.
 
 def test_three_stars_are_dropped_by_marc_alone(tmp_path: Path) -> None:
     PUBLISHED["marc"].write(tmp_path)
-    two, five = (read_items(task, tmp_path, language="en", split="dev") for task in ("marc", "marc_five"))
+    two, five = (read_items(task, tmp_path, ItemSelection("en", "dev")) for task in ("marc", "marc_five"))
     assert (len(two.items), len(five.items)) == (N - 1, N)
     assert two.content_sha256 == five.content_sha256
 
@@ -155,7 +155,7 @@ def test_a_task_decides_between_layouts_of_one_folder(tmp_path: Path) -> None:
     PUBLISHED["xnli-xtreme"].write(tmp_path / "xnli")
     PUBLISHED["paws-x-xtreme"].write(tmp_path / "pawsx")
     for task, folder in (("xnli", "xnli"), ("paws_x", "pawsx")):
-        assert read_items(task, tmp_path, language="fr", split="dev").path == str(tmp_path / folder / "dev-fr.tsv")
+        assert read_items(task, tmp_path, ItemSelection("fr", "dev")).path == str(tmp_path / folder / "dev-fr.tsv")
 
 
 def test_a_table_of_paraphrases_is_not_one_of_inferences(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: P
             f"xnli_archive: {tmp_path}/XNLI-1.0/xnli.test.tsv",
         ],
     ) as caught:
-        read_items("xnli", tmp_path, language="fr", split="test")
-    assert len(read_items("xnli", tmp_path, language="fr", split="dev").items) == N
+        read_items("xnli", tmp_path, ItemSelection("fr", "test"))
+    assert len(read_items("xnli", tmp_path, ItemSelection("fr", "dev")).items) == N
     PUBLISHED["bmlama"].write(tmp_path / "both")
     shutil.copytree(tmp_path / "both/BMLAMA17", tmp_path / "both/BMLAMA53")
     for call in (
@@ -189,7 +189,7 @@ def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: P
 def test_questions_on_a_paragraph_share_its_different_answers_and_are_a_cluster(tmp_path: Path) -> None:
     for name in ("xquad", "xquad-hub"):
         PUBLISHED[name].write(tmp_path / name)
-        items = read_items("xquad_spans", tmp_path / name, language="zh", split="test").items
+        items = read_items("xquad_spans", tmp_path / name, ItemSelection("zh", "test")).items
         assert [item.cluster for item in items] == ["50"] * 3 + ["53"] * 3
         assert [item.candidates for item in items[::3]] == [("a2", "a1"), ("a0", "a1", "a2")]  # type: ignore[union-attr]
 
@@ -200,12 +200,12 @@ def test_questions_on_a_paragraph_share_its_different_answers_and_are_a_cluster(
 def test_a_file_that_is_not_in_the_format_of_squad_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "xquad.en.json").write_text(text)
     with refused(TaskFileError, file=str(tmp_path / "xquad.en.json")):
-        read_items("xquad_spans", tmp_path, language="en", split="test")
+        read_items("xquad_spans", tmp_path, ItemSelection("en", "test"))
 
 
 def test_pairs_of_one_sentence_are_a_cluster_and_the_phenomenon_a_category(tmp_path: Path) -> None:
     PUBLISHED["multiblimp"].write(tmp_path)
-    items = read_items("multiblimp", tmp_path, language="fas", split="test").items
+    items = read_items("multiblimp", tmp_path, ItemSelection("fas", "test")).items
     assert [item.cluster for item in items] == [f"fa:{number // 2 * 2}" for number in range(N)]
     assert {item.category for item in items} == {"SV-#"}
 
@@ -214,7 +214,7 @@ def test_a_missing_language_or_split_names_the_ones_there_are(tmp_path: Path) ->
     xcopa(tmp_path)
     for language, split in (("en", "test"), ("sw", "train")):
         with refused(TaskFileError, expected="xcopa: dev in sw zh, test in sw zh", task="xcopa") as caught:
-            read_items("xcopa", tmp_path, language=language, split=split)
+            read_items("xcopa", tmp_path, ItemSelection(language, split))
         context = caught.value.context
         assert context["expected"] == "xcopa: dev in sw zh, test in sw zh"
         assert (context["task"], context["language"], context["page"]) == ("xcopa", language, "docs/data.md")
@@ -225,11 +225,11 @@ def test_a_missing_language_or_split_names_the_ones_there_are(tmp_path: Path) ->
 def test_a_path_may_be_one_file_or_the_folder_of_one_language(tmp_path: Path) -> None:
     xnli_archive(tmp_path)
     file = tmp_path / "XNLI-1.0/xnli.dev.tsv"
-    assert read_items("xnli", file, language="zh", split="dev").path == str(file)
+    assert read_items("xnli", file, ItemSelection("zh", "dev")).path == str(file)
     PUBLISHED["paws-x"].write(tmp_path)
-    assert len(read_items("paws_x", tmp_path / "x-final/fr", language="fr", split="train").items) == N
+    assert len(read_items("paws_x", tmp_path / "x-final/fr", ItemSelection("fr", "train")).items) == N
     with refused(TaskFileError, got="a file, xnli.dev.tsv"):
-        read_items("paws_x", file, language="fr", split="dev")
+        read_items("paws_x", file, ItemSelection("fr", "dev"))
 
 
 def test_a_language_is_read_under_the_tag_that_it_has_in_parallel_text(tmp_path: Path) -> None:
@@ -237,9 +237,9 @@ def test_a_language_is_read_under_the_tag_that_it_has_in_parallel_text(tmp_path:
     for published, code in (("fra_Latn", "asm_Beng"), ("zho_Hans", "npi_Latn")):
         (tmp_path / f"Belebele/{published}.jsonl").rename(tmp_path / f"Belebele/{code}.jsonl")
     for language in ("asm_Beng", "as", "npi_Latn"):
-        assert read_items("belebele", tmp_path, language=language, split="test").items
+        assert read_items("belebele", tmp_path, ItemSelection(language, "test")).items
     with refused(TaskFileError, language="ne", expected="belebele: test in asm-Beng ne-Latn"):
-        read_items("belebele", tmp_path, language="ne", split="test")
+        read_items("belebele", tmp_path, ItemSelection("ne", "test"))
 
 
 def test_a_task_of_a_recipe_reads_any_layout(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_wrong_row_names_task_language_split_file_and_example(tmp_path: Path) 
     path = tmp_path / "x-final/fr/dev_2k.tsv"
     path.write_text(path.read_text() + "0\tencore\tencore\t1\n")
     with pytest.raises(TaskFileError) as caught:
-        read_items("paws_x", tmp_path, language="fr", split="dev")
+        read_items("paws_x", tmp_path, ItemSelection("fr", "dev"))
     names = ("task", "language", "split", "file", "example")
     assert [caught.value.context[name] for name in names] == ["paws_x", "fr", "dev", str(path), 0]
     assert "line" not in caught.value.context
@@ -263,7 +263,7 @@ def test_a_damaged_archive_is_one_error(tmp_path: Path, data: bytes) -> None:
     for name in ("a.zip", "a.tar.gz"):
         (tmp_path / name).write_bytes(data)
         with refused(TaskFileError, language="fr", task="xnli"):
-            read_items("xnli", tmp_path / name, language="fr", split="dev")
+            read_items("xnli", tmp_path / name, ItemSelection("fr", "dev"))
 
 
 N_ROWS = 300
@@ -283,7 +283,7 @@ def write_facts(folder: Path, *rows: Sequence[object]) -> Path:
 
 
 def items(task: str | Task, folder: Path, language: str = "en") -> list[ChoiceItem]:
-    read = read_items(task, folder, language=language, split="test").items
+    read = read_items(task, folder, ItemSelection(language, "test")).items
     return [item for item in read if isinstance(item, ChoiceItem)]
 
 
