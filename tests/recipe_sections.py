@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
+from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe.analyses import (
@@ -16,7 +17,6 @@ from mlprune.recipe.analyses import (
     KeepConfig,
     LayerErrorsConfig,
     NeuronsConfig,
-    ReconstructConfig,
 )
 from mlprune.recipe.base import AgainstConfig, ChatConfig
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig, DemonstrationConfig

@@ -244,6 +244,16 @@ class SweepStates:
 
 
 @dataclass(frozen=True)
+class FittedOutput:
+    """One batch to which a block is fitted: what the block reads, and what it should return."""
+
+    states: HiddenStates
+    """Before the block, [b, s, d], with the call of the block."""
+    target: Tensor
+    """[b, s, d], the hidden states after the dense block."""
+
+
+@dataclass(frozen=True)
 class WantedStatistics:
     """What is observed of a block in addition to the sums of squares."""
 

@@ -23,14 +23,20 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
 from mlprune.models.masks.block_changes import BlockMasks, ReadChanges
-from mlprune.models.messages import ONLY_SQUARES, SweepObservation, SweepStates, TokenBatch, WantedStatistics
+from mlprune.models.messages import (
+    ONLY_SQUARES,
+    FittedOutput,
+    SweepObservation,
+    SweepStates,
+    TokenBatch,
+    WantedStatistics,
+)
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
     from mlprune.models.masks.masking import MaskedBlocks
     from mlprune.models.placement.offloaded_parts import OffloadedParts
-    from mlprune.models.reconstruction import BlockOutputs
     from mlprune.models.sweep_states import ResidentStates
 
 Extra = TypeVar("Extra")
@@ -200,18 +206,21 @@ class Shard:
         with statistics_context(block=block):
             return write(self._sweep_states.take_observation())
 
-    def sweep_reconstruct(
-        self, block: int, pairs: Sequence[tuple[Hashable, Hashable]], fit: Callable[[BlockOutputs], Result]
+    def sweep_fit(
+        self,
+        block: int,
+        pairs: Sequence[tuple[Hashable, Hashable]],
+        fit: Callable[[BlockRunner, Sequence[FittedOutput]], Result],
     ) -> Result:
-        """Let a function fit the weights of a block to kept states; see `ResidentStates.outputs_of`.
+        """Let a function fit the weights of a block to kept states; see `ResidentStates.fitted_outputs`.
 
-        The weights of the block stay as they are.
+        The function runs the block with other weights, and leaves the weights of the block as they are.
 
         Returns: what the function returned. It travels to the caller, so it contains no tensors.
         """
         self._offloaded.load(block)
         with statistics_context(block=block):
-            return fit(self._sweep_states.outputs_of(block, pairs))
+            return fit(self.runner, self._sweep_states.fitted_outputs(pairs))
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block with its current weights, and keep the states after it."""

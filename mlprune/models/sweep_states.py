@@ -17,13 +17,13 @@ from mlprune.models.inference.observation import check_inputs, observe_inputs, r
 from mlprune.models.inference.spilled_states import SpilledStates
 from mlprune.models.messages import (
     ONLY_SQUARES,
+    FittedOutput,
     HiddenStates,
     SweepObservation,
     SweepStates,
     TokenBatch,
     WantedStatistics,
 )
-from mlprune.models.reconstruction import BlockOutputs, FittedOutput
 from mlprune.numeric.activations.accelerator_statistics import HostCopies, submit_hidden_magnitudes
 from mlprune.numeric.activations.feature_sums import FeatureSums, check_feature_sums, feature_sums
 from mlprune.numeric.activations.gram import GramAccumulator
@@ -136,18 +136,18 @@ class ResidentStates:
         for _ in parallel_map(advance, keys):
             pass
 
-    def outputs_of(self, block: int, pairs: Sequence[tuple[Hashable, Hashable]]) -> BlockOutputs:
-        """Return the outputs of a block as a function of its weights.
+    def fitted_outputs(self, pairs: Sequence[tuple[Hashable, Hashable]]) -> Sequence[FittedOutput]:
+        """Return what a block reads and should return, by pair; states are read when they are used.
 
         Args:
             pairs: (batch whose states before the block are read, batch whose states are those after the dense block).
         """
 
-        def demonstration(pair: tuple[Hashable, Hashable]) -> FittedOutput:
+        def fitted_output(pair: tuple[Hashable, Hashable]) -> FittedOutput:
             given, target = (self._states[key] for key in pair)
             return FittedOutput(given.states, target.states.hidden)
 
-        return BlockOutputs(self._runner, block, _ReadWhenUsed(demonstration, pairs))
+        return _ReadWhenUsed(fitted_output, pairs)
 
     def take_observation(self) -> SweepObservation:
         """Remove and return what the last observed block gave."""

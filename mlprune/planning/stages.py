@@ -25,10 +25,8 @@ from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
-from mlprune.steps.quantise import add_quantised, quantise_jobs
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
-from mlprune.steps.reconstruct import add_reconstructed, reconstruct_jobs
 from mlprune.steps.search.batches import PlannedSearch, searches_of
 from mlprune.steps.search.from_recipe import search_specs
 from mlprune.steps.search.spec import SearchInputs
@@ -128,10 +126,9 @@ def plan_named_variants(plan: Planning) -> Iterable[Job]:
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants)
     variants = add_combinations(recipe, inputs, variants)
-    variants = add_quantised(add_reconstructed(recipe, inputs, plan.sets.default, variants))
-    variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
     for capability in all_capabilities():
         variants = capability.derived(plan, variants)
+    variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
     plan.variants = variants
     plan.name_variants(plan.variants.values())
     return ()
@@ -175,7 +172,7 @@ def make_variants(plan: Planning) -> Iterable[Job]:
     jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *adopt_jobs(variants)]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
     of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
-    return [*of_masks, *reconstruct_jobs(variants), *quantise_jobs(variants), *of_capabilities]
+    return [*of_masks, *of_capabilities]
 
 
 def evaluate(plan: Planning) -> Iterable[Job]:

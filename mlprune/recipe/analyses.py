@@ -7,7 +7,6 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.descriptions import NeuronSelection
-from mlprune.methods.reconstruction import Reconstruction
 from mlprune.recipe.base import Seed
 from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
@@ -15,8 +14,6 @@ from mlprune.strict_model import Language, Model, as_tuple, distinct_values
 from mlprune.vocabulary import (
     NeuronActionName,
     ProfileName,
-    PropagationName,
-    TokenScope,
     TokenScoreName,
 )
 
@@ -145,57 +142,3 @@ class NeuronsConfig(Model):
             for of, action, share, seed in product(self.of, self.action, self.share, self.seed)
         )
         yield from dict.fromkeys(selections)
-
-
-class ReconstructConfig(Model):
-    """Fits the kept weights of each block to the output of the dense block. `reconstruct: block` has all defaults."""
-
-    demonstrations: Annotated[str | None, NamesOf("sets")] = None
-    """Name of the sets that are read, one variant per set; of several seeds, the sets of the entry's seed (the sets of
-    the entry)."""
-    over: Annotated[tuple[str, ...], NamesOf("sets")] = ()
-    """Instead of `demonstrations`: names of two or more sets that are read together."""
-    shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """Weights of the sets that are read together, in any unit and in their order (equal)."""
-    steps: Annotated[int, Field(ge=1)] = Reconstruction.steps
-    """Steps of the optimiser per block."""
-    learning_rate: Annotated[float, Field(gt=0)] = Reconstruction.learning_rate
-    """Highest learning rate, relative to the step that lowers the loss of the block most; it is measured first."""
-    batch: Annotated[int, Field(ge=1)] = Reconstruction.batch
-    """Demonstrations of a step."""
-    seed: Seed = Reconstruction.seed
-    """Determines which demonstrations each step reads."""
-    propagation: PropagationName = Reconstruction.propagation
-    """Blocks before a block: reconstructed ones (`sequential`) or those of the dense model (`dense`)."""
-    biases: bool = Reconstruction.biases
-    """Whether the biases of the layers that can be pruned are fitted, too; a layer without a bias gets none."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: object) -> object:
-        if isinstance(value, str) and value != "block":
-            raise ValueError(f"reconstruct is block, or a mapping of keys, got {value!r}")
-        return {} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _sets_fit(self) -> "ReconstructConfig":
-        if self.demonstrations and self.over:
-            raise ValueError("reconstruct needs demonstrations, or over with several sets, and not both")
-        if self.shares and not self.over:
-            raise ValueError("shares of reconstruct are weights of the sets of its over")
-        return self
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the sets that it reads; empty for those of the entry."""
-        return (self.demonstrations,) if self.demonstrations else self.over
-
-    @property
-    def tokens(self) -> TokenScope:
-        """All tokens count."""
-        return "all"
-
-    @property
-    def samples(self) -> int | None:
-        """All demonstrations of a set are read."""
-        return None

@@ -132,20 +132,6 @@ def check_units(entry: VariantFields) -> None:
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
 
 
-def check_reconstruction(entry: VariantFields) -> None:
-    """Check that a variant whose blocks are reconstructed names demonstrations, and its sparsities are known.
-
-    Raises:
-        ValueError: it does not, or they are not.
-    """
-    if entry.reconstruct is None:
-        return
-    if entry.schedule.kind == "search":
-        raise ValueError("reconstruct needs a schedule that is known before the run, got search")
-    if not (entry.reconstruct.names or entry.demonstrations or entry.over):
-        raise ValueError("reconstruct reads demonstrations: name them in the entry, or in reconstruct")
-
-
 def check_contrast(entry: VariantFields) -> None:
     """Check that a contrast of features has no parameters of a contrast of experts.
 

@@ -1,15 +1,17 @@
 """The keys of a variant of a recipe, and what follows from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
+from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
-from mlprune.recipe.analyses import KeepConfig, NeuronsConfig, ReconstructConfig
+from mlprune.recipe.analyses import KeepConfig, NeuronsConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
-from mlprune.recipe.names import NamesOf
+from mlprune.recipe.names import NamesOf, OfCapability
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -85,13 +87,13 @@ class VariantFields(Model):
     """Blocks and layers that are pruned (all)."""
     profile: ProfileName = "corrected"
     """`paper` follows the published code; needs `tokens: all`."""
-    reconstruct: ReconstructConfig | None = None
+    reconstruct: Annotated[ReconstructConfig | None, OfCapability("reconstruction")] = None
     """Fits the kept weights of each block after pruning. The variant without it is planned too. Also for combinations
     and adopted checkpoints; nothing happens at sparsity 0."""
-    bits: Literal[8, 4] | None = None
+    bits: Bits = None
     """Bits of a weight after the masks: all weights of the layers that can be pruned are rounded to the nearest level.
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
-    quantisation_group: Annotated[int, Field(ge=1)] = 128
+    quantisation_group: QuantisationGroup = 128
     """bits: consecutive inputs of a row that share a scale."""
     neurons: NeuronsConfig | None = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,

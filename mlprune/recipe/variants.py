@@ -22,7 +22,6 @@ from mlprune.recipe.variant_checks import (
     check_contrast,
     check_kind,
     check_permuted,
-    check_reconstruction,
     check_refiner,
     check_structure,
     check_units,
@@ -51,7 +50,8 @@ class CheckedVariant(VariantFields):
     @model_validator(mode="after")
     def _is_scored_or_combined(self) -> "CheckedVariant":
         check_kind(self)
-        check_reconstruction(self)
+        if self.reconstruct is not None:
+            self.reconstruct.check_entry(self)
         if self.bits is None and "quantisation_group" in self.model_fields_set:
             raise ValueError("quantisation_group belongs to bits")
         return self

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.capabilities.reconstruction.records import OF_BLOCKS
 from mlprune.store.record_kind import RecordKind
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
@@ -101,7 +102,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
         folders=("masks", "statistics", "weights", "biases"),
-        tables={"refined_layers": None, "reconstructed_blocks": None},
+        tables={"refined_layers": None, **OF_BLOCKS},
     ),
     "masks": RecordKind(
         3,

@@ -23,12 +23,12 @@ from inputs import FULL, SMALL, Size, random_model
 from process import measured
 from torch import Tensor
 
-from mlprune.methods.reconstruction import Reconstruction
+from mlprune.capabilities.reconstruction.block_outputs import BlockOutputs
+from mlprune.capabilities.reconstruction.fit import reconstruct
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.models.local_chain import local_chain
-from mlprune.models.messages import HiddenStates
-from mlprune.models.reconstruction import BlockOutputs, FittedOutput
+from mlprune.models.messages import FittedOutput, HiddenStates
 from mlprune.numeric.activations.gram import GramAccumulator
-from mlprune.numeric.refinement.reconstruction import reconstruct
 from mlprune.numeric.selection.levels import row_levels
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.processes.parallel import set_worker_threads

@@ -1,6 +1,6 @@
 """Every operation of a chain, with small inputs, as functions from a chain and its architecture to results."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlprune.methods.reconstruction import Reconstruction
+from mlprune.capabilities.reconstruction.block_outputs import BlockOutputs
+from mlprune.capabilities.reconstruction.fit import reconstruct
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.chain import Chain, advance_to
+from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
@@ -20,11 +23,9 @@ from mlprune.models.inference.observation import (
     StatisticsVisitor,
 )
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.messages import SweepObservation, WantedStatistics
-from mlprune.models.reconstruction import BlockOutputs
+from mlprune.models.messages import FittedOutput, SweepObservation, WantedStatistics
 from mlprune.models.shard import Shard
 from mlprune.numeric.activations.gram import packed_triangle
-from mlprune.numeric.refinement.reconstruction import reconstruct
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.block_inputs import BlockInputs, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
@@ -176,7 +177,7 @@ def _reconstructed(chain: Chain, architecture: Architecture) -> Any:
         advance_to(chain, block, keys)
         chain.on_block(block, Shard.sweep_advance, block, [dense for _, dense in pairs])
         chain.on_block(block, Shard.sweep_prune, block, _halved)
-        fitted.append(chain.on_block(block, Shard.sweep_reconstruct, block, pairs, _fitted))
+        fitted.append(chain.on_block(block, Shard.sweep_fit, block, pairs, partial(_fitted, block)))
         chain.on_block(block, Shard.sweep_advance, block, [read for read, _ in pairs])
     chain.everywhere(Shard.sweep_clear)
     chain.everywhere(Shard.set_keep_masks, None)
@@ -202,7 +203,8 @@ class _GrowingWeights:
         return {layer: -weight for layer, weight in weights.items()}
 
 
-def _fitted(outputs: BlockOutputs) -> Any:
+def _fitted(block: int, runner: BlockRunner, demonstrations: Sequence[FittedOutput]) -> Any:
+    outputs = BlockOutputs(runner, block, demonstrations)
     weights = {**outputs.weights(), **outputs.biases()}
     keeps = {layer: (torch.arange(weight.numel()) % 3 > 0).view(weight.shape) for layer, weight in weights.items()}
     coefficients = [1 / square for square in outputs.target_squares()]

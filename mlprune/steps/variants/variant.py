@@ -1,13 +1,12 @@
-"""Variants as plain values: dense, combined, with an intervention (and its job), reconstructed, quantised, and all."""
+"""Variants as plain values: dense, combined, with an intervention (and its job), derived from others, and all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from mlprune.errors import RecipeError
-from mlprune.hashing import with_defaults, without_defaults
+from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.methods.reconstruction import Reconstruction
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
@@ -15,7 +14,6 @@ from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJ
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
 from mlprune.steps.variants.scored_variant import ScoredVariant
-from mlprune.steps.variants.variant_text import parameter_words, quantisation_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
@@ -53,16 +51,6 @@ def rows_of_parent(variant_id: str, parent: Record, *, role: str, columns: Row) 
     links = [row for row in rows.get("variant_parents", []) if row["role"] != UNQUANTISED]
     rows["variant_parents"] = [*links, {**own, "parent_variant_id": parent.id, "role": role}]
     return rows
-
-
-def quantised_columns(variant_id: str, quantisation: Quantisation) -> Row:
-    """Return the columns in which a quantised variant differs from its parent."""
-    return {
-        "variant_id": variant_id,
-        "weights_changed": True,
-        "bits": quantisation.bits,
-        "quantisation_group": quantisation.group,
-    }
 
 
 @dataclass(frozen=True)
@@ -213,85 +201,6 @@ class DerivedVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class QuantisedVariant(DerivedVariant):
-    """Another variant whose weights are rounded to few levels."""
-
-    quantisation: Quantisation
-    weights_changed: ClassVar[bool] = True
-
-    @property
-    def unquantised(self) -> "VariantSpec":
-        """Its parent."""
-        return self.parent
-
-    @property
-    def rounding(self) -> Quantisation:
-        """How its weights are rounded."""
-        return self.quantisation
-
-    def own_columns(self, *, achieved: float) -> JsonObject:
-        """Return the row of its parent, with the bits of a weight."""
-        return variant_row(self.parent, achieved=achieved) | quantised_columns(self.id, self.quantisation)
-
-    def own_label(self, parents: Sequence[str]) -> str:
-        """Return the label of its parent, and the bits of a weight."""
-        return " ".join((*parents, *quantisation_words(*astuple(self.quantisation))))
-
-    def without_seed(
-        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
-    ) -> Hashable:
-        """Return the quantisation and what determines its parent."""
-        return self.quantisation, *parents
-
-
-@dataclass(frozen=True)
-class ReconstructedVariant(DerivedVariant):
-    """Another variant whose kept weights are fitted, block by block, to the outputs of the dense blocks."""
-
-    settings: Reconstruction
-    set_ids: tuple[str, ...]
-    """The demonstration sets that it reads."""
-    set_labels: tuple[str, ...]
-    """Their labels; never part of an id."""
-    weights_changed: ClassVar[bool] = True
-
-    @property
-    def has_new_values(self) -> bool:
-        """Return True: its masks are those of its parent, and cannot be combined instead of them."""
-        return True
-
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """Weights of the sets, which sum to 1."""
-        return self.settings.shares or (1 / len(self.set_ids),) * len(self.set_ids)
-
-    def set_links(self) -> Iterator[SetLink]:
-        """Yield the sets that the reconstruction reads."""
-        yield from ((set_id, "reconstruction", share) for set_id, share in zip(self.set_ids, self.shares, strict=True))
-
-    @property
-    def new_columns(self) -> JsonObject:
-        """The columns in which it differs from its parent."""
-        settings: JsonObject = {"unit": "block", **without_defaults(self.settings, omit=("shares",))}
-        return {"variant_id": self.id, "weights_changed": True, "reconstruction": settings}
-
-    def own_columns(self, *, achieved: float) -> JsonObject:
-        """Return the row of its parent, with the settings of the reconstruction."""
-        return {**variant_row(self.parent, achieved=achieved), **self.new_columns}
-
-    def own_label(self, parents: Sequence[str]) -> str:
-        """Return the label of its parent, the sets that are read, and the settings."""
-        settings = parameter_words(without_defaults(self.settings))
-        return " ".join((*parents, "reconstructed on", " + ".join(self.set_labels), *settings))
-
-    def without_seed(
-        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
-    ) -> Hashable:
-        """Return the settings, and what determines the sets and the parent."""
-        return self.settings, sets, *parents
-
-
-@dataclass(frozen=True)
 class VocabularyVariant(DerivedVariant):
     """Another variant, or the dense model, with fewer tokens. It has the masks and weights of that variant."""
 
@@ -321,15 +230,7 @@ class VocabularyVariant(DerivedVariant):
 
 
 MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
-VariantSpec = (
-    DenseVariant
-    | MaskedVariant
-    | InterventionVariant
-    | BlocksVariant
-    | ReconstructedVariant
-    | QuantisedVariant
-    | VocabularyVariant
-)
+VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant | VocabularyVariant
 
 
 COLUMNS = (

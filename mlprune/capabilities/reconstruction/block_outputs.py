@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.experts import one_by_one
 from mlprune.models.gradients import RecordedLayers
-from mlprune.models.messages import HiddenStates
+from mlprune.models.messages import FittedOutput, HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow
 from mlprune.numeric.log_probs import MIN_WEIGHTS, has_quick_products, quick_linear
 from mlprune.processes.parallel import parallel_map
@@ -31,24 +30,14 @@ Weights = Mapping[str, Tensor]
 """Parameter of the block, such as `fc1.weight` or `fc1.bias` -> [out, in], or [out] of a bias."""
 
 
-@dataclass(frozen=True)
-class FittedOutput:
-    """One demonstration: what a block reads, and what it should return."""
-
-    states: HiddenStates
-    """Before the block, [1, s, d], with the call of the block."""
-    target: Tensor
-    """[1, s, d], the hidden states after the dense block."""
-
-
 class BlockOutputs:
-    """Squared errors of the outputs of a block; see `mlprune.numeric.refinement.reconstruction.Objective`.
+    """Squared errors of the outputs of a block; see `mlprune.capabilities.reconstruction.fit.Objective`.
 
     No other pass may run the block meanwhile.
 
     Args:
         runner: runs the block, which is in memory.
-        demonstrations: on the device of the block.
+        demonstrations: one per batch, on the device of the block.
     """
 
     def __init__(self, runner: BlockRunner, block: int, demonstrations: Sequence[FittedOutput]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
+from mlprune.capabilities.quantisation.variant import QuantisedVariant
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.quantisation import GROUP, Quantisation, quantised
@@ -22,7 +23,6 @@ from mlprune.steps.evaluate.model_evaluation import EvaluateJob, apply_variant
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.rescore.verify import verify_variant
-from mlprune.steps.variants.variant import QuantisedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from tests.derived_recipe import derived_recipe
 from tests.refusals import refused

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from mlprune.methods.reconstruction import Reconstruction
+from mlprune.capabilities.reconstruction.block_outputs import BlockOutputs
+from mlprune.capabilities.reconstruction.fit import reconstruct
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.models.experts import is_stack, stack_names
 from mlprune.models.local_chain import load_shard
-from mlprune.models.reconstruction import BlockOutputs, FittedOutput
+from mlprune.models.messages import FittedOutput
 from mlprune.models.shard import Shard
-from mlprune.numeric.refinement.reconstruction import reconstruct
 from mlprune.vocabulary import DtypeName
 from tests.chains import worker_threads
 from tests.expert_models import EXPERT_TYPES, N_EXPERTS, save_expert_model
@@ -214,7 +215,7 @@ def test_large_layers_have_the_gradients_of_torchs_own_products(tmp_path: Path, 
     path = save_tiny_model(tmp_path, "llama", blocks=2, hidden=64)
     _, outputs = prepared(path)
     own = outputs.gradients(parameters(outputs), COEFFICIENTS)
-    for module in ("mlprune.models.reconstruction", "mlprune.numeric.log_probs"):
+    for module in ("mlprune.capabilities.reconstruction.block_outputs", "mlprune.numeric.log_probs"):
         monkeypatch.setattr(f"{module}.MIN_WEIGHTS", 1)
     quick = outputs.gradients(parameters(outputs), COEFFICIENTS)
     for name, gradient in own.items():

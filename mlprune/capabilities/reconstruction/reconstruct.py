@@ -2,13 +2,13 @@
 
 A pass over the blocks keeps two states of every demonstration: that of the dense model, and that which the blocks of
 the variant read. Each block first runs dense, which gives the outputs that its kept weights are then fitted to; see
-`mlprune.numeric.refinement.reconstruction`. The files of a block are recorded as soon as they exist. A job that was
+`mlprune.capabilities.reconstruction.fit`. The files of a block are recorded as soon as they exist. A job that was
 killed resumes there: it runs the finished blocks forward without fitting them again.
 
 Every demonstration is a batch of its own. So the result depends on no batch size.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 from typing import ClassVar
@@ -16,18 +16,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.capability import Planned, Variants
+from mlprune.capabilities.reconstruction.block_outputs import BlockOutputs
+from mlprune.capabilities.reconstruction.fit import N_PROBED, ReconstructedBlock, reconstruct
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
+from mlprune.capabilities.reconstruction.variant import ReconstructedVariant
 from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.methods.reconstruction import Reconstruction
 from mlprune.models.chain import Chain, advance_to
+from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.masks.block_changes import BlockChanges
-from mlprune.models.messages import TokenBatch
+from mlprune.models.messages import FittedOutput, TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.models.reconstruction import BlockOutputs
 from mlprune.models.shard import Shard
-from mlprune.numeric.refinement.reconstruction import N_PROBED, ReconstructedBlock, reconstruct
 from mlprune.processes.job_parts import in_parts, note_found_part
 from mlprune.pruning.mask_files import (
     StoredChanges,
@@ -40,7 +43,6 @@ from mlprune.pruning.mask_files import (
     write_block_weights,
 )
 from mlprune.pruning.scoring import described_levels
-from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
@@ -49,13 +51,7 @@ from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import (
-    UNRECONSTRUCTED,
-    ReconstructedVariant,
-    Row,
-    of_kind,
-    rows_of_parent,
-)
+from mlprune.steps.variants.variant import UNRECONSTRUCTED, Row, of_kind, rows_of_parent
 from mlprune.steps.variants.variant_rows import (
     StoredMasks,
     artefacts_below,
@@ -101,7 +97,7 @@ class FittedBlock:
 
 @dataclass(frozen=True)
 class BlockFit:
-    """The function that a shard calls to fit one block; see `Shard.sweep_reconstruct`. Picklable."""
+    """The function that a shard calls to fit one block; see `Shard.sweep_fit`. Picklable."""
 
     store_uri: str
     variant: ReconstructedVariant
@@ -111,9 +107,10 @@ class BlockFit:
     sizes: tuple[int, ...]
     """Number of demonstrations of each set."""
 
-    def __call__(self, outputs: BlockOutputs) -> FittedBlock:
+    def __call__(self, runner: BlockRunner, demonstrations: Sequence[FittedOutput]) -> FittedBlock:
         """Fit the kept weights, and the biases if wanted; write masks, new weights, and new biases if there are any."""
         store, block = Store(self.store_uri), self.block
+        outputs = BlockOutputs(runner, block, demonstrations)
         keeps = read_keep_masks(store.uri, *self.parent.files[block])
         squares = [fsum(of_set) for of_set in self._by_set(outputs.target_squares())]
         fitted = self._fit(outputs, keeps, squares)
@@ -289,7 +286,7 @@ class ReconstructJob(MasksJob):
             assert changes_of_parent is not None, "a variant with masks has changes"
             model.on_block(block, Shard.exchange_changes, changes_of_parent, blocks=[block])
             pairs = list(zip(read, dense, strict=True))
-            fitted = model.on_block(block, Shard.sweep_reconstruct, block, pairs, fit)
+            fitted = model.on_block(block, Shard.sweep_fit, block, pairs, fit)
             record = identity.record(artefacts=fitted.files, rows={"reconstructed_blocks": fitted.rows})
             store.write_record(record)
         else:
@@ -316,9 +313,7 @@ def _stored(store: Store, block: int, record: Record) -> StoredChanges:
     return StoredChanges(store.uri, {block: masks[0]}, {block: 0}, {block: weights[0]}, biases=of_biases)
 
 
-def add_reconstructed(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
-) -> dict[str, PlannedVariant]:
+def add_reconstructed(planned: Planned, variants: Variants) -> Variants:
     """Return the planned variants and, for entries with `reconstruct`, the reconstructed ones; see `with_derived`.
 
     The dense variant is not reconstructed.
@@ -328,14 +323,15 @@ def add_reconstructed(
     """
 
     def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
-        return (_reconstructed(inputs, parent, entry, group) for group in _groups(entry, parent, sets))
+        groups = _groups(entry, parent, planned.sets.default)
+        return (_reconstructed(planned.inputs, parent, entry, group) for group in groups)
 
-    return with_derived(planned, _applies, derive)
+    return with_derived(variants, _applies, derive)
 
 
-def reconstruct_jobs(variants: Iterable[PlannedVariant]) -> Iterator[ReconstructJob]:
+def reconstruct_jobs(planned: Planned) -> Iterator[ReconstructJob]:
     """Yield the job of each reconstructed variant."""
-    for variant in variants:
+    for variant in planned.variants.values():
         for spec in of_kind(ReconstructedVariant, [variant.spec]):
             ordering = job.make_identity("masks", {"reconstruct": "block"}, parents={"variant": spec.id})
             longest = max(planned.spec.max_tokens for planned in variant.sets)

@@ -1,15 +1,17 @@
 """Quantised variants: plan them and record them. Weights are rounded when a variant is applied."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.capabilities.capability import Planned, Variants
+from mlprune.capabilities.quantisation.variant import QuantisedVariant, quantised_columns
 from mlprune.hashing import without_defaults
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, of_kind, quantised_columns, rows_of_parent
+from mlprune.steps.variants.variant import UNQUANTISED, of_kind, rows_of_parent
 from mlprune.store.store import Store
 
 
@@ -33,14 +35,14 @@ class QuantiseJob(SmallJob):
         store.write_record(self.identity.record(rows=rows))
 
 
-def add_quantised(planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+def add_quantised(planned: Planned, variants: Variants) -> Variants:
     """Return the planned variants and, for entries with `bits`, the quantised ones; see `with_derived`."""
-    return with_derived(planned, lambda entry, _: bool(entry.bits), _quantised)
+    return with_derived(variants, lambda entry, _: bool(entry.bits), _quantised)
 
 
-def quantise_jobs(variants: Iterable[PlannedVariant]) -> Iterator[QuantiseJob]:
+def quantise_jobs(planned: Planned) -> Iterator[QuantiseJob]:
     """Yield the job of each quantised variant."""
-    for spec in of_kind(QuantisedVariant, (variant.spec for variant in variants)):
+    for spec in of_kind(QuantisedVariant, (variant.spec for variant in planned.variants.values())):
         yield QuantiseJob(spec.identity, spec)
 
 

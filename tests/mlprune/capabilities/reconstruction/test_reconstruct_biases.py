@@ -16,7 +16,7 @@ from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.vocabulary import DtypeName
 from tests.expert_models import save_expert_model
 from tests.exported_models import loaded_by_its_own_loader
-from tests.mlprune.steps.test_reconstruct import (
+from tests.mlprune.capabilities.reconstruction.test_reconstruct import (
     assert_equal_on_shards,
     assert_resumes_after_a_kill,
     job_of,

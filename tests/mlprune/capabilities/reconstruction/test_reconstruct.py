@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mlprune.capabilities.reconstruction.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.errors import PermanentError, RecipeError, WorkerLostError
 from mlprune.models.inference import spilled_states
 from mlprune.models.local_chain import local_chain
@@ -27,7 +28,6 @@ from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.export.patches import INDEX, export_patches
 from mlprune.steps.job import SetSize
-from mlprune.steps.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
@@ -383,14 +383,14 @@ def assert_resumes_after_a_kill(
 ) -> None:
     """Kill a job in its second block, before or after its files are written, and run it again."""
     store = with_parent_only(run, job, folder)
-    watch = {"stop_at": 1, "method": Shard.sweep_reconstruct, "files_are_written": files_are_written}
+    watch = {"stop_at": 1, "method": Shard.sweep_fit, "files_are_written": files_are_written}
     with pytest.raises(WorkerLostError):
         job.run(store, lambda: WatchedChain(chain_of(run.plan), **watch))
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(run.plan))
     with counting_parts(counter := PartCounter(job.step)):
         job.run(store, lambda: resumed)
-    assert resumed.blocks_of(Shard.sweep_reconstruct) == [1, 2]
+    assert resumed.blocks_of(Shard.sweep_fit) == [1, 2]
     assert (parts := counter.parts) is not None
     assert (parts.kind, parts.n, parts.share, parts.found) == ("block", 3, 1, pytest.approx(1 / 3))
     assert_same_files(store, run.store)

@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.errors import StatisticsError
 from mlprune.hashing import ordered_by_hash
-from mlprune.methods.reconstruction import Reconstruction
 from mlprune.processes.parallel import parallel_map
 
 Weights = Mapping[str, Tensor]

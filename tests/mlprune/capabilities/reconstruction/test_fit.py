@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
-from mlprune.methods.reconstruction import Reconstruction
-from mlprune.numeric.refinement.reconstruction import (
+from mlprune.capabilities.reconstruction.fit import (
     Weights,
     clear_removed,
     drawn_batches,
     reconstruct,
     relative_rate,
 )
+from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
+from mlprune.errors import StatisticsError
 from tests.chains import worker_threads
 
 

@@ -1,0 +1,13 @@
+"""The types of the keys `bits` and `quantisation_group` of a variant; docs/scores.md has the formula."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlprune.recipe.names import OfCapability
+
+_MARKER = OfCapability("quantisation")
+Bits = Annotated[Literal[8, 4] | None, _MARKER]
+"""Bits of a weight after the masks; None if weights are not rounded."""
+QuantisationGroup = Annotated[int, Field(ge=1), _MARKER]
+"""Consecutive inputs of a row that share a scale."""
