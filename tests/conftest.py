@@ -193,6 +193,15 @@ def derived_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def reconstructed_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of reconstructed variants. Tests must not change it: copy its store first."""
+    from tests.derived_recipe import reconstructed_recipe  # noqa: PLC0415
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+
+    return shared_run(make_once, tiny_inputs, reconstructed_recipe(), name="reconstructed")
+
+
+@pytest.fixture(scope="session")
 def both_runs(method_run: "FinishedRun", make_once: MakeOnce) -> "Both":
     """The same variants, ordered and composed, in two stores. Tests must not change them: copy them first."""
     from tests.composed_variants import both_in, run_both  # noqa: PLC0415

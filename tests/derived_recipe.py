@@ -1,8 +1,11 @@
-"""A tiny recipe of variants that are made from other variants."""
+"""Tiny recipes of variants that are made from other variants."""
 
 from typing import Any
 
-from tests.tiny_recipes import small_recipe
+from tests.tiny_recipes import small_recipe, tiny_recipe
+
+TOO_FAST = {"steps": 2, "learning_rate": 1e6, "batch": 2}
+"""Settings whose steps improve no block."""
 
 
 def derived_recipe() -> dict[str, Any]:
@@ -24,5 +27,25 @@ def derived_recipe() -> dict[str, Any]:
     recipe["evaluations"] = [
         {**facts, "languages": ["fr"], "variants": ["wanda-bits"]},
         {**facts, "languages": ["en"], "variants": ["dense-bits", "changed-bits"]},
+    ]
+    return recipe
+
+
+def reconstructed_recipe() -> dict[str, Any]:
+    """Reconstructed variants: of masks of one set and of two, rounded, and with steps that improve nothing."""
+    recipe = small_recipe()
+    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
+    fit = {"steps": 12, "learning_rate": 1.5, "batch": 2}
+    two = {**fit, "over": ["mt", "mono"], "shares": [1, 3], "propagation": "dense"}
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
+    recipe["variants"] = [
+        {"name": "wanda", **wanda, "sparsity": [0, 0.5]},
+        {"name": "own", **wanda, "sparsity": [0, 0.5], "reconstruct": fit},
+        {"name": "two", **wanda, "sparsity": 0.5, "reconstruct": two},
+        {"name": "rounded", **wanda, "sparsity": 0.5, "reconstruct": fit, "bits": 4},
+        {"name": "one-block", **wanda, "sparsity": 0.5, "scope": {"blocks": [1]}, "reconstruct": fit},
+        {"name": "sparsegpt", "score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": fit},
+        {"name": "too-fast", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST},
+        {"name": "too-fast-rounded", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST, "bits": 4},
     ]
     return recipe

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass
-from typing import ClassVar
 
 from mlprune.json_values import JsonObject
 from mlprune.numeric.weights.quantisation import Quantisation
@@ -26,7 +25,6 @@ class QuantisedVariant(DerivedVariant):
     """Another variant whose weights are rounded to few levels."""
 
     quantisation: Quantisation
-    weights_changed: ClassVar[bool] = True
 
     @property
     def unquantised(self) -> "VariantSpec":

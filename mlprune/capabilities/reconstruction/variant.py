@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.hashing import without_defaults
@@ -21,7 +20,6 @@ class ReconstructedVariant(DerivedVariant):
     """The demonstration sets that it reads."""
     set_labels: tuple[str, ...]
     """Their labels; never part of an id."""
-    weights_changed: ClassVar[bool] = True
 
     @property
     def has_new_values(self) -> bool:

@@ -199,6 +199,11 @@ class DerivedVariant(BaseVariant):
         """The propagation of its parent."""
         return self.parent.propagation
 
+    @property
+    def weights_changed(self) -> bool:
+        """Whether kept weights have other values than in the base model."""
+        return True
+
 
 @dataclass(frozen=True)
 class VocabularyVariant(DerivedVariant):

@@ -39,6 +39,15 @@ class Use:
 
 
 USES = {
+    "reconstruction": Use(
+        {"variants": [{"score": "magnitude", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}}]},
+        "variants.0.reconstruct",
+        "reconstructed_run",
+        frozenset(("mask_blocks", "variants")),
+    ),
+    "quantisation": Use(
+        {"variants": [{"sparsity": 0, "bits": 4}]}, "variants.0.bits", "derived_run", frozenset(("variants",))
+    ),
     "baselines": Use(
         {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
         "baselines",

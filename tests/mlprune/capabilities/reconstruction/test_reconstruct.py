@@ -31,6 +31,7 @@ from mlprune.steps.job import SetSize
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
+from tests.derived_recipe import reconstructed_recipe
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class, sizes_of
 from tests.mlprune.steps.publish.publications import require_equal_models
 from tests.refusals import refused
@@ -39,40 +40,16 @@ from tests.tiny_recipes import (
     chain_of,
     contents,
     copy_of,
-    finished_run,
     reference_model,
-    small_recipe,
     store_with_sets,
-    tiny_recipe,
 )
 
 N_BLOCKS = 3
-TOO_FAST = {"steps": 2, "learning_rate": 1e6, "batch": 2}
-"""Settings whose steps improve no block."""
 
 
-def reconstructed_recipe() -> dict[str, Any]:
-    recipe = small_recipe()
-    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
-    fit = {"steps": 12, "learning_rate": 1.5, "batch": 2}
-    two = {**fit, "over": ["mt", "mono"], "shares": [1, 3], "propagation": "dense"}
-    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
-    recipe["variants"] = [
-        {"name": "wanda", **wanda, "sparsity": [0, 0.5]},
-        {"name": "own", **wanda, "sparsity": [0, 0.5], "reconstruct": fit},
-        {"name": "two", **wanda, "sparsity": 0.5, "reconstruct": two},
-        {"name": "rounded", **wanda, "sparsity": 0.5, "reconstruct": fit, "bits": 4},
-        {"name": "one-block", **wanda, "sparsity": 0.5, "scope": {"blocks": [1]}, "reconstruct": fit},
-        {"name": "sparsegpt", "score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5, "reconstruct": fit},
-        {"name": "too-fast", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST},
-        {"name": "too-fast-rounded", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST, "bits": 4},
-    ]
-    return recipe
-
-
-@pytest.fixture(scope="module")
-def run(tiny_inputs: Path) -> FinishedRun:
-    return finished_run(tiny_inputs, reconstructed_recipe(), name="reconstructed")
+@pytest.fixture(name="run")
+def _run(reconstructed_run: FinishedRun) -> FinishedRun:
+    return reconstructed_run
 
 
 def job_of(run: FinishedRun, name: str) -> ReconstructJob:
