@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
+from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe.analyses import (
     AnalysesConfig,
-    KeepConfig,
     LayerErrorsConfig,
     NeuronsConfig,
     ReconstructConfig,

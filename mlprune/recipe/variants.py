@@ -51,6 +51,8 @@ class CheckedVariant(VariantFields):
     @model_validator(mode="after")
     def _is_scored_or_combined(self) -> "CheckedVariant":
         check_kind(self)
+        if self.keep is not None:
+            self.keep.check_entry(self)
         check_reconstruction(self)
         if self.bits is None and "quantisation_group" in self.model_fields_set:
             raise ValueError("quantisation_group belongs to bits")

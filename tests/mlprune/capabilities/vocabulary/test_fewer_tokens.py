@@ -15,13 +15,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from mlprune import demo
+from mlprune.capabilities.vocabulary.cost import VocabularyCostJob, log_ratio
+from mlprune.capabilities.vocabulary.in_place import tokenizer_folder
+from mlprune.capabilities.vocabulary.texts import measured_lines
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.loading import SENTENCE
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.vocabulary.cost import VocabularyCostJob, log_ratio
-from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
-from mlprune.steps.vocabulary.texts import measured_lines
+from mlprune.steps.variants.variant_rows import stored_tokens
 from tests.tiny_recipes import FinishedRun, chain_of_model, copy_of, finished_run, plan_of, write_recipe
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
