@@ -28,7 +28,7 @@ METRIC_LABELS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "per
 
 def method_label(row: Row) -> str:
     """Return the label of a method, such as `wanda on translation, sequential propagation`."""
-    if row.get("intervention") and row["score"] is None:
+    if row.get("intervention") and (row["score"] is None or row["intervention"] != "vocabulary"):
         return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
         return str(row.get("settings") or "dense")

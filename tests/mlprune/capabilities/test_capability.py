@@ -39,6 +39,12 @@ class Use:
 
 
 USES = {
+    "vocabulary": Use(
+        {"variants": [{"name": "small", "structure": "vocabulary", "keep": {"languages": ["en"]}}]},
+        "variants.0.keep",
+        "vocabulary_run",
+        frozenset(("tokenizations",)),
+    ),
     "baselines": Use(
         {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
         "baselines",
