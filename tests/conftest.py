@@ -219,6 +219,17 @@ def baseline_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     return shared_run(make_once, inputs, baseline_recipe(), name="baselines")
 
 
+@pytest.fixture(scope="session")
+def vocabulary_run(make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of two smaller vocabularies, `v0` and a random one. Tests must not change it."""
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+    from tests.vocabulary_recipe import EMBEDDED, vocabulary_recipe  # noqa: PLC0415
+
+    inputs = make_once("vocabulary-inputs", lambda folder: shutil.copytree(EMBEDDED, folder / "model"))
+    keep = [{"languages": ["en", "sw"]}, {"languages": "en", "size": 700, "score": "random", "seed": 1}]
+    return shared_run(make_once, inputs, vocabulary_recipe(*keep), name="vocabulary")
+
+
 @pytest.fixture
 def own_inputs(tiny_inputs: Path, tmp_path: Path) -> Path:
     """A copy of the tiny inputs that a test may change."""

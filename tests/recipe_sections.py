@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe.analyses import (
     AnalysesConfig,
-    KeepConfig,
     LayerErrorsConfig,
     NeuronsConfig,
 )

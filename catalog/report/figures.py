@@ -2,9 +2,10 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile
+from pkgutil import resolve_name
 
 from catalog.report.exhibits import Group
 from catalog.report.panels.answers import category_panels, flipped_examples, generation_tables
@@ -17,10 +18,9 @@ from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.searches import final_panels, front_panels, trial_panels
 from catalog.report.panels.sensitivity import agreement_matrices, influence_panels, loss_panels
-from catalog.report.panels.vocabularies import vocabulary_panels
 from catalog.report.query_results import Source, report_query, run_report_query
 from catalog.results import Row
-from catalog.sql_files import SqlFile, find_query, parse_default, statement
+from catalog.sql_files import SqlFile, find_query, parse_default, sql_files, statement
 from catalog.store import Catalog
 from mlprune.errors import UnreadableFileError
 
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 Draw = Callable[[Sequence[Row]], Iterable[Group]]
 """Draws the rows of a query as groups of panels."""
-_KEY = re.compile(r"(title|anchor|query|runs|optional|explanation|empty|(?:parameter|column) \w+): (.+)")
+_KEY = re.compile(
+    r"(title|anchor|query|runs|optional|draw|after|topic|explanation|empty|(?:parameter|column) \w+): (.+)"
+)
 _INTERVAL = re.compile(r"(.+) \[(\w+), (\w+)\]")
 
 
@@ -59,15 +61,18 @@ class Exhibit:
     """Name of a query of the report with one row of parameters per run of `query`; empty for a single run."""
     is_optional: bool = False
     """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
+    topic: str = ""
+    """For a figure of a capability: heading of its topic, which it ends; `TOPICS` has those of the others."""
 
 
 def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
-    """Return the exhibit that the opening comment of a file in `catalog/sql/report/` describes.
+    """Return the exhibit that the opening comment of a file in a folder `report/` of SQL files describes.
 
     Its last lines, which may continue on further ones, are `title: TEXT`, `anchor`, `explanation`, `empty`, and if need
     be `runs`, `optional: true`, and `column NAME: HEADING` or `column NAME: HEADING [LOW, HIGH]` for each column of a
     table. A file without a statement has the line `query`, the name of a query, and
-    `parameter NAME: VALUE` for each value that is not its default.
+    `parameter NAME: VALUE` for each value that is not its default. The figure of a capability has the lines
+    `draw: MODULE:FUNCTION` instead of an entry in `DRAWN`, `after`, the file of the figure before it, and `topic`.
     """
     header = _header(SqlFile(name, statement("report", name)).comment)
     columns = _named(header, "column ")
@@ -80,13 +85,14 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
         explanation=header["explanation"],
         query=header.get("query", name),
         empty_text=header["empty"],
-        draw=draw,
+        draw=resolve_name(header["draw"]) if "draw" in header else draw,
         columns={column: ends[column][1] if column in ends else text for column, text in columns.items()},
         intervals={column: (match[2], match[3]) for column, match in ends.items()},
         folder="queries" if "query" in header else "report",
         parameters={parameter.name: parameter.default for parameter in named} | given,
         runs=header.get("runs", ""),
         is_optional="optional" in header,
+        topic=header.get("topic", ""),
     )
 
 
@@ -128,10 +134,9 @@ DRAWN: Mapping[str, Draw] = {
     "influence_by_language": influence_panels,
     "expert_use": use_panels,
     "expert_overlaps": overlap_panels,
-    "vocabulary_costs": vocabulary_panels,
     "cost_by_step": cost_bars,
 }
-"""File of a figure in `catalog/sql/report/` -> function that draws its rows."""
+"""File of a figure in `catalog/sql/report/` -> function that draws its rows; a capability's file names its own."""
 LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations": generation_tables}
 """The same for examples as text."""
 _ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
@@ -139,7 +144,16 @@ _ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
 TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "item_flow", "failures", "runs", "code", "names", "contents")
 """Files of the tables."""
 
-FIGURES = tuple(read_exhibit(name, draw) for name, draw in DRAWN.items())
+
+def _figures() -> Iterator[Exhibit]:
+    """Yield the figures of `DRAWN`, and after each those of capabilities that follow it."""
+    headers = {file.name: _header(file.comment) for file in sql_files("report")}
+    for name, draw in DRAWN.items():
+        yield read_exhibit(name, draw)
+        yield from (read_exhibit(other) for other, header in headers.items() if header.get("after") == name)
+
+
+FIGURES = tuple(_figures())
 EXAMPLES = tuple(read_exhibit(name, draw) for name, draw in LISTED.items())
 TABLES = tuple(read_exhibit(name) for name in TABULAR)
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from catalog.report.figures import FIGURES
+
 
 class Anchored(Protocol):
     """A part of the page with an id."""
@@ -13,11 +15,9 @@ class Anchored(Protocol):
         """Id in the page."""
 
 
-TOPICS: Mapping[str, Sequence[str]] = {
+OF_CORE: Mapping[str, Sequence[str]] = {
     "Accuracy and sparsity": ("curves", "outside-english", "breaking", "pareto", "seeds"),
-    "Languages and answers": (
-        "sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped", "vocabularies",
-    ),
+    "Languages and answers": ("sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped"),
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
         "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",
@@ -26,6 +26,11 @@ TOPICS: Mapping[str, Sequence[str]] = {
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
     "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),
 }  # fmt: skip
+"""Heading of a topic -> anchors of its figures and tables, without those of capabilities."""
+TOPICS: Mapping[str, Sequence[str]] = {
+    title: (*anchors, *(exhibit.anchor for exhibit in FIGURES if exhibit.topic == title))
+    for title, anchors in OF_CORE.items()
+}
 """Heading of a topic -> anchors of its figures and tables, in the order of the page."""
 
 

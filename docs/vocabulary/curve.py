@@ -17,8 +17,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.vocabulary.cost import log_ratio
 from mlprune.models.loading import load_tokenizer
-from mlprune.steps.vocabulary.cost import log_ratio
 from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_tensors
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, token_scores
 

@@ -7,8 +7,8 @@ import csv
 import sys
 from pathlib import Path
 
+from catalog.capabilities.vocabulary.panels import vocabulary_panels
 from catalog.report.figure_export import draw_sheet
-from catalog.report.panels.vocabularies import vocabulary_panels
 from catalog.report.svg import drawing
 from catalog.results import Row
 

@@ -26,6 +26,7 @@ from mlprune.steps.job import Job
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.store.store import Store
 
 Variants = Mapping[str, PlannedVariant]
 """Id -> planned variant."""
@@ -47,6 +48,8 @@ AddVariants = Callable[[Planned, Variants], Variants]
 """Returns some planned variants and those that it adds."""
 AddJobs = Callable[[Planned], Iterable[Job]]
 """Returns jobs, each after those that it needs."""
+CheckJobs = Callable[[Iterable[Job], Store], None]
+"""Raises a `BadInputError` if a pending job cannot run on what the store has."""
 
 
 def _same(planned: Planned, variants: Variants) -> Variants:
@@ -55,6 +58,10 @@ def _same(planned: Planned, variants: Variants) -> Variants:
 
 def _none(planned: Planned) -> Iterable[Job]:
     return ()
+
+
+def _accept(jobs: Iterable[Job], store: Store) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Capability:
     """Jobs that make its variants."""
     compare: AddJobs = _none
     """Jobs that analyse variants and results."""
+    check: CheckJobs = _accept
+    """Checks pending jobs against results in the store, when a plan is described."""
 
 
 def require_capabilities(recipe: Recipe) -> None:

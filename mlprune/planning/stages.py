@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from mlprune import capabilities
 from mlprune.capabilities.capability import Variants, all_capabilities
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
@@ -35,7 +36,6 @@ from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
 from mlprune.steps.variants.planned_variant import PlannedVariant, baseline_jobs
-from mlprune.steps.vocabulary.variant import add_vocabularies
 
 
 class Name(NamedTuple):
@@ -124,11 +124,10 @@ def plan_named_variants(plan: Planning) -> Iterable[Job]:
     for capability in all_capabilities():
         variants = capability.variants(plan, variants)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
-    variants = add_adopted(recipe, inputs, variants)
+    variants = add_adopted(recipe, inputs, variants, fewer_tokens="vocabulary" in capabilities.NAMES)
     variants = add_combinations(recipe, inputs, variants)
     for capability in all_capabilities():
         variants = capability.derived(plan, variants)
-    variants = add_vocabularies(recipe, inputs, plan.sets.default, variants)
     plan.variants = variants
     plan.name_variants(plan.variants.values())
     return ()

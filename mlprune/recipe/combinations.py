@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from mlprune.errors import RecipeError, unknown
 from mlprune.recipe.models import Recipe
+from mlprune.recipe.variant_fields import DERIVATIONS
 from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model
 
@@ -220,7 +221,7 @@ def _n_variants(entry: VariantConfig, seeds: Seeds) -> int:
 
 def _n_forms(entry: VariantConfig) -> int:
     """Return in how many forms the same masks are planned: plain, reconstructed, rounded, and with fewer tokens."""
-    return 1 + (entry.reconstruct is not None) + bool(entry.bits) + (entry.keep is not None)
+    return 1 + sum(getattr(entry, key) is not None for key in DERIVATIONS)
 
 
 def count_evaluations(recipe: Recipe) -> int:

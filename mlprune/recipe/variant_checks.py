@@ -12,7 +12,7 @@ from mlprune.methods import (
 )
 from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe import options
-from mlprune.recipe.variant_fields import VOCABULARY, VariantFields
+from mlprune.recipe.variant_fields import DENSE_STRUCTURES, VariantFields
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
@@ -22,7 +22,7 @@ WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group", "kee
 """Keys that also entries without a score may have."""
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "neurons": frozenset(("neurons",)),
-    "vocabulary": frozenset(("structure",)),
+    **dict.fromkeys(DENSE_STRUCTURES, frozenset(("structure",))),
     "combination": frozenset(("combine", "of", "reconstruct")),
     "dense": frozenset(("sparsity",)),
     "adopted": frozenset(("adopt", "reconstruct")),
@@ -42,19 +42,19 @@ def check_kind(entry: VariantFields) -> None:
         refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
         if kind == "combination" and not (entry.combine and entry.of):
             raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
-        if kind == "vocabulary" and entry.keep is None:
-            raise ValueError("structure vocabulary needs keep")
+        if kind in DENSE_STRUCTURES and getattr(entry, DENSE_STRUCTURES[kind]) is None:
+            raise ValueError(f"structure {kind} needs {DENSE_STRUCTURES[kind]}")
         if refused:
             keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
             raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
         if len(set(entry.of)) < len(entry.of):
             raise ValueError(f"of names an entry twice, got {list(entry.of)}")
-    elif entry.score is None and entry.keep is not None:
-        raise ValueError("keep needs structure: vocabulary, or a score, adopt, neurons, or combine and of")
     elif entry.score is None:
+        for structure, key in DENSE_STRUCTURES.items():
+            if getattr(entry, key) is not None:
+                others = "a score, adopt, neurons, or combine and of"
+                raise ValueError(f"{key} needs structure: {structure}, or {others}")
         raise ValueError("a variant needs a score, adopt, or combine and of")
-    elif entry.keep is not None and entry.schedule.kind == "search":
-        raise ValueError("schedule search measures variants with all tokens: leave keep out")
     elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
         raise ValueError("a variant needs a sparsity")
 
@@ -65,7 +65,7 @@ def _kind_without_score(entry: VariantFields) -> str | None:
         "neurons": entry.neurons is not None,
         "adopted": entry.adopt is not None,
         "combination": bool(entry.combine or entry.of),
-        "vocabulary": entry.structure == VOCABULARY,
+        **{name: entry.structure == name for name in DENSE_STRUCTURES},
         "dense": entry.score is None and entry.sparsity == 0,
     }
     return next((kind for kind, is_given in given.items() if is_given), None)

@@ -1,23 +1,27 @@
 """The keys of a variant of a recipe, and what follows from them."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
-from mlprune.recipe.analyses import KeepConfig, NeuronsConfig
+from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
 from mlprune.recipe.names import NamesOf, OfCapability
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
-VOCABULARY = "vocabulary"
-"""Structure of variants with fewer tokens."""
+DENSE_STRUCTURES: Mapping[str, str] = {VOCABULARY: "keep"}
+"""Structure of entries that change the dense model without a score -> the key that says how."""
+DERIVATIONS = ("reconstruct", "bits", "keep")
+"""Keys that derive a further variant from the variant of the other keys, in the order in which they apply."""
 _SCORE = options.MethodName(SCORE_METHODS)
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
 _REFINER = options.MethodName(REFINER_METHODS)
@@ -27,8 +31,8 @@ RefinerName = Annotated[str, AfterValidator(_REFINER), Field(title=_REFINER.titl
 _STRUCTURE = options.StructureNames(STRUCTURE_METHODS)
 StructureName = Annotated[
     str,
-    AfterValidator(lambda name: name if name == VOCABULARY else _STRUCTURE(name)),
-    Field(title=f"`{VOCABULARY}`, {_STRUCTURE.title}"),
+    AfterValidator(lambda name: name if name in DENSE_STRUCTURES else _STRUCTURE(name)),
+    Field(title=", ".join((*(f"`{name}`" for name in DENSE_STRUCTURES), _STRUCTURE.title))),
 ]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 """Keys about statistics. Methods without statistics ignore them, so that lists of scores can multiply out."""
@@ -100,7 +104,7 @@ class VariantFields(Model):
     `bits`, `quantisation_group` and `keep` only."""
     adopt: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
-    keep: KeepConfig | None = None
+    keep: Annotated[KeepConfig | None, OfCapability("vocabulary")] = None
     """The tokens that stay, with the weights of the dense model (`structure: vocabulary`) or of the variant that the
     other keys describe. The variant with all tokens is planned too."""
     combine: CombinationName | None = None
@@ -134,9 +138,14 @@ class VariantFields(Model):
         return tuple(key for key in STATISTICS_KEYS if key in self.model_fields_set)
 
     @property
+    def is_dense(self) -> bool:
+        """Whether it has all weights of the dense model, apart from what is derived from it."""
+        return self.sparsity == 0 or self.structure in DENSE_STRUCTURES
+
+    @property
     def group(self) -> str:
         """The structure, or the default of the score."""
-        if self.structure == VOCABULARY:
+        if self.structure in DENSE_STRUCTURES:
             return "row"
         return self.structure or (options.score_named(self.score).structures[0] if self.score else "row")
 

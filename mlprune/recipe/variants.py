@@ -52,6 +52,8 @@ class CheckedVariant(VariantFields):
         check_kind(self)
         if self.reconstruct is not None:
             self.reconstruct.check_entry(self)
+        if self.keep is not None:
+            self.keep.check_entry(self)
         if self.bits is None and "quantisation_group" in self.model_fields_set:
             raise ValueError("quantisation_group belongs to bits")
         return self

@@ -106,23 +106,27 @@ class AdoptJob(MasksJob):
         return block_identity(owner, block, parents={"variant": self.variant.id}).record(artefacts=tuple(artefacts))
 
 
-def add_adopted(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+def add_adopted(
+    recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant], *, fewer_tokens: bool
+) -> dict[str, PlannedVariant]:
     """Return the planned variants and those of checkpoints that were made elsewhere.
 
-    Of a checkpoint with fewer tokens, the variant has all of them; see `add_vocabularies`.
+    Of a checkpoint with fewer tokens, the variant has all of them; one with fewer tokens is derived from it.
 
+    Args:
+        fewer_tokens: whether variants with fewer tokens can be planned.
     Raises:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
         RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks, or masks or other tokens
-            of one that has fewer tokens.
+            of one that has fewer tokens, or no variant can have fewer tokens.
     """
     together = dict(planned)
     for entry in recipe.variants:
         if entry.adopt is not None:
             folder = checkpoint_folder(recipe, entry.adopt)
             if kept_tokens(Path(inputs.model.path), folder) is not None:
-                _require_own_tokens(recipe, entry)
+                _require_own_tokens(recipe, entry, fewer_tokens=fewer_tokens)
             variant = adopted_variant(inputs, folder)
             if isinstance(variant, AdoptedVariant) and variant.difference.removed_blocks:
                 require_no_masks_of(recipe, entry)
@@ -133,8 +137,11 @@ def add_adopted(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVar
     return together
 
 
-def _require_own_tokens(recipe: Recipe, entry: VariantConfig) -> None:
+def _require_own_tokens(recipe: Recipe, entry: VariantConfig, *, fewer_tokens: bool) -> None:
     """Refuse other tokens, and combinations of masks, for a checkpoint with fewer tokens."""
+    if not fewer_tokens:
+        message = "the checkpoint has fewer tokens than its base model, and no capability plans such variants"
+        raise RecipeError(message, variant=entry.name, key="adopt", expected="a checkpoint with all tokens")
     if entry.keep is not None:
         message = "the checkpoint has fewer tokens than its base model already"
         raise RecipeError(message, variant=entry.name, key="keep", expected="no keep")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
+from mlprune.capabilities.vocabulary.records import OF_VARIANTS
 from mlprune.store.record_kind import RecordKind
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
@@ -127,7 +129,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_neurons": "variant_id",
             "variant_experts": "variant_id",
             "variant_parents": "variant_id",
-            "vocabularies": "variant_id",
+            **OF_VARIANTS,
         },
     ),
     "neuron_removals": RecordKind(
@@ -143,12 +145,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         job="mlprune.steps.compare.analyses:LayerErrorsJob.of_record",
     ),
     **OF_BASELINES,
-    "tokenizations": RecordKind(
-        2,
-        "variant with a smaller vocabulary and choice of lines in which its cost is measured, by language",
-        tables={"tokenizations": "tokenizations_id"},
-        shown_since=2,
-    ),
+    **OF_VOCABULARY,
     "task_items": RecordKind(
         1, "task, language and split whose items were evaluated", folders=("items",), tables={"tasks": "items_id"}
     ),

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlprune.capabilities.capability import all_capabilities
 from mlprune.counted import counted
 from mlprune.planning import build_plan, extend_plan
 from mlprune.planning.resources.node_capacity import Node
 from mlprune.planning.text.needs_lines import PlannedMachines
 from mlprune.planning.text.plan_text import plan_lines, planned_work
 from mlprune.recipe.models import Recipe
-from mlprune.steps.vocabulary.variant import require_prompts
 from mlprune.store.store import Store
 from ray_jobs.driver import model_imports
 from ray_jobs.driver.capacity_checks import local_ray_node, require_room
@@ -72,7 +72,8 @@ def describe_recipe(
     plan = extend_plan(build_plan(recipe, [local_node()] if available.is_here else available.nodes), store)
     work = planned_work(plan, store)
     require_room(work.needs, store)
-    require_prompts(work.pending, store)
+    for capability in all_capabilities():
+        capability.check(work.pending, store)
     lines = plan_lines(work, available, has_power=has_power)
     return DescribedPlan("\n".join(lines), len(plan.variants), work.steps)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mlprune import demo
+from mlprune.capabilities.vocabulary.texts import measured_lines
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.vocabulary.texts import measured_lines
 from tests.docs.pages import ROOT
 from tests.tiny_recipes import FinishedRun, finished_run
 

@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails
 
 from mlprune.errors import RecipeError
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
+from mlprune.recipe.variant_fields import DERIVATIONS
 from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME, Model, unknown_name, with_context
 from mlprune.vocabulary import UnitName
@@ -58,11 +59,9 @@ NOT_IN_TRIALS = (
     "combine",
     "of",
     "profile",
-    "reconstruct",
-    "bits",
     "quantisation_group",
     "neurons",
-    "keep",
+    *DERIVATIONS,
 )
 """Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, what follows the
 masks."""

@@ -46,9 +46,15 @@ from mlprune.steps.export.tensor_changes import (
     require_hashes,
 )
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, with_all_tokens
+from mlprune.steps.variants.variant_rows import (
+    has_fewer_tokens,
+    n_tokens_of_base,
+    removed_blocks,
+    require_weights,
+    stored_tokens,
+    with_all_tokens,
+)
 from mlprune.steps.variants.variant_text import block_ranges
-from mlprune.steps.vocabulary.stored import n_rows_of, stored_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer, trim_folder, write_tokenizer
@@ -194,7 +200,7 @@ def export_variant(
         PermanentError: the written weights differ from the variant's record.
     """
     variant = variant_record(store, variant_id)
-    has_vocabulary = "vocabularies" in variant.rows
+    has_vocabulary = has_fewer_tokens(variant)
     if not has_vocabulary:
         require_exportable(variant)
     if vocabulary_multiple != 1 and not (has_vocabulary and vocabulary_multiple > 1):
@@ -279,7 +285,7 @@ def _write_folder(
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         if tokens is not None:
-            text = _cut_tokens(temporary, model_path, tokens, n_before=n_rows_of(named))
+            text = _cut_tokens(temporary, model_path, tokens, n_before=n_tokens_of_base(named))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller vocabulary", text)))
         if is_smaller or added:

@@ -37,7 +37,6 @@ from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import AskedLanguages, asked_languages
-from mlprune.recipe.variant_fields import VOCABULARY
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
@@ -379,7 +378,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
 
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
     """Yield the variants of one entry: one per set, or group of sets, that its names refer to."""
-    if entry.sparsity == 0 or entry.structure == VOCABULARY:
+    if entry.is_dense:
         yield PlannedVariant(dense_variant(inputs.base, inputs.model))
     elif not entry.reads_statistics:
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))

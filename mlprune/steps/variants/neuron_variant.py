@@ -26,6 +26,8 @@ class BaseVariant:
     """Whether it can be chosen as the best pruned model on dev."""
     removes_nothing: ClassVar[bool] = False
     """Whether it has all weights of its base model."""
+    has_all_tokens: ClassVar[bool] = True
+    """Whether it has all tokens of its base model."""
 
     @property
     def id(self) -> str:

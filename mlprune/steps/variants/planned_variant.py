@@ -12,7 +12,7 @@ from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoInter
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, VocabularyVariant, variant_row
+from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName
 
@@ -92,7 +92,7 @@ class PlannedVariant:
     @property
     def with_all_tokens(self) -> "PlannedVariant":
         """The parent of a variant with fewer tokens; any other variant itself."""
-        return self.parents[0] if isinstance(self.spec, VocabularyVariant) else self
+        return self if self.spec.has_all_tokens else self.parents[0]
 
     @property
     def lineage(self) -> tuple["PlannedVariant", ...]:

@@ -205,37 +205,8 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-@dataclass(frozen=True)
-class VocabularyVariant(DerivedVariant):
-    """Another variant, or the dense model, with fewer tokens. It has the masks and weights of that variant."""
-
-    settings: tuple[tuple[str, JsonValue], ...]
-    """What is kept, without defaults."""
-    is_candidate: ClassVar[bool] = False
-
-    @property
-    def weights_changed(self) -> bool:
-        """Whether its parent has changed weights."""
-        return self.parent.weights_changed
-
-    def own_columns(self, *, achieved: float) -> JsonObject:
-        """Return the row of its parent, with the tokens that it keeps."""
-        own: Row = {
-            "variant_id": self.id,
-            "intervention": "vocabulary",
-            "intervention_parameters": dict(self.settings),
-        }
-        return variant_row(self.parent, achieved=achieved) | own
-
-    def without_seed(
-        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
-    ) -> Hashable:
-        """Return the kept tokens and what determines its parent."""
-        return self.settings, *parents
-
-
 MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant | VocabularyVariant
+VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant
 
 
 COLUMNS = (

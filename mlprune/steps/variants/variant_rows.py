@@ -161,6 +161,25 @@ def with_all_tokens(store: Store, variant: Record) -> Record:
     return store.require("variants", variant.parent(ALL_TOKENS)) if ALL_TOKENS in variant.parents else variant
 
 
+def has_fewer_tokens(variant: Record) -> bool:
+    """Whether a variant lacks tokens of its base model."""
+    return "vocabularies" in variant.rows
+
+
+def stored_tokens(store: Store, variant: Record) -> list[int]:
+    """Return the kept tokens of a variant with fewer tokens, ascending.
+
+    Raises:
+        DamagedArtefactError: their file is missing or damaged.
+    """
+    return [int(number) for number in store.read_table(variant.artefacts[0])["token_id"]]
+
+
+def n_tokens_of_base(variant: Record) -> int:
+    """Return the tokens of the embedding of the base model, from the record of a variant with fewer tokens."""
+    return as_int(variant.rows["vocabularies"][0]["n_tokens"])
+
+
 def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
     """Find the masks of a variant; None for a variant without masks.
 
@@ -246,7 +265,7 @@ def require_weights(variant: Record, message: str) -> None:
     """
     if intervention := variant.rows["variants"][0]["intervention"]:
         next_step = "mlprune export writes a model folder with the smaller vocabulary"
-        advice = {"next": next_step} if "vocabularies" in variant.rows else {}
+        advice = {"next": next_step} if has_fewer_tokens(variant) else {}
         raise BadInputError(message, variant_id=variant.id, got=intervention, **advice)
 
 

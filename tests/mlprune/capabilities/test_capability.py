@@ -48,6 +48,12 @@ USES = {
     "quantisation": Use(
         {"variants": [{"sparsity": 0, "bits": 4}]}, "variants.0.bits", "derived_run", frozenset(("variants",))
     ),
+    "vocabulary": Use(
+        {"variants": [{"name": "small", "structure": "vocabulary", "keep": {"languages": ["en"]}}]},
+        "variants.0.keep",
+        "vocabulary_run",
+        frozenset(("tokenizations",)),
+    ),
     "baselines": Use(
         {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
         "baselines",

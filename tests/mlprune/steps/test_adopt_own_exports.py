@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlprune.models.wider_files import LOADER_FILE
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.vocabulary.stored import stored_tokens
+from mlprune.steps.variants.variant_rows import stored_tokens
 from tests.expert_models import save_expert_model
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from mlprune import capabilities
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.weight_files import architecture_at
@@ -147,6 +148,18 @@ def test_other_tokens_and_combined_masks_are_refused_by_the_plan(
     recipe = {**small_recipe(), "variants": [{"name": "theirs", "adopt": "small", **changes}, *others]}
     write_texts(tmp_path)
     with refused(RecipeError, variant="theirs", key=key):
+        build_plan(load_recipe(write_recipe(tmp_path, recipe)))
+
+
+def test_fewer_tokens_are_refused_if_no_capability_plans_them(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capabilities, "NAMES", ())
+    shutil.copytree(base, tmp_path / "model")
+    trimmed(base, tmp_path / "small")
+    write_texts(tmp_path)
+    recipe = {**small_recipe(), "evaluations": [], "variants": [{"name": "theirs", "adopt": "small"}]}
+    with refused(RecipeError, variant="theirs", key="adopt"):
         build_plan(load_recipe(write_recipe(tmp_path, recipe)))
 
 

@@ -14,40 +14,21 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from mlprune import demo
+from mlprune.capabilities.vocabulary.cost import VocabularyCostJob, log_ratio
+from mlprune.capabilities.vocabulary.in_place import tokenizer_folder
+from mlprune.capabilities.vocabulary.texts import measured_lines
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.loading import SENTENCE
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.vocabulary.cost import VocabularyCostJob, log_ratio
-from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
-from mlprune.steps.vocabulary.texts import measured_lines
-from tests.tiny_recipes import FinishedRun, chain_of_model, copy_of, finished_run, plan_of, write_recipe
-
-EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
-
-
-def recipe(*keep: dict[str, Any]) -> dict[str, Any]:
-    """Perplexity and facts of kept and dropped languages."""
-    return {
-        "name": "vocabulary",
-        "model": {"path": "model"},
-        "corpus": {"kind": "cldr", "lines": 100},
-        "variants": [{"name": f"v{number}", "structure": "vocabulary", "keep": one} for number, one in enumerate(keep)],
-        "evaluations": [
-            {"task": "perplexity", "path": "corpus", "languages": ["en", "ru"], "limit": 10},
-            {"task": "translation", "path": "corpus", "pairs": ["sw-en"], "limit": 2, "shots": 1, "max_new_tokens": 4},
-        ],
-        "compute": {"batch_tokens": 512},
-    }
+from mlprune.steps.variants.variant_rows import stored_tokens
+from tests.tiny_recipes import FinishedRun, chain_of_model, copy_of, plan_of, write_recipe
+from tests.vocabulary_recipe import EMBEDDED, vocabulary_recipe
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    folder = tmp_path_factory.mktemp("vocabulary")
-    shutil.copytree(EMBEDDED, folder / "model")
-    keep = [{"languages": ["en", "sw"]}, {"languages": "en", "size": 700, "score": "random", "seed": 1}]
-    return finished_run(folder, recipe(*keep), name="vocabulary")
+def run(vocabulary_run: FinishedRun) -> FinishedRun:
+    return vocabulary_run
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +191,7 @@ def test_a_multiple_belongs_to_a_smaller_vocabulary(run: FinishedRun, tmp_path: 
 def test_entries_that_do_not_fit_are_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
     shutil.copytree(EMBEDDED, tmp_path / "model")
     with pytest.raises(BadInputError):
-        plan_of(write_recipe(tmp_path, {**recipe(), "variants": [entry]}))
+        plan_of(write_recipe(tmp_path, {**vocabulary_recipe(), "variants": [entry]}))
 
 
 def test_the_interval_of_a_ratio_is_that_of_a_plain_loop_and_covers_it() -> None:
@@ -235,7 +216,7 @@ def test_a_tokenizer_that_cannot_be_trimmed_is_refused_when_the_recipe_is_planne
         tmp_path / "model"
     )
     with pytest.raises(RecipeError) as caught:
-        plan_of(write_recipe(tmp_path, recipe({"languages": "en"})))
+        plan_of(write_recipe(tmp_path, vocabulary_recipe({"languages": "en"})))
     assert caught.value.context["got"] == "WordLevel"
 
 
@@ -243,7 +224,7 @@ def test_tokens_can_be_counted_in_another_corpus(tmp_path: Path) -> None:
     shutil.copytree(EMBEDDED, tmp_path / "model")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "en.txt").write_text("one line\nanother line\n", "utf-8")
-    plan = plan_of(write_recipe(tmp_path, recipe({"languages": "en", "corpus": "texts"})))
+    plan = plan_of(write_recipe(tmp_path, vocabulary_recipe({"languages": "en", "corpus": "texts"})))
     (planned,) = (one for one in plan.variants.values() if one.entries)
     assert planned.baseline.texts.lines == {"en": ["one line", "another line"]}
     assert planned.label == "vocabulary keeps en"

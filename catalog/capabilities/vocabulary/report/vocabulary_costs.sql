@@ -1,6 +1,9 @@
 -- title: What does each language pay for a smaller vocabulary?
 -- anchor: vocabularies
 -- query: vocabulary_cost
+-- draw: catalog.capabilities.vocabulary.panels:vocabulary_panels
+-- after: expert_overlaps
+-- topic: Languages and answers
 -- optional: true
 -- explanation: A line is a language, a point a variant: the share of all weights that are gone with the removed
 -- tokens, and the perplexity per character of held-out lines under the normaliser of the dense model, divided by the

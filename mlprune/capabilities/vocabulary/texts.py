@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe.analyses import KeepConfig
 from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.adopt import require_unchanged
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines

@@ -11,13 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune import demo
+from mlprune.capabilities.vocabulary.in_place import tokenizer_folder
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.checkpoint.tensor_slices import zero_weights
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
-from mlprune.steps.variants.variant_rows import require_masks
-from mlprune.steps.vocabulary.stored import stored_tokens, tokenizer_folder
+from mlprune.steps.variants.variant_rows import require_masks, stored_tokens
 from mlprune.trimming.folder import read_tokenizer
 from tests.exported_models import loaded_by_its_own_loader
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, write_recipe

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mlprune.capabilities.vocabulary.in_place import removed_mask, tokenizer_folder, without_tokens
 from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.json_values import JsonValue
@@ -41,7 +42,7 @@ from mlprune.steps.job import (
     SetSizes,
     block_flops,
 )
-from mlprune.steps.vocabulary.stored import removed_mask, stored_tokens, tokenizer_folder, without_tokens
+from mlprune.steps.variants.variant_rows import stored_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer

@@ -1,4 +1,4 @@
-"""Variants with a smaller vocabulary: plan them, choose their tokens, and evaluate them in place.
+"""Variants with a smaller vocabulary: plan them and choose their tokens.
 
 In place, texts are tokenised with the trimmed tokenizer, whose tokens keep their ids, and removed tokens get no
 probability. An export has the same tokens with new ids, and no rows for the others.
@@ -6,28 +6,40 @@ probability. An export has the same tokens with new ids, and no rows for the oth
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Self
 
+from mlprune.capabilities.capability import Planned, Variants
+from mlprune.capabilities.vocabulary.cost import VocabularyCostJob
+from mlprune.capabilities.vocabulary.in_place import (
+    SmallerVocabulary,
+    in_place_folder,
+    write_in_place,
+)
+from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
+from mlprune.capabilities.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
+from mlprune.capabilities.vocabulary.texts import (
+    CheckpointTokens,
+    Counted,
+    CountedTexts,
+    MeasuredTexts,
+    languages_in,
+    planned_texts,
+)
+from mlprune.capabilities.vocabulary.variant import VocabularyVariant
 from mlprune.errors import BadInputError, RecipeError, TaskFileError
-from mlprune.evaluation.scoring.candidates import PreparedTask
-from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.hashing import digest, without_defaults
 from mlprune.hub import format_size
 from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.models.adopted_checkpoint import checkpoint_content
-from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.recipe.analyses import KeepConfig
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.adopt import checkpoint_folder, origin_of
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.job import (
     ChainLoader,
@@ -41,86 +53,17 @@ from mlprune.steps.job import (
     make_identity,
 )
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs
-from mlprune.steps.sets import PlannedSets
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.variant import (
-    ALL_TOKENS,
-    Row,
-    VariantSpec,
-    VocabularyVariant,
-    rows_of_parent,
-    variant_row,
-)
+from mlprune.steps.variants.variant import ALL_TOKENS, Row, VariantSpec, rows_of_parent, variant_row
 from mlprune.steps.variants.variant_text import parameter_words
-from mlprune.steps.vocabulary.cost import VocabularyCostJob
-from mlprune.steps.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
-from mlprune.steps.vocabulary.stored import (
-    in_place_folder,
-    removed_mask,
-    tokenizer_folder,
-    without_tokens,
-    write_in_place,
-)
-from mlprune.steps.vocabulary.texts import (
-    CheckpointTokens,
-    Counted,
-    CountedTexts,
-    MeasuredTexts,
-    languages_in,
-    planned_texts,
-)
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens, read_tokenizer
 from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
-VOCABULARY: Final = "vocabulary"
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
-
-
-@dataclass(frozen=True)
-class SmallerVocabulary:
-    """Evaluate a variant with its tokenizer, and without removed tokens."""
-
-    variant_id: str
-
-    @property
-    def parents(self) -> JsonObject:
-        """None: the variant is a parent of each of its evaluations."""
-        return {}
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The variant."""
-        return (("variants", self.variant_id),)
-
-    @contextmanager
-    def active(self, chain: Chain, store: Store) -> Iterator[None]:
-        """Give removed tokens no probability."""
-        with without_tokens(chain, removed_mask(store, store.require("variants", self.variant_id))):
-            yield
-
-    def prepared(
-        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
-    ) -> PreparedTask | PreparedTranslation:
-        """Return the items of the task, tokenised with the tokens of the variant."""
-        folder = tokenizer_folder(store, store.require("variants", self.variant_id), model)
-        return prepared_task(task, replace(model, path=str(folder)), batch_tokens)
-
-
-def require_prompts(jobs: Iterable[Job], store: Store) -> None:
-    """Check that the texts of evaluations fit the model with those smaller vocabularies whose tokens are chosen.
-
-    Raises:
-        TaskFileError: a text has too many tokens.
-    """
-    for job in (job for job in jobs if isinstance(job, EvaluateJob)):
-        for evaluation in job.evaluations:
-            intervention = evaluation.intervention
-            if isinstance(intervention, SmallerVocabulary) and store.read_record(*intervention.needs[0]) is not None:
-                intervention.prepared(store, evaluation.task, job.model, batch_tokens=job.batch_tokens)
 
 
 def counted_and_kept(
@@ -323,9 +266,7 @@ class VocabularyBaseline:
         )
 
 
-def add_vocabularies(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
-) -> dict[str, PlannedVariant]:
+def add_vocabularies(planned: Planned, variants: Variants) -> Variants:
     """Return the planned variants and those with smaller vocabularies; see `with_derived`.
 
     Their entries have `keep`, or a checkpoint with fewer tokens.
@@ -334,6 +275,7 @@ def add_vocabularies(
         CorpusError: the corpus lacks a language.
         RecipeError: the tokenizer cannot be trimmed, or no line is left to count or to measure.
     """
+    recipe, inputs = planned.recipe, planned.inputs
     adopted = {entry.adopt: _checkpoint_tokens(recipe, inputs, entry.adopt) for entry in recipe.variants if entry.adopt}
 
     def tokens_of(entry: VariantConfig) -> CheckpointTokens | None:
@@ -342,13 +284,13 @@ def add_vocabularies(
     def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
         tokens = tokens_of(entry)
         if entry.keep is not None:
-            baseline = _planned_vocabulary(recipe, inputs, sets, parent, (entry.name, entry.keep))
+            baseline = _planned_vocabulary(planned, parent, entry.name, entry.keep)
         else:
             assert tokens is not None, "the entry keeps tokens"
             baseline = _adopted_vocabulary(recipe, inputs, parent, tokens)
         yield PlannedVariant(baseline.spec(inputs), parents=(parent,), baseline=baseline)
 
-    return with_derived(planned, lambda entry, _: entry.keep is not None or tokens_of(entry) is not None, derive)
+    return with_derived(variants, lambda entry, _: entry.keep is not None or tokens_of(entry) is not None, derive)
 
 
 def _checkpoint_tokens(recipe: Recipe, inputs: Inputs, name: str) -> CheckpointTokens | None:
@@ -369,11 +311,11 @@ def _adopted_vocabulary(
 
 
 def _planned_vocabulary(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, parent: PlannedVariant, entry: tuple[str | None, KeepConfig]
+    planned: Planned, parent: PlannedVariant, name: str | None, keep: KeepConfig
 ) -> VocabularyBaseline:
-    name, keep = entry
+    recipe, inputs = planned.recipe, planned.inputs
     choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
-    texts, measured = planned_texts(recipe, inputs, keep, sets)
+    texts, measured = planned_texts(recipe, inputs, keep, planned.sets.default)
     try:
         sizes = model_sizes(inputs.model)
         if keep.size is not None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from catalog.capabilities.vocabulary.panels import MAX_LANGUAGES, vocabulary_panels
 from catalog.report.figures import FIGURES, run_exhibit
-from catalog.report.panels.vocabularies import MAX_LANGUAGES, vocabulary_panels
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn, texts
 

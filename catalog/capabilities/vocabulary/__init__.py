@@ -1,0 +1,1 @@
+"""Tables, queries and the figure of smaller vocabularies."""
