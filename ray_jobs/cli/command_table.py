@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mlprune import capabilities
+
+OF_CAPABILITIES = "ray_jobs.capabilities."
+"""Beginning of the names of modules with commands of capabilities."""
+
 
 class Form(NamedTuple):
     """Another function of a command, which words on the command line choose."""
 
     function: str
-    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    """`module:function`; the module is below `ray_jobs.cli.commands`, or `ray_jobs.capabilities.NAME`."""
     chosen: Mapping[str, str] = {}
     """Parameter of the function -> its value, which the words determine."""
 
@@ -17,7 +22,7 @@ class CommandSource(NamedTuple):
     """Where a command is defined."""
 
     function: str
-    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    """As in `Form`."""
     summary: str
     """First sentence of its help; at most 60 characters, so that a line of the list is not cut."""
     forms: Mapping[str, Form] = {}
@@ -31,7 +36,7 @@ COMMANDS: Mapping[str, CommandSource] = {
     "status": CommandSource(
         "status:status",
         "Show the progress of active runs and how earlier runs ended.",
-        {"--web": Form("serve:serve")},
+        {"--web": Form("ray_jobs.capabilities.live:serve")},
     ),
     "query": CommandSource(
         "query:query",
@@ -142,3 +147,14 @@ OLD_NAMES: Mapping[str, OldName] = {
 
 WITH_OLD_OUT = frozenset({"export", "import", "apply"})
 """Commands whose last argument was the output before `--out`."""
+
+
+def capability_of(source: Form | CommandSource) -> str:
+    """Return the capability that a command or a form of it belongs to; "" for the core."""
+    module = source.function.partition(":")[0]
+    return module.removeprefix(OF_CAPABILITIES) if module.startswith(OF_CAPABILITIES) else ""
+
+
+def is_installed(source: Form | CommandSource) -> bool:
+    """Return whether a command or a form of it belongs to the core or to a capability of `mlprune.capabilities`."""
+    return capability_of(source) in ("", *capabilities.NAMES)

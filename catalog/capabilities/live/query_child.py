@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from catalog.serve.query_answers import INTERRUPT_AFTER_S, answer_file, answer_table
+from catalog.capabilities.live.query_answers import INTERRUPT_AFTER_S, answer_file, answer_table
 from catalog.store import Catalog
 from catalog.store.connections import LIMITED_SETTINGS, QueryLimitError
 from catalog.store.live_catalog import LiveCatalog

@@ -22,12 +22,12 @@ from threading import Event
 from time import monotonic
 from typing import TypeVar
 
+from catalog.capabilities.live.report_child import RenderReport
 from catalog.report.exhibits import grouped
 from catalog.report.labels import METRIC_LABELS, method_label, number
 from catalog.report.panels.differences import METHOD
 from catalog.report.query_results import run_report_query
 from catalog.results import Row, visible
-from catalog.serve.report_child import RenderReport
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.counted import counted

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from catalog.serve.access import HEADERS, Guard, Token
-from tests.catalog.serve.asgi import HOST, Client
+from catalog.capabilities.live.access import HEADERS, Guard, Token
+from tests.catalog.capabilities.live.asgi import HOST, Client
 
 
 def test_the_page_is_shown_with_the_token_and_sets_a_cookie_that_is_enough_afterwards(

@@ -9,17 +9,17 @@ from threading import Event, Timer
 
 import pytest
 
+from catalog.capabilities.live import report_child
+from catalog.capabilities.live.query_child import QueryChildren
+from catalog.capabilities.live.report_child import render, render_in_child
 from catalog.report.page import render_page
 from catalog.results import visible
-from catalog.serve import report_child
-from catalog.serve.query_child import QueryChildren
-from catalog.serve.report_child import render, render_in_child
 from catalog.store import Catalog
 from catalog.store.connections import QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.store import Store
-from tests.catalog.serve.asgi import PATIENCE_S
+from tests.catalog.capabilities.live.asgi import PATIENCE_S
 from tests.catalog.store_processes import small_record
 
 ENDLESS_PLANNING = (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.serve import query_answers
-from catalog.serve.query_answers import answer_file, answer_table, editable_query
+from catalog.capabilities.live import query_answers
+from catalog.capabilities.live.query_answers import answer_file, answer_table, editable_query
 from catalog.store import Catalog
 from catalog.store import live_catalog as live_catalog_module
 from catalog.store.connections import QueryLimitError

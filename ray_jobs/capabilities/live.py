@@ -27,9 +27,9 @@ def serve(
       mlprune status --web --store runs/ --port 8123
     """
     try:
-        from catalog.serve.report_child import render_in_child  # noqa: PLC0415 - an extra
-        from catalog.serve.server import Sources, live_server  # noqa: PLC0415
-        from catalog.serve.watcher import runs_reader  # noqa: PLC0415
+        from catalog.capabilities.live.report_child import render_in_child  # noqa: PLC0415 - an extra
+        from catalog.capabilities.live.server import Sources, live_server  # noqa: PLC0415
+        from catalog.capabilities.live.watcher import runs_reader  # noqa: PLC0415
     except ModuleNotFoundError as err:
         raise BadInputError(
             "the extra serve is not installed", expected=install_command("serve"), got=str(err)

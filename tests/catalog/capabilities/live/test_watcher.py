@@ -10,17 +10,25 @@ from typing import Any
 
 import pytest
 
+from catalog.capabilities.live import watcher as watcher_module
+from catalog.capabilities.live.watcher import (
+    LiveState,
+    Pace,
+    Watcher,
+    best_tables,
+    curve_content,
+    run_content,
+    runs_reader,
+)
 from catalog.report.query_results import run_report_query
-from catalog.serve import watcher as watcher_module
-from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, run_content, runs_reader
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
 from mlprune.processes.job_parts import JobParts
 from mlprune.store.store import Store
 from ray_jobs.driver.run_log import RunLog
-from tests.catalog.serve.asgi import PATIENCE_S
-from tests.catalog.serve.conftest import a_run, write_page
+from tests.catalog.capabilities.live.asgi import PATIENCE_S
+from tests.catalog.capabilities.live.conftest import a_run, write_page
 from tests.catalog.store_processes import small_record
 from tests.mlprune.store.test_run_status import begin, log
 

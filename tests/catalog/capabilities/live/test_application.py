@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from catalog.serve import application
-from catalog.serve.access import Token
-from catalog.serve.application import MAX_BODY_BYTES, Live, create_application
-from catalog.serve.watcher import ReportPage
+from catalog.capabilities.live import application
+from catalog.capabilities.live.access import Token
+from catalog.capabilities.live.application import MAX_BODY_BYTES, Live, create_application
+from catalog.capabilities.live.watcher import ReportPage
 from catalog.sql_files import list_queries
-from tests.catalog.serve.asgi import HOST, PATIENCE_S, Client
+from tests.catalog.capabilities.live.asgi import HOST, PATIENCE_S, Client
 
 
 def test_the_page_loads_only_its_own_files(client: Client) -> None:

@@ -12,11 +12,11 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from catalog.serve.access import CONNECTION, Token
-from catalog.serve.application import Live, create_application
-from catalog.serve.query_child import QueryChildren
-from catalog.serve.report_child import RenderReport
-from catalog.serve.watcher import LiveState, Watcher
+from catalog.capabilities.live.access import CONNECTION, Token
+from catalog.capabilities.live.application import Live, create_application
+from catalog.capabilities.live.query_child import QueryChildren
+from catalog.capabilities.live.report_child import RenderReport
+from catalog.capabilities.live.watcher import LiveState, Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import BadInputError
 from mlprune.store.run_status import RunStatus

@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from catalog.capabilities.live.access import Guard, Token
+from catalog.capabilities.live.query_answers import FILE_FORMATS, NAME_LENGTH, editable_query
+from catalog.capabilities.live.query_child import QueryChildren
+from catalog.capabilities.live.watcher import LiveState, Watcher
 from catalog.report.exhibits import page_script, style_sheet
 from catalog.results import visible
-from catalog.serve.access import Guard, Token
-from catalog.serve.query_answers import FILE_FORMATS, NAME_LENGTH, editable_query
-from catalog.serve.query_child import QueryChildren
-from catalog.serve.watcher import LiveState, Watcher
 from catalog.sql_files import list_queries
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError

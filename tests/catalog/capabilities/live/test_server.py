@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from catalog.serve import server as server_module
-from catalog.serve.query_child import QueryChildren
-from catalog.serve.server import HOST, LiveServer, Sources, listen, live_server
+from catalog.capabilities.live import server as server_module
+from catalog.capabilities.live.query_child import QueryChildren
+from catalog.capabilities.live.server import HOST, LiveServer, Sources, listen, live_server
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
-from tests.catalog.serve.asgi import PATIENCE_S
-from tests.catalog.serve.conftest import a_run, write_page
-from tests.catalog.serve.test_children import ENDLESS_PLANNING
+from tests.catalog.capabilities.live.asgi import PATIENCE_S
+from tests.catalog.capabilities.live.conftest import a_run, write_page
+from tests.catalog.capabilities.live.test_children import ENDLESS_PLANNING
 
 
 @contextmanager

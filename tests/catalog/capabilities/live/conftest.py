@@ -7,14 +7,14 @@ from threading import Event
 
 import pytest
 
-from catalog.serve.access import Token
-from catalog.serve.application import Live, create_application
-from catalog.serve.query_child import QueryChildren
-from catalog.serve.watcher import LiveState, Watcher
+from catalog.capabilities.live.access import Token
+from catalog.capabilities.live.application import Live, create_application
+from catalog.capabilities.live.query_child import QueryChildren
+from catalog.capabilities.live.watcher import LiveState, Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.store.run_status import RunStatus, State, StepStatus
 from mlprune.store.store import Store
-from tests.catalog.serve.asgi import PATIENCE_S, Client
+from tests.catalog.capabilities.live.asgi import PATIENCE_S, Client
 
 STARTED = datetime(2026, 2, 3, 22, 15, tzinfo=UTC)
 

@@ -8,16 +8,16 @@ from threading import Event
 
 import pytest
 
-from catalog.serve import watcher
-from catalog.serve.server import LiveServer, Sources
-from catalog.serve.watcher import Pace
+from catalog.capabilities.live import watcher
+from catalog.capabilities.live.server import LiveServer, Sources
+from catalog.capabilities.live.watcher import Pace
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import RunStatus
 from mlprune.store.store import Store
+from tests.catalog.capabilities.live.asgi import PATIENCE_S
+from tests.catalog.capabilities.live.conftest import a_run
+from tests.catalog.capabilities.live.test_server import running
 from tests.catalog.report.reading import ATTACK
-from tests.catalog.serve.asgi import PATIENCE_S
-from tests.catalog.serve.conftest import a_run
-from tests.catalog.serve.test_server import running
 from tests.chromium import PROGRAM, Chromium, Page
 
 pytestmark = [
