@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         "Write an HTML report, or figures, tables or a notebook.",
         {
             "--figures": Form("report:figures"),
-            "--tables": Form("tables:tables"),
+            "--tables": Form("ray_jobs.capabilities.tables:tables"),
             "--notebook": Form("notebook:notebook"),
         },
     ),
@@ -62,7 +62,7 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--as patches": Form("export_variant:patches"),
             "--as every_eval_ever": Form("share:export", {"format_": "every_eval_ever"}),
             "--as hub": Form("share:export", {"format_": "hub"}),
-            "--as mlflow": Form("catalog:mlflow"),
+            "--as mlflow": Form("ray_jobs.capabilities.tables:mlflow"),
             "--as parquet": Form("catalog:export", {"format_": "parquet"}),
             "--as csv": Form("catalog:export", {"format_": "csv"}),
             "--as arrow": Form("catalog:export", {"format_": "arrow"}),

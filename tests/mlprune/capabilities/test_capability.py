@@ -50,6 +50,7 @@ USES = {
         frozenset(("hidden_means", "lrp2_trials", "lrp2_choices", "self_translations")),
     ),
     "live": Use(commands=("status --web",)),
+    "tables": Use(commands=("report --tables", "export --as mlflow")),
 }
 IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
 """Capabilities that add something to a plan."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from catalog.tables import spec
+from catalog.capabilities.tables import spec
 from mlprune.errors import QueryError, repeated, unknown
 from mlprune.vocabulary import METRIC_TRAITS
 from mlprune.yaml_files import read_yaml

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from catalog.results import Value
-from catalog.store import Catalog
-from catalog.tables.spec import (
+from catalog.capabilities.tables.spec import (
     RANK_CONSISTENCY,
     Cell,
     MeasuredVariant,
@@ -17,6 +15,8 @@ from catalog.tables.spec import (
     languages_in_order,
     measured_variants,
 )
+from catalog.results import Value
+from catalog.store import Catalog
 from mlprune.vocabulary import is_higher_better
 
 MACRO = "macro"

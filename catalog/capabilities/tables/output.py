@@ -5,11 +5,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.capabilities.tables.spec import TableSpec
+from catalog.capabilities.tables.table import (
+    MISSING,
+    Block,
+    Grid,
+    GridCell,
+    Table,
+    TableRow,
+    build_table,
+    interval_grid,
+    value_grid,
+)
 from catalog.results import QueryResult, Value, to_csv
 from catalog.sql_files import statement
 from catalog.store import Catalog
-from catalog.tables.spec import TableSpec
-from catalog.tables.table import MISSING, Block, Grid, GridCell, Table, TableRow, build_table, interval_grid, value_grid
 from mlprune.atomic import remove_left_over, write_atomically
 from mlprune.errors import BadInputError, QueryError, unknown
 

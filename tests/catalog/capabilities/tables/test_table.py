@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from catalog.store import Catalog
-from catalog.tables.spec import RANK_CONSISTENCY, RowSpec
-from catalog.tables.table import (
+from catalog.capabilities.tables.spec import RANK_CONSISTENCY, RowSpec
+from catalog.capabilities.tables.table import (
     MACRO,
     Table,
     best_values,
@@ -17,7 +16,8 @@ from catalog.tables.table import (
     value_caption,
     value_grid,
 )
-from tests.catalog.table_specs import FACTS
+from catalog.store import Catalog
+from tests.catalog.capabilities.tables.table_specs import FACTS
 
 Rows = dict[str, list[dict[str, Any]]]
 OTHERS = ("es", "fr", "sw")

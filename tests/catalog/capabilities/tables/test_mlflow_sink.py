@@ -57,7 +57,7 @@ def runs(tracking_uri: str) -> dict[str, Any]:
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
 def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str) -> None:
-    from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
+    from catalog.capabilities.tables.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
     from tests.catalog_data import evaluation_of, write_rows  # noqa: PLC0415
 
     store = Store(tmp_path / "store")
@@ -101,7 +101,7 @@ def test_names_are_cut_to_what_databases_hold_and_none_is_printed(
     server: TrackingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow prints the names of runs with emojis, which a stdout that is not UTF-8 cannot write."""
-    from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
+    from catalog.capabilities.tables.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
     from tests.catalog_data import evaluation_of, write_base_and_sets, write_rows  # noqa: PLC0415
 
     store = Store(tmp_path / "store")
@@ -134,7 +134,7 @@ def test_names_are_cut_to_what_databases_hold_and_none_is_printed(
 def test_a_wrong_tracking_uri_is_bad_input_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
-    from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
+    from catalog.capabilities.tables.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
 
     monkeypatch.chdir(tmp_path)
     with Catalog.open(Store(tmp_path / "store")) as catalog:

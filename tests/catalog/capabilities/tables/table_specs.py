@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from catalog.tables.spec import RowSpec, TableSpec
+from catalog.capabilities.tables.spec import RowSpec, TableSpec
 
 ROWS = (
     RowSpec("dense model", {"dense": (True,)}),

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from catalog.tables.spec_file import LIKE, SpecError, built_in_spec, read_spec
-from tests.catalog.table_specs import write_spec
+from catalog.capabilities.tables.spec_file import LIKE, SpecError, built_in_spec, read_spec
+from tests.catalog.capabilities.tables.table_specs import write_spec
 
 GOOD: dict[str, Any] = {
     "name": "own",

@@ -1,14 +1,23 @@
-"""`mlprune report --tables`: tables for a publication."""
+"""`mlprune report --tables` and `mlprune export --as mlflow`: tables for a publication, and runs of MLflow."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from catalog.capabilities.tables import (
+    FORMATS,
+    build_tables,
+    built_in_spec,
+    read_spec,
+    render_tables,
+    table_format,
+    write_tables,
+)
 from catalog.store import Catalog
-from catalog.tables import FORMATS, build_tables, built_in_spec, read_spec, render_tables, table_format, write_tables
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
+from ray_jobs.process.installed import install_command
 
 
 def tables(
@@ -54,3 +63,23 @@ def tables(
         return
     for path in write_tables(built.tables, out, formats=[format_] if format_ else list(FORMATS)):
         echo(str(path))
+
+
+def mlflow(
+    *,
+    store: StoreOption,
+    tracking_uri: Annotated[str, typer.Option(help="MLflow tracking URI: a server, a database or a folder.")],
+    experiment: Annotated[str, typer.Option(help="Experiment name; created if it does not exist.")] = "mlprune",
+) -> None:
+    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs the extra mlflow.
+
+    Example: mlprune export --as mlflow --store runs/ --tracking-uri http://tracking:5000
+    """
+    try:
+        from catalog.capabilities.tables.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - an extra
+    except ImportError as err:
+        raise BadInputError("MLflow is not installed", expected=install_command("mlflow"), got=str(err)) from err
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
+    echo(f"{n_sent} variants sent to {tracking_uri}")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from catalog.capabilities.tables.table import Table, build_table
 from catalog.store import Catalog
-from catalog.tables.table import Table, build_table
-from tests.catalog.table_specs import FACTS
+from tests.catalog.capabilities.tables.table_specs import FACTS
 
 
 @pytest.fixture(scope="session")

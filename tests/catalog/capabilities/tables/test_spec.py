@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from catalog.sql_files import find_query
-from catalog.store import Catalog
-from catalog.tables.spec import (
+from catalog.capabilities.tables.spec import (
     COLUMNS_OF_VARIANTS,
     RANK_CONSISTENCY,
     MeasuredVariant,
@@ -19,6 +17,8 @@ from catalog.tables.spec import (
     measured_variants,
     placeholders,
 )
+from catalog.sql_files import find_query
+from catalog.store import Catalog
 from mlprune.vocabulary import is_higher_better
 from tests.catalog.families import exploratory, key_of
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from catalog.store import Catalog
-from catalog.tables.output import (
+from catalog.capabilities.tables.output import (
     build_tables,
     escape,
     intervals_to_csv,
@@ -20,10 +19,11 @@ from catalog.tables.output import (
     values_to_csv,
     write_tables,
 )
-from catalog.tables.spec import RANK_CONSISTENCY
-from catalog.tables.table import Grid, GridCell, Table, value_grid
+from catalog.capabilities.tables.spec import RANK_CONSISTENCY
+from catalog.capabilities.tables.table import Grid, GridCell, Table, value_grid
+from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError
-from tests.catalog.table_specs import FACTS
+from tests.catalog.capabilities.tables.table_specs import FACTS
 
 Rows = dict[str, list[dict[str, Any]]]
 
