@@ -3,5 +3,5 @@
 `capability.py` says what a capability adds, and docs/recipe.md what its keys mean.
 """
 
-NAMES: tuple[str, ...] = ("baselines", "live", "tables")
+NAMES: tuple[str, ...] = ("baselines", "live", "tables", "harness")
 """The folders, in the order in which they add variants and jobs."""

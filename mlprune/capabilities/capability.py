@@ -1,7 +1,8 @@
 """What a capability adds to the core: the whole contract.
 
 A capability is a folder of `mlprune.capabilities` and, where it has SQL or figures, of `catalog.capabilities`. Its
-commands are a module of `ray_jobs.capabilities` and lines of `ray_jobs.cli.command_table`. The folder may have:
+commands are a module or a folder of `ray_jobs.capabilities` and lines of `ray_jobs.cli.command_table`. The folder may
+have:
 
 - `keys.py`: the keys of its part of a recipe. `mlprune.recipe.models` composes the recipe of them and marks each with
   `OfCapability`.

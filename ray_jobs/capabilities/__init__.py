@@ -1,1 +1,1 @@
-"""Commands of capabilities: one module each. `ray_jobs.cli.command_table` names them; nothing imports them."""
+"""Commands of capabilities, a module or a folder each; only `ray_jobs.cli.command_table` names them."""

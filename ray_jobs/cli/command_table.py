@@ -13,7 +13,7 @@ class Form(NamedTuple):
     """Another function of a command, which words on the command line choose."""
 
     function: str
-    """`module:function`; the module is below `ray_jobs.cli.commands`, or `ray_jobs.capabilities.NAME`."""
+    """`module:function`; the module is below `ray_jobs.cli.commands`, or `ray_jobs.capabilities.NAME` or below it."""
     chosen: Mapping[str, str] = {}
     """Parameter of the function -> its value, which the words determine."""
 
@@ -60,8 +60,8 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--as folder": Form("export_variant:export"),
             "--as masks": Form("publish:publish"),
             "--as patches": Form("export_variant:patches"),
-            "--as every_eval_ever": Form("share:export", {"format_": "every_eval_ever"}),
-            "--as hub": Form("share:export", {"format_": "hub"}),
+            "--as every_eval_ever": Form("ray_jobs.capabilities.harness.share:export", {"format_": "every_eval_ever"}),
+            "--as hub": Form("ray_jobs.capabilities.harness.share:export", {"format_": "hub"}),
             "--as mlflow": Form("ray_jobs.capabilities.tables:mlflow"),
             "--as parquet": Form("catalog:export", {"format_": "parquet"}),
             "--as csv": Form("catalog:export", {"format_": "csv"}),
@@ -71,10 +71,12 @@ COMMANDS: Mapping[str, CommandSource] = {
     "import": CommandSource(
         "import_model:import_",
         "Import a published checkpoint, or results from elsewhere.",
-        {"--results": Form("share:import_")},
+        {"--results": Form("ray_jobs.capabilities.harness.share:import_")},
     ),
     "apply": CommandSource("publish:apply", "Make a pruned model from its base model and published masks."),
-    "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
+    "harness": CommandSource(
+        "ray_jobs.capabilities.harness.harness:harness", "Run tasks of lm-evaluation-harness on variants."
+    ),
     "methods": CommandSource("methods:methods", "Show the methods of pruning, and which go together."),
     "check machine": CommandSource("doctor:doctor", "Say what this machine, Ray, a store and a recipe lack."),
     "check data": CommandSource("check_data:check", "Show the layout, languages and problems of published data."),
@@ -152,7 +154,7 @@ WITH_OLD_OUT = frozenset({"export", "import", "apply"})
 def capability_of(source: Form | CommandSource) -> str:
     """Return the capability that a command or a form of it belongs to; "" for the core."""
     module = source.function.partition(":")[0]
-    return module.removeprefix(OF_CAPABILITIES) if module.startswith(OF_CAPABILITIES) else ""
+    return module.removeprefix(OF_CAPABILITIES).partition(".")[0] if module.startswith(OF_CAPABILITIES) else ""
 
 
 def is_installed(source: Form | CommandSource) -> bool:

@@ -1,7 +1,7 @@
 """The core runs without any one capability, and says so where a recipe needs it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -13,6 +13,7 @@ from catalog.report.page import render_page
 from catalog.store import Catalog
 from mlprune import capabilities
 from mlprune.capabilities.capability import Capability, all_capabilities
+from mlprune.capabilities.harness.harness import import_results
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe, parse_recipe
@@ -22,8 +23,9 @@ from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
+from tests.lm_eval_output import write_output
 from tests.refusals import refused
-from tests.tiny_recipes import FinishedRun, run_here, small_recipe
+from tests.tiny_recipes import FinishedRun, copy_of, run_here, small_recipe
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ USES = {
     ),
     "live": Use(commands=("status --web",)),
     "tables": Use(commands=("report --tables", "export --as mlflow")),
+    "harness": Use(
+        run="run_with_imported_results",
+        kinds=frozenset(("external_results",)),
+        commands=("export --as every_eval_ever", "export --as hub", "import --results", "harness"),
+    ),
 }
 IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
 """Capabilities that add something to a plan."""
@@ -62,6 +69,13 @@ def left_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, ti
     name: str = request.param
     leave_out(name, monkeypatch)
     return name
+
+
+@pytest.fixture
+def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    store = copy_of(tiny_run.store, tmp_path / "imported")
+    assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
+    return replace(tiny_run, store=store)
 
 
 def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

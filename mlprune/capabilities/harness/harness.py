@@ -1,27 +1,20 @@
 """lm-evaluation-harness: run its tasks on variants of a store, or import results computed elsewhere.
 
-Step `harness`: run tasks of lm-evaluation-harness on variants of a store, with one record per variant and task.
+A run writes one record per variant and task. The dense weights are loaded once. A variant is applied only if one of its
+tasks has no record yet.
 
-The dense weights are loaded once. A variant is applied only if one of its tasks has no record yet.
-
-Import results of lm-evaluation-harness that were computed elsewhere: one record per task of a results file.
-
-They have tables of their own, so that no query takes them for results of this store. An id covers the results, the
-samples and the variant that they are attributed to: importing a copy of a file again changes nothing.
+An import writes one record per task of a results file. Imported results have tables of their own, so that no query
+takes them for results of this store. An id covers the results, the samples and the variant that they are attributed
+to: importing a copy of a file again changes nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.errors import BadInputError
-from mlprune.evaluation.harness import task_requests
-from mlprune.evaluation.harness.adapter import ChainModel
-from mlprune.evaluation.inference.estimates import interval_columns
-from mlprune.hashing import canonical_json
-from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.loading import load_tokenizer
-from mlprune.standards.lm_eval_results import (
+from mlprune.capabilities.harness import task_requests
+from mlprune.capabilities.harness.adapter import ChainModel
+from mlprune.capabilities.harness.lm_eval_results import (
     ReportedMetric,
     ReportedTask,
     TaskSamples,
@@ -29,6 +22,11 @@ from mlprune.standards.lm_eval_results import (
     read_samples,
     samples_file,
 )
+from mlprune.errors import BadInputError
+from mlprune.evaluation.inference.estimates import interval_columns
+from mlprune.hashing import canonical_json
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.loading import load_tokenizer
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, computed_parameters, make_identity
 from mlprune.steps.variants.variant_rows import require_weights

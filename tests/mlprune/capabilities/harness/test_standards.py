@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import BadInputError
-from mlprune.numeric.statistics.proportions import wilson_interval
-from mlprune.standards import lm_eval_results
-from mlprune.standards.every_eval_ever import (
+from mlprune.capabilities.harness import lm_eval_results
+from mlprune.capabilities.harness.every_eval_ever import (
     EvaluatedMetric,
     EvaluatedModel,
     SamplesFile,
@@ -22,9 +20,11 @@ from mlprune.standards.every_eval_ever import (
     folder_of,
     log_uuid,
 )
-from mlprune.standards.lm_eval_results import read_results, read_samples, samples_file
+from mlprune.capabilities.harness.lm_eval_results import read_results, read_samples, samples_file
+from mlprune.errors import BadInputError
+from mlprune.numeric.statistics.proportions import wilson_interval
 from tests.lm_eval_output import ACCURACIES, RESULTS, write_output
-from tests.mlprune.standards.eee_schema import AGGREGATE, UUID4
+from tests.mlprune.capabilities.harness.eee_schema import AGGREGATE, UUID4
 from tests.refusals import refused
 
 SUBMISSION = Submission(organisation="a lab", library_version="0.2.0", retrieved_at=1_764_000_000)

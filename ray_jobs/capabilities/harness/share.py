@@ -8,7 +8,7 @@ import typer
 
 from catalog.store import Catalog
 from mlprune import __version__
-from mlprune.standards.every_eval_ever import Submission
+from mlprune.capabilities.harness.every_eval_ever import Submission
 from mlprune.store.store import Store
 from ray_jobs.cli.known_words import complete_variant
 from ray_jobs.cli.options import StoreOption, echo, existing_store
@@ -42,7 +42,7 @@ def export(
       mlprune export --as every_eval_ever --out shared/ --store runs/
       mlprune export wanda-fr-en --as hub --out shared/ --store runs/
     """
-    from catalog.standards import Request, export_results  # noqa: PLC0415 - these load torch
+    from catalog.capabilities.harness.standards import Request, export_results  # noqa: PLC0415 - these load torch
     from catalog.stored_names import find_variants  # noqa: PLC0415
 
     opened = existing_store(store)
@@ -88,7 +88,7 @@ def import_(
       mlprune import results_2026-11-26T18-00-00.json --results --variant wanda-fr-en --store runs/
     """
     from catalog.stored_names import find_variant  # noqa: PLC0415
-    from mlprune.steps.evaluate.harness import import_results  # noqa: PLC0415 - these load torch
+    from mlprune.capabilities.harness.harness import import_results  # noqa: PLC0415 - these load torch
 
     opened = Store(store, quarantine=True)
     opened.require_current_version()

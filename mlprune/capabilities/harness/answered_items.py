@@ -15,6 +15,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from mlprune.capabilities.harness.every_eval_ever import SCHEMA_VERSION
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
@@ -22,7 +23,6 @@ from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS as TASK_METRICS_METRICS
 from mlprune.evaluation.task_metrics import SHARED_TIES
 from mlprune.json_values import JsonValue
-from mlprune.standards.every_eval_ever import SCHEMA_VERSION
 
 METRICS = ("accuracy", "exact_match")
 """Metrics that are means over the items, with right answers."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from catalog.store import Catalog
 from catalog.stored_names import find_variants
+from mlprune.capabilities.harness.harness import Evaluated, HarnessOptions, run_harness
+from mlprune.capabilities.harness.task_requests import HarnessTask, load_tasks
 from mlprune.errors import BadInputError
-from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
 from mlprune.recipe.models import ComputeConfig
-from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.inputs import find_base_model, require_base_model
 from mlprune.steps.job import ChainLoader, ModelRef
 from mlprune.store.records import Record

@@ -13,8 +13,8 @@ from catalog.check import check
 from catalog.store import Catalog
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from ray_jobs.cli.commands import harness
-from ray_jobs.cli.harness_run import HarnessArguments, _models
+from ray_jobs.capabilities.harness import harness
+from ray_jobs.capabilities.harness.harness_run import HarnessArguments, _models
 from ray_jobs.driver.workplace import CommandModel
 from tests.command_line import Done
 from tests.forked_runs import mlprune

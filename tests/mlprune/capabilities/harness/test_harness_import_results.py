@@ -9,8 +9,8 @@ import pytest
 
 from catalog.check import check
 from catalog.store import Catalog
+from mlprune.capabilities.harness.harness import ImportedTask, import_results
 from mlprune.errors import BadInputError
-from mlprune.steps.evaluate.harness import ImportedTask, import_results
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
 from tests.catalog_data import write_base_and_sets, write_rows

@@ -56,7 +56,7 @@ def harness(
         raise BadInputError(message, expected=install_command("harness"), got="no module lm_eval")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries read it when they import their progress bars
-    from ray_jobs.cli.harness_run import HarnessArguments, parse_tasks, run_harness_command  # noqa: PLC0415 - loads torch
+    from ray_jobs.capabilities.harness.harness_run import HarnessArguments, parse_tasks, run_harness_command  # noqa: PLC0415 - loads torch
 
     arguments = HarnessArguments(
         parse_tasks(",".join(task)),

@@ -13,9 +13,8 @@ import yaml
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from mlprune.errors import TaskFileError
-from mlprune.evaluation.harness import task_requests
-from mlprune.evaluation.harness.task_requests import (
+from mlprune.capabilities.harness import task_requests
+from mlprune.capabilities.harness.task_requests import (
     HarnessTask,
     document_row,
     load_tasks,
@@ -24,6 +23,7 @@ from mlprune.evaluation.harness.task_requests import (
     requests_sha256,
     run_task,
 )
+from mlprune.errors import TaskFileError
 from tests.harness_tasks import N_DOCUMENTS, TASKS, documents, task_files
 from tests.refusals import refused
 

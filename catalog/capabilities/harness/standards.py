@@ -12,12 +12,10 @@ from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from catalog.store.item_answers import artefact_of, read_columns
+from catalog.stored_names import data_set_commits
 from mlprune.atomic import replacing
-from mlprune.errors import BadInputError, PermanentError, UnreadableFileError, unknown
-from mlprune.evaluation.scoring.predictions import Predictions
-from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.standards import answered_items
-from mlprune.standards.every_eval_ever import (
+from mlprune.capabilities.harness import answered_items
+from mlprune.capabilities.harness.every_eval_ever import (
     EvaluatedMetric,
     EvaluatedModel,
     SamplesFile,
@@ -27,6 +25,9 @@ from mlprune.standards.every_eval_ever import (
     folder_of,
     log_uuid,
 )
+from mlprune.errors import BadInputError, PermanentError, UnreadableFileError, unknown
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.steps.publish.eval_results import FOLDER, benchmark_entries, yaml_text
 from mlprune.vocabulary import RuleName
 
@@ -114,17 +115,6 @@ def evaluated_variants(catalog: Catalog, variant_ids: Collection[str] = ()) -> I
         own = tuple(rows.get(str(variant["variant_id"]), ()))
         finite = [row for row in own if row["value"] is not None and isfinite(row["value"])]
         yield EvaluatedVariant(_model(variant), tuple(_metric(row, commits) for row in finite), own)
-
-
-def data_set_commits(catalog: Catalog) -> dict[str, str]:
-    """Return repository of a data set that recipes of this store read from a hub -> its commit.
-
-    Data sets of which recipes read several commits are left out: the catalog does not say which one an evaluation read.
-    """
-    found: dict[str, set[str]] = {}
-    for row in catalog.query(statement("standards", "data_sets")):
-        found.setdefault(str(row["name"]).partition("@")[0], set()).add(str(row["id"]))
-    return {name: commit for name, (commit, *more) in ((name, sorted(ids)) for name, ids in found.items()) if not more}
 
 
 def _model(row: Row) -> EvaluatedModel:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mlprune.capabilities.harness.task_requests import text_or_json
 from mlprune.errors import BadInputError
-from mlprune.evaluation.harness.task_requests import text_or_json
 from mlprune.evaluation.inference.estimates import MetricValue, Sample
 from mlprune.evaluation.inference.methods import CreditInference
 from mlprune.evaluation.task_metrics import METRICS

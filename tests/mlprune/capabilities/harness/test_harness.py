@@ -10,9 +10,9 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 
 from lm_eval.models.huggingface import HFLM
 
+from mlprune.capabilities.harness.harness import Evaluated, HarnessOptions, run_harness
+from mlprune.capabilities.harness.task_requests import HarnessTask, load_tasks, run_task
 from mlprune.errors import BadInputError
-from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks, run_task
-from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.export.export import export_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store

@@ -11,8 +11,8 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from mlprune.capabilities.harness.adapter import DEFAULT_POSITIONS, ChainModel
 from mlprune.errors import BadInputError, TaskFileError
-from mlprune.evaluation.harness.adapter import DEFAULT_POSITIONS, ChainModel
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
 from mlprune.processes.parallel import set_worker_threads

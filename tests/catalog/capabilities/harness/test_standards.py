@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.standards import Request, export_results
+from catalog.capabilities.harness.standards import Request, export_results
 from catalog.store import Catalog
+from mlprune.capabilities.harness.every_eval_ever import Submission
 from mlprune.errors import BadInputError, UnreadableFileError
-from mlprune.standards.every_eval_ever import Submission
 from mlprune.store.store import Store
 from tests.catalog_data import evaluation_of, write_base_and_sets, write_rows
-from tests.mlprune.standards.eee_schema import AGGREGATE, SAMPLE
+from tests.mlprune.capabilities.harness.eee_schema import AGGREGATE, SAMPLE
 from tests.tiny_recipes import FinishedRun
 
 REQUEST = Request(Submission(organisation="a lab", library_version="0.2.0", retrieved_at=1_764_000_000))
