@@ -1,4 +1,7 @@
-"""Find variants and demonstration sets by label, name in a recipe, id, or a unique beginning of one of these."""
+"""Find variants and demonstration sets by label, name in a recipe, id, or a unique beginning of one of these.
+
+Also the commits of the data sets that recipes name.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -109,6 +112,17 @@ def found_id(kind: Kind, name: str, lookup: Lookup) -> str:
         expected = _one_of([f"{label} ({one})" for one, label in _labels(ids, lookup).items()])
         raise StoreError(f"several {words_of(kind)}s have this name", got=name, expected=expected)
     return ids[0]
+
+
+def data_set_commits(catalog: Catalog) -> dict[str, str]:
+    """Return repository of a data set that recipes of this store read from a hub -> its commit.
+
+    Data sets of which recipes read several commits are left out: the catalog does not say which one an evaluation read.
+    """
+    found: dict[str, set[str]] = {}
+    for row in catalog.query(statement("publish", "data_sets")):
+        found.setdefault(str(row["name"]).partition("@")[0], set()).add(str(row["id"]))
+    return {name: commit for name, (commit, *more) in ((name, sorted(ids)) for name, ids in found.items()) if not more}
 
 
 def _labels(ids: Sequence[str], lookup: Lookup) -> dict[str, str]:

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 from catalog.queries import run_user_query
 from catalog.sql_files import statement
 from catalog.store import Catalog
+from mlprune.capabilities.harness.answered_items import answered_translations
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe, parse_recipe
-from mlprune.standards.answered_items import answered_translations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, chat_tokenizer

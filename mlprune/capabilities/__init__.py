@@ -3,5 +3,13 @@
 `capability.py` says what a capability adds, and docs/recipe.md what its keys mean.
 """
 
-NAMES: tuple[str, ...] = ("reconstruction", "quantisation", "vocabulary", "baselines")
+NAMES: tuple[str, ...] = (
+    "reconstruction",
+    "quantisation",
+    "vocabulary",
+    "baselines",
+    "live",
+    "tables",
+    "harness",
+)
 """The folders, in the order in which they add variants and jobs."""

@@ -1,6 +1,8 @@
 """What a capability adds to the core: the whole contract.
 
-A capability is a folder of `mlprune.capabilities` and, where it has SQL or figures, of `catalog.capabilities`:
+A capability is a folder of `mlprune.capabilities` and, where it has SQL or figures, of `catalog.capabilities`. Its
+commands are a module or a folder of `ray_jobs.capabilities` and lines of `ray_jobs.cli.command_table`. The folder may
+have:
 
 - `keys.py`: the keys of its part of a recipe. `mlprune.recipe.models` composes the recipe of them and marks each with
   `OfCapability`.
@@ -9,7 +11,7 @@ A capability is a folder of `mlprune.capabilities` and, where it has SQL or figu
 - any further modules. They import the core, and no other capability.
 
 The core imports nothing of it but keys and kinds. If a folder is not in `mlprune.capabilities.NAMES`, recipes with its
-keys are refused, and everything else works, also on stores that have its records.
+keys and its commands are refused, and everything else works, also on stores that have its records.
 """
 
 from collections.abc import Callable, Iterable, Mapping

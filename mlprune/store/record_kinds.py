@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
@@ -231,18 +232,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "finished search: the winner on dev, and its value on the split of the report",
         tables={"searches": "result_id", "search_finalists": "result_id"},
     ),
-    "harness_evaluations": RecordKind(
-        2,
-        "variant and task of the lm-evaluation-harness",
-        folders=("harness",),
-        tables={"harness_evaluations": "harness_id", "harness_results": "harness_id"},
-    ),
-    "external_results": RecordKind(
-        1,
-        "task of results that were computed elsewhere, and variant that they are attributed to",
-        folders=("external",),
-        tables={"external_evaluations": "external_id", "external_results": "external_id"},
-    ),
+    **OF_HARNESS,
     "recipes": RecordKind(
         1,
         "recipe: the names it gives to variants, sets and models, and its questions",

@@ -3,9 +3,10 @@
 Exit codes: 0 done, 1 unexpected error or failed check, 2 bad input (one line), 3 some jobs failed, 130 and 143 stopped
 by SIGINT and SIGTERM.
 
-To add a command, write a module in `commands` and list its function in `command_table`. A module of a command is
-imported when the command is called or completed, or its help is shown. It may import the catalog, but not torch, Ray
-or transformers: functions import these, after what can be checked without them.
+To add a command, write a module in `commands`, or in `ray_jobs.capabilities` if it belongs to a capability, and list
+its function in `command_table`. A module of a command is imported when the command is called or completed, or its help
+is shown. It may import the catalog, but not torch, Ray or transformers: functions import these, after what can be
+checked without them.
 """
 
 import logging

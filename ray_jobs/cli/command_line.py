@@ -10,8 +10,19 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mlprune import capabilities
 from mlprune.errors import BadInputError, unknown
-from ray_jobs.cli.command_table import COMMANDS, FORM_OPTIONS, OLD_NAMES, WITH_OLD_OUT, Form
+from ray_jobs.cli.command_table import (
+    COMMANDS,
+    FORM_OPTIONS,
+    OF_CAPABILITIES,
+    OLD_NAMES,
+    WITH_OLD_OUT,
+    CommandSource,
+    Form,
+    capability_of,
+    is_installed,
+)
 from ray_jobs.cli.options import PROGRAM, echo
 from ray_jobs.process.verbosity import set_verbosity
 
@@ -72,21 +83,32 @@ def load_command(command: str, form: str = "") -> Command:
     Args:
         command: as the user types it.
         form: the words that choose a form of it.
+    Raises:
+        BadInputError: it belongs to a capability that is not installed.
     """
     source = COMMANDS[command]
-    name = command.rpartition(" ")[2]
-    if form:
-        return load_function(name, source.forms[form])
-    loaded = load_function(name, Form(source.function))
-    loaded.forms = source.forms
-    loaded.params += _form_options(source.forms)
+    chosen = source.forms[form] if form else Form(source.function)
+    if not is_installed(chosen):
+        words, capability = f"{command} {form}".rstrip(), capability_of(chosen)
+        message = f"{words} belongs to the capability {capability}, which is not installed"
+        raise BadInputError(message, expected="an installation of mlprune with it", got=capabilities.NAMES)
+    loaded = load_function(command.rpartition(" ")[2], chosen)
+    if not form:
+        loaded.forms = installed_forms(command)
+        loaded.params += _form_options(loaded.forms)
     return loaded
+
+
+def installed_forms(command: str) -> Mapping[str, Form]:
+    """Return the forms of a command, without those of capabilities that are not installed."""
+    return {words: form for words, form in COMMANDS[command].forms.items() if is_installed(form)}
 
 
 def load_function(name: str, form: Form) -> Command:
     """Build a command from a function; parameters that the form determines are not options."""
     module, _, function = form.function.partition(":")
-    command = _built(name, getattr(import_module(f"ray_jobs.cli.commands.{module}"), function))
+    path = module if module.startswith(OF_CAPABILITIES) else f"ray_jobs.cli.commands.{module}"
+    command = _built(name, getattr(import_module(path), function))
     command.params = [parameter for parameter in command.params if parameter.name not in form.chosen]
     if form.chosen:
         command.callback = partial(cast("Any", command.callback), **form.chosen)
@@ -193,7 +215,7 @@ def select_form(command: str, arguments: Sequence[str]) -> tuple[str, list[str]]
             if words == f"{option} ":
                 return "", list(arguments)
             if words not in forms:
-                known = [one.partition(" ")[2] for one in forms]
+                known = [one.partition(" ")[2] for one in installed_forms(command)]
                 raise unknown("format", words.partition(" ")[2], known, error=BadInputError, option=option)
             chosen = words
         elif argument in forms:
@@ -212,8 +234,8 @@ class CommandGroup(TyperGroup):
         self._prefix = "" if name == PROGRAM else f"{name} "
         group = self._prefix.rstrip()
         members = [command for command in COMMANDS if command.rpartition(" ")[0] == group]
-        names = {command.removeprefix(self._prefix): COMMANDS[command].summary for command in members}
-        every = {member: TyperCommand(member, help=summary) for member, summary in names.items()} | dict(commands)
+        sources = {command.removeprefix(self._prefix): COMMANDS[command] for command in members}
+        every = {name: _listed(name, source) for name, source in sources.items()} | dict(commands)
         order = dict.fromkeys(command.removeprefix(self._prefix).partition(" ")[0] for command in COMMANDS)
         super().__init__(
             name=name, commands={member: every[member] for member in order if member in every}, **attributes
@@ -230,15 +252,21 @@ class CommandGroup(TyperGroup):
         """Return the name, the loaded command and the other arguments."""
         name, command, others = super().resolve_command(ctx, args)
         full_name = f"{self._prefix}{name}"
-        if full_name not in COMMANDS:
+        if full_name not in COMMANDS or (ctx.resilient_parsing and not is_installed(COMMANDS[full_name])):
             return name, command, others
         try:
             form, others = select_form(full_name, others)
+            loaded = load_command(full_name, form)
         except BadInputError:
             if not ctx.resilient_parsing:
                 raise
-            form = ""
-        return f"{name} {form}".rstrip(), load_command(full_name, form), others
+            form, loaded = "", load_command(full_name)
+        return f"{name} {form}".rstrip(), loaded, others
+
+
+def _listed(name: str, source: CommandSource) -> TyperCommand:
+    """Return what a group lists of a command; it is replaced when the command is used."""
+    return TyperCommand(name, help=source.summary, hidden=not is_installed(source))
 
 
 def present_arguments(arguments: Sequence[str], *, shows: bool = True) -> list[str]:

@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mlprune import capabilities
+
+OF_CAPABILITIES = "ray_jobs.capabilities."
+"""Beginning of the names of modules with commands of capabilities."""
+
 
 class Form(NamedTuple):
     """Another function of a command, which words on the command line choose."""
 
     function: str
-    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    """`module:function`; the module is below `ray_jobs.cli.commands`, or `ray_jobs.capabilities.NAME` or below it."""
     chosen: Mapping[str, str] = {}
     """Parameter of the function -> its value, which the words determine."""
 
@@ -17,7 +22,7 @@ class CommandSource(NamedTuple):
     """Where a command is defined."""
 
     function: str
-    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    """As in `Form`."""
     summary: str
     """First sentence of its help; at most 60 characters, so that a line of the list is not cut."""
     forms: Mapping[str, Form] = {}
@@ -31,7 +36,7 @@ COMMANDS: Mapping[str, CommandSource] = {
     "status": CommandSource(
         "status:status",
         "Show the progress of active runs and how earlier runs ended.",
-        {"--web": Form("serve:serve")},
+        {"--web": Form("ray_jobs.capabilities.live:serve")},
     ),
     "query": CommandSource(
         "query:query",
@@ -43,7 +48,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         "Write an HTML report, or figures, tables or a notebook.",
         {
             "--figures": Form("report:figures"),
-            "--tables": Form("tables:tables"),
+            "--tables": Form("ray_jobs.capabilities.tables:tables"),
             "--notebook": Form("notebook:notebook"),
         },
     ),
@@ -55,9 +60,9 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--as folder": Form("export_variant:export"),
             "--as masks": Form("publish:publish"),
             "--as patches": Form("export_variant:patches"),
-            "--as every_eval_ever": Form("share:export", {"format_": "every_eval_ever"}),
-            "--as hub": Form("share:export", {"format_": "hub"}),
-            "--as mlflow": Form("catalog:mlflow"),
+            "--as every_eval_ever": Form("ray_jobs.capabilities.harness.share:export", {"format_": "every_eval_ever"}),
+            "--as hub": Form("ray_jobs.capabilities.harness.share:export", {"format_": "hub"}),
+            "--as mlflow": Form("ray_jobs.capabilities.tables:mlflow"),
             "--as parquet": Form("catalog:export", {"format_": "parquet"}),
             "--as csv": Form("catalog:export", {"format_": "csv"}),
             "--as arrow": Form("catalog:export", {"format_": "arrow"}),
@@ -66,10 +71,12 @@ COMMANDS: Mapping[str, CommandSource] = {
     "import": CommandSource(
         "import_model:import_",
         "Import a published checkpoint, or results from elsewhere.",
-        {"--results": Form("share:import_")},
+        {"--results": Form("ray_jobs.capabilities.harness.share:import_")},
     ),
     "apply": CommandSource("publish:apply", "Make a pruned model from its base model and published masks."),
-    "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
+    "harness": CommandSource(
+        "ray_jobs.capabilities.harness.harness:harness", "Run tasks of lm-evaluation-harness on variants."
+    ),
     "methods": CommandSource("methods:methods", "Show the methods of pruning, and which go together."),
     "check machine": CommandSource("doctor:doctor", "Say what this machine, Ray, a store and a recipe lack."),
     "check data": CommandSource("check_data:check", "Show the layout, languages and problems of published data."),
@@ -142,3 +149,14 @@ OLD_NAMES: Mapping[str, OldName] = {
 
 WITH_OLD_OUT = frozenset({"export", "import", "apply"})
 """Commands whose last argument was the output before `--out`."""
+
+
+def capability_of(source: Form | CommandSource) -> str:
+    """Return the capability that a command or a form of it belongs to; "" for the core."""
+    module = source.function.partition(":")[0]
+    return module.removeprefix(OF_CAPABILITIES).partition(".")[0] if module.startswith(OF_CAPABILITIES) else ""
+
+
+def is_installed(source: Form | CommandSource) -> bool:
+    """Return whether a command or a form of it belongs to the core or to a capability of `mlprune.capabilities`."""
+    return capability_of(source) in ("", *capabilities.NAMES)

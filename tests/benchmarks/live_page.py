@@ -14,13 +14,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catalog.serve.report_child import render_in_child
-from catalog.serve.server import Sources
-from catalog.serve.watcher import runs_reader
+from catalog.capabilities.live.report_child import render_in_child
+from catalog.capabilities.live.server import Sources
+from catalog.capabilities.live.watcher import runs_reader
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from tests.benchmarks.report_scale import fill
-from tests.catalog.serve.test_server import running
+from tests.catalog.capabilities.live.test_server import running
 from tests.chromium import Chromium, Page
 
 N_JOBS, N_UPDATES = 10_000, 12

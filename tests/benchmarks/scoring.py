@@ -33,7 +33,7 @@ from ours import N_THREADS, prune_by_recipe
 from process import measured, memory_bytes
 from rows import GIB, HEAD, Row
 
-from mlprune.evaluation.harness.adapter import ChainModel
+from mlprune.capabilities.harness.adapter import ChainModel
 from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import prepare, run
 from mlprune.evaluation.tasks.items import ChoiceItem

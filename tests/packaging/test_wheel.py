@@ -17,7 +17,7 @@ TRAVELLING = (
     "catalog/sql/schema/0017_metrics.sql",
     "catalog/report/page.html.j2",
     "catalog/report/page.css",
-    "catalog/serve/live.js",
+    "catalog/capabilities/live/live.js",
 )
 
 

@@ -10,13 +10,12 @@ from catalog.ingest.record_rows import row_problems
 from catalog.store import Catalog, export_catalog
 from catalog.store import rebuild as rebuild_catalog
 from mlprune.counted import counted
-from mlprune.errors import BadInputError, MlpruneError
+from mlprune.errors import MlpruneError
 from mlprune.store.merge import MOST_NAMED, mark_unverified, unverified_records
 from mlprune.store.merge import merge as merge_stores
 from mlprune.store.retired import remake_command, retired_groups
 from mlprune.store.store import Store
 from ray_jobs.cli.options import StoreOption, echo, existing_store
-from ray_jobs.process.installed import install_command
 
 if TYPE_CHECKING:
     from catalog.check import Damage
@@ -198,23 +197,3 @@ def export(
         catalog.fold()
         result = export_catalog(catalog, to, format=format_, only=only or ())
     echo(f"{len(result.n_rows)} files, {sum(result.n_rows.values())} rows, snapshot {result.snapshot_id}")
-
-
-def mlflow(
-    *,
-    store: StoreOption,
-    tracking_uri: Annotated[str, typer.Option(help="MLflow tracking URI: a server, a database or a folder.")],
-    experiment: Annotated[str, typer.Option(help="Experiment name; created if it does not exist.")] = "mlprune",
-) -> None:
-    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs the extra mlflow.
-
-    Example: mlprune export --as mlflow --store runs/ --tracking-uri http://tracking:5000
-    """
-    try:
-        from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - an extra
-    except ImportError as err:
-        raise BadInputError("MLflow is not installed", expected=install_command("mlflow"), got=str(err)) from err
-    with Catalog.open(existing_store(store)) as catalog:
-        catalog.fold()
-        n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
-    echo(f"{n_sent} variants sent to {tracking_uri}")

@@ -74,7 +74,7 @@ def apply(
 
 def publications_of(store: Store, variant_ids: Sequence[str]) -> "list[Publication]":
     """Describe variants. The catalog is updated first."""
-    from catalog.standards import data_set_commits  # noqa: PLC0415 - loads torch
+    from catalog.stored_names import data_set_commits  # noqa: PLC0415 - loads torch
 
     with Catalog.open(store) as catalog:
         catalog.fold()

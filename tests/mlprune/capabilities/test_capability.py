@@ -1,7 +1,7 @@
 """The core runs without any one capability, and says so where a recipe needs it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -12,30 +12,36 @@ from catalog.check import check
 from catalog.report.page import render_page
 from catalog.store import Catalog
 from mlprune import capabilities
-from mlprune.capabilities.capability import all_capabilities
-from mlprune.errors import RecipeError
+from mlprune.capabilities.capability import Capability, all_capabilities
+from mlprune.capabilities.harness.harness import import_results
+from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe, parse_recipe
 from mlprune.steps.declared_job import DeclaredJob
 from mlprune.store.garbage import find_garbage
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
+from ray_jobs.cli.command_line import load_command
+from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
+from tests.lm_eval_output import write_output
 from tests.refusals import refused
-from tests.tiny_recipes import FinishedRun, run_here, small_recipe
+from tests.tiny_recipes import FinishedRun, copy_of, run_here, small_recipe
 
 
 @dataclass(frozen=True)
 class Use:
-    """How a recipe uses a capability."""
+    """How a recipe uses a capability, and what else it has."""
 
-    sections: dict[str, Any]
+    sections: dict[str, Any] = field(default_factory=dict)
     """Sections of the small recipe with the capability's keys."""
-    key: str
-    """Path of the first of these keys."""
-    run: str
+    key: str = ""
+    """Path of the first of these keys; "" if it has none."""
+    run: str = ""
     """Fixture with a finished run that has records of the capability."""
-    kinds: frozenset[str]
+    kinds: frozenset[str] = frozenset()
     """Some kinds of these records."""
+    commands: tuple[str, ...] = ()
+    """Its commands and forms of commands."""
 
 
 USES = {
@@ -60,15 +66,31 @@ USES = {
         "baseline_run",
         frozenset(("hidden_means", "lrp2_trials", "lrp2_choices", "self_translations")),
     ),
+    "live": Use(commands=("status --web",)),
+    "tables": Use(commands=("report --tables", "export --as mlflow")),
+    "harness": Use(
+        run="run_with_imported_results",
+        kinds=frozenset(("external_results",)),
+        commands=("export --as every_eval_ever", "export --as hub", "import --results", "harness"),
+    ),
 }
+IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
+"""Capabilities that add something to a plan."""
 
 
-@pytest.fixture(params=capabilities.NAMES)
+@pytest.fixture(params=IN_PLANS)
 def left_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tiny_run: FinishedRun) -> str:
-    """The name of a capability that is left out of the list."""
+    """The name of a capability that adds something to plans, and is left out of the list."""
     name: str = request.param
     leave_out(name, monkeypatch)
     return name
+
+
+@pytest.fixture
+def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    store = copy_of(tiny_run.store, tmp_path / "imported")
+    assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
+    return replace(tiny_run, store=store)
 
 
 def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +106,8 @@ def files_of(store: Store, folders: Iterable[str] = ("records", "predictions", "
 def test_every_capability_has_its_name_and_a_use_in_this_file() -> None:
     assert [one.name for one in all_capabilities()] == list(capabilities.NAMES)
     assert set(USES) == set(capabilities.NAMES)
+    assert all(use.key or use.commands for use in USES.values())
+    assert {name for name, use in USES.items() if use.key} == set(IN_PLANS)
 
 
 def test_every_job_that_a_kind_names_is_there_and_writes_this_kind() -> None:
@@ -116,7 +140,7 @@ def test_a_run_without_a_capability_writes_the_same_bytes(tiny_run: FinishedRun,
 
 
 @pytest.mark.thorough("checks and renders a store for each capability")
-@pytest.mark.parametrize("name", capabilities.NAMES)
+@pytest.mark.parametrize("name", [name for name, use in USES.items() if use.kinds])
 def test_a_store_with_records_of_an_absent_capability_is_read_and_kept(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -129,3 +153,24 @@ def test_a_store_with_records_of_an_absent_capability_is_read_and_kept(
         assert catalog.query("FROM evaluations")
         assert "<main" in render_page(catalog)
     assert not find_garbage(run.store, min_age_s=0).files
+
+
+def test_every_command_of_a_capability_is_in_this_file() -> None:
+    listed: dict[str, list[str]] = {}
+    for command, source in COMMANDS.items():
+        for words, form in {"": Form(source.function), **source.forms}.items():
+            listed.setdefault(capability_of(form), []).append(f"{command} {words}".rstrip())
+    assert {name: tuple(words) for name, words in listed.items() if name} == {
+        name: use.commands for name, use in USES.items() if use.commands
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [(name, words) for name, use in USES.items() for words in use.commands], ids=str
+)
+def test_a_command_of_an_absent_capability_is_refused(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, _, form = words.partition(" ")
+    assert load_command(command, form).callback
+    leave_out(name, monkeypatch)
+    with refused(BadInputError, got=capabilities.NAMES):
+        load_command(command, form)

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from mlprune import capabilities
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
-from ray_jobs.cli.command_line import load_command, present_arguments, select_form
-from ray_jobs.cli.command_table import COMMANDS, GROUPS, OLD_NAMES
+from ray_jobs.cli.command_line import CommandGroup, load_command, present_arguments, select_form
+from ray_jobs.cli.command_table import COMMANDS, GROUPS, OLD_NAMES, CommandSource
+from ray_jobs.cli.options import PROGRAM
 from ray_jobs.driver.progress import VisibleConsole
 from ray_jobs.process.verbosity import set_verbosity
 from tests.command_line import Done
@@ -106,6 +108,26 @@ def test_a_value_that_the_form_determines_is_not_an_option() -> None:
 )
 def test_forms_and_old_names_are_completed_but_old_names_are_not_offered(line: str, expected: set[str]) -> None:
     assert set(completed(line)) == expected
+
+
+def test_without_a_capability_its_form_is_refused_in_one_line_and_not_offered(
+    here: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "--web" in help_of("status")
+    monkeypatch.setattr(capabilities, "NAMES", tuple(name for name in capabilities.NAMES if name != "live"))
+    done = here("status", "--web", "--store", tmp_path / "store")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "status --web belongs to the capability live, which is not installed" in done.err
+    assert "--web" not in help_of("status")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_command_of_an_absent_capability_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = CommandGroup(name=PROGRAM, commands={}).commands
+    assert not any(command.hidden for command in listed.values())
+    monkeypatch.setitem(COMMANDS, "methods", CommandSource("ray_jobs.capabilities.absent:methods", "Show methods."))
+    listed = CommandGroup(name=PROGRAM, commands={}).commands
+    assert [name for name, command in listed.items() if command.hidden] == ["methods"]
 
 
 @pytest.mark.parametrize("old", OLD_NAMES)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.capabilities.harness.harness import HarnessOptions, run_harness
 from mlprune.errors import BadInputError
-from mlprune.steps.evaluate.harness import HarnessOptions, run_harness
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.export.patches import export_patches
 from mlprune.steps.rescore.verify import verify_variant

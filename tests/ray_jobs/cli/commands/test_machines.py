@@ -1,8 +1,7 @@
-"""Commands that plan, list, demonstrate, diagnose, serve and open a notebook."""
+"""Commands that plan, list, demonstrate, diagnose and open a notebook."""
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -12,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 import mlprune
-from catalog.serve.server import LiveServer, listen
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, StoreError
 from mlprune.methods import SCORES
@@ -24,11 +22,9 @@ from ray_jobs.cli.commands import demo, notebook
 from ray_jobs.cli.commands.demo import run_demo
 from ray_jobs.cli.commands.plan import plan, require_hub_for_import
 from ray_jobs.cli.commands.run import run
-from ray_jobs.cli.commands.serve import serve
 from ray_jobs.cli.options import called_program
 from ray_jobs.driver import describe_recipe
 from ray_jobs.driver.workplace import Machines
-from ray_jobs.process.signals import GracefulShutdown
 from tests.hub import use_hub
 from tests.plugin_packages import CUBIC
 from tests.refusals import refused
@@ -171,44 +167,6 @@ def test_a_program_on_the_search_path_is_called_by_its_name(tmp_path: Path, monk
     assert called_program() == "gone/mlprune"
     monkeypatch.setattr(sys, "argv", ["pytest"])
     assert called_program() == "mlprune"
-
-
-def test_it_prints_the_address_and_ends_quietly(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    addresses: list[str] = []
-
-    async def tick(server: LiveServer, _: int) -> bool:
-        if not addresses:
-            addresses.append(server.address)
-            signal.raise_signal(signal.SIGINT)
-        return server.should_exit
-
-    monkeypatch.setattr(LiveServer, "on_tick", tick)
-    with GracefulShutdown() as shutdown:
-        serve(store=str(tmp_path / "store"), port=0)
-    assert shutdown.number is None
-    out, err = capsys.readouterr()
-    assert out.splitlines() == addresses
-    assert addresses[0].startswith("http://127.0.0.1:")
-    assert "ssh -N -L" in err
-    assert "no records yet" in err
-    assert not (tmp_path / "store").exists()
-
-
-def test_a_port_in_use_is_bad_input(tmp_path: Path) -> None:
-    with listen(0) as taken:
-        taken.listen()
-        with pytest.raises(BadInputError, match="the port cannot be used"):
-            serve(store=str(tmp_path), port=taken.getsockname()[1])
-
-
-def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("catalog.serve.server")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(BadInputError, match=r"\[serve\]"):
-        serve(store=str(tmp_path), port=0)
 
 
 def methods(*arguments: str, columns: str = "80") -> str:

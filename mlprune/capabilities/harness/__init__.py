@@ -1,0 +1,1 @@
+"""lm-evaluation-harness: its tasks on variants, results from elsewhere, and results in the formats of others."""

@@ -1,0 +1,1 @@
+"""Results for publications and for MLflow, which `catalog.capabilities.tables` writes."""

@@ -1,1 +1,0 @@
-"""Adapter for lm-evaluation-harness: its requests are answered by a pruned variant."""

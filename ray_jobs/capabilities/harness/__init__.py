@@ -1,0 +1,1 @@
+"""Commands that run lm-evaluation-harness, and that exchange results with others."""
