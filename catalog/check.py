@@ -44,6 +44,8 @@ from mlprune.store.succession import quarantine_dependents
 
 MAY_DIFFER = "whose numbers can differ in the last bits"
 CATALOG_DIFFERS = "the table differs from a rebuilt one"
+MOST_NAMED = 5
+"""Number of records that are named of those that cannot be computed again for one reason."""
 
 
 @dataclass(frozen=True)
@@ -259,10 +261,6 @@ def marked_contradictions(store: Store) -> Iterator[str]:
     if n_comparisons or n_aggregates:
         rows = f"{counted(n_comparisons, 'comparison')} and {counted(n_aggregates, 'group')} of languages"
         yield f"interval and p-value disagree in {rows}, and interval_contradicts_p says so; the p-value decides"
-
-
-MOST_NAMED = 5
-"""Number of records that are named of those that cannot be computed again for one reason."""
 
 
 def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:

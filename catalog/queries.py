@@ -40,8 +40,30 @@ MIN_BEGINNING = 4
 """Fewest digits that stand for an id."""
 MAX_LISTED = 5
 """Maximum number of ids that an error lists."""
-
 _ID = re.compile(r"[0-9a-f]{20}")
+EVALUATED = ("task", "split", "metric", "language", "scoring_rule")
+"""Parameters that select evaluations, in the order in which a message checks them."""
+FOLLOWS_STORE = ("task", "split", "metric", "language")
+"""Parameters whose default is the only value of the store, if the store does not have the default of the query."""
+MAX_LISTED_VALUES = 12
+"""Maximum number of values that a message lists."""
+__all__ = [
+    "Answer",
+    "ArrowAnswer",
+    "NamedQuery",
+    "answer_named_query",
+    "answer_user_query",
+    "find_query",
+    "interval_owners_of",
+    "is_sql",
+    "list_queries",
+    "named_query",
+    "read_artefact_tables",
+    "read_query",
+    "render",
+    "run_user_query",
+]
+_BARE_WORD = re.compile(r"[\w.-]+")
 
 
 def complete_ids(catalog: Catalog, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
@@ -101,14 +123,6 @@ def interval_owners_of(catalog: Catalog, sql: str, columns: Sequence[str]) -> di
         for low in filter(names.__contains__, columns):
             owners.setdefault(low, set()).add(known.get(low))
     return {low: owner for low, (owner, *others) in owners.items() if owner is not None and not others}
-
-
-EVALUATED = ("task", "split", "metric", "language", "scoring_rule")
-"""Parameters that select evaluations, in the order in which a message checks them."""
-FOLLOWS_STORE = ("task", "split", "metric", "language")
-"""Parameters whose default is the only value of the store, if the store does not have the default of the query."""
-MAX_LISTED_VALUES = 12
-"""Maximum number of values that a message lists."""
 
 
 def store_defaults(
@@ -206,26 +220,6 @@ def _describe(rows: Sequence[Row], name: str) -> str:
 
 def _distinct(rows: Sequence[Row], name: str) -> list[str]:
     return sorted({str(row[name]) for row in rows})
-
-
-__all__ = [
-    "Answer",
-    "ArrowAnswer",
-    "NamedQuery",
-    "answer_named_query",
-    "answer_user_query",
-    "find_query",
-    "interval_owners_of",
-    "is_sql",
-    "list_queries",
-    "named_query",
-    "read_artefact_tables",
-    "read_query",
-    "render",
-    "run_user_query",
-]
-
-_BARE_WORD = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ _UNSHOWN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, overrides and isolates of the writing direction
     "\u2028\u2029\ud800-\udfff\ufeff\U000e0000-\U000e007f]"  # line separators, half characters, invisible tags
 )
+Value: TypeAlias = Any
+"""A value of any type that DuckDB has."""
+Row: TypeAlias = Mapping[str, Value]
+"""Column -> value."""
 
 
 def visible(text: str) -> str:
@@ -34,12 +38,6 @@ def _escaped(match: re.Match[str]) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-Value: TypeAlias = Any
-"""A value of any type that DuckDB has."""
-Row: TypeAlias = Mapping[str, Value]
-"""Column -> value."""
 
 
 @dataclass(frozen=True)

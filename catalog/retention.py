@@ -9,6 +9,9 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.retention import DAY_S, Decision, Ranking
 
+COLUMNS = ("action", "mb", "age_days", "rank", "why", "n_variants", "variant", "ordering_id")
+"""`mb`: millions of bytes. `variant`: description of the first variant that reads the files."""
+
 
 @dataclass(frozen=True)
 class RankingRequest:
@@ -55,10 +58,6 @@ def _require_values(catalog: Catalog, request: RankingRequest) -> None:
         for name in wanted if request.metrics else ():
             if name is not None and name not in known:
                 raise unknown(f"{option} of values on dev", name, known, error=BadInputError, store=catalog.store.uri)
-
-
-COLUMNS = ("action", "mb", "age_days", "rank", "why", "n_variants", "variant", "ordering_id")
-"""`mb`: millions of bytes. `variant`: description of the first variant that reads the files."""
 
 
 def decision_table(catalog: Catalog, decisions: Sequence[Decision]) -> QueryResult:

@@ -18,6 +18,36 @@ CAPABILITIES = Path(__file__).parent / "capabilities"
 """One folder per capability, with the same folders as `sql/`."""
 DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
+ParameterValue: TypeAlias = str | float | bool | None
+PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "VARCHAR": (),
+    "DOUBLE": (int, float),
+    "INTEGER": (int,),
+    "BOOLEAN": (bool,),
+}
+"""Type in a query file -> types of a program's values, other than text."""
+_PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
+_READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
+TOPICS: Mapping[str, str] = {
+    "answers": "Answers: questions, choices and significant changes",
+    "values": "Values by language and sparsity",
+    "english": "English, transfer and consistency between languages",
+    "methods": "Methods, demonstrations and seeds",
+    "masks": "Masks and layers",
+    "model": "Inside the model: features, neurons, influence and sensitivity",
+    "search": "Search",
+    "origin": "Runs, costs, items and where a number comes from",
+}
+"""Topic of a named query -> title."""
+FIRST_QUESTIONS: Mapping[str, str] = {
+    "answers_to_questions": "the questions of the recipe and their answers",
+    "best_by_language": "the best variant of each language, chosen on dev, reported on test",
+    "sparsity_curve_by_language": "accuracy by language and sparsity",
+    "english_cost": "what English pays",
+    "methods_compared": "methods ranked by perplexity in each language",
+    "failures": "what failed, with task and cause",
+}
+"""Named query -> question; those to begin with."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +125,6 @@ def statement(folder: str, name: str, /, **identifiers: str) -> str:
     for key, value in identifiers.items():
         text = text.replace(f"{{{key}}}", value)
     return text
-
-
-ParameterValue: TypeAlias = str | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -208,13 +235,6 @@ CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
     "BOOLEAN": _boolean,
 }
 """Type in a query file -> conversion of a user's text."""
-PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "VARCHAR": (),
-    "DOUBLE": (int, float),
-    "INTEGER": (int,),
-    "BOOLEAN": (bool,),
-}
-"""Type in a query file -> types of a program's values, other than text."""
 
 
 def _convert(text: str, parameter: Parameter) -> ParameterValue:
@@ -240,10 +260,6 @@ def parse_default(text: str | None) -> ParameterValue:
     if text is None or text == "NULL":
         return None
     return text[1:-1] if text.startswith("'") else _guess_type(text)
-
-
-_PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
-_READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
 
 
 @dataclass(frozen=True)
@@ -295,28 +311,6 @@ class NamedQuery:
     def meaning(self) -> str:
         """What a row says, without what there is one row for."""
         return self.summary.partition(": ")[2] or self.summary
-
-
-TOPICS: Mapping[str, str] = {
-    "answers": "Answers: questions, choices and significant changes",
-    "values": "Values by language and sparsity",
-    "english": "English, transfer and consistency between languages",
-    "methods": "Methods, demonstrations and seeds",
-    "masks": "Masks and layers",
-    "model": "Inside the model: features, neurons, influence and sensitivity",
-    "search": "Search",
-    "origin": "Runs, costs, items and where a number comes from",
-}
-"""Topic of a named query -> title."""
-FIRST_QUESTIONS: Mapping[str, str] = {
-    "answers_to_questions": "the questions of the recipe and their answers",
-    "best_by_language": "the best variant of each language, chosen on dev, reported on test",
-    "sparsity_curve_by_language": "accuracy by language and sparsity",
-    "english_cost": "what English pays",
-    "methods_compared": "methods ranked by perplexity in each language",
-    "failures": "what failed, with task and cause",
-}
-"""Named query -> question; those to begin with."""
 
 
 def list_queries() -> list[NamedQuery]:

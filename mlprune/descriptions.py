@@ -32,6 +32,12 @@ Skip = tuple[tuple[str | int, tuple[str | int | float | bool | None, ...]], ...]
 """(column, values) of the rows that are left out."""
 AnswerKind = Literal["number", "number_from_1", "letter", "text"]
 """How a row names its right candidate; numbers begin with 0 if nothing else is stated."""
+LanguageNames = Annotated[
+    tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
+]
+ColumnsKey = Annotated[Columns, BeforeValidator(as_pairs), Field(title="mapping of keys to columns")]
+NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id", "languages", "delimiter", "skip"})
+"""Keys of a task that say where a file has the values."""
 
 
 def _as_skip(value: object) -> object:
@@ -39,12 +45,6 @@ def _as_skip(value: object) -> object:
     return (
         as_pairs({column: as_tuple(values) for column, values in value.items()}) if isinstance(value, dict) else value
     )
-
-
-LanguageNames = Annotated[
-    tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
-]
-ColumnsKey = Annotated[Columns, BeforeValidator(as_pairs), Field(title="mapping of keys to columns")]
 
 
 class HubSet(Model):
@@ -108,10 +108,6 @@ class HubSet(Model):
     def repository(self, language: str) -> str:
         """Return the name of the repository of a language."""
         return self.name.replace("{config}", dict(self.configs).get(language, language))
-
-
-NOT_IN_ID = frozenset({"cluster", "category", "files", "columns", "id", "languages", "delimiter", "skip"})
-"""Keys of a task that say where a file has the values."""
 
 
 class AnswerRule(Model):

@@ -56,6 +56,9 @@ def _shown(key: str, value: object) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
+AnyError = TypeVar("AnyError", bound=MlpruneError)
+
+
 class PermanentError(MlpruneError):
     """Retrying cannot help."""
 
@@ -193,9 +196,6 @@ def statistics_context(**context: object) -> Iterator[None]:
         yield
     except StatisticsError as err:
         raise StatisticsError(err.message, err.context, **context) from err
-
-
-AnyError = TypeVar("AnyError", bound=MlpruneError)
 
 
 def unknown(

@@ -4,10 +4,8 @@ import re
 
 ENGLISH = "en"
 """Tag of English, the pivot of interventions and tasks."""
-
 _SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
 _PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
-
 ISO_639_3 = {
     "eng": "en",
     "fra": "fr",
@@ -91,8 +89,6 @@ ISO_639_3 = {
     "jav": "jv",
 }
 """FLORES-200's codes to ISO 639-1, where there is one; other languages keep their three letters."""
-
-
 DEFAULT_SCRIPTS = {
     "zh": "Hans",
     "ar": "Arab",
@@ -129,6 +125,16 @@ DEFAULT_SCRIPTS = {
     "be": "Cyrl",
 }
 """Script a language is usually written in, where that is not Latin."""
+RESOURCE_CLASSES: dict[int, str] = {
+    5: "en es de ja fr ar zh zh-Hant",
+    4: "ru hu vi nl ko tr it fa pl pt cs hi fi sv hr sr ca eu",
+    3: "id uk af he el ro da sk sl lv lt et bn th ur ms ta kk uz ka be bg tl gl",
+    2: "sw zu xh yo ha am ga mt lo is mr pa ht",
+    1: "sq az my ig jv km nb te cy mk kn ml ne gu hy so qu",
+    0: "si",
+}
+"""Class, from 0 (left behind) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
+catalog's view `language_resources` is made of this table."""
 
 
 def language_tag(name: str) -> str:
@@ -165,18 +171,6 @@ def language_file_stems(tag: str) -> tuple[str, ...]:
     code, _, script = tag.partition("-")
     long_codes = [long for long, short in ISO_639_3.items() if short == code] or [code]
     return (tag, *(f"{long}_{script or DEFAULT_SCRIPTS.get(code, 'Latn')}" for long in long_codes))
-
-
-RESOURCE_CLASSES: dict[int, str] = {
-    5: "en es de ja fr ar zh zh-Hant",
-    4: "ru hu vi nl ko tr it fa pl pt cs hi fi sv hr sr ca eu",
-    3: "id uk af he el ro da sk sl lv lt et bn th ur ms ta kk uz ka be bg tl gl",
-    2: "sw zu xh yo ha am ga mt lo is mr pa ht",
-    1: "sq az my ig jv km nb te cy mk kn ml ne gu hy so qu",
-    0: "si",
-}
-"""Class, from 0 (left behind) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
-catalog's view `language_resources` is made of this table."""
 
 
 def script_of(tag: str) -> str:

@@ -58,13 +58,19 @@ from mlprune.store.store import Store
 from mlprune.store.unsound_records import quarantine_listing
 
 logger = logging.getLogger(__name__)
-
-
 BOOKKEEPING = ("schema_version", "schema_objects", "foreign_keys")
 """Tables about the catalog file itself."""
 STATE = "fold_state"
 """Table of values that one fold stores for the next. It is emptied with the tables that are filled from records, and a
 comparison of two catalogs skips it."""
+BATCH_SIZE = 15_000
+"""Number of records, or run files, in one transaction."""
+WRONG_ROWS: Final = "wrong rows"
+"""Name of the state of the catalog of folded records with doubled or foreign rows, as a JSON list."""
+QUARANTINED: Final = "quarantined recipes"
+"""Name of the state of the catalog of the records of recipes in quarantine, as a JSON list of paths."""
+OpenForWriting = Callable[[], AbstractContextManager[Connection]]
+"""Opens the catalog for writing; it is closed at the end of the context."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -172,19 +178,6 @@ def _write_comments(connection: Connection) -> None:
 
 def _comment_on(kind: str, name: str, *, meaning: str) -> str:
     return statement("fold", "comment_on", what=kind, name=name, comment=meaning.replace("'", "''"))
-
-
-BATCH_SIZE = 15_000
-"""Number of records, or run files, in one transaction."""
-
-WRONG_ROWS: Final = "wrong rows"
-"""Name of the state of the catalog of folded records with doubled or foreign rows, as a JSON list."""
-
-QUARANTINED: Final = "quarantined recipes"
-"""Name of the state of the catalog of the records of recipes in quarantine, as a JSON list of paths."""
-
-OpenForWriting = Callable[[], AbstractContextManager[Connection]]
-"""Opens the catalog for writing; it is closed at the end of the context."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,40 @@ from mlprune.numeric.statistics.power import (
 )
 from mlprune.numeric.statistics.variance_components import ErrorParts
 
+TYPES: Mapping[str, pa.DataType] = {
+    "VARCHAR": pa.string(),
+    "TIMESTAMP": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "BIGINT[]": pa.list_(pa.int64()),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "DOUBLE": pa.float64(),
+    "JSON": pa.string(),
+}
+"""DuckDB type of a column -> Arrow type of its values. Timestamps are text, which DuckDB casts."""
+LARGEST_COUNT = 2**53
+"""Largest magnitude of a count, a BIGINT column whose name begins with `n_`. With a larger one, a sum or product of a
+view could overflow, and the view could not be queried at all."""
+CLUSTERED = ("task", "split", "metric", "language")
+"""Columns by which new rows are sorted. Most queries select one task, split and metric, and in sorted rows DuckDB can
+skip whole row groups."""
+INCOMING = "incoming_rows"
+"""Name of the Arrow table that is inserted."""
+Row = Mapping[str, object]
+FOLDED = "folded_ids"
+"""Name of the Arrow table with the ids of the rows that this fold added."""
+CHANGE_KEY: Final[Mapping[str, str]] = {
+    "aggregate_results": "comparison_id",
+    "answer_results": "question_id",
+    "comparison_results": "comparison_id",
+    "evaluations": "evaluation_id",
+    "questions": "question_id",
+    "variants": "variant_id",
+}
+"""Table -> column by which the statements find its new rows."""
+_STATE = "materialized"
+
 
 class Result(Protocol):
     """Result of a statement. Fetch all of it: DuckDB refuses to register a table while a result is unfinished."""
@@ -64,25 +98,6 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-TYPES: Mapping[str, pa.DataType] = {
-    "VARCHAR": pa.string(),
-    "TIMESTAMP": pa.string(),
-    "BOOLEAN": pa.bool_(),
-    "INTEGER": pa.int32(),
-    "BIGINT": pa.int64(),
-    "BIGINT[]": pa.list_(pa.int64()),
-    "VARCHAR[]": pa.list_(pa.string()),
-    "DOUBLE": pa.float64(),
-    "JSON": pa.string(),
-}
-"""DuckDB type of a column -> Arrow type of its values. Timestamps are text, which DuckDB casts."""
-
-
-LARGEST_COUNT = 2**53
-"""Largest magnitude of a count, a BIGINT column whose name begins with `n_`. With a larger one, a sum or product of a
-view could overflow, and the view could not be queried at all."""
 
 
 def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
@@ -128,15 +143,6 @@ def _require_counts(array: pa.Array) -> None:
     least, most = pc.min_max(array).as_py().values()
     if least is not None and not -LARGEST_COUNT <= least <= most <= LARGEST_COUNT:
         raise ValueError(f"a count has to be between -{LARGEST_COUNT} and {LARGEST_COUNT}")
-
-
-CLUSTERED = ("task", "split", "metric", "language")
-"""Columns by which new rows are sorted. Most queries select one task, split and metric, and in sorted rows DuckDB can
-skip whole row groups."""
-INCOMING = "incoming_rows"
-"""Name of the Arrow table that is inserted."""
-
-Row = Mapping[str, object]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -188,20 +194,6 @@ def _on_conflict(table: Table) -> str:
     existing, incoming = (", ".join(f"{owner}.{name}" for name in names) for owner in (table.name, "excluded"))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f"UPDATE SET {updates} WHERE row({incoming}) > row({existing})"
-
-
-FOLDED = "folded_ids"
-"""Name of the Arrow table with the ids of the rows that this fold added."""
-CHANGE_KEY: Final[Mapping[str, str]] = {
-    "aggregate_results": "comparison_id",
-    "answer_results": "question_id",
-    "comparison_results": "comparison_id",
-    "evaluations": "evaluation_id",
-    "questions": "question_id",
-    "variants": "variant_id",
-}
-"""Table -> column by which the statements find its new rows."""
-_STATE = "materialized"
 
 
 @cache

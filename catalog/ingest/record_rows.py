@@ -26,8 +26,6 @@ from mlprune.store.unsound_records import UnsoundRecord, unsound_records
 from mlprune.vocabulary import is_higher_better
 
 logger = logging.getLogger(__name__)
-
-
 CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
 """Columns of evaluations that are repeated in metrics."""
 WITH_PROFILE = (
@@ -43,8 +41,34 @@ WITH_PROFILE = (
     "lrp2_trials",
 )
 """Tables whose rows have the profile `corrected` unless their record names another one."""
-
 Rows = dict[str, list[JsonObject]]
+"""Table -> rows."""
+RECIPES = "recipes"
+KIND, TABLE = "demonstration_sets", "demonstrations"
+COLUMNS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")
+RUN_TABLES = (
+    "environments",
+    "environment_packages",
+    "job_records",
+    "runs",
+    "run_ends",
+    "run_environments",
+    "jobs",
+    "failures",
+    "run_packs",
+)
+"""Tables of run files, in the order in which rows are inserted. A file counts as folded once one of the last six tables
+has its row."""
+TABLES: Mapping[str, str] = {
+    "run": "runs",
+    "ended": "run_ends",
+    "environment": "run_environments",
+    "job": "jobs",
+    "failure": "failures",
+}
+"""Kind of a run file -> table with a row per file. Other kinds only show the progress of an active run."""
+PACKED = "packed"
+RunRows = dict[str, list[Row]]
 """Table -> rows."""
 
 
@@ -153,6 +177,15 @@ def _with_roles(record: Record) -> list[JsonObject]:
     return [{**row, "role": "calibration"} if row.get("role") == "demonstrations" else row for row in links]
 
 
+_COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
+    "answer_results": _with_error_parts,
+    "comparison_results": _with_version,
+    "metrics": _with_conditions,
+    "variant_demonstrations": _with_roles,
+}
+"""Table -> function that returns the rows of a record for it, if they are not the stored ones."""
+
+
 def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
     """Return rows with the profile that is not stored because it is the default."""
     return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]
@@ -179,17 +212,6 @@ def _with_keys(record: Record, table: str) -> list[JsonObject]:
     rows = next(rows for name, rows in record.rows.items() if table_of(name) == table)
     keys = _KEYS_FROM_PARENTS.get(table)
     return [{**row, **keys(record, row)} for row in rows] if keys else list(rows)
-
-
-_COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
-    "answer_results": _with_error_parts,
-    "comparison_results": _with_version,
-    "metrics": _with_conditions,
-    "variant_demonstrations": _with_roles,
-}
-"""Table -> function that returns the rows of a record for it, if they are not the stored ones."""
-
-RECIPES = "recipes"
 
 
 def quarantined_questions(store: Store, *, sound: Collection[str]) -> list[JsonObject]:
@@ -221,10 +243,6 @@ def _named_questions(record: UnsoundRecord) -> Iterator[tuple[str, str]]:
     for recipe, question_id in named:
         if isinstance(recipe, str) and isinstance(question_id, str):
             yield recipe, question_id
-
-
-KIND, TABLE = "demonstration_sets", "demonstrations"
-COLUMNS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")
 
 
 def with_texts(record: Record, store: Store) -> Record:
@@ -261,33 +279,6 @@ def _rows(set_id: str, columns: Mapping[str, Sequence[Value]]) -> list[JsonObjec
         }
         for number, kind, tokens, sentences, text in zip(*(columns[name] for name in COLUMNS), strict=True)
     ]
-
-
-RUN_TABLES = (
-    "environments",
-    "environment_packages",
-    "job_records",
-    "runs",
-    "run_ends",
-    "run_environments",
-    "jobs",
-    "failures",
-    "run_packs",
-)
-"""Tables of run files, in the order in which rows are inserted. A file counts as folded once one of the last six tables
-has its row."""
-TABLES: Mapping[str, str] = {
-    "run": "runs",
-    "ended": "run_ends",
-    "environment": "run_environments",
-    "job": "jobs",
-    "failure": "failures",
-}
-"""Kind of a run file -> table with a row per file. Other kinds only show the progress of an active run."""
-PACKED = "packed"
-
-RunRows = dict[str, list[Row]]
-"""Table -> rows."""
 
 
 def unfolded_run_files(connection: Connection, store: Store) -> tuple[tuple[str, ...], bool]:

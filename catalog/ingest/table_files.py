@@ -22,9 +22,10 @@ from mlprune.languages import languages_with_resource_class
 SCHEMA_VERSION = 14
 """Version of the catalog file. Earlier versions of this package leave a file of a later one alone: raise it in a
 release whose tables they must not replace."""
-
 _COLUMN = re.compile(r"^    (\w+) ([A-Z]+(?:\[\])?),\s+-- (?:-> (\w+)(?:\.(\w+))?: )?(.+)$", re.MULTILINE)
 _PRIMARY_KEY = re.compile(r"^    PRIMARY KEY \((.+)\)$", re.MULTILINE)
+_LITERAL = re.compile(r"'[^']*'")
+_SELECT = re.compile(r"^SELECT\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,6 @@ def _language_rows() -> str:
 def macros() -> Mapping[str, SqlFile]:
     """Return macro name -> file. A table macro is a view with an argument; it reads tables and views."""
     return MappingProxyType({file.name: file for file in sql_files("macros")})
-
-
-_LITERAL = re.compile(r"'[^']*'")
-_SELECT = re.compile(r"^SELECT\b", re.MULTILINE)
 
 
 class Meaning(NamedTuple):

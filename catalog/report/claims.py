@@ -7,6 +7,19 @@ from catalog.report.labels import number, text_range
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO, is_higher_better
 
+_GROUPS = {"outside_english": "outside English", "all": "over all languages", "worst": "in the worst language"}
+_NAMED_GROUPS = {"script": "in the languages written in {}", "resource_class": "in the languages of resource class {}"}
+ALPHA = 0.05
+CANNOT_BE_ASKED = "cannot be asked"
+"""Verdict of an answer without room for a loss, a difference or a gain."""
+NEGLIGIBLE = 0.0005
+"""Detectable differences up to this size come from variants without any change and are not reported."""
+_NO_ROOM = {
+    "gain": "no gain can be measured",
+    "noninferior": "what guesses has nothing to lose",
+    "equivalent": "two models that guess differ in nothing",
+}
+
 
 def sign_of(metric: str) -> int:
     """Return 1 if higher values of a metric are better, else -1."""
@@ -147,10 +160,6 @@ def _family_text(row: Row) -> str:
     return f"corrected for {row['n_family']} tests" if (row["n_family"] or 1) > 1 else ""
 
 
-_GROUPS = {"outside_english": "outside English", "all": "over all languages", "worst": "in the worst language"}
-_NAMED_GROUPS = {"script": "in the languages written in {}", "resource_class": "in the languages of resource class {}"}
-
-
 def group_text(row: Row) -> str:
     """Return the languages of a question as text, such as `outside English`."""
     kind, name = str(row["group_kind"]), str(row["group_name"])
@@ -179,13 +188,6 @@ def question_text(row: Row) -> str:
     if row["over"] == "mean":
         return f"Is {variants} on average better than {against} {what}"
     return f"Is {f'a variant of {variants}' if row['variants'] else variants} better than {against} {what}"
-
-
-ALPHA = 0.05
-CANNOT_BE_ASKED = "cannot be asked"
-"""Verdict of an answer without room for a loss, a difference or a gain."""
-NEGLIGIBLE = 0.0005
-"""Detectable differences up to this size come from variants without any change and are not reported."""
 
 
 def answer_sentences(rows: Sequence[Row]) -> str:
@@ -223,13 +225,6 @@ def _not_asked(rows: Sequence[Row]) -> str:
     first, reasons = rows[0], sorted({str(row["verdict_reason"]) for row in rows})
     sentence = f"{' and '.join(reasons)} {group_text(first)}: {_NO_ROOM[str(first['claim'])]}."
     return sentence[0].upper() + sentence[1:]
-
-
-_NO_ROOM = {
-    "gain": "no gain can be measured",
-    "noninferior": "what guesses has nothing to lose",
-    "equivalent": "two models that guess differ in nothing",
-}
 
 
 def _gain(rows: Sequence[Row]) -> str:
@@ -328,6 +323,14 @@ def _equivalent(rows: Sequence[Row]) -> str:
     return sentence + more
 
 
+_CLAIMS: Mapping[str, Callable[[Sequence[Row]], str]] = {
+    "gain": _gain,
+    "noninferior": _noninferior,
+    "equivalent": _equivalent,
+}
+"""Claim -> its answer in sentences."""
+
+
 def _equivalent_of_one(row: Row) -> str:
     scale, ends = row["scale"], (row["ci90_low"], row["ci90_high"])
     subject, against = _subject(row), row["against"]
@@ -347,14 +350,6 @@ def _equivalent_of_one(row: Row) -> str:
     if _is_significant(row):
         return f"{sentence} The difference is significant ({p_text(*corrected_p(row))})."
     return f"{sentence} Nor is a difference shown."
-
-
-_CLAIMS: Mapping[str, Callable[[Sequence[Row]], str]] = {
-    "gain": _gain,
-    "noninferior": _noninferior,
-    "equivalent": _equivalent,
-}
-"""Claim -> its answer in sentences."""
 
 
 def is_better(row: Row) -> bool:

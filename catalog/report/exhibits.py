@@ -21,6 +21,7 @@ _EVEN = 0.179
 """Luminance with the same contrast to black and white: 1.05 / (l + 0.05) = (l + 0.05) / 0.05."""
 Position = tuple[int, int]
 """Row and column of a cell, from the upper left."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,6 @@ class SideBySide:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[TextCell, ...], ...]
-
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)

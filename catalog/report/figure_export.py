@@ -33,6 +33,11 @@ LETTERS_PER_INCH = 14
 _CELL_HEIGHT = 0.23
 _LINE, _GAP = 0.19, 0.1
 """Height of a line of the legend, and height of the space between panels and legend."""
+PlacedPanel = tuple[Panel, float, float]
+"""A panel with its distance from the left and from the top."""
+FORMATS = ("pdf", "svg")
+MAX_NAME_LENGTH = 80
+"""Maximum length of a file's name, without suffix."""
 
 
 class _LegendOptions(TypedDict):
@@ -52,8 +57,6 @@ _LEGEND: _LegendOptions = {
     "labelspacing": 0.35,
     "handlelength": 3.2,
 }
-PlacedPanel = tuple[Panel, float, float]
-"""A panel with its distance from the left and from the top."""
 
 
 def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
@@ -156,11 +159,6 @@ def _draw_scale(figure: Figure, entry: LegendEntry, *, bottom: float) -> None:
     axes.set_xlim(0, len(colours))
     axes.text(-0.04, 0.45, low, ha="right", va="center", fontsize=7.5, transform=axes.transAxes)
     axes.text(1.04, 0.45, high, ha="left", va="center", fontsize=7.5, transform=axes.transAxes)
-
-
-FORMATS = ("pdf", "svg")
-MAX_NAME_LENGTH = 80
-"""Maximum length of a file's name, without suffix."""
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,45 @@ from catalog.store import Catalog
 from mlprune.errors import UnreadableFileError
 
 logger = logging.getLogger(__name__)
-
 Draw = Callable[[Sequence[Row]], Iterable[Group]]
 """Draws the rows of a query as groups of panels."""
 _KEY = re.compile(
     r"(title|anchor|query|runs|optional|draw|after|topic|explanation|empty|(?:parameter|column) \w+): (.+)"
 )
 _INTERVAL = re.compile(r"(.+) \[(\w+), (\w+)\]")
+DRAWN: Mapping[str, Draw] = {
+    "difference_by_sparsity": difference_curves,
+    "sources_by_language": source_heat_maps,
+    "pooled_languages": pooled_panels,
+    "breaking_sparsity": breaking_tables,
+    "category_answers": category_panels,
+    "seed_components": seed_panels,
+    "pareto": pareto_plots,
+    "rank_consistency": consistency_intervals,
+    "rank_matrices": consistency_matrices,
+    "feature_overlaps": feature_heat_maps,
+    "largest_features": magnitude_panels,
+    "mask_overlaps": mask_profiles,
+    "layer_profiles": layer_heat_maps,
+    "profile_differences": profile_panels,
+    "layer_schedule": schedule_panels,
+    "search_final": final_panels,
+    "search_trials": trial_panels,
+    "search_fronts": front_panels,
+    "sensitivity_losses": loss_panels,
+    "sensitivity_agreement": agreement_matrices,
+    "influence_by_language": influence_panels,
+    "expert_use": use_panels,
+    "expert_overlaps": overlap_panels,
+    "cost_by_step": cost_bars,
+}
+"""File of a figure in `catalog/sql/report/` -> function that draws its rows; a capability's file names its own."""
+LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations": generation_tables}
+"""The same for examples as text."""
+_ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
+_ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
+TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "item_flow", "failures", "runs", "code", "names", "contents")
+"""Files of the tables."""
 
 
 @dataclass(frozen=True)
@@ -110,39 +142,8 @@ def _named(header: Mapping[str, str], kind: str) -> dict[str, str]:
     return {key.removeprefix(kind): text for key, text in header.items() if key.startswith(kind)}
 
 
-DRAWN: Mapping[str, Draw] = {
-    "difference_by_sparsity": difference_curves,
-    "sources_by_language": source_heat_maps,
-    "pooled_languages": pooled_panels,
-    "breaking_sparsity": breaking_tables,
-    "category_answers": category_panels,
-    "seed_components": seed_panels,
-    "pareto": pareto_plots,
-    "rank_consistency": consistency_intervals,
-    "rank_matrices": consistency_matrices,
-    "feature_overlaps": feature_heat_maps,
-    "largest_features": magnitude_panels,
-    "mask_overlaps": mask_profiles,
-    "layer_profiles": layer_heat_maps,
-    "profile_differences": profile_panels,
-    "layer_schedule": schedule_panels,
-    "search_final": final_panels,
-    "search_trials": trial_panels,
-    "search_fronts": front_panels,
-    "sensitivity_losses": loss_panels,
-    "sensitivity_agreement": agreement_matrices,
-    "influence_by_language": influence_panels,
-    "expert_use": use_panels,
-    "expert_overlaps": overlap_panels,
-    "cost_by_step": cost_bars,
-}
-"""File of a figure in `catalog/sql/report/` -> function that draws its rows; a capability's file names its own."""
-LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations": generation_tables}
-"""The same for examples as text."""
-_ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
-_ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
-TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "item_flow", "failures", "runs", "code", "names", "contents")
-"""Files of the tables."""
+EXAMPLES = tuple(read_exhibit(name, draw) for name, draw in LISTED.items())
+TABLES = tuple(read_exhibit(name) for name in TABULAR)
 
 
 def _figures() -> Iterator[Exhibit]:
@@ -154,8 +155,6 @@ def _figures() -> Iterator[Exhibit]:
 
 
 FIGURES = tuple(_figures())
-EXAMPLES = tuple(read_exhibit(name, draw) for name, draw in LISTED.items())
-TABLES = tuple(read_exhibit(name) for name in TABULAR)
 
 
 def run_exhibit(catalog: Catalog, exhibit: Exhibit) -> tuple[Source, ...]:

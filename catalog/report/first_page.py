@@ -23,6 +23,8 @@ MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 5, 6, 8
 """Maximum number of questions, of lines of the curve, and of chosen variants."""
 NOT_ANSWERED, NO_TEST = "not answered yet", "No test of it is in the store."
 """Text in place of a verdict, and of an estimate, of a question without an answer."""
+Line = tuple[list[Row], SeriesStyle]
+"""Rows of one method, of both groups of languages, and its style."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,6 @@ def _chosen(row: Row) -> tuple[str, str, str]:
         return name, "dense", "no variant is better on dev"
     ends = row["difference_ci_low"], row["difference_ci_high"]
     return name, str(row["label"]), points_with_interval(row["difference"], *ends, scale=row["scale"])
-
-
-Line = tuple[list[Row], SeriesStyle]
-"""Rows of one method, of both groups of languages, and its style."""
 
 
 def shown_lines(rows: Sequence[Row]) -> list[Line]:

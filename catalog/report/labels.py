@@ -21,9 +21,58 @@ from catalog.results import Row, Value
 DIGITS = 12
 """Number of digits that the report uses: the last bits of a sum over rows may differ between two runs of a query, but
 equal catalogs have to give equal pages."""
-
 METRIC_LABELS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "perplexity": "perplexity"}
 """Metric of a curve -> label."""
+Method = TypeVar("Method", bound=Hashable)
+# Okabe and Ito's palette, which readers with any common colour vision can distinguish
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#8a8f98", "#1b1f24"
+COLOURS: Mapping[tuple[str, str | None], str] = {
+    ("wanda", "translation"): BLUE,
+    ("wanda", "monolingual"): ORANGE,
+    ("wanda", "code"): PURPLE,
+    ("wanda", "mixed"): GREEN,
+    ("contrast", "translation"): VERMILLION,
+    ("magnitude", None): SKY,
+    ("random", None): GREY,
+    ("ria", "translation"): "#332288",
+    ("ria", "monolingual"): "#999933",
+    ("flap", "translation"): "#2A9D6F",
+    ("flap", "monolingual"): "#8A9A2B",
+    ("sparsegpt", "translation"): "#882255",
+    ("sparsegpt", "monolingual"): "#661100",
+    ("wanda_plus_plus", "translation"): "#5E4FA2",
+    ("wanda_plus_plus", "monolingual"): "#9E7B0A",
+    ("alps", "translation"): "#8FBC3B",
+    ("alps", "monolingual"): "#3D4A0A",
+}
+"""(score, kind of demonstrations) -> colour."""
+FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
+"""Colours of methods with settings that are not defaults, in the order in which a figure shows them."""
+MARKERS: Mapping[str | None, str] = {
+    "translation": "o",
+    "monolingual": "s",
+    "code": "^",
+    "mixed": "D",
+    "text": "v",
+    "task": "P",
+    "generated": "*",
+    None: "X",
+}
+"""Kind of demonstrations -> matplotlib's marker."""
+_HOLLOW = ("contrast", "ria", "wanda_plus_plus")
+"""Scores with hollow markers: in grey they still differ from other scores on the same kind of demonstrations."""
+Facets = Mapping[str, str]
+"""Filter -> value. Further keys: `mean` or `detail` with an empty value, and `key`, the legend entry of a mark."""
+Chosen = Mapping[str, Sequence[str]]
+"""Filter -> chosen values."""
+FILTERS: Mapping[str, str] = {"model": "Model", "task": "Task", "score": "Score", "pair": "Pair"}
+"""Name of a filter -> heading in the page."""
+_COLUMNS: Mapping[str, str] = {"model": "base_model", "task": "task", "score": "score", "pair": "demonstration_label"}
+SEPARATOR = "\n"
+"""Separator of several values of a facet; the facet matches if one of them is chosen."""
+_PREFIX = "facets?"
+"""Prefix of ids that contain facets."""
 
 
 def method_label(row: Row) -> str:
@@ -112,52 +161,6 @@ def cell(value: Value) -> str:
     return str(value)
 
 
-Method = TypeVar("Method", bound=Hashable)
-
-# Okabe and Ito's palette, which readers with any common colour vision can distinguish
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#8a8f98", "#1b1f24"
-
-COLOURS: Mapping[tuple[str, str | None], str] = {
-    ("wanda", "translation"): BLUE,
-    ("wanda", "monolingual"): ORANGE,
-    ("wanda", "code"): PURPLE,
-    ("wanda", "mixed"): GREEN,
-    ("contrast", "translation"): VERMILLION,
-    ("magnitude", None): SKY,
-    ("random", None): GREY,
-    ("ria", "translation"): "#332288",
-    ("ria", "monolingual"): "#999933",
-    ("flap", "translation"): "#2A9D6F",
-    ("flap", "monolingual"): "#8A9A2B",
-    ("sparsegpt", "translation"): "#882255",
-    ("sparsegpt", "monolingual"): "#661100",
-    ("wanda_plus_plus", "translation"): "#5E4FA2",
-    ("wanda_plus_plus", "monolingual"): "#9E7B0A",
-    ("alps", "translation"): "#8FBC3B",
-    ("alps", "monolingual"): "#3D4A0A",
-}
-"""(score, kind of demonstrations) -> colour."""
-
-FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
-"""Colours of methods with settings that are not defaults, in the order in which a figure shows them."""
-
-MARKERS: Mapping[str | None, str] = {
-    "translation": "o",
-    "monolingual": "s",
-    "code": "^",
-    "mixed": "D",
-    "text": "v",
-    "task": "P",
-    "generated": "*",
-    None: "X",
-}
-"""Kind of demonstrations -> matplotlib's marker."""
-
-_HOLLOW = ("contrast", "ria", "wanda_plus_plus")
-"""Scores with hollow markers: in grey they still differ from other scores on the same kind of demonstrations."""
-
-
 class MarkerOptions(TypedDict):
     """Arguments of matplotlib for markers."""
 
@@ -220,21 +223,6 @@ def _alternatives(style: SeriesStyle) -> Iterator[SeriesStyle]:
     for colours in (FURTHER_COLOURS, made):
         for colour in colours:
             yield from (SeriesStyle(colour, style.marker, hollow) for hollow in (style.is_hollow, not style.is_hollow))
-
-
-Facets = Mapping[str, str]
-"""Filter -> value. Further keys: `mean` or `detail` with an empty value, and `key`, the legend entry of a mark."""
-
-Chosen = Mapping[str, Sequence[str]]
-"""Filter -> chosen values."""
-
-FILTERS: Mapping[str, str] = {"model": "Model", "task": "Task", "score": "Score", "pair": "Pair"}
-"""Name of a filter -> heading in the page."""
-_COLUMNS: Mapping[str, str] = {"model": "base_model", "task": "task", "score": "score", "pair": "demonstration_label"}
-SEPARATOR = "\n"
-"""Separator of several values of a facet; the facet matches if one of them is chosen."""
-_PREFIX = "facets?"
-"""Prefix of ids that contain facets."""
 
 
 def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:

@@ -40,6 +40,17 @@ INTERVAL_NAMES: Mapping[str, str] = {
     "debiased": "bootstrap corrected for bias",
 }
 """Method of an interval -> name."""
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "page.html.j2"
+MAX_TITLE_NAMES = 3
+"""Maximum number of recipes and of models that the title names."""
+MAX_TABLE_ROWS = 200
+"""Maximum number of rows of a table in the page; the CSV file below it has all rows."""
+_NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_EMPTY = {"", "–"}
+_WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
+_CHANGES = ("difference", "chrf_change", "exact_match_change", "english_difference", "minus_english_change")
+"""Columns whose numbers are shown with their sign."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +144,6 @@ def bibtex_entry(by_topic: Mapping[str, Sequence[Row]], *, snapshot: str) -> str
     }
     lines = [f"  {name:<7} = {{{value}}}," for name, value in fields.items()]
     return "\n".join(["@software{mlprune,", *lines, "}"])
-
-
-_FOLDER = Path(__file__).parent
-_TEMPLATE = "page.html.j2"
-MAX_TITLE_NAMES = 3
-"""Maximum number of recipes and of models that the title names."""
-MAX_TABLE_ROWS = 200
-"""Maximum number of rows of a table in the page; the CSV file below it has all rows."""
-_NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_EMPTY = {"", "–"}
-_WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
-_CHANGES = ("difference", "chrf_change", "exact_match_change", "english_difference", "minus_english_change")
-"""Columns whose numbers are shown with their sign."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,33 @@ from catalog.report.query_results import Source, run_report_query
 from catalog.results import Row
 from catalog.store import Catalog
 
+COLUMNS: tuple[str, ...] = (
+    "chosen for",
+    "chosen on dev",
+    "wins in resamples of dev",
+    "test (95% interval)",
+    "dense",
+    "difference (95% interval)",
+    "p, corrected",
+    "optimism of dev",
+    "change in English (95% interval)",
+)
+"""Headings of the table of best variants."""
+CRITERIA: Mapping[str, str] = {"outside_english": "mean outside English", "worst": "worst language"}
+"""Criterion of several languages -> label."""
+ANSWER_COLUMNS: tuple[str, ...] = (
+    "variant",
+    "difference (95% interval)",
+    "loss at most",
+    "p",
+    "p, corrected",
+    "p of the margin",
+    "verdict",
+)
+"""Headings of the table of answers."""
+MAX_ANSWERS = 200
+"""Maximum number of tests of one question in the table: verdict yes first, then the smallest p-values."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -127,23 +154,6 @@ def _limits(rows: Sequence[Row], *, n_models: int) -> tuple[str, ...]:
     return tuple(limits)
 
 
-COLUMNS: tuple[str, ...] = (
-    "chosen for",
-    "chosen on dev",
-    "wins in resamples of dev",
-    "test (95% interval)",
-    "dense",
-    "difference (95% interval)",
-    "p, corrected",
-    "optimism of dev",
-    "change in English (95% interval)",
-)
-"""Headings of the table of best variants."""
-
-CRITERIA: Mapping[str, str] = {"outside_english": "mean outside English", "worst": "worst language"}
-"""Criterion of several languages -> label."""
-
-
 @dataclass(frozen=True)
 class TableRow:
     """A row of a table as text, and its filter values."""
@@ -185,20 +195,6 @@ def _chosen(row: Row) -> str:
 def _change(row: Row, column: str, *, ends: str) -> str:
     """Return a change with its interval, of the columns `<ends>_ci_low` and `<ends>_ci_high`."""
     return with_interval(row[column], row[f"{ends}_ci_low"], row[f"{ends}_ci_high"], signed=True)
-
-
-ANSWER_COLUMNS: tuple[str, ...] = (
-    "variant",
-    "difference (95% interval)",
-    "loss at most",
-    "p",
-    "p, corrected",
-    "p of the margin",
-    "verdict",
-)
-"""Headings of the table of answers."""
-MAX_ANSWERS = 200
-"""Maximum number of tests of one question in the table: verdict yes first, then the smallest p-values."""
 
 
 @dataclass(frozen=True)

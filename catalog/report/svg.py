@@ -26,7 +26,6 @@ from catalog.results import Row
 INK = "#24292f"
 QUIET = "#6b7280"
 GRID = "#e5e7eb"
-
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mlprune",
@@ -54,7 +53,6 @@ _SETTINGS = {
     "ytick.major.size": 0.0,
     "path.simplify": False,
 }
-
 _EDGE = 0.08
 """Distance of a long title from both edges of its panel, in inches."""
 _LINE_HEIGHT = 1.2
@@ -62,6 +60,20 @@ _LINE_HEIGHT = 1.2
 _SMALLEST_TITLE = 5.0
 """Smallest size of the letters of a title, in points."""
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_SAME_MARKS = re.compile(
+    r'<use href="#(\w+)" x="[^"]+" y="[^"]+" style="([^"]*)"/>'
+    r'(?:\s*<use href="#\1" x="[^"]+" y="[^"]+" style="\2"/>)+'
+)
+"""Two or more consecutive marks of the same shape and style."""
+_ON_A_LINE = re.compile(
+    r'(<path (d="[^"]*") clip-path="([^"]*)" style="[^"]*)"/>\s*'
+    r'<g clip-path="\3">\s*<path \2 style="fill: none; (marker: [^"]*"/>)\s*</g>'
+)
+"""A line, followed by a path with marks at the same positions."""
+Ends = tuple[float | None, float | None]
+"""Lower and upper end of an interval, if it is known."""
+Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
+"""A column, and its values in order, with their names if they have other ones."""
 
 
 @contextmanager
@@ -175,18 +187,6 @@ def _with_head(text: str, label: str) -> tuple[str, str]:
     return head, text[match.end() :].replace("<use xlink:href", "<use href").strip()
 
 
-_SAME_MARKS = re.compile(
-    r'<use href="#(\w+)" x="[^"]+" y="[^"]+" style="([^"]*)"/>'
-    r'(?:\s*<use href="#\1" x="[^"]+" y="[^"]+" style="\2"/>)+'
-)
-"""Two or more consecutive marks of the same shape and style."""
-_ON_A_LINE = re.compile(
-    r'(<path (d="[^"]*") clip-path="([^"]*)" style="[^"]*)"/>\s*'
-    r'<g clip-path="\3">\s*<path \2 style="fill: none; (marker: [^"]*"/>)\s*</g>'
-)
-"""A line, followed by a path with marks at the same positions."""
-
-
 def _with_markers(text: str) -> str:
     """Replace marks of the same shape and style by one path with markers, which has far fewer elements.
 
@@ -246,12 +246,6 @@ def _with_unique_ids(text: str, anchor: str) -> str:
         return re.sub(r' id="([^"]*)"', lambda match: f' id="{names[match[1]]}"' if match[1] in names else "", result)
 
     return re.sub(r"<[^<>]+>", renamed, text)
-
-
-Ends = tuple[float | None, float | None]
-"""Lower and upper end of an interval, if it is known."""
-Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
-"""A column, and its values in order, with their names if they have other ones."""
 
 
 def start(axes: Axes, title: str, *, grid: Literal["x", "y", "both"] = "y", size: float = 9) -> None:

@@ -6,15 +6,6 @@ from typing import Protocol
 
 from catalog.report.figures import FIGURES
 
-
-class Anchored(Protocol):
-    """A part of the page with an id."""
-
-    @property
-    def anchor(self) -> str:
-        """Id in the page."""
-
-
 OF_CORE: Mapping[str, Sequence[str]] = {
     "Accuracy and sparsity": ("curves", "outside-english", "breaking", "pareto", "seeds"),
     "Languages and answers": ("sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped"),
@@ -32,6 +23,14 @@ TOPICS: Mapping[str, Sequence[str]] = {
     for title, anchors in OF_CORE.items()
 }
 """Heading of a topic -> anchors of its figures and tables, in the order of the page."""
+
+
+class Anchored(Protocol):
+    """A part of the page with an id."""
+
+    @property
+    def anchor(self) -> str:
+        """Id in the page."""
 
 
 @dataclass(frozen=True)

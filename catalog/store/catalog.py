@@ -30,6 +30,11 @@ from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+DOWNLOAD_THRESHOLD = 200
+"""If a cached catalog lacks more records than this, the uploaded catalog replaces it."""
+REBUILDING = "rebuilding"
+"""In the name of a catalog file that is being built."""
 
 
 class Reader:
@@ -96,12 +101,6 @@ class Reader:
         if self._copy is not None:
             self._copy.cleanup()
             self._copy = None
-
-
-Answer = TypeVar("Answer")
-
-DOWNLOAD_THRESHOLD = 200
-"""If a cached catalog lacks more records than this, the uploaded catalog replaces it."""
 
 
 class Catalog:
@@ -332,10 +331,6 @@ class Catalog:
         if self._reader.connection is None:
             raise StoreError("the catalog has no connection", store=self.store.uri)
         return self._reader.connection
-
-
-REBUILDING = "rebuilding"
-"""In the name of a catalog file that is being built."""
 
 
 def rebuild(store: Store) -> FoldResult:

@@ -20,14 +20,35 @@ from catalog.store.item_answers import TABLE
 from mlprune.errors import QueryError, StoreError
 
 logger = logging.getLogger(__name__)
-
-
 LIMITED_SETTINGS: Mapping[str, str] = {
     "memory_limit": "1GB",
     "max_temp_directory_size": "2GB",
     "threads": "2",
 }
 """DuckDB's settings of a connection that shares a machine with a run."""
+Answer = TypeVar("Answer")
+LOCK_TIMEOUT_S = 1.5
+"""Time to wait for another process that has the file open."""
+MAX_RETRY_INTERVAL_S = 0.04
+"""Maximum time between two attempts to open the file: shorter than a writer's pause between its transactions."""
+WRITE_PAUSE_S = 0.1
+"""Time for which a writer keeps the file closed between two transactions."""
+INTERRUPT_INTERVAL_S = 0.02
+"""Time between two attempts to interrupt a statement: an attempt before the statement starts has no effect."""
+READABLE_FROM = "v1.4.0"
+"""Oldest DuckDB version that can read the files, at most the oldest one that this package runs with. Shells, notebooks
+and other machines open the files too, with the versions that they have."""
+LIST_COLUMNS = (
+    "mlprune query --topics names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "
+    "internal lists all tables and columns, which docs/reference/catalog.md describes"
+)
+"""What to do about an unknown table or column."""
+_READ_ONLY = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
+"""Settings that deny a query access to files, the network and Python variables. A query cannot change them."""
+_LOCKED = re.compile(r"set lock on file|different configuration")
+_DAMAGED = re.compile(
+    r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ|replaying WAL"
+)
 
 
 class QueryLimitError(QueryError):
@@ -70,35 +91,6 @@ def interrupt_after(cursor: duckdb.DuckDBPyConnection, seconds: float) -> Iterat
         raise QueryLimitError("the query took too long", expected=f"at most {seconds:g} s") from err
     finally:
         timer.cancel()
-
-
-Answer = TypeVar("Answer")
-
-LOCK_TIMEOUT_S = 1.5
-"""Time to wait for another process that has the file open."""
-MAX_RETRY_INTERVAL_S = 0.04
-"""Maximum time between two attempts to open the file: shorter than a writer's pause between its transactions."""
-WRITE_PAUSE_S = 0.1
-"""Time for which a writer keeps the file closed between two transactions."""
-INTERRUPT_INTERVAL_S = 0.02
-"""Time between two attempts to interrupt a statement: an attempt before the statement starts has no effect."""
-
-READABLE_FROM = "v1.4.0"
-"""Oldest DuckDB version that can read the files, at most the oldest one that this package runs with. Shells, notebooks
-and other machines open the files too, with the versions that they have."""
-
-LIST_COLUMNS = (
-    "mlprune query --topics names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "
-    "internal lists all tables and columns, which docs/reference/catalog.md describes"
-)
-"""What to do about an unknown table or column."""
-
-_READ_ONLY = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
-"""Settings that deny a query access to files, the network and Python variables. A query cannot change them."""
-_LOCKED = re.compile(r"set lock on file|different configuration")
-_DAMAGED = re.compile(
-    r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ|replaying WAL"
-)
 
 
 def connect(path: Path, *, read_only: bool, settings: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:

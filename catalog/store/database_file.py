@@ -29,11 +29,21 @@ from mlprune.errors import EarlierVersionError, MlpruneError, StoreError
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
-
 FILE_NAME = "catalog.duckdb"
 HEADER_BYTES = 3 * 4096
 """Size of the headers at the start of a DuckDB file."""
 MAX_COPY_ATTEMPTS = 5
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+"""Environment variables that determine which object store a URI refers to."""
+_LAST_SEEN = "uploaded.json"
+DOWNLOADING = "downloading"
+"""In the name of a catalog file that is being downloaded."""
+UploadedFile = dict[str, float]
+"""Size and modification time of the uploaded catalog."""
+SMALL_FOLD = 500
+"""Maximum number of records and run files to fold without closing the file in between: the pauses would take longer
+than the fold."""
+OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 
 
 def write_ahead_log(path: Path) -> Path:
@@ -100,16 +110,6 @@ def _headers(path: Path) -> bytes:
     """Read the headers of a DuckDB file: the main header, and the two that checkpoints write alternately."""
     with path.open("rb") as file:
         return file.read(HEADER_BYTES)
-
-
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-"""Environment variables that determine which object store a URI refers to."""
-_LAST_SEEN = "uploaded.json"
-DOWNLOADING = "downloading"
-"""In the name of a catalog file that is being downloaded."""
-
-UploadedFile = dict[str, float]
-"""Size and modification time of the uploaded catalog."""
 
 
 def cache_folder(store: Store) -> Path:
@@ -193,13 +193,6 @@ class SharedCatalog:
         finally:
             fresh.unlink(missing_ok=True)
         self._write_last_seen(uploaded)
-
-
-SMALL_FOLD = 500
-"""Maximum number of records and run files to fold without closing the file in between: the pauses would take longer
-than the fold."""
-
-OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 
 
 def update_file(path: Path, store: Store) -> FoldResult:

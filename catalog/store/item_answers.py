@@ -19,6 +19,13 @@ from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 ArrowTable: TypeAlias = pa.Table
+MACRO = "item_answers"
+TABLE = "loaded_answers"
+"""Name of the table that the macro reads."""
+ARGUMENTS = ("of_task", "of_split", "of_language", "of_variant")
+TEXTS = ("evaluation_id", "example_id", "cluster", "category", "chosen", "gold", "question", "output")
+SCHEMA = pa.schema([*((name, pa.string()) for name in TEXTS), ("is_right", pa.bool_()), ("margin", pa.float64())])
+Columns = Mapping[str, Sequence[Any]]
 
 
 def artefact_table(store: Store, files: Sequence[Row], *, folder: str, record_id: str) -> pa.Table:
@@ -57,12 +64,6 @@ def read_columns(store: Store, artefact: Artefact) -> Mapping[str, Sequence[Any]
         raise UnreadableFileError(
             "a file that the query reads cannot be used", path=artefact.path, reason=str(err)
         ) from err
-
-
-MACRO = "item_answers"
-TABLE = "loaded_answers"
-"""Name of the table that the macro reads."""
-ARGUMENTS = ("of_task", "of_split", "of_language", "of_variant")
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,6 @@ def _value(expression: Mapping[str, Any], parameters: Mapping[str, Value]) -> st
             return None
         return str(literal["text"] if "text" in literal else literal["value"])
     raise QueryError(f"an argument of {MACRO} has to be a text, NULL or a parameter", got=kind.lower())
-
-
-TEXTS = ("evaluation_id", "example_id", "cluster", "category", "chosen", "gold", "question", "output")
-SCHEMA = pa.schema([*((name, pa.string()) for name in TEXTS), ("is_right", pa.bool_()), ("margin", pa.float64())])
-Columns = Mapping[str, Sequence[Any]]
 
 
 def loaded_answers(store: Store, evaluations: Iterable[Row], *, items: Mapping[str, Row]) -> pa.Table:

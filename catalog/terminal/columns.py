@@ -20,6 +20,26 @@ from rich.cells import cell_len
 from catalog.results import QueryResult, Value, json_value, plain_text, visible
 from mlprune.vocabulary import LOG_RATIO
 
+P_WORDS = frozenset({"p", "q"})
+DIFFERENCE_WORDS = frozenset({"difference", "change", "gain", "gap", "bias", "optimism", "against", "more", "minus"})
+UNSIGNED_WORDS = frozenset({"detectable", "critical", "smallest", "standard", "deviation", "error"})
+SETTING_WORDS = frozenset({"sparsity", "share", "alpha", "level", "margin", "weight", "budget"})
+DECIMALS_OF_UNITS: Mapping[str, int] = {"s": 1, "gib": 2}
+"""Last word of a name -> decimals of values in this unit."""
+_ID = re.compile(r"[0-9a-f]{20}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+DIGITS = 3
+"""Default decimals of a number, and default significant digits of a p-value."""
+DIGEST_LENGTH = 12
+LARGE = 1e9
+"""Numbers from here on are written in scientific notation."""
+TAB = 4
+MOST_EXPONENT = 700.0
+NEGLIGIBLE = 1e-9
+"""Difference from a decimal fraction that is due to floating-point numbers."""
+_LOW = re.compile(r"(?:(?P<stem>.+)_)?(?P<interval>ci\d*)_low")
+_END = re.compile(r"(?:^|_)ci\d*_(?:low|high)$")
+
 
 class Kind(Enum):
     """How the values of a column are written."""
@@ -44,15 +64,7 @@ class Kind(Enum):
         return self in (Kind.COUNT, Kind.NUMBER, Kind.DIFFERENCE, Kind.SETTING, Kind.P_VALUE)
 
 
-P_WORDS = frozenset({"p", "q"})
-DIFFERENCE_WORDS = frozenset({"difference", "change", "gain", "gap", "bias", "optimism", "against", "more", "minus"})
-UNSIGNED_WORDS = frozenset({"detectable", "critical", "smallest", "standard", "deviation", "error"})
-SETTING_WORDS = frozenset({"sparsity", "share", "alpha", "level", "margin", "weight", "budget"})
-DECIMALS_OF_UNITS: Mapping[str, int] = {"s": 1, "gib": 2}
-"""Last word of a name -> decimals of values in this unit."""
-
-_ID = re.compile(r"[0-9a-f]{20}")
-_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+MEASURED = (Kind.NUMBER, Kind.DIFFERENCE)
 
 
 def kind_of(name: str, values: Sequence[Value]) -> Kind:
@@ -84,17 +96,6 @@ def _kind_of_texts(texts: Sequence[str]) -> Kind:
     if all(_ID.fullmatch(text) for text in texts):
         return Kind.ID
     return Kind.DIGEST if all(_DIGEST.fullmatch(text) for text in texts) else Kind.TEXT
-
-
-DIGITS = 3
-"""Default decimals of a number, and default significant digits of a p-value."""
-DIGEST_LENGTH = 12
-LARGE = 1e9
-"""Numbers from here on are written in scientific notation."""
-TAB = 4
-MOST_EXPONENT = 700.0
-NEGLIGIBLE = 1e-9
-"""Difference from a decimal fraction that is due to floating-point numbers."""
 
 
 def decimals_of(name: str, values: Sequence[Value], *, kind: Kind, digits: int | None) -> int | None:
@@ -178,11 +179,6 @@ def aligned(texts: Sequence[str]) -> list[str]:
     left = max((len(before) for before, _, _ in parts), default=0)
     right = max((len(point + after) for _, point, after in parts), default=0)
     return [f"{before:>{left}}{point + after:<{right}}" for before, point, after in parts]
-
-
-_LOW = re.compile(r"(?:(?P<stem>.+)_)?(?P<interval>ci\d*)_low")
-_END = re.compile(r"(?:^|_)ci\d*_(?:low|high)$")
-MEASURED = (Kind.NUMBER, Kind.DIFFERENCE)
 
 
 @dataclass(frozen=True)

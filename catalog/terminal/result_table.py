@@ -25,7 +25,6 @@ from mlprune.counted import counted
 from mlprune.errors import QueryError
 
 Layout: TypeAlias = Literal["fitting", "wide", "vertical"]
-
 GAP = 2
 """Cells between two columns."""
 LEAST_WIDTH = 20
@@ -44,7 +43,6 @@ STATED_BY_LABEL = frozenset(
     }
 )
 """Columns that describe a variant, like its label."""
-
 _LABEL = re.compile(r" *(?:\w+: +)?")
 
 
@@ -68,6 +66,9 @@ class TableOptions:
     """Whether a user wrote the statement. Its columns stay in the table, also those that are constant or empty."""
     interval_owners: Mapping[str, str] | None = None
     """See `joined_intervals`."""
+
+
+DEFAULT_OPTIONS = TableOptions()
 
 
 def to_table(result: QueryResult, options: TableOptions) -> str:
@@ -319,7 +320,6 @@ FORMATS: Mapping[str, Callable[[QueryResult, TableOptions], str]] = {
     "json": lambda result, _: to_json(result),
     "csv": lambda result, _: to_csv(result),
 }
-DEFAULT_OPTIONS = TableOptions()
 
 
 def render(

@@ -32,6 +32,8 @@ from mlprune.store.store import Store
 
 Variants = Mapping[str, PlannedVariant]
 """Id -> planned variant."""
+CheckJobs = Callable[[Iterable[Job], Store], None]
+"""Raises a `BadInputError` if a pending job cannot run on what the store has."""
 
 
 class Planned(Protocol):
@@ -50,8 +52,6 @@ AddVariants = Callable[[Planned, Variants], Variants]
 """Returns some planned variants and those that it adds."""
 AddJobs = Callable[[Planned], Iterable[Job]]
 """Returns jobs, each after those that it needs."""
-CheckJobs = Callable[[Iterable[Job], Store], None]
-"""Raises a `BadInputError` if a pending job cannot run on what the store has."""
 
 
 def _same(planned: Planned, variants: Variants) -> Variants:

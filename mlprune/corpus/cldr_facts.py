@@ -22,12 +22,9 @@ from babel.dates import get_timezone_location
 
 LANGUAGES: tuple[str, ...] = ("en", "fr", "es", "zh", "hi", "sw", "ru", "ar")
 """ISO 639-1 tags, in five scripts: Latin, Han, Devanagari, Cyrillic, Arabic."""
-
 LOCALES = {language: language for language in LANGUAGES} | {"zh": "zh_Hans"}
-
 CONTINENTS = {"Africa": "002", "America": "019", "Asia": "142", "Europe": "150", "Pacific": "009"}
 """First part of a time-zone name -> UN M.49 code of the region in CLDR."""
-
 PSEUDO_TERRITORIES = {
     "ZZ",
     "XA",
@@ -48,6 +45,60 @@ PSEUDO_TERRITORIES = {
     "AC",
 }
 """CLDR regions that are left out because they are not countries or inhabited dependencies."""
+N_CANDIDATES = 6
+"""Candidates of a multiple-choice item: the true object and five others of the relation (continents: five in total)."""
+TEMPLATES: Mapping[str, Mapping[str, str]] = {
+    "currency": {
+        "en": "The currency of {subject} is the {object}.",
+        "fr": "{subject} a pour monnaie : {object}.",
+        "es": "La moneda de {subject} es: {object}.",
+        "zh": "{subject}的货币是{object}。",
+        "hi": "{subject} की मुद्रा {object} है।",
+        "sw": "Sarafu ya {subject} ni {object}.",
+        "ru": "Валюта страны {subject} — {object}.",
+        "ar": "عملة {subject} هي {object}.",
+    },
+    "language": {
+        "en": "The official language of {subject} is {object}.",
+        "fr": "{subject} a pour langue officielle : {object}.",
+        "es": "El idioma oficial de {subject} es: {object}.",
+        "zh": "{subject}的官方语言是{object}。",
+        "hi": "{subject} की आधिकारिक भाषा {object} है।",
+        "sw": "Lugha rasmi ya {subject} ni {object}.",
+        "ru": "Официальный язык страны {subject} — {object}.",
+        "ar": "اللغة الرسمية في {subject} هي {object}.",
+    },
+    "city": {
+        "en": "In {subject}, clocks follow the time of {object}.",
+        "fr": "{subject} vit à l’heure de : {object}.",
+        "es": "En {subject} rige la hora de {object}.",
+        "zh": "{subject}的时间以{object}为准。",
+        "hi": "{subject} में घड़ियाँ {object} के समय पर चलती हैं।",
+        "sw": "Saa za {subject} hufuata wakati wa {object}.",
+        "ru": "Время в стране {subject} определяет город {object}.",
+        "ar": "التوقيت في {subject} هو توقيت {object}.",
+    },
+    "continent": {
+        "en": "{subject} is located in {object}.",
+        "fr": "{subject} se trouve sur ce continent : {object}.",
+        "es": "{subject} se encuentra en {object}.",
+        "zh": "{subject}位于{object}。",
+        "hi": "{subject} {object} में स्थित है।",
+        "sw": "{subject} ipo katika {object}.",
+        "ru": "{subject} — это часть региона {object}.",
+        "ar": "تقع {subject} في {object}.",
+    },
+    "month": {
+        "en": "{subject} is month number {object}.",
+        "fr": "Le mois de {subject} porte le numéro {object}.",
+        "es": "El mes de {subject} lleva el número {object}.",
+        "zh": "{subject}是第{object}个月。",
+        "hi": "{subject} महीना संख्या {object} है।",
+        "sw": "{subject} ni mwezi wa {object}.",
+        "ru": "Месяц {subject} имеет номер {object}.",
+        "ar": "شهر {subject} هو الشهر رقم {object}.",
+    },
+}
 
 
 @cache
@@ -143,63 +194,6 @@ def months() -> dict[str, dict[str, str]]:
         str(number): {language: locale(language).months["stand-alone"]["wide"][number] for language in LANGUAGES}
         for number in range(1, 13)
     }
-
-
-N_CANDIDATES = 6
-"""Candidates of a multiple-choice item: the true object and five others of the relation (continents: five in total)."""
-
-TEMPLATES: Mapping[str, Mapping[str, str]] = {
-    "currency": {
-        "en": "The currency of {subject} is the {object}.",
-        "fr": "{subject} a pour monnaie : {object}.",
-        "es": "La moneda de {subject} es: {object}.",
-        "zh": "{subject}的货币是{object}。",
-        "hi": "{subject} की मुद्रा {object} है।",
-        "sw": "Sarafu ya {subject} ni {object}.",
-        "ru": "Валюта страны {subject} — {object}.",
-        "ar": "عملة {subject} هي {object}.",
-    },
-    "language": {
-        "en": "The official language of {subject} is {object}.",
-        "fr": "{subject} a pour langue officielle : {object}.",
-        "es": "El idioma oficial de {subject} es: {object}.",
-        "zh": "{subject}的官方语言是{object}。",
-        "hi": "{subject} की आधिकारिक भाषा {object} है।",
-        "sw": "Lugha rasmi ya {subject} ni {object}.",
-        "ru": "Официальный язык страны {subject} — {object}.",
-        "ar": "اللغة الرسمية في {subject} هي {object}.",
-    },
-    "city": {
-        "en": "In {subject}, clocks follow the time of {object}.",
-        "fr": "{subject} vit à l’heure de : {object}.",
-        "es": "En {subject} rige la hora de {object}.",
-        "zh": "{subject}的时间以{object}为准。",
-        "hi": "{subject} में घड़ियाँ {object} के समय पर चलती हैं।",
-        "sw": "Saa za {subject} hufuata wakati wa {object}.",
-        "ru": "Время в стране {subject} определяет город {object}.",
-        "ar": "التوقيت في {subject} هو توقيت {object}.",
-    },
-    "continent": {
-        "en": "{subject} is located in {object}.",
-        "fr": "{subject} se trouve sur ce continent : {object}.",
-        "es": "{subject} se encuentra en {object}.",
-        "zh": "{subject}位于{object}。",
-        "hi": "{subject} {object} में स्थित है।",
-        "sw": "{subject} ipo katika {object}.",
-        "ru": "{subject} — это часть региона {object}.",
-        "ar": "تقع {subject} في {object}.",
-    },
-    "month": {
-        "en": "{subject} is month number {object}.",
-        "fr": "Le mois de {subject} porte le numéro {object}.",
-        "es": "El mes de {subject} lleva el número {object}.",
-        "zh": "{subject}是第{object}个月。",
-        "hi": "{subject} महीना संख्या {object} है।",
-        "sw": "{subject} ni mwezi wa {object}.",
-        "ru": "Месяц {subject} имеет номер {object}.",
-        "ar": "شهر {subject} هو الشهر رقم {object}.",
-    },
-}
 
 
 @dataclass(frozen=True)

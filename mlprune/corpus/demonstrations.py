@@ -21,6 +21,23 @@ from mlprune.vocabulary import DemonstrationKind, OrderName, SharesName, TokenSc
 
 NumericShares = Sequence[float]
 """One positive number per part, in any unit."""
+Side = Callable[[int, str], str]
+"""Number of a text and the end-of-sequence token -> one side of a shot, written out."""
+Key = TypeVar("Key", int, str, int | str)
+NO_SIDE, NO_SHOT = 0, -1
+"""Roles of a token outside all shots: padding, and tokens that the tokenizer or a chat template adds, such as a BOS."""
+SOURCE, TARGET = 1, 2
+"""Sides. The only side of a set without a target is the source."""
+SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
+    "translation": ("all", "content", "source", "target", "last_shot"),
+    "monolingual": ("all", "content", "source", "last_shot"),
+    "code": ("all", "content", "last_shot"),
+    "text": ("all", "content", "last_shot"),
+    "task": ("all", "content", "last_shot"),
+    "generated": ("all", "content", "last_shot"),
+    "mixed": ("all", "content", "source", "target", "last_shot"),
+}
+"""Kind of set -> its scopes. A scope of a mixed set also has to be one of all its parts."""
 
 
 def part_counts(
@@ -106,11 +123,6 @@ def _by_largest_remainder(samples: int, shares: Sequence[Fraction]) -> tuple[int
 
 def _text(shares: SharesName | NumericShares) -> str:
     return shares if isinstance(shares, str) else ", ".join(f"{share:g}" for share in shares)
-
-
-Side = Callable[[int, str], str]
-"""Number of a text and the end-of-sequence token -> one side of a shot, written out."""
-Key = TypeVar("Key", int, str, int | str)
 
 
 @dataclass(frozen=True)
@@ -239,24 +251,6 @@ def build_demonstration(
     ]
     sentence_ids = [number for pair in zip(numbers, targets, strict=True) for number in pair] if targets else numbers
     return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(sentence_ids))
-
-
-NO_SIDE, NO_SHOT = 0, -1
-"""Roles of a token outside all shots: padding, and tokens that the tokenizer or a chat template adds, such as a BOS."""
-
-SOURCE, TARGET = 1, 2
-"""Sides. The only side of a set without a target is the source."""
-
-SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
-    "translation": ("all", "content", "source", "target", "last_shot"),
-    "monolingual": ("all", "content", "source", "last_shot"),
-    "code": ("all", "content", "last_shot"),
-    "text": ("all", "content", "last_shot"),
-    "task": ("all", "content", "last_shot"),
-    "generated": ("all", "content", "last_shot"),
-    "mixed": ("all", "content", "source", "target", "last_shot"),
-}
-"""Kind of set -> its scopes. A scope of a mixed set also has to be one of all its parts."""
 
 
 def scopes_of(kind: DemonstrationKind) -> tuple[TokenScope, ...]:

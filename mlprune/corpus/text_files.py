@@ -22,10 +22,18 @@ from mlprune.given_files import expanded_limit, kind_of, open_given
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, JSON_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
 
+MOST_COMPARED_FILES = 50
+"""Most files whose names are compared with those of layouts."""
+LEAST_LIKENESS = 0.6
+"""Share of equal characters of two names from which one is said to be near to the other."""
+_NAMES = re.compile(r"[\w./-]+\.\w+")
+FIELD = "text"
+"""The field of a table's row that contains the document."""
+_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
 """Endings that may follow the extension of a text file: not compressed, gzip, Zstandard."""
+
 READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException)
 """Errors of files that are missing, damaged or not text."""
 MOST_LINE_MIB = 16
@@ -147,13 +155,6 @@ def listed_names(folder: Path) -> list[str] | str:
     names = sorted(path.name for path in folder.iterdir())
     n_more = len(names) - MOST_LISTED_FILES
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
-
-
-MOST_COMPARED_FILES = 50
-"""Most files whose names are compared with those of layouts."""
-LEAST_LIKENESS = 0.6
-"""Share of equal characters of two names from which one is said to be near to the other."""
-_NAMES = re.compile(r"[\w./-]+\.\w+")
 
 
 def nearest_layout(path: Path, examples: Mapping[str, str]) -> dict[str, str]:
@@ -356,12 +357,6 @@ def _filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         content = line.removesuffix("\n").rstrip("\r")
         if content:
             yield number, content
-
-
-FIELD = "text"
-"""The field of a table's row that contains the document."""
-
-_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
 def read_documents(path: Path) -> tuple[str, ...]:

@@ -36,9 +36,48 @@ PACKAGE = "py3langid"
 INSTALL = "pip install 'mlprune[language]'"
 VARIANTS: Mapping[str, str] = {"ary": "ar", "arz": "ar", "no": "nb"}
 """Code of the detector -> tag of a recipe: Moroccan and Egyptian Arabic count as Arabic."""
-
 Detect = Callable[[str], str]
 """Text -> tag of its language; `zxx` for none."""
+SCRIPTS: Mapping[str, tuple[str, ...]] = {
+    "Latn": ("LATIN",),
+    "Cyrl": ("CYRILLIC",),
+    "Grek": ("GREEK",),
+    "Arab": ("ARABIC",),
+    "Hebr": ("HEBREW",),
+    "Deva": ("DEVANAGARI",),
+    "Beng": ("BENGALI",),
+    "Guru": ("GURMUKHI",),
+    "Gujr": ("GUJARATI",),
+    "Taml": ("TAMIL",),
+    "Telu": ("TELUGU",),
+    "Knda": ("KANNADA",),
+    "Mlym": ("MALAYALAM",),
+    "Sinh": ("SINHALA",),
+    "Thai": ("THAI",),
+    "Laoo": ("LAO",),
+    "Mymr": ("MYANMAR",),
+    "Khmr": ("KHMER",),
+    "Ethi": ("ETHIOPIC",),
+    "Geor": ("GEORGIAN",),
+    "Armn": ("ARMENIAN",),
+    "Hang": ("HANGUL",),
+    "Jpan": ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK"),
+    "Hans": ("CJK",),
+    "Hant": ("CJK",),
+}
+"""ISO 15924 code -> first words of the Unicode names of its letters."""
+OF_ONE_LANGUAGE = tuple(script for script in SCRIPTS if script not in ("Latn", "Cyrl", "Arab", "Deva"))
+"""Scripts that are taken to identify a language of a recipe: another language in one of them, such as Assamese in
+Bengali script or Tigrinya in Ethiopic, is not distinguished. Simplified and traditional Chinese are not, either."""
+WITHOUT_SPACES = ("Jpan", "Hans", "Hant", "Thai", "Laoo", "Mymr", "Khmr")
+"""Scripts that do not separate words by spaces."""
+KANA = ("HIRAGANA", "KATAKANA")
+LEAST_KANA = 0.1
+"""Share of kana in the letters of a text from which on its Chinese characters are Japanese."""
+LEAST_WORDS = 5
+"""Words of the shortest line that is judged; twice as many letters in scripts without spaces."""
+ENGLISH_WORD = re.compile(r"(?<![A-Za-z])[a-z]{4,}(?![A-Za-z])")
+PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, "") | {"—": " ", "،": ""})
 
 
 def installed_detector() -> str:
@@ -90,44 +129,6 @@ def _detect(text: str) -> str:
     return VARIANTS.get(code, code)
 
 
-SCRIPTS: Mapping[str, tuple[str, ...]] = {
-    "Latn": ("LATIN",),
-    "Cyrl": ("CYRILLIC",),
-    "Grek": ("GREEK",),
-    "Arab": ("ARABIC",),
-    "Hebr": ("HEBREW",),
-    "Deva": ("DEVANAGARI",),
-    "Beng": ("BENGALI",),
-    "Guru": ("GURMUKHI",),
-    "Gujr": ("GUJARATI",),
-    "Taml": ("TAMIL",),
-    "Telu": ("TELUGU",),
-    "Knda": ("KANNADA",),
-    "Mlym": ("MALAYALAM",),
-    "Sinh": ("SINHALA",),
-    "Thai": ("THAI",),
-    "Laoo": ("LAO",),
-    "Mymr": ("MYANMAR",),
-    "Khmr": ("KHMER",),
-    "Ethi": ("ETHIOPIC",),
-    "Geor": ("GEORGIAN",),
-    "Armn": ("ARMENIAN",),
-    "Hang": ("HANGUL",),
-    "Jpan": ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK"),
-    "Hans": ("CJK",),
-    "Hant": ("CJK",),
-}
-"""ISO 15924 code -> first words of the Unicode names of its letters."""
-OF_ONE_LANGUAGE = tuple(script for script in SCRIPTS if script not in ("Latn", "Cyrl", "Arab", "Deva"))
-"""Scripts that are taken to identify a language of a recipe: another language in one of them, such as Assamese in
-Bengali script or Tigrinya in Ethiopic, is not distinguished. Simplified and traditional Chinese are not, either."""
-WITHOUT_SPACES = ("Jpan", "Hans", "Hant", "Thai", "Laoo", "Mymr", "Khmr")
-"""Scripts that do not separate words by spaces."""
-KANA = ("HIRAGANA", "KATAKANA")
-LEAST_KANA = 0.1
-"""Share of kana in the letters of a text from which on its Chinese characters are Japanese."""
-
-
 def main_scripts(text: str) -> tuple[str, ...]:
     """Return the scripts that most letters of a text belong to, by Unicode's names; none if it has no letters.
 
@@ -156,12 +157,6 @@ def is_in_script_of(text: str, language: str) -> bool:
 def script_suffices(language: str) -> bool:
     """Whether the script of a text identifies a language."""
     return expected_script(language) in OF_ONE_LANGUAGE
-
-
-LEAST_WORDS = 5
-"""Words of the shortest line that is judged; twice as many letters in scripts without spaces."""
-ENGLISH_WORD = re.compile(r"(?<![A-Za-z])[a-z]{4,}(?![A-Za-z])")
-PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, "") | {"—": " ", "،": ""})
 
 
 def judged_lines(text: str, language: str) -> list[str]:

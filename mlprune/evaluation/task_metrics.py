@@ -26,9 +26,20 @@ from mlprune.vocabulary import METRIC_TRAITS, computable_metrics
 
 DETECTOR = "@"
 """Between the name of a metric and the detector that it needs."""
-
 InferenceName = Literal["credit", "log_likelihood", "resampled", "calibration"]
 """Name of a method for intervals and tests."""
+PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
+    "line_pass_rate": languages.line_pass_rate,
+    "word_pass_rate": languages.word_pass_rate,
+    "judged_share": languages.judged_share,
+}
+"""Metrics of language confusion, whose names in ids end with that of the detector: `line_pass_rate@py3langid-0.4.0`."""
+SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
+    "accuracy": partial(choices.accuracy_statistics, credit=choices.divided_credit),
+    "ece": partial(choices.calibration_statistics, credit=choices.divided_credit),
+    "ece_sum": partial(choices.calibration_of_sums, credit=choices.divided_credit),
+}
+"""Statistics of metrics for tasks in which candidates of equal score share the credit."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,6 @@ class Metric:
         if self.least < 0:
             return None
         return 0.0 if self.inference == "calibration" else 1.0
-
-
-# Generated texts
 
 
 def _exact_matches(predictions: Translations) -> Array:
@@ -130,13 +138,6 @@ def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
     )
 
 
-PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
-    "line_pass_rate": languages.line_pass_rate,
-    "word_pass_rate": languages.word_pass_rate,
-    "judged_share": languages.judged_share,
-}
-"""Metrics of language confusion, whose names in ids end with that of the detector: `line_pass_rate@py3langid-0.4.0`."""
-
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric(
         "accuracy", partial(choices.accuracy_statistics, credit=choices.first_credit), choices.mean, "credit"
@@ -184,13 +185,6 @@ mean log-probabilities per token, so it is not a probability of the candidate. `
 log-probabilities of the candidate part, whatever the rule: the probability of the chosen candidate given the context,
 if one of the candidates follows it.
 """
-
-SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
-    "accuracy": partial(choices.accuracy_statistics, credit=choices.divided_credit),
-    "ece": partial(choices.calibration_statistics, credit=choices.divided_credit),
-    "ece_sum": partial(choices.calibration_of_sums, credit=choices.divided_credit),
-}
-"""Statistics of metrics for tasks in which candidates of equal score share the credit."""
 
 
 def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()) -> tuple[Metric, ...]:

@@ -18,6 +18,11 @@ from mlprune.json_values import JsonObject, as_int, as_object, as_str
 from mlprune.processes.isolation import child_environment
 from mlprune.vocabulary import DtypeName
 
+MODULE = "mlprune.importing.conversion"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+Progress = Callable[[int, int], None]
+"""Receives the number of bytes processed so far, and the number in all."""
+
 
 @dataclass(frozen=True)
 class ChildJob:
@@ -104,13 +109,6 @@ def result_from(value: JsonObject) -> ChildResult:
 def parse_message(line: str) -> JsonObject:
     """Parse a message; raises ValueError if the line is not one."""
     return as_object(json.loads(line))
-
-
-MODULE = "mlprune.importing.conversion"
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-
-Progress = Callable[[int, int], None]
-"""Receives the number of bytes processed so far, and the number in all."""
 
 
 def run_child(job: ChildJob, *, lock: int, report: Report, progress: Progress) -> ChildResult:

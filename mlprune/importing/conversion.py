@@ -46,8 +46,12 @@ SAFETENSORS_TYPES: Mapping[torch.dtype, str] = {
 }
 _TYPES: Mapping[torch.dtype, str] = {**SAFETENSORS_TYPES, torch.uint8: "U8"}
 _HEADER_ALIGNMENT = 8
-
 Pieces = Callable[[], Iterator[Tensor]]
+_PIECE_BYTES = 2**24
+LINKED_FORMAT = "safetensors"
+"""Format whose files are linked if they need no conversion."""
+Send = Callable[[str, object], None]
+"""Receives the kind and the value of a message."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,6 @@ def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     return rounded
 
 
-_PIECE_BYTES = 2**24
-
-
 def hash_file(path: Path, checksums: Sequence[Checksum], *, progress: Callable[[int], None]) -> str:
     """Return the SHA-256 of a file.
 
@@ -196,13 +197,6 @@ def hash_file(path: Path, checksums: Sequence[Checksum], *, progress: Callable[[
         message = "a weight file is damaged: its checksums differ; get the file again"
         raise ModelError(message, path=str(path), records=wrong[:5], n_records=len(wrong))
     return state.hexdigest()
-
-
-LINKED_FORMAT = "safetensors"
-"""Format whose files are linked if they need no conversion."""
-
-Send = Callable[[str, object], None]
-"""Receives the kind and the value of a message."""
 
 
 def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:

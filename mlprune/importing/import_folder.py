@@ -26,6 +26,10 @@ from mlprune.models.checkpoint.weight_files import read_json_object
 from mlprune.vocabulary import DtypeName
 
 IMPORT_FILE = "mlprune_import.json"
+RESERVE_BYTES = 2**26
+"""Free space that is left on the disk."""
+WAIT_S = 5.0
+"""How long to wait for a killed import whose child process has not ended yet."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,6 @@ def read_import_record(folder: Path) -> ImportRecord | None:
         raise ModelError("the record of an import is damaged", path=str(path), reason=str(err)) from err
 
 
-RESERVE_BYTES = 2**26
-"""Free space that is left on the disk."""
-
-
 def require_space(folder: Path, n_bytes: int, *, purpose: str) -> None:
     """Check that the disk of a folder has room for some bytes.
 
@@ -161,10 +161,6 @@ def source_folder(source: Path) -> Iterator[Path]:
         message = "a file of the source cannot be imported"
         raise ModelError(message, path=str(err.filename or source), reason=err.strerror) from err
     yield source
-
-
-WAIT_S = 5.0
-"""How long to wait for a killed import whose child process has not ended yet."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,18 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha25
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.vocabulary import DtypeName
 
+COPIED_PATTERNS = (
+    "generation_config.json",
+    "chat_template.jinja",
+    "LICEN[CS]E*",
+    "COPYING*",
+    "NOTICE*",
+    "USE_POLICY*",
+    "README.md",
+)
+"""Files of a source that are copied, in addition to config, tokenizer and weights."""
+HASHED_FILES = ("config.json", *TOKENIZER_FILES)
+"""Files of a source that determine the result, in addition to the weights."""
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -105,20 +117,6 @@ def check_imported(folder: Path) -> None:
         if not files.has(source):
             raise ModelError("the imported weights lack a tensor", path=str(folder), expected=source)
         check_shape(files.shape(source), tuple(parameter.shape), source)
-
-
-COPIED_PATTERNS = (
-    "generation_config.json",
-    "chat_template.jinja",
-    "LICEN[CS]E*",
-    "COPYING*",
-    "NOTICE*",
-    "USE_POLICY*",
-    "README.md",
-)
-"""Files of a source that are copied, in addition to config, tokenizer and weights."""
-HASHED_FILES = ("config.json", *TOKENIZER_FILES)
-"""Files of a source that determine the result, in addition to the weights."""
 
 
 @dataclass(frozen=True)

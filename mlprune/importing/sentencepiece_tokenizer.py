@@ -24,6 +24,11 @@ MAX_MIB = 16
 MAX_PIECES = 1 << 20
 MAX_CHARACTERS = 512
 """Most pieces of a model, and characters of a piece; the merges of a piece take time that grows with its square."""
+SPACE = "▁"
+FAIRSEQ_FAMILIES = ("xglm",)
+"""Families whose ids are those of fairseq."""
+N_SENTENCEPIECE_SPECIAL = 3
+"""Number of special pieces at the start of a sentencepiece model of fairseq: <unk>, <s>, </s>."""
 
 
 class PieceKind(IntEnum):
@@ -44,6 +49,13 @@ class Piece:
     text: str
     score: float = 0.0
     kind: PieceKind = PieceKind.NORMAL
+
+
+FAIRSEQ_SPECIAL = (
+    *(Piece(text, 0.0, PieceKind.CONTROL) for text in ("<s>", "<pad>", "</s>")),
+    Piece("<unk>", 0.0, PieceKind.UNKNOWN),
+)
+"""The first pieces by fairseq's ids."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +118,6 @@ def _piece(proto: Any) -> Piece:
     if not isinstance(text, str) or not 0 < len(text) <= MAX_CHARACTERS:
         raise ValueError(f"a piece is not a text of 1 to {MAX_CHARACTERS} characters: {text[:80]!r}")
     return Piece(text, proto.score, PieceKind(proto.type))
-
-
-SPACE = "▁"
-FAIRSEQ_FAMILIES = ("xglm",)
-"""Families whose ids are those of fairseq."""
-FAIRSEQ_SPECIAL = (
-    *(Piece(text, 0.0, PieceKind.CONTROL) for text in ("<s>", "<pad>", "</s>")),
-    Piece("<unk>", 0.0, PieceKind.UNKNOWN),
-)
-"""The first pieces by fairseq's ids."""
-N_SENTENCEPIECE_SPECIAL = 3
-"""Number of special pieces at the start of a sentencepiece model of fairseq: <unk>, <s>, </s>."""
 
 
 def fairseq_model(model: SentencepieceModel, *, vocab_size: int) -> SentencepieceModel:

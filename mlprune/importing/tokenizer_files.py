@@ -27,6 +27,17 @@ from mlprune.models.loading import check_tokenizer, require_vocabulary
 from mlprune.models.model_limits import require_sizes
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+DEFAULT_SPECIAL: Mapping[str, Mapping[str, str]] = {
+    "xglm": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+}
+"""Family -> special tokens of a tokenizer whose files do not name them."""
+KEPT_SETTINGS = ("model_max_length", "padding_side", "truncation_side", "chat_template")
+"""Keys of tokenizer_config.json that are kept."""
+BEGIN_OF_TEXT_FAMILIES = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "opt")
+"""Families whose texts begin with the token `bos_token` unless tokenizer_config.json says otherwise."""
+END_FIRST_FAMILIES = ("xglm",)
+"""Families whose texts begin with the end-of-sequence token."""
 
 
 def byte_level_tokenizer(folder: Path, *, add_prefix_space: bool, special: tuple[str, ...]) -> Tokenizer:
@@ -61,9 +72,6 @@ def _merges(text: str) -> list[tuple[str, str]]:
     if wrong:
         raise ValueError(f"a line of merges.txt is not a pair: {' '.join(wrong[0])[:80]!r}")
     return [(pair[0], pair[1]) for pair in pairs]
-
-
-ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True)
@@ -128,18 +136,6 @@ def _added(added: JsonObject, decoder: JsonValue) -> dict[str, int]:
             if token is not None and number.isdecimal():
                 tokens[token] = int(number)
     return tokens
-
-
-DEFAULT_SPECIAL: Mapping[str, Mapping[str, str]] = {
-    "xglm": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-}
-"""Family -> special tokens of a tokenizer whose files do not name them."""
-KEPT_SETTINGS = ("model_max_length", "padding_side", "truncation_side", "chat_template")
-"""Keys of tokenizer_config.json that are kept."""
-BEGIN_OF_TEXT_FAMILIES = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "opt")
-"""Families whose texts begin with the token `bos_token` unless tokenizer_config.json says otherwise."""
-END_FIRST_FAMILIES = ("xglm",)
-"""Families whose texts begin with the end-of-sequence token."""
 
 
 def write_tokenizer(source: Path, target: Path, report: Report) -> None:

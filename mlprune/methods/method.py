@@ -14,9 +14,17 @@ LAPE = (
 PLUG_AND_PLAY = (
     "Y. Zhang et al., *Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models*, ICLR 2024"
 )
-
 Value = TypeVar("Value")
 Chosen = TypeVar("Chosen", bound="Parameters")
+StatisticsName = Literal["squares", "sums", "products", "gradients", "routes"]
+"""Statistics of the inputs of layers over counted tokens, and of experts.
+
+`squares`: sums of squares of every feature. `sums`: sums of every feature. `products`: Gram matrices, sums of x x^T.
+`gradients`: mean squares over demonstrations of the gradient of the norm of a block's output by every weight.
+`routes`: tokens of every expert, with their gate weights and the norms of its outputs.
+"""
+StatisticName = Literal["mean", "median"]
+"""Statistic of many numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +72,6 @@ def parameter(
     metadata = {"meaning": meaning, "ignored_by_others": ignored_by_others, "bounds": bounds}
     made: Value = field(default=default, metadata=metadata)
     return made
-
-
-StatisticsName = Literal["squares", "sums", "products", "gradients", "routes"]
-"""Statistics of the inputs of layers over counted tokens, and of experts.
-
-`squares`: sums of squares of every feature. `sums`: sums of every feature. `products`: Gram matrices, sums of x x^T.
-`gradients`: mean squares over demonstrations of the gradient of the norm of a block's output by every weight.
-`routes`: tokens of every expert, with their gate weights and the norms of its outputs.
-"""
-
-StatisticName = Literal["mean", "median"]
-"""Statistic of many numbers."""
 
 
 @dataclass(frozen=True)

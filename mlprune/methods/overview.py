@@ -22,6 +22,14 @@ STATISTICS_COSTS: Mapping[StatisticsName, str] = {
     "routes": "six numbers per expert, demonstration and role of the tokens",
 }
 """Statistics -> what is stored of them."""
+KINDS = (*(lookup.kind for lookup in LOOKUPS), "aggregation")
+COMBINATION_NOTES = (
+    "A variant has one of each. Left out: the first structure, schedule uniform, no refiner. An aggregation is for "
+    "several demonstration sets (over).",
+    "Structure N:M has schedule uniform. removes: highest excludes refiners, permute, and scores that change weights.",
+    f"schedules: {', '.join(SCHEDULES)}. refiners: {', '.join(REFINERS)}. aggregations: {', '.join(AGGREGATIONS)}.",
+)
+"""What holds for all scores."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,6 @@ class MethodRow:
 
 
 COLUMNS = tuple(field.name for field in fields(MethodRow))
-KINDS = (*(lookup.kind for lookup in LOOKUPS), "aggregation")
 
 
 def method_rows(*, loads: bool = False) -> Iterator[MethodRow]:
@@ -129,13 +136,6 @@ class CombinationRow:
 
 
 COMBINATION_COLUMNS = tuple(field.name for field in fields(CombinationRow))
-COMBINATION_NOTES = (
-    "A variant has one of each. Left out: the first structure, schedule uniform, no refiner. An aggregation is for "
-    "several demonstration sets (over).",
-    "Structure N:M has schedule uniform. removes: highest excludes refiners, permute, and scores that change weights.",
-    f"schedules: {', '.join(SCHEDULES)}. refiners: {', '.join(REFINERS)}. aggregations: {', '.join(AGGREGATIONS)}.",
-)
-"""What holds for all scores."""
 
 
 def combinations() -> Iterator[CombinationRow]:

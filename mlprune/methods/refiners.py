@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mlprune.methods.method import Parameters, Refiner, parameter
 
+_STRUCTURES = ("row", "matrix", "alpha", "N:M")
+
 
 @dataclass(frozen=True)
 class GramSwapsParameters(Parameters):
@@ -31,8 +33,6 @@ class LeastSquaresParameters(Parameters):
     swaps: int = parameter(0, "most swaps of a row, as of gram_swaps, before the weights are recovered", at_least=0)
     ridge: float = parameter(0.01, "share of the mean diagonal that is added to the Gram matrix", above=0)
 
-
-_STRUCTURES = ("row", "matrix", "alpha", "N:M")
 
 REFINERS: Mapping[str, Refiner] = {
     "gram_swaps": Refiner(

@@ -7,6 +7,10 @@ from typing import Literal
 from mlprune.methods.method import PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
 from mlprune.methods.structures import OF_EXPERTS, OF_WEIGHTS
 
+_REAP = "M. Lasby et al., *REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression*, arXiv:2510.13999"
+REMOVED_SCORES: Mapping[str, str] = {"pruner_zero": "0.3"}
+"""Scores of earlier versions -> the version that removed them. Their records stay readable and are not reproducible."""
+
 
 @dataclass(frozen=True)
 class RandomParameters(Parameters):
@@ -75,7 +79,6 @@ EXPERT_USES: Mapping[str, ExpertUseParameters] = {
     "mean_square_norm": ExpertUseParameters("routed", gate=False, norm=2),
 }
 """Named settings of score expert_use."""
-_REAP = "M. Lasby et al., *REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression*, arXiv:2510.13999"
 
 
 def _of_experts(summary: str, formula: str, citation: str | None = None) -> Score:
@@ -176,6 +179,3 @@ SCORES: Mapping[str, Score] = {
         bytes_per_weight=72,
     ),
 }
-
-REMOVED_SCORES: Mapping[str, str] = {"pruner_zero": "0.3"}
-"""Scores of earlier versions -> the version that removed them. Their records stay readable and are not reproducible."""

@@ -33,9 +33,10 @@ from mlprune.numeric.activations.feature_sums import Flow, GradientSquares
 from mlprune.numeric.activations.statistics import CountedTokens
 from mlprune.processes.parallel import n_threads, parallel_map
 
+Batches = Sequence[tuple[HiddenStates, CountedTokens]]
+"""Hidden states before a block, with the tokens that count."""
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
-
 LayerFlows = Mapping[str, Sequence[Flow]]
 """Layer -> one pair per demonstration, in the dtype of the model."""
 
@@ -171,10 +172,6 @@ def counted_lengths(mask: Tensor) -> list[int]:
     positions = torch.arange(1, mask.shape[1] + 1)
     lengths: list[int] = (mask * positions).amax(dim=1).tolist()
     return lengths
-
-
-Batches = Sequence[tuple[HiddenStates, CountedTokens]]
-"""Hidden states before a block, with the tokens that count."""
 
 
 def regional_gradients(

@@ -35,9 +35,14 @@ from mlprune.models.model_layers import ModelLayer, model_layers
 from mlprune.models.model_limits import require_sizes, within_limits
 from mlprune.models.wider_files import LOADER_FILE
 
+SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+CHAT_TEMPLATE = "chat_template.jinja"
+WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
+"""Files to download from a hub: no pickles, no code."""
+MAX_LISTED = 5
+"""Most tensors that a message names."""
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 READABLE = ((TOKENIZER_JSON,), ("vocab.json", "merges.txt"))
 """Sets of files from which transformers builds the published tokenizer."""
 MIN_SIZE_SHARE = 0.5
@@ -132,14 +137,6 @@ def unknown_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
 def _comparable(text: str) -> str:
     """Return a text without differences that tokenizers make: compatibility forms, case and spaces."""
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", text).casefold())
-
-
-SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
-CHAT_TEMPLATE = "chat_template.jinja"
-WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
-"""Files to download from a hub: no pickles, no code."""
-MAX_LISTED = 5
-"""Most tensors that a message names."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ from mlprune.models.scaled_experts import prepare_scaled_experts
 from mlprune.models.wider_files import TensorFiles
 from mlprune.vocabulary import DtypeName
 
+MOVE_TOKENS = ("llama4_text",)
+"""Model types whose code moves tokens to the device of the embedding's weight, which cannot be the meta device then."""
+
 
 def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice, dtype: torch.dtype) -> None:
     """Let an embedding read its rows from a file: during its forward, the weight contains only the requested rows.
@@ -72,10 +75,6 @@ def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
     except (OSError, EOFError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         raise ModelError("rows of the embedding cannot be read", path=str(file), reason=reason) from err
-
-
-MOVE_TOKENS = ("llama4_text",)
-"""Model types whose code moves tokens to the device of the embedding's weight, which cannot be the meta device then."""
 
 
 class MetaModel:

@@ -23,13 +23,14 @@ from mlprune.cache_folders import user_cache_folder
 from mlprune.hashing import digest
 
 logger = logging.getLogger(__name__)
-
 LIBRARIES = ("mlprune", "transformers", "torch", "safetensors", "tokenizers")
 """Libraries whose version can change the metadata."""
 SETTLED_S = 2.0
 """Age after which a later change of a file changes its times, even on file systems with coarse clocks."""
 MAX_ENTRIES = 512
 """Maximum number of entries; the oldest ones are deleted."""
+FileStates: TypeAlias = tuple[tuple[str, tuple[int, int, int, int]], ...]
+"""Names of files, each with size, mtime [ns], ctime [ns] and inode."""
 
 
 def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -66,10 +67,6 @@ def cached_by_content(name: str, content: str, compute: Callable[[], Mapping[str
     metadata = dict(compute())
     _write(entry, state, metadata)
     return metadata
-
-
-FileStates: TypeAlias = tuple[tuple[str, tuple[int, int, int, int]], ...]
-"""Names of files, each with size, mtime [ns], ctime [ns] and inode."""
 
 
 class _State(TypedDict):

@@ -18,8 +18,9 @@ from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.shard import Shard
 
 logger = logging.getLogger(__name__)
-
 Task = Callable[[Chain], object]
+GROUPS_AHEAD = 3
+"""Groups of items that another replica computes or has computed before their results are needed."""
 
 
 @dataclass(eq=False)
@@ -124,10 +125,6 @@ class Members:
 
 def load_only(chain: Chain) -> None:
     """Do nothing: a replica loads its chain before it computes a task."""
-
-
-GROUPS_AHEAD = 3
-"""Groups of items that another replica computes or has computed before their results are needed."""
 
 
 class SharedStream(Generic[Item, Result]):

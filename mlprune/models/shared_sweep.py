@@ -17,6 +17,8 @@ from mlprune.models.replicated_chain import Member, Members, Task
 from mlprune.models.shard import Shard
 
 Key = TypeVar("Key", bound=Hashable)
+Share = Callable[[Chain, Sequence[Hashable]], Result]
+"""A function of a replica and the keys of batches whose states it has."""
 
 
 def even_moves(held: Sequence[Mapping[Key, int]]) -> dict[tuple[int, int], list[Key]]:
@@ -45,10 +47,6 @@ def even_moves(held: Sequence[Mapping[Key, int]]) -> dict[tuple[int, int], list[
             if holders[key] != source:
                 moves.setdefault((source, holders[key]), []).append(key)
     return moves
-
-
-Share = Callable[[Chain, Sequence[Hashable]], Result]
-"""A function of a replica and the keys of batches whose states it has."""
 
 
 class SharedSweep:
@@ -211,9 +209,6 @@ class SharedSweep:
             else:
                 target.begin(accept)
             self._keys_of(target).append(key)
-
-
-# Functions of a chain that are sent to other replicas
 
 
 def _make_dense(chain: Chain) -> None:

@@ -36,6 +36,10 @@ class LayerSlice:
         return bias if self.rows is None else bias.index_select(0, self.rows)
 
 
+Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
+"""Name of a tensor in its file -> what remains of its layer, whether it is a bias, and the block that it belongs to."""
+
+
 @dataclass(frozen=True)
 class KeptUnits:
     """The units of one kind in a block that remain."""
@@ -151,10 +155,6 @@ def loader_changes(
             if architecture.alibi is not None:
                 alibi_heads[f"{prefix}.{architecture.alibi}"] = list(units.indices)
     return {"attributes": attributes, "alibi_heads": alibi_heads, "n_heads": n_heads}
-
-
-Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
-"""Name of a tensor in its file -> what remains of its layer, whether it is a bias, and the block that it belongs to."""
 
 
 def narrow_files(folder: Path, architecture: Architecture, blocks: Sequence[BlockUnits]) -> dict[str, str]:

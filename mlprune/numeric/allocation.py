@@ -28,6 +28,16 @@ DECIMALS = 12
 """Decimals of a sparsity after rounding: 0.5 - 0.08 is then exactly 0.42 and removes 42 of 100 weights, not 41."""
 MOST = 0.999
 """Largest sparsity that a schedule gives a part, unless the total is larger."""
+_SCORES_TOGETHER = 2**14
+"""Scores that are added at once: few enough that no library splits the sum over threads."""
+Spectrum = NDArray[np.float64]
+"""Eigenvalues, ascending."""
+CutoffName = Literal["peak", "half"]
+CUTOFFS: tuple[CutoffName, ...] = ("peak", "half")
+_SMALLEST = 1e-12
+"""Eigenvalues up to this share of the largest one count as zero."""
+_BINS = 100
+"""Bins of the histogram of the logarithms of the eigenvalues."""
 
 
 def shifted_sparsities(
@@ -137,10 +147,6 @@ def scaled_sparsities(
     return tuple(rounded(sparsity * (1 + k * shift)) for shift in shifts)
 
 
-_SCORES_TOGETHER = 2**14
-"""Scores that are added at once: few enough that no library splits the sum over threads."""
-
-
 def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
     """Return the share of a block's scores that are above m times their mean over the block.
 
@@ -231,16 +237,6 @@ def dlp_sparsities(
         BadInputError: sparsity or spread is out of range.
     """
     return shifted_sparsities([-score for score in scores], sparsity, spread=spread, n_weights=n_weights)
-
-
-Spectrum = NDArray[np.float64]
-"""Eigenvalues, ascending."""
-CutoffName = Literal["peak", "half"]
-CUTOFFS: tuple[CutoffName, ...] = ("peak", "half")
-_SMALLEST = 1e-12
-"""Eigenvalues up to this share of the largest one count as zero."""
-_BINS = 100
-"""Bins of the histogram of the logarithms of the eigenvalues."""
 
 
 @dataclass(frozen=True)

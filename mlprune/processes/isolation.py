@@ -15,19 +15,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 """Folder of the project's packages; a submitted working directory is not installed."""
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+REFUSED_EVENTS = frozenset(
+    {"os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn"}
+)
 
 
 def child_environment() -> dict[str, str]:
     """Return the environment of this process, in which Python also finds the project's packages."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-
-
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-REFUSED_EVENTS = frozenset(
-    {"os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn"}
-)
 
 
 class IsolationError(Exception):

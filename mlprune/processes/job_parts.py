@@ -15,6 +15,11 @@ from typing import Any, Literal, TypeVar
 
 Item = TypeVar("Item")
 PartKind = Literal["block", "batch", "text", "part", "evaluation", "language"]
+_FIELDS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("step", "kind"), str),
+    **dict.fromkeys(("n_done", "n"), int),
+    **dict.fromkeys(("share", "found", "part_share", "spent_s", "current_s", "other_s"), float),
+}
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,6 @@ class JobParts:
 
 RunningParts = Mapping[tuple[str, str], JobParts]
 """(kind, id) of the last record that a running job makes -> its parts."""
-
-_FIELDS: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("step", "kind"), str),
-    **dict.fromkeys(("n_done", "n"), int),
-    **dict.fromkeys(("share", "found", "part_share", "spent_s", "current_s", "other_s"), float),
-}
 
 
 @dataclass

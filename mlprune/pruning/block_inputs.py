@@ -23,6 +23,12 @@ from mlprune.numeric.weights.scores import contrast_norms
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 
 Value = TypeVar("Value")
+BlockStatistics = Mapping[str, Tensor]
+"""Input name -> [n, in] float32, sums of squares per demonstration of one set."""
+BlockTotals = Mapping[str, RunningTotal]
+"""Input name -> the sum over the selected demonstrations of one set."""
+Factors = Mapping[str, tuple[Tensor, int]]
+"""Input name -> [in] float32 factors, and the number of features that the contrast set never activates."""
 
 
 class OnAccess(Mapping[str, Value]):
@@ -47,16 +53,6 @@ class OnAccess(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-BlockStatistics = Mapping[str, Tensor]
-"""Input name -> [n, in] float32, sums of squares per demonstration of one set."""
-
-BlockTotals = Mapping[str, RunningTotal]
-"""Input name -> the sum over the selected demonstrations of one set."""
-
-Factors = Mapping[str, tuple[Tensor, int]]
-"""Input name -> [in] float32 factors, and the number of features that the contrast set never activates."""
 
 
 def reads_means(score: ScoreSpec) -> bool:

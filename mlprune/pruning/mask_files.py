@@ -22,10 +22,25 @@ from mlprune.store.store import Store
 
 FileKey = tuple[str, Artefact]
 """Store and artefact. An artefact names its content by a hash, so an entry is never outdated."""
-
-
 LevelsOfFile = Mapping[str, PackedLevels]
 """Layer -> its levels, of one block."""
+SCHEMA = {
+    "layer": "string",
+    "shape": "list<int32>",
+    "sparsities": "list<double>",
+    "n_removed": "list<int64>",
+    "keep_sha256": "list<string>",
+    "n_silent_features": "int64",
+    "n_dampings": "int32",
+    "levels": "binary",
+}
+"""Columns of a mask file; `levels` is row-major over [out, in], packed by `pack_levels`."""
+NEEDED = {"layer", "shape", "sparsities", "levels"}
+"""Columns that every mask file has; files of earlier versions lack some of the other columns."""
+CACHED_BYTES = 2**28
+"""Bytes of mask files that stay in memory after they were read, packed: five bits per weight for twenty sparsities."""
+Levels = int | Mapping[str, int]
+"""Index of a sparsity in a mask file, for all layers of the block or by layer. A layer without one is not pruned."""
 
 
 class LevelCache:
@@ -66,24 +81,6 @@ def _size_of(levels: LevelsOfFile) -> int:
     return sum(len(layer.levels) for layer in levels.values())
 
 
-SCHEMA = {
-    "layer": "string",
-    "shape": "list<int32>",
-    "sparsities": "list<double>",
-    "n_removed": "list<int64>",
-    "keep_sha256": "list<string>",
-    "n_silent_features": "int64",
-    "n_dampings": "int32",
-    "levels": "binary",
-}
-"""Columns of a mask file; `levels` is row-major over [out, in], packed by `pack_levels`."""
-
-
-NEEDED = {"layer", "shape", "sparsities", "levels"}
-"""Columns that every mask file has; files of earlier versions lack some of the other columns."""
-
-CACHED_BYTES = 2**28
-"""Bytes of mask files that stay in memory after they were read, packed: five bits per weight for twenty sparsities."""
 _CACHE = LevelCache(CACHED_BYTES)
 
 
@@ -115,10 +112,6 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
     """
     lines = "".join(f"{block} {layer} {sha256}\n" for block, layer, sha256 in layers)
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-Levels = int | Mapping[str, int]
-"""Index of a sparsity in a mask file, for all layers of the block or by layer. A layer without one is not pruned."""
 
 
 def read_packed_masks(

@@ -17,6 +17,7 @@ from mlprune.vocabulary import (
 )
 
 Value = TypeVar("Value")
+CountedLanguage = Annotated[Literal["code"] | Language, Field(title="language, or `code`")]
 
 
 class LayerErrorsConfig(Model):
@@ -61,9 +62,6 @@ class AnalysesConfig(Model):
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
         return distinct_values(value)
-
-
-CountedLanguage = Annotated[Literal["code"] | Language, Field(title="language, or `code`")]
 
 
 class NeuronsConfig(Model):

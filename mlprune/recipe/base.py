@@ -14,6 +14,14 @@ MOST_ITEMS = 1_000_000_000
 """Largest limit of items, far above the items of any task: a larger number is a mistake."""
 MAX_NAME_CHARACTERS = 200
 DENSE_LABEL: Final = "dense"
+SEED_BITS = 63
+"""Bits of a seed: the catalog stores seeds as signed integers of 64 bits."""
+AnyModel = TypeVar("AnyModel", bound=Model)
+IMPORT_KEY = "import"
+MEANING = (
+    "Import the model into the model cache before it is used, once, as `mlprune import` does; needs --allow-import on "
+    "the command line. Ids do not depend on it."
+)
 
 
 def _check_name(name: str) -> str:
@@ -26,11 +34,18 @@ def _check_name(name: str) -> str:
     return name
 
 
+Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
+
+
 def _check_not_dense(name: str) -> str:
     """Refuse the label of the dense model, which every recipe evaluates."""
     if name == DENSE_LABEL:
         raise ValueError(f"{DENSE_LABEL!r} is the label of the model that is not pruned: choose another name")
     return name
+
+
+EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
+"""Name of an entry that makes variants."""
 
 
 def _check_recipe_name(name: str) -> str:
@@ -40,10 +55,7 @@ def _check_recipe_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 RecipeName = Annotated[Name, AfterValidator(_check_recipe_name)]
-EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
-"""Name of an entry that makes variants."""
 
 
 class ChatConfig(Model):
@@ -101,10 +113,6 @@ def names_of(entries: Iterable[AgainstConfig]) -> list[str]:
     return [entry.name for entry in entries]
 
 
-SEED_BITS = 63
-"""Bits of a seed: the catalog stores seeds as signed integers of 64 bits."""
-
-
 def _check_seed(value: int) -> int:
     """Refuse an integer that does not fit into a column of the catalog."""
     if not -(2**SEED_BITS) <= value < 2**SEED_BITS:
@@ -137,15 +145,6 @@ class RegisteredName:
         if name not in self.names:
             raise unknown_name(self.kind, name, self.names)
         return name
-
-
-AnyModel = TypeVar("AnyModel", bound=Model)
-
-IMPORT_KEY = "import"
-MEANING = (
-    "Import the model into the model cache before it is used, once, as `mlprune import` does; needs --allow-import on "
-    "the command line. Ids do not depend on it."
-)
 
 
 def with_import_key(name: str, base: type[AnyModel], *, meaning: str = MEANING) -> type[AnyModel]:

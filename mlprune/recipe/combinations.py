@@ -22,6 +22,24 @@ HIDDEN = {"folder", "n_excluded"}
 """Fields of a recipe that `load_recipe` sets; a user cannot."""
 MULTIPLIED = ("demonstrations", "variants")
 """Sections whose entries multiply out: a key of an entry may have a list of values."""
+Entry = Mapping[str, Any]
+"""An entry of a section as YAML has it."""
+LIST_KEYS = {"parts", "against", "over", "shares", "of"}
+"""Keys whose value is always a list. A list under any other key of an entry multiplies out."""
+PARAMETERS = "parameters"
+"""Key with the parameters of plug-ins, a mapping whose lists multiply out like those of the entry. A value that is a
+list itself is written as a list of one list."""
+MOST = 20_000
+"""Most variants, demonstration sets or evaluations that a recipe may have without further ado; planning one of them
+takes about a millisecond."""
+MOST_AXES = 5
+"""Longest lists that an error names."""
+_WORDS: Mapping[str, str] = {"demonstrations": "demonstration sets"}
+"""Section -> what its entries make, if that is not the name of the section."""
+_EVALUATED = ("languages", "pairs", "rule", "prompt_language", "shot_seed", "profile")
+"""Lists of an evaluation that multiply out."""
+Seeds = Mapping[str, Counter[int]]
+"""Name of demonstration sets -> seed -> number of sets."""
 
 
 def model_of(model: type[Model], key: str) -> type[Model] | None:
@@ -63,15 +81,6 @@ def _sections(model: type[Model]) -> Iterator[tuple[str, type[Model]]]:
 
 SECTIONS: Mapping[str, type[Model]] = dict(_sections(Recipe))
 """Key -> model of every section, in the order of a recipe. Sections inside an entry follow the entry's section."""
-
-
-Entry = Mapping[str, Any]
-"""An entry of a section as YAML has it."""
-LIST_KEYS = {"parts", "against", "over", "shares", "of"}
-"""Keys whose value is always a list. A list under any other key of an entry multiplies out."""
-PARAMETERS = "parameters"
-"""Key with the parameters of plug-ins, a mapping whose lists multiply out like those of the entry. A value that is a
-list itself is written as a list of one list."""
 
 
 def axes_of(entry: Entry) -> dict[str, int]:
@@ -136,20 +145,6 @@ def _without(expanded: list[Entry], exclude: object, *, entry: Entry) -> list[En
 def _agrees(value: object, excluded: object) -> bool:
     """Whether a value of a combination is the excluded value, or in the list of excluded values."""
     return value == excluded or (isinstance(excluded, list) and value in excluded)
-
-
-MOST = 20_000
-"""Most variants, demonstration sets or evaluations that a recipe may have without further ado; planning one of them
-takes about a millisecond."""
-MOST_AXES = 5
-"""Longest lists that an error names."""
-_WORDS: Mapping[str, str] = {"demonstrations": "demonstration sets"}
-"""Section -> what its entries make, if that is not the name of the section."""
-_EVALUATED = ("languages", "pairs", "rule", "prompt_language", "shot_seed", "profile")
-"""Lists of an evaluation that multiply out."""
-
-Seeds = Mapping[str, Counter[int]]
-"""Name of demonstration sets -> seed -> number of sets."""
 
 
 def require_few_combinations(content: Entry, *, where: str) -> None:

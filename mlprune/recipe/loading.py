@@ -25,6 +25,42 @@ from mlprune.yaml_files import read_yaml
 
 BASE = "base"
 """Key with the name of a file in the same folder, whose sections the recipe takes unless it has its own."""
+PLUGINS = "plugins"
+"""Key of a recipe with the files."""
+ALLOW_PLUGINS = "--allow-plugins"
+_UNION_MEMBER = re.compile(r"(constrained|function)-.+|float|int|str|bool")
+MAX_SHOWN_CHARACTERS = 80
+"""Characters of a wrong text that a message repeats."""
+YAML_BOOLEANS = "YAML reads no, off, yes and on as false or true, so write them in quotes"
+_OPENING = re.compile(r"^\w+ should (be|have) ")
+"""Opening of pydantic's messages."""
+_EXPECTED: Mapping[str, str] = {
+    "greater_than": "a number > {gt:g}",
+    "greater_than_equal": "a number >= {ge:g}",
+    "less_than": "a number < {lt:g}",
+    "less_than_equal": "a number <= {le:g}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "literal_error": "{expected}",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_too_long": "a text of at most {max_length} characters",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+    "too_short": "a list of at least {min_length} values",
+    "too_long": "a list of at most {max_length} values",
+}
+"""Type of an error of pydantic -> the expected value, with the error's context filled in."""
 
 
 def read_recipe_file(path: Path, *, derived: Sequence[Path] = ()) -> dict[Any, Any]:
@@ -61,11 +97,6 @@ def _read_mapping(path: Path) -> dict[Any, Any]:
     return value
 
 
-PLUGINS = "plugins"
-"""Key of a recipe with the files."""
-ALLOW_PLUGINS = "--allow-plugins"
-
-
 def provide_plugins(files: object, *, folder: Path, allowed: Sequence[Path], where: str) -> None:
     """Let this process use the plug-in files of a recipe.
 
@@ -88,41 +119,6 @@ def provide_plugins(files: object, *, folder: Path, allowed: Sequence[Path], whe
             provide_file(path)
         except PluginError as err:
             raise RecipeError(err.message, err.context, where=where, key=PLUGINS) from err
-
-
-_UNION_MEMBER = re.compile(r"(constrained|function)-.+|float|int|str|bool")
-MAX_SHOWN_CHARACTERS = 80
-"""Characters of a wrong text that a message repeats."""
-YAML_BOOLEANS = "YAML reads no, off, yes and on as false or true, so write them in quotes"
-_OPENING = re.compile(r"^\w+ should (be|have) ")
-"""Opening of pydantic's messages."""
-_EXPECTED: Mapping[str, str] = {
-    "greater_than": "a number > {gt:g}",
-    "greater_than_equal": "a number >= {ge:g}",
-    "less_than": "a number < {lt:g}",
-    "less_than_equal": "a number <= {le:g}",
-    "finite_number": "a finite number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "literal_error": "{expected}",
-    "string_too_short": "a text of at least {min_length} characters",
-    "string_too_long": "a text of at most {max_length} characters",
-    "string_pattern_mismatch": "a text that matches {pattern}",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "keys and values",
-    "model_attributes_type": "keys and values",
-    "too_short": "a list of at least {min_length} values",
-    "too_long": "a list of at most {max_length} values",
-}
-"""Type of an error of pydantic -> the expected value, with the error's context filled in."""
 
 
 def first_error(err: ValidationError, *, where: str) -> RecipeError:

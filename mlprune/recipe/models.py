@@ -28,6 +28,21 @@ _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelName = Annotated[str, Field(pattern=rf"^([a-zA-Z0-9][a-zA-Z0-9.-]*/)?{_LABEL}$", max_length=317)]
 LabelSelector = Annotated[str, Field(pattern=rf"^!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))$")]
 """Label of a node and condition on its value, in Ray's grammar."""
+AUTO_BATCH_TOKENS: Mapping[DeviceName, int] = {"cpu": 512, "cuda": 8192}
+"""Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
+SMALL_MODEL, SMALL_MODEL_BATCH_TOKENS = 1_500_000_000, 32_768
+"""Prunable weights below which a model is small, and tokens of its batches on accelerators: with fewer, the time of its
+small products is less than the time in which the host starts them."""
+KEYS_OF_CORPORA: Mapping[str, tuple[str, ...]] = {
+    "path": ("parallel_text",),
+    "split": ("parallel_text",),
+    "columns": ("parallel_text",),
+    "lines": ("cldr",),
+    "seed": ("cldr",),
+}
+"""Key of a corpus -> the kinds that have it; the other keys are those of all kinds."""
+KINDS: Mapping[str, PluginKind] = {"score": "score", "structure": "structure", "refine": "refiner"}
+"""Key of an entry of `variants` -> kind of the method. A schedule is called by the driver, so workers need none."""
 
 
 class NodeLabels(dict[str, str]):
@@ -35,13 +50,6 @@ class NodeLabels(dict[str, str]):
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
-
-
-AUTO_BATCH_TOKENS: Mapping[DeviceName, int] = {"cpu": 512, "cuda": 8192}
-"""Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
-SMALL_MODEL, SMALL_MODEL_BATCH_TOKENS = 1_500_000_000, 32_768
-"""Prunable weights below which a model is small, and tokens of its batches on accelerators: with fewer, the time of its
-small products is less than the time in which the host starts them."""
 
 
 class ComputeConfig(Model):
@@ -116,16 +124,6 @@ if TYPE_CHECKING:
     BaseModelConfig = BaseModelFields
 else:
     BaseModelConfig = with_import_key("BaseModelConfig", BaseModelFields)
-
-
-KEYS_OF_CORPORA: Mapping[str, tuple[str, ...]] = {
-    "path": ("parallel_text",),
-    "split": ("parallel_text",),
-    "columns": ("parallel_text",),
-    "lines": ("cldr",),
-    "seed": ("cldr",),
-}
-"""Key of a corpus -> the kinds that have it; the other keys are those of all kinds."""
 
 
 class CorpusConfig(Model):
@@ -324,10 +322,6 @@ def _with_names(evaluations: Iterable[EvaluationConfig], names: set[str | None])
         left = tuple(name for name in evaluation.variants if name in names)
         if left or not evaluation.variants:
             yield evaluation.model_copy(update={"variants": left})
-
-
-KINDS: Mapping[str, PluginKind] = {"score": "score", "structure": "structure", "refine": "refiner"}
-"""Key of an entry of `variants` -> kind of the method. A schedule is called by the driver, so workers need none."""
 
 
 def called_methods(recipe: "Recipe") -> Iterator[tuple[PluginKind, str]]:

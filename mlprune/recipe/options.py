@@ -27,6 +27,9 @@ from mlprune.strict_model import Model, as_pairs, unknown_name, with_context
 AnyModel = TypeVar("AnyModel", bound=Model)
 _COMPARE = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt}
 _SIGNS = {"gt": "above", "ge": "at least", "lt": "below"}
+N_M = "N:M"
+_PATTERN = re.compile(r"[1-9][0-9]*:[1-9][0-9]*")
+AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Method]) -> type[AnyModel]:
@@ -156,11 +159,6 @@ def _sentences(owners: Mapping[str, _Owner]) -> Iterator[str]:
     for name, owner in owners.items():
         ignored = "; others ignore it" if owner.details["ignored_by_others"] else ""
         yield f"{name}: {owner.details['meaning']} ({owner.default}){ignored}."
-
-
-N_M = "N:M"
-_PATTERN = re.compile(r"[1-9][0-9]*:[1-9][0-9]*")
-AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 @dataclass(frozen=True)

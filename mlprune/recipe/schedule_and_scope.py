@@ -42,6 +42,13 @@ def _block_numbers(value: object) -> object:
     return tuple(blocks)
 
 
+Blocks = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    BeforeValidator(_block_numbers),
+    Field(title="list of block numbers, or spans such as `4-7`"),
+]
+
+
 def _group(text: str) -> str:
     return asked_languages(text).text
 
@@ -50,13 +57,6 @@ def _block_layer(name: str) -> str:
     if not _BLOCK_LAYER.fullmatch(name):
         raise ValueError(f"expected a block number and a layer such as 3.self_attn.q_proj, got {name!r}")
     return name
-
-
-Blocks = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
-    BeforeValidator(_block_numbers),
-    Field(title="list of block numbers, or spans such as `4-7`"),
-]
 
 
 class ScheduleFields(Model):

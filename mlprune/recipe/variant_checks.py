@@ -16,8 +16,6 @@ from mlprune.recipe.variant_fields import DENSE_STRUCTURES, VariantFields
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
-
-
 WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group", "keep"))
 """Keys that also entries without a score may have."""
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
@@ -28,6 +26,10 @@ KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     "adopted": frozenset(("adopt", "reconstruct")),
 }
 """Kind of an entry without a score -> its keys, in addition to those of any kind."""
+OF_BLOCKS = frozenset(
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
+)
+"""Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 
 
 def check_kind(entry: VariantFields) -> None:
@@ -141,12 +143,6 @@ def check_contrast(entry: VariantFields) -> None:
     given = sorted(entry.model_fields_set & {field.name for field in fields(ExpertUseParameters)})
     if entry.score == "contrast" and entry.group not in OF_EXPERTS and given:
         raise ValueError(f"{', '.join(given)} of score contrast needs structure {' or '.join(OF_EXPERTS)}")
-
-
-OF_BLOCKS = frozenset(
-    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
-)
-"""Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 
 
 def check_blocks(entry: VariantFields, score: Score) -> None:

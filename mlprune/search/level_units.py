@@ -19,6 +19,8 @@ from mlprune.errors import RecipeError
 
 Counts = Mapping[int, int]
 """Sum -> number of combinations that have it."""
+Levels: TypeAlias = tuple[int, ...]
+"""Index of the level of every unit."""
 
 
 class LevelSums:
@@ -161,10 +163,6 @@ def _rank_of_levels(counts: Sequence[Counts], levels: Sequence[int]) -> int:
         rank += sum(later.get(total - lower, 0) for lower in range(level))
         total -= level
     return rank
-
-
-Levels: TypeAlias = tuple[int, ...]
-"""Index of the level of every unit."""
 
 
 @dataclass(frozen=True)

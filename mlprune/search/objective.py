@@ -20,6 +20,11 @@ _SCRIPT = re.compile(r"script:([A-Z][a-z]{3})")
 _CLASS = re.compile(r"(?:resource_)?class:([0-5])")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _REGION = re.compile(r"[a-z]{2,3}[-_][A-Z]{2}")
+Array: TypeAlias = NDArray[np.float64]
+TOLERANCE = 1e-12
+"""A constraint that is missed by at most this much is met: the difference is rounding."""
+N_ARGUMENTS: Mapping[str, int] = {"min": 2, "max": 2, "log": 1}
+"""Arguments of each function."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class Measure:
         return f"{metric}({self.group})" if metric else str(self.group)
 
 
+Lookup: TypeAlias = Callable[[Measure | Literal["kept"]], Array]
+"""Values of a measure, or the share of weights that are kept; arrays of one shape, or that broadcast to one."""
+
+
 def parse_group(text: str) -> Group | None:
     """Return the group of a name such as `worst`, `fr`, `fr-en`, `script:Latn` or `class:2`; None if it is not one."""
     if text == "english":
@@ -70,14 +79,6 @@ def parse_group(text: str) -> Group | None:
         except ValueError:
             pass
     return Group("language", language_tag(text)) if _LANGUAGE.fullmatch(text) else None
-
-
-Array: TypeAlias = NDArray[np.float64]
-Lookup: TypeAlias = Callable[[Measure | Literal["kept"]], Array]
-"""Values of a measure, or the share of weights that are kept; arrays of one shape, or that broadcast to one."""
-
-TOLERANCE = 1e-12
-"""A constraint that is missed by at most this much is met: the difference is rounding."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,6 @@ OPERATIONS: Mapping[str, OperationTraits] = {
     "max": OperationTraits(np.maximum, 4),
     "log": OperationTraits(_log, 4),
 }
-N_ARGUMENTS: Mapping[str, int] = {"min": 2, "max": 2, "log": 1}
-"""Arguments of each function."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ from mlprune.steps.loss_records import LossRecord
 from mlprune.store.store import Store
 from mlprune.vocabulary import DeviceName, DtypeName
 
+BFLOAT16_CAPABILITY = (8, 0)
+"""First compute capability of CUDA (Ampere) with products in bfloat16."""
+
 
 def base_model_identity(info: ModelInfo) -> Identity:
     """The identity of a base model from the contents of its files."""
@@ -107,10 +110,6 @@ def is_same_text(first: CorpusConfig, second: CorpusConfig, language: str) -> bo
     except CorpusError:
         return False
     return sources[0].code == sources[1].code and sources[0].path.samefile(sources[1].path)
-
-
-BFLOAT16_CAPABILITY = (8, 0)
-"""First compute capability of CUDA (Ampere) with products in bfloat16."""
 
 
 class Accelerators(NamedTuple):

@@ -31,6 +31,14 @@ SMALL_JOB_DISK_BYTES = 20_000.0
 """Disk space of a job that writes nothing but a record."""
 BATCHES_IN_FLIGHT = 2
 """Batches in memory per batch in computation."""
+ChainLoader = Callable[[], Chain]
+"""Returns the chain of the base model; the first call loads it."""
+RecordKey = tuple[str, str]
+"""(kind, id) of a record."""
+WHOLE_MODEL, HALF_MODEL, ONE_BLOCK = 0, 1, 2
+"""Offload levels after a job ran out of memory: all planned weights, half of them, or one block at a time in memory."""
+MIN_BATCH_TOKENS = 16
+"""Smallest batch size of a recipe and of a retry."""
 
 
 class SetSize(NamedTuple):
@@ -43,7 +51,6 @@ class SetSize(NamedTuple):
 
 SetSizes = Mapping[str, SetSize]
 """Demonstration set id -> size."""
-
 EMPTY_SET = SetSize(0, 0)
 
 
@@ -162,18 +169,6 @@ def state_bytes(sizes: Footprint, n_tokens: float, *, n_states: int = 1) -> int:
 def batch_bytes(sizes: Footprint, batch_tokens: int) -> int:
     """Memory of the batches that pass through a block."""
     return BATCHES_IN_FLIGHT * batch_tokens * sizes.widest * STATE_BYTES
-
-
-ChainLoader = Callable[[], Chain]
-"""Returns the chain of the base model; the first call loads it."""
-
-RecordKey = tuple[str, str]
-"""(kind, id) of a record."""
-
-WHOLE_MODEL, HALF_MODEL, ONE_BLOCK = 0, 1, 2
-"""Offload levels after a job ran out of memory: all planned weights, half of them, or one block at a time in memory."""
-MIN_BATCH_TOKENS = 16
-"""Smallest batch size of a recipe and of a retry."""
 
 
 @dataclass(frozen=True)

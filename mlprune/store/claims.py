@@ -21,12 +21,17 @@ from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
 logger = logging.getLogger(__name__)
-
-
 Key = tuple[str, str]
 """(kind, id) of a record."""
 CLOCK = "claims/clock/"
 """Folder of the files by which the garbage collection reads the store's clock."""
+STALE_AFTER_S = 60.0
+"""Time without a renewal after which a claim is stale. Claims are renewed four times as often."""
+PEER_CHECK_S = 5.0
+"""Interval at which a run checks whether it is alone in an object store; also the time before the first check."""
+PARTS_S = 3.0
+"""Shortest time between two writes of a claim in a folder, while parts of its job finish. In an object store, where
+writes cost more, the renewals have them."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,6 @@ def read_claim(store: Store, path: str) -> JsonObject:
 def is_abandoned(store: Store, path: str) -> bool:
     """Return whether a file below `claims/` is that of a process of this machine that has ended."""
     return is_of_ended_process(path) if path.startswith(CLOCK) else is_gone(read_claim(store, path).get("process"))
-
-
-STALE_AFTER_S = 60.0
-"""Time without a renewal after which a claim is stale. Claims are renewed four times as often."""
-PEER_CHECK_S = 5.0
-"""Interval at which a run checks whether it is alone in an object store; also the time before the first check."""
-PARTS_S = 3.0
-"""Shortest time between two writes of a claim in a folder, while parts of its job finish. In an object store, where
-writes cost more, the renewals have them."""
 
 
 def claim_path(kind: str, record_id: str) -> str:

@@ -240,9 +240,10 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
 }
 """Name of the kind -> what there is to know of it."""
-
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
+_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results", "answers": "answer_results"}
+"""Name of a table in older records -> its name today."""
 
 
 def artefact_folders(kind: str) -> tuple[str, ...]:
@@ -251,10 +252,6 @@ def artefact_folders(kind: str) -> tuple[str, ...]:
     For a kind that this version does not know, these are the folders of all kinds.
     """
     return RECORD_KINDS[kind].folders if kind in RECORD_KINDS else ARTEFACT_FOLDERS
-
-
-_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results", "answers": "answer_results"}
-"""Name of a table in older records -> its name today."""
 
 
 def is_shown(kind: str, step_version: int) -> bool:

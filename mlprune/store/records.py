@@ -24,6 +24,29 @@ Parents: TypeAlias = Mapping[str, str | Sequence[str]]
 """Role -> id, or list of ids, of the work that a piece of work reads."""
 ID_LENGTH = 20
 """Hex digits of an id."""
+RecordKey: TypeAlias = tuple[str, str]
+"""(kind, id) of a record."""
+CHECKSUM_START = b'{"checksum":"'
+"""First bytes of every record since version 0.2."""
+_CHECKSUM_END = b'",'
+_SHA256_LENGTH = 64
+_BODY_START = len(CHECKSUM_START) + _SHA256_LENGTH + len(_CHECKSUM_END)
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ARTEFACT_PATH = re.compile(r"(?!\.{1,2}/)[^/\\\x00-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f]+)+")
+"""Two names or more, none of them `.` or `..`."""
+_FIELD_TYPES: Mapping[str, type] = {
+    "artefacts": list,
+    "checksum": str,
+    "contents": dict,
+    "id": str,
+    "kind": str,
+    "parameters": dict,
+    "parents": dict,
+    "rows": dict,
+    "step_version": int,
+}
+_ARTEFACT_FIELDS = {"path", "n_bytes", "sha256", "n_rows"}
 
 
 def identity(
@@ -123,10 +146,6 @@ class Record:
         }
 
 
-RecordKey: TypeAlias = tuple[str, str]
-"""(kind, id) of a record."""
-
-
 def parent_ids(record: Record) -> Iterator[str]:
     """Yield the ids of all parents of a record."""
     for parent in record.parents.values():
@@ -150,18 +169,6 @@ def _with_checksum(body: str, *, separator: str) -> str:
 
 def _one_per_line(values: Sequence[JsonObject]) -> str:
     return "[" + ",".join("\n" + canonical_json(value) for value in values) + "]"
-
-
-CHECKSUM_START = b'{"checksum":"'
-"""First bytes of every record since version 0.2."""
-_CHECKSUM_END = b'",'
-_SHA256_LENGTH = 64
-_BODY_START = len(CHECKSUM_START) + _SHA256_LENGTH + len(_CHECKSUM_END)
-
-_KIND = re.compile(r"[a-z][a-z0-9_]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ARTEFACT_PATH = re.compile(r"(?!\.{1,2}/)[^/\\\x00-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f]+)+")
-"""Two names or more, none of them `.` or `..`."""
 
 
 def parse_record(text: bytes, *, kind: str, record_id: str) -> Record:
@@ -253,19 +260,6 @@ def _identity_of(record: Record) -> str:
     )
 
 
-_FIELD_TYPES: Mapping[str, type] = {
-    "artefacts": list,
-    "checksum": str,
-    "contents": dict,
-    "id": str,
-    "kind": str,
-    "parameters": dict,
-    "parents": dict,
-    "rows": dict,
-    "step_version": int,
-}
-
-
 def _require_types(fields: Any) -> None:
     """Check the type of every field, and of what lists and objects contain.
 
@@ -289,9 +283,6 @@ def _require_types(fields: Any) -> None:
 def _require(is_so: bool, otherwise: str) -> None:
     if not is_so:
         raise ValueError(otherwise)
-
-
-_ARTEFACT_FIELDS = {"path", "n_bytes", "sha256", "n_rows"}
 
 
 def _artefact(fields: Any, *, kind: str) -> Artefact:

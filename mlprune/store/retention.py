@@ -30,6 +30,9 @@ FOLLOWERS = ("mask_blocks",)
 """Kinds of records that list files of an ordering, and are made again with it."""
 STATISTICS = ("statistics", "feature_sums", "gram_matrices", "regional_gradients", "loss_gradients")
 """Kinds of records with the statistics that masks are made from."""
+DAY_S = 24 * 3600.0
+CLAIM = ("retention", "gc")
+"""Key of the claim of a process that retires files: only one does so at a time."""
 
 
 class Remaking(IntEnum):
@@ -39,6 +42,12 @@ class Remaking(IntEnum):
     """From stored statistics, or from other masks, and the weights of the base model, without running it."""
     WITH_THE_MODEL = 2
     """By a sweep, which runs the model."""
+
+
+REMAKING_TEXTS: Mapping[Remaking, str] = {
+    Remaking.FROM_STATISTICS: "made again from stored statistics",
+    Remaking.WITH_THE_MODEL: "made again by running the model",
+}
 
 
 @dataclass(frozen=True)
@@ -175,13 +184,6 @@ def _is_current(record: Record) -> bool:
     return record.step_version == RECORD_KINDS[record.kind].version
 
 
-DAY_S = 24 * 3600.0
-REMAKING_TEXTS: Mapping[Remaking, str] = {
-    Remaking.FROM_STATISTICS: "made again from stored statistics",
-    Remaking.WITH_THE_MODEL: "made again by running the model",
-}
-
-
 @dataclass(frozen=True)
 class Ranking:
     """What is known of variants besides their files."""
@@ -261,10 +263,6 @@ def _reason_to_keep(masks: MaskFiles, ranking: Ranking, rules: RetentionRules) -
     if rules.requires_rank and not any(variant_id in ranking.ranks for variant_id in masks.variant_ids):
         return "no value on dev: cannot be compared"
     return None
-
-
-CLAIM = ("retention", "gc")
-"""Key of the claim of a process that retires files: only one does so at a time."""
 
 
 def retire(store: Store, decisions: Sequence[Decision]) -> int:

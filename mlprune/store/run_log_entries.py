@@ -13,6 +13,10 @@ from mlprune.processes.job_parts import JobParts
 from mlprune.store.run_log_files import kind_of, numbers_of, read_run_file
 from mlprune.store.store import Store
 
+N_READERS = 16
+CHANGING_KINDS = ("run", "planned", "searches", "ended")
+"""Kinds of files that are written again, or whose content is replaced."""
+
 
 @dataclass(frozen=True)
 class SearchState:
@@ -264,11 +268,6 @@ class RunEntries:
 
 def _entry_number(value: JsonValue) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-N_READERS = 16
-CHANGING_KINDS = ("run", "planned", "searches", "ended")
-"""Kinds of files that are written again, or whose content is replaced."""
 
 
 def folder_of(path: str) -> str:

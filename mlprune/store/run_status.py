@@ -24,6 +24,16 @@ SHORT_STEP = "compare"
 SHORT_JOB_S = 0.2
 """Seconds that a job of this step is expected to take until one has finished."""
 NO_FLOPS: Mapping[str, float] = {}
+State = Literal["running", "silent", "died", "done", "failed", "stopped"]
+"""failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
+ADVICE: Mapping[State, str] = {
+    "silent": "if it died, rerun the same command to resume",
+    "died": "rerun the same command to resume",
+    "failed": "rerun the same command to retry the jobs that failed",
+    "stopped": "rerun the same command to resume",
+}
+"""What the user can do about a state."""
+_ID = re.compile(r"\b[0-9a-f]{20}\b")
 
 
 @dataclass(frozen=True)
@@ -134,18 +144,6 @@ def _planned_means(
     }
 
 
-State = Literal["running", "silent", "died", "done", "failed", "stopped"]
-"""failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
-
-ADVICE: Mapping[State, str] = {
-    "silent": "if it died, rerun the same command to resume",
-    "died": "rerun the same command to resume",
-    "failed": "rerun the same command to retry the jobs that failed",
-    "stopped": "rerun the same command to resume",
-}
-"""What the user can do about a state."""
-
-
 @dataclass(frozen=True)
 class StepStatus:
     """Progress of one step."""
@@ -220,9 +218,6 @@ def format_duration(seconds: float) -> str:
     if seconds < 119.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-_ID = re.compile(r"\b[0-9a-f]{20}\b")
 
 
 def with_labels(text: str, label_of: Callable[[str], str | None]) -> str:

@@ -19,6 +19,13 @@ ENDING = ".jsonl.zst"
 """Ending of a segment."""
 VOID = ".void"
 """Ending of a marker that a record of a segment no longer counts."""
+BLOCK_BYTES = 1 << 20
+"""Uncompressed size at which a block ends, after the record that reaches it."""
+PREFACE_BYTES = 8
+"""Bytes before the index: the magic number of a skippable frame, and the length of the index."""
+_SKIPPABLE = 0x184D2A50
+_CODEC = "zstd"
+_LEVEL = 3
 
 
 def segment_folder(kind: str) -> str:
@@ -34,16 +41,6 @@ def segment_path(kind: str, name: str) -> str:
 def void_path(segment: str, record_id: str) -> str:
     """Return the path of the marker that a record of a segment no longer counts."""
     return f"{segment.removesuffix(ENDING)}.{record_id}{VOID}"
-
-
-BLOCK_BYTES = 1 << 20
-"""Uncompressed size at which a block ends, after the record that reaches it."""
-PREFACE_BYTES = 8
-"""Bytes before the index: the magic number of a skippable frame, and the length of the index."""
-
-_SKIPPABLE = 0x184D2A50
-_CODEC = "zstd"
-_LEVEL = 3
 
 
 @dataclass(frozen=True)

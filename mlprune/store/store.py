@@ -31,6 +31,10 @@ from mlprune.store.segments import ENDING, void_path
 from mlprune.store.succession import quarantine_outdated
 
 logger = logging.getLogger(__name__)
+REQUESTS_AT_ONCE = 16
+"""Number of parallel requests to an object store."""
+RECORDS_AT_ONCE = 1_000
+"""Number of record files whose contents are in memory at a time, when many are read."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,6 @@ def record_listing(paths: Iterable[str], *, kinds: Iterable[str] = ()) -> Record
         record_files={kind: frozenset(ids) for kind, ids in record_files.items()},
         segments={kind: tuple(files) for kind, files in segments.items()},
     )
-
-
-REQUESTS_AT_ONCE = 16
-"""Number of parallel requests to an object store."""
-RECORDS_AT_ONCE = 1_000
-"""Number of record files whose contents are in memory at a time, when many are read."""
 
 
 class Store(ArtefactStore):

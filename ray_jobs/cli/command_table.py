@@ -7,6 +7,23 @@ from mlprune import capabilities
 
 OF_CAPABILITIES = "ray_jobs.capabilities."
 """Beginning of the names of modules with commands of capabilities."""
+GROUPS: Mapping[str, str] = {
+    "check": "Check this machine, data, a model, a store or a variant.\n\nExample: mlprune check store --store runs/",
+    "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",
+}
+"""Group of commands -> its help text."""
+FORM_OPTIONS: Mapping[str, str] = {
+    "--web": "Serve a page in the browser that follows the runs.",
+    "--figures": "Write figures for a publication.",
+    "--tables": "Write tables for a publication.",
+    "--notebook": "Write a notebook and open it.",
+    "--as": "Format, folder by default: a model folder.",
+    "--results": "Import results of lm-evaluation-harness.",
+}
+"""Option that chooses a form -> its help."""
+_MOVED = {"--model": "--base-model"}
+WITH_OLD_OUT = frozenset({"export", "import", "apply"})
+"""Commands whose last argument was the output before `--out`."""
 
 
 class Form(NamedTuple):
@@ -93,22 +110,6 @@ COMMANDS: Mapping[str, CommandSource] = {
 }
 """Command as the user types it -> its source, in the order of `mlprune --help`."""
 
-GROUPS: Mapping[str, str] = {
-    "check": "Check this machine, data, a model, a store or a variant.\n\nExample: mlprune check store --store runs/",
-    "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",
-}
-"""Group of commands -> its help text."""
-
-FORM_OPTIONS: Mapping[str, str] = {
-    "--web": "Serve a page in the browser that follows the runs.",
-    "--figures": "Write figures for a publication.",
-    "--tables": "Write tables for a publication.",
-    "--notebook": "Write a notebook and open it.",
-    "--as": "Format, folder by default: a model folder.",
-    "--results": "Import results of lm-evaluation-harness.",
-}
-"""Option that chooses a form -> its help."""
-
 
 class OldName(NamedTuple):
     """How a name or an option of the version before is written now."""
@@ -121,7 +122,6 @@ class OldName(NamedTuple):
     """Words that are added if the command line has none of the new options."""
 
 
-_MOVED = {"--model": "--base-model"}
 OLD_NAMES: Mapping[str, OldName] = {
     "serve": OldName("status --web"),
     "doctor": OldName("check machine", {"--json": "--format=json"}),
@@ -146,9 +146,6 @@ OLD_NAMES: Mapping[str, OldName] = {
     "--show-completion": OldName("completion"),
 }
 """Beginning of a command line of the version before -> the present one. These names go with the next version."""
-
-WITH_OLD_OUT = frozenset({"export", "import", "apply"})
-"""Commands whose last argument was the output before `--out`."""
 
 
 def capability_of(source: Form | CommandSource) -> str:

@@ -30,14 +30,16 @@ LEAST_OPEN_FILES = 4096
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Ray keeps its objects
 LEAST_SHARED_BYTES = GIB // 8
 """Free shared memory below which there is a warning."""
-
 CACHE_HELP = "export XDG_CACHE_HOME=/a/writable/folder"
 DEVELOPMENT = ("dev", "real")
 """Extras for the development of this package."""
 _EXTRA = re.compile(r"extra == [\"'](\w+)[\"']")
-
 VersionOf: TypeAlias = Callable[[str], str | None]
 """Name of a package -> its version, None if it is not installed."""
+GPU_SUBJECT = "gpu"
+LEAST_FREE_SHARE = 0.5
+"""Share of a GPU's memory below which there is a warning: another process uses it."""
+_ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)[a-z]?")
 
 
 def examine_machine() -> list[Finding]:
@@ -174,12 +176,6 @@ def open_files_finding(limit: int) -> Finding:
     if limit >= LEAST_OPEN_FILES:
         return ok(SUBJECT, f"at most {limit} open files")
     return warning(SUBJECT, f"at most {limit} open files", "ulimit -n 65536")
-
-
-GPU_SUBJECT = "gpu"
-LEAST_FREE_SHARE = 0.5
-"""Share of a GPU's memory below which there is a warning: another process uses it."""
-_ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)[a-z]?")
 
 
 @dataclass(frozen=True)

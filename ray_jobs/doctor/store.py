@@ -31,6 +31,7 @@ LEAST_FREE_BYTES = 5 * 2**30
 """Free space on the disk of a store below which there is a warning."""
 MANY_RECORD_FILES = 20_000
 """Record files of a store from which a compaction helps."""
+RECIPE_SUBJECT = "recipe"
 
 
 def examine_store(uri: str) -> list[Finding]:
@@ -165,9 +166,6 @@ def _claim_findings(store: Store) -> Iterator[Finding]:
         yield warning(SUBJECT, text, f"mlprune store gc --delete --store {store.uri}; the next run resumes their work")
     if len(claims) > len(stale):
         yield ok(SUBJECT, f"in use: {counted(len(claims) - len(stale), 'claim')} of running jobs")
-
-
-RECIPE_SUBJECT = "recipe"
 
 
 def examine_recipe(path: Path, *, store_uri: str, address: str, allowed_plugins: Sequence[Path] = ()) -> list[Finding]:

@@ -33,6 +33,12 @@ CACHE_FOLDER = "imported-models"
 ALLOW_IMPORT = "--allow-import"
 COMMIT_DIGITS = 12
 """Digits of a commit in the name of a folder."""
+logger = logging.getLogger(__name__)
+COMMAND = (sys.executable, "-m", "ray_jobs.cli", "import")
+ERROR_PREFIX = "mlprune: "
+"""Beginning of the line that the command line prints for bad input."""
+STOP_TIMEOUT_S = 10.0
+"""Time that an interrupted import has to end."""
 
 
 @dataclass(frozen=True)
@@ -191,15 +197,6 @@ def _replaced(recipe: Recipe, requested: Mapping[str, RequestedImport]) -> Recip
         for index, entry in enumerate(recipe.baselines)
     )
     return recipe.model_copy(update={"model": model, "baselines": baselines})
-
-
-logger = logging.getLogger(__name__)
-
-COMMAND = (sys.executable, "-m", "ray_jobs.cli", "import")
-ERROR_PREFIX = "mlprune: "
-"""Beginning of the line that the command line prints for bad input."""
-STOP_TIMEOUT_S = 10.0
-"""Time that an interrupted import has to end."""
 
 
 def run_import_command(source: str, target: Path, *, revision: str) -> None:

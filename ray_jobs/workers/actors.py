@@ -27,9 +27,14 @@ from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.required_files import NONE, Requirements, require_here
 from ray_jobs.workers.worker import Outcome, PeakMemory, Worker, free_memory, worker_name
 
+Result_co = TypeVar("Result_co", covariant=True)
+Method = TypeVar("Method", bound=Callable[..., object])
+SHARING = "sharing"
+"""Group of the methods that two threads of a worker call while a job runs in another one."""
+PULSE = "pulse"
+"""Group of the method by which an actor shows that it is alive, in a thread of its own."""
 if TYPE_CHECKING:
     from mlprune.models.shard import Shard
-
 Handle = TypeVar("Handle")
 
 
@@ -92,9 +97,6 @@ class Offers(Generic[Handle]):
                 return ()
             names, self._given_back = tuple(self._given_back), []
             return names
-
-
-Result_co = TypeVar("Result_co", covariant=True)
 
 
 class RayPending(Generic[Result_co]):
@@ -170,13 +172,6 @@ class JobReplicas:
     def peaks(self) -> list[ObjectRef]:
         """Return references to the peak memory of the replicas that share the job and have loaded the model."""
         return [replica.actor.peak_gib.remote() for replica in self.replicas() if replica.has_worked]
-
-
-Method = TypeVar("Method", bound=Callable[..., object])
-SHARING = "sharing"
-"""Group of the methods that two threads of a worker call while a job runs in another one."""
-PULSE = "pulse"
-"""Group of the method by which an actor shows that it is alive, in a thread of its own."""
 
 
 def _while_a_job_runs(method: Method) -> Method:

@@ -22,6 +22,15 @@ from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import LocalRay, local_ray_bytes, n_cpus
 
 logger = logging.getLogger(__name__)
+CLIENT_SCHEME = "ray://"
+CLIENT_PORT, GCS_PORT = 10001, 6379
+"""Ports of a cluster: for clients outside of it, and for drivers on its nodes."""
+CONNECT_TIMEOUT_S = 3.0
+"""Time in which a cluster has to accept a connection."""
+LOOPBACK = "127.0.0.1"
+DEFAULTS = LocalRay()
+GPU_PROBE_TIMEOUT_S = 60.0
+"""Time that a node has to report the memory of its GPUs."""
 
 
 def start_on_node(function: Callable[..., object], node_id: str, *arguments: object) -> ObjectRef:
@@ -34,17 +43,6 @@ def start_on_node(function: Callable[..., object], node_id: str, *arguments: obj
 def reason_of_failure(err: RayError) -> str:
     """Return why a task failed: the last line of the error, after the traceback of the task."""
     return str(err).strip().rpartition("\n")[2]
-
-
-CLIENT_SCHEME = "ray://"
-CLIENT_PORT, GCS_PORT = 10001, 6379
-"""Ports of a cluster: for clients outside of it, and for drivers on its nodes."""
-CONNECT_TIMEOUT_S = 3.0
-"""Time in which a cluster has to accept a connection."""
-LOOPBACK = "127.0.0.1"
-DEFAULTS = LocalRay()
-GPU_PROBE_TIMEOUT_S = 60.0
-"""Time that a node has to report the memory of its GPUs."""
 
 
 class RayNode(TypedDict):

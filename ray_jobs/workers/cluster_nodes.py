@@ -27,6 +27,16 @@ from ray_jobs.workers.ray_failures import is_memory_kill
 from ray_jobs.workers.required_files import Requirements, problem_here
 
 logger = logging.getLogger(__name__)
+LOG_INTERVAL_S = 60.0
+"""Time between two messages about nodes that have not answered."""
+CHECK_TIMEOUT_S = 3600.0
+"""Time that the nodes have to answer; they may have to download models first."""
+PROCESSOR_TIMEOUT_S = 60.0
+"""Time that the nodes have to report their processors."""
+POLL_INTERVAL_S = 5.0
+"""Time between two checks of the nodes; cloud providers announce the end of a spot machine at least 30 s before."""
+LEAST_GPU_SHARE = 0.95
+"""Share of the planned free memory of an accelerator that those of a new node must have."""
 
 
 def has_labels(labels: Mapping[str, str], selectors: Mapping[str, str]) -> bool:
@@ -114,14 +124,6 @@ class NodeList:
         return {node_id: ms / 1000 - now_s if ms else float("inf") for node_id, ms in deadlines.items()}
 
 
-LOG_INTERVAL_S = 60.0
-"""Time between two messages about nodes that have not answered."""
-CHECK_TIMEOUT_S = 3600.0
-"""Time that the nodes have to answer; they may have to download models first."""
-PROCESSOR_TIMEOUT_S = 60.0
-"""Time that the nodes have to report their processors."""
-
-
 def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -> None:
     """Check plug-ins and files of models on every node that can run jobs. Nodes without a hub model download it.
 
@@ -175,12 +177,6 @@ def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
     if problem is not None:
         message, context = problem
         raise BadInputError(message, {**context, "node": node.host})
-
-
-POLL_INTERVAL_S = 5.0
-"""Time between two checks of the nodes; cloud providers announce the end of a spot machine at least 30 s before."""
-LEAST_GPU_SHARE = 0.95
-"""Share of the planned free memory of an accelerator that those of a new node must have."""
 
 
 class Scaling:

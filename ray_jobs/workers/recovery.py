@@ -28,11 +28,8 @@ from mlprune import errors
 from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, Job, batch_tokens_of
 
 logger = logging.getLogger(__name__)
-
-
 OFFLOAD_NAMES = {HALF_MODEL: "offloaded", ONE_BLOCK: "offloaded, one block at a time"}
 """`Job.offload_level` -> its name in run files and logs."""
-
 ALLOCATOR_MESSAGES = (
     "can't allocate memory",
     "not enough memory",
@@ -47,6 +44,35 @@ ACCELERATOR_NAMES = ("cuda", "cublas", "cusolver", "cudnn", "hip ")
 """Libraries of accelerators in messages of allocators; lower case."""
 LIBRARY_ERRORS = ("SafetensorError", "OutOfMemoryException")
 """Error types of safetensors and DuckDB that may report failed allocations and have no more specific base class."""
+DEVICE_MESSAGES = (
+    "cuda error",
+    "cudnn error",
+    "cublas_status_",
+    "cusolver error",
+    "cusolver_status_",
+    "cufft error",
+    "hip error",
+    "nccl error",
+    "no cuda gpus are available",
+    "found no nvidia driver",
+    "cuda driver initialization failed",
+    "cuda unknown error",
+)
+"""Messages of accelerators inside errors of general types; lower case."""
+WorkerFault = Literal["broken device", "busy device", "failed load", "lost process"]
+"""What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, the model
+cannot be loaded there for another reason, or a process of the worker died."""
+MAX_TRACEBACK = 6_000
+"""Most characters of a traceback that are kept: its end, which has the error and the lines that raised it."""
+MAX_WORK = 600
+"""Most characters of the description of what a job worked on."""
+_LEFT_OUT = "... {n:,} characters left out ...\n"
+MAX_FAILURES = 6
+"""Failures in a row after which a worker is retired; more than the attempts of a job that breaks its device."""
+FIRST_PAUSE_S = 10.0
+"""Time until a worker that failed to load is started again; each further failure doubles it. Other failures pause a
+worker from the second in a row on, so that other workers take its jobs.
+"""
 
 
 def is_out_of_memory(err: BaseException) -> bool:
@@ -88,23 +114,6 @@ def advice(job: Job) -> str:
     return f"in the recipe, use more shards (compute: {{shards: 2}}) or fewer replicas{tried}"
 
 
-DEVICE_MESSAGES = (
-    "cuda error",
-    "cudnn error",
-    "cublas_status_",
-    "cusolver error",
-    "cusolver_status_",
-    "cufft error",
-    "hip error",
-    "nccl error",
-    "no cuda gpus are available",
-    "found no nvidia driver",
-    "cuda driver initialization failed",
-    "cuda unknown error",
-)
-"""Messages of accelerators inside errors of general types; lower case."""
-
-
 def is_device_error(err: BaseException) -> bool:
     """Return whether an error means that an accelerator failed, for another reason than its memory.
 
@@ -121,16 +130,6 @@ def is_device_error(err: BaseException) -> bool:
 def first_line(err: BaseException) -> str:
     """Return the first line of an error's message; CUDA adds lines of advice for developers."""
     return next(iter(str(err).splitlines()), "") or type(err).__name__
-
-
-WorkerFault = Literal["broken device", "busy device", "failed load", "lost process"]
-"""What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, the model
-cannot be loaded there for another reason, or a process of the worker died."""
-MAX_TRACEBACK = 6_000
-"""Most characters of a traceback that are kept: its end, which has the error and the lines that raised it."""
-MAX_WORK = 600
-"""Most characters of the description of what a job worked on."""
-_LEFT_OUT = "... {n:,} characters left out ...\n"
 
 
 @dataclass(frozen=True)
@@ -232,14 +231,6 @@ def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:
 
 def _format_error(err: Exception) -> str:
     return str(err) if isinstance(err, errors.MlpruneError) else errors.reason_of(err)
-
-
-MAX_FAILURES = 6
-"""Failures in a row after which a worker is retired; more than the attempts of a job that breaks its device."""
-FIRST_PAUSE_S = 10.0
-"""Time until a worker that failed to load is started again; each further failure doubles it. Other failures pause a
-worker from the second in a row on, so that other workers take its jobs.
-"""
 
 
 class WorkerHealth:

@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 from mlprune.steps.job import Job
 from ray_jobs.workers.worker import Outcome
 
+RUN_TAGS = ("run", "recipe")
+"""Tags of every metric: id of the run and name of its recipe."""
+
 
 @dataclass(frozen=True)
 class MetricSpec:
@@ -24,8 +27,6 @@ class MetricSpec:
         return f"ray_{name}_total" if self.kind == "counter" else f"ray_{name}"
 
 
-RUN_TAGS = ("run", "recipe")
-"""Tags of every metric: id of the run and name of its recipe."""
 METRICS: Mapping[str, MetricSpec] = {
     "mlprune_attempts": MetricSpec("counter", "Attempts of jobs that have ended", ("step", "status")),
     "mlprune_job_seconds": MetricSpec("counter", "Time that workers spent on attempts", ("step",)),

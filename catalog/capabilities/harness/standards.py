@@ -31,6 +31,24 @@ from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.steps.publish.eval_results import FOLDER, benchmark_entries, yaml_text
 from mlprune.vocabulary import RuleName
 
+MODEL_SETTINGS = (
+    "score",
+    "structure",
+    "propagation",
+    "sparsity",
+    "achieved_sparsity",
+    "demonstration_label",
+    "settings",
+    "refiner",
+    "bits",
+    "intervention",
+    "mask_sha256",
+)
+METRIC_SETTINGS = ("scoring_rule", "prompt_language", "example_limit", "n_shots", "protocol", "signature")
+"""Columns that become texts next to a result."""
+ADVICE = "mlprune check store --deep, or --no-samples to write the results only"
+NOT_EXPRESSED = "results that are not accuracies on whole test splits of a data set of the hub"
+
 
 @dataclass
 class ResultsExport:
@@ -81,23 +99,6 @@ class EvaluatedVariant:
 
 Writer = Callable[[Catalog, Sequence[EvaluatedVariant], Path, Request], ResultsExport]
 """Writes variants to a folder."""
-
-
-MODEL_SETTINGS = (
-    "score",
-    "structure",
-    "propagation",
-    "sparsity",
-    "achieved_sparsity",
-    "demonstration_label",
-    "settings",
-    "refiner",
-    "bits",
-    "intervention",
-    "mask_sha256",
-)
-METRIC_SETTINGS = ("scoring_rule", "prompt_language", "example_limit", "n_shots", "protocol", "signature")
-"""Columns that become texts next to a result."""
 
 
 def evaluated_variants(catalog: Catalog, variant_ids: Collection[str] = ()) -> Iterator[EvaluatedVariant]:
@@ -153,9 +154,6 @@ def _metric(row: Row, commits: Mapping[str, str]) -> EvaluatedMetric:
 
 def _texts(row: Row, names: tuple[str, ...]) -> dict[str, str]:
     return {name: str(row[name]) for name in names if row[name] is not None}
-
-
-ADVICE = "mlprune check store --deep, or --no-samples to write the results only"
 
 
 class SampleReader:
@@ -257,9 +255,6 @@ def _write_samples(
     return SamplesFile(sha256=total.hexdigest(), n_rows=n_rows)
 
 
-NOT_EXPRESSED = "results that are not accuracies on whole test splits of a data set of the hub"
-
-
 def write_hub_results(
     catalog: Catalog, variants: Sequence[EvaluatedVariant], folder: Path, request: Request
 ) -> ResultsExport:
@@ -276,6 +271,10 @@ def write_hub_results(
             done.n_files += 1
         done.n_results += n_results
     return done
+
+
+FORMATS: Mapping[str, Writer] = {"every_eval_ever": write_evaluation_logs, "hub": write_hub_results}
+"""Format -> function that writes it to a folder."""
 
 
 def export_results(
@@ -312,7 +311,3 @@ def export_results(
     except OSError as err:
         raise BadInputError("the results cannot be written", path=str(folder), reason=err.strerror or str(err)) from err
     return done
-
-
-FORMATS: Mapping[str, Writer] = {"every_eval_ever": write_evaluation_logs, "hub": write_hub_results}
-"""Format -> function that writes it to a folder."""

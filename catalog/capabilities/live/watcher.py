@@ -39,6 +39,16 @@ from mlprune.timestamps import timestamp
 
 MAX_FAILURES = 50
 """Failures that the page lists; it states the number of all."""
+logger = logging.getLogger(__name__)
+MAX_LINES = 6
+"""Maximum number of methods in the curve."""
+N_RUNS = 5
+"""Newest runs that the page shows, in addition to all active ones."""
+Answer = TypeVar("Answer")
+WATCHED_S = 60.0
+"""Time after a request for which the store is still followed."""
+AFTER_ERROR_S = 5.0
+CATALOG_WAIT_S = 60.0
 
 
 def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
@@ -129,9 +139,6 @@ class LiveState:
             self._changed.notify_all()
 
 
-logger = logging.getLogger(__name__)
-
-
 def best_tables(rows: Sequence[Row]) -> list[JsonValue]:
     """Return a table for each base model, task, metric and way of evaluating.
 
@@ -206,12 +213,6 @@ class _Results:
     curve: JsonValue
 
 
-MAX_LINES = 6
-"""Maximum number of methods in the curve."""
-N_RUNS = 5
-"""Newest runs that the page shows, in addition to all active ones."""
-
-
 def runs_reader(store: Store) -> Callable[[], Sequence[RunStatus]]:
     """Return a function that reads the newest runs, and none if no run has written to the store."""
     reader = StatusReader(store)
@@ -223,14 +224,6 @@ def runs_reader(store: Store) -> Callable[[], Sequence[RunStatus]]:
             return []
 
     return read
-
-
-Answer = TypeVar("Answer")
-
-WATCHED_S = 60.0
-"""Time after a request for which the store is still followed."""
-AFTER_ERROR_S = 5.0
-CATALOG_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)

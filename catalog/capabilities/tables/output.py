@@ -25,6 +25,27 @@ from mlprune.errors import BadInputError, QueryError, unknown
 
 _LABELS = ("model", "method", "sparsity")
 _INTERVAL = ("low", "high", "n", "p_corrected")
+_ESCAPED: Mapping[str, str] = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "^": r"\textasciicircum{}",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "%": r"\%",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "*": r"$^{*}$",
+    "†": r"$^{\dagger}$",
+    "–": "--",
+    "−": "--",
+}
+"""Character -> text that prints it. The marks become superscripts."""
+INTERVALS = "-intervals"
+"""End of the name of the file with the intervals of a table."""
 
 
 def values_to_csv(table: Table) -> str:
@@ -62,27 +83,6 @@ def _labels(block: Block, row: TableRow) -> tuple[Value, ...]:
 def _interval(row: TableRow, column: str) -> tuple[Value, ...]:
     cell = row.cell(column)
     return (None,) * len(_INTERVAL) if cell is None else (cell.ci_low, cell.ci_high, cell.n, cell.p_corrected)
-
-
-_ESCAPED: Mapping[str, str] = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "^": r"\textasciicircum{}",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "%": r"\%",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "*": r"$^{*}$",
-    "†": r"$^{\dagger}$",
-    "–": "--",
-    "−": "--",
-}
-"""Character -> text that prints it. The marks become superscripts."""
 
 
 def to_latex(grid: Grid) -> str:
@@ -155,10 +155,6 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
-
-
-INTERVALS = "-intervals"
-"""End of the name of the file with the intervals of a table."""
 
 
 @dataclass(frozen=True)

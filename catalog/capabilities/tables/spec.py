@@ -17,11 +17,9 @@ Macro = Literal["all", "outside_english", "none"]
 Filter = str | float | bool | None
 Filters = Mapping[str, tuple[Filter, ...]]
 """Column of a variant -> the values that match."""
-
 RANK_CONSISTENCY = "rank_consistency"
 """RankC with English, which a table can show like a metric."""
 METRICS: tuple[str, ...] = (*METRIC_TRAITS, RANK_CONSISTENCY)
-
 COLUMNS_OF_VARIANTS: tuple[str, ...] = (
     "model",
     "dense",
@@ -42,6 +40,7 @@ COLUMNS_OF_VARIANTS: tuple[str, ...] = (
     "protocol",
 )
 """Columns of the queries of cells by which rows and tables are filtered."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -179,9 +178,6 @@ def _cell(row: Row) -> Cell:
         n_family=row["n_family"],
         evaluation_id=row["evaluation_id"],
     )
-
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def placeholders(label: str) -> tuple[str, ...]:

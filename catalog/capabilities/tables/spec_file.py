@@ -158,18 +158,6 @@ def _rows(value: object, where: str) -> tuple[spec.RowSpec, ...]:
     return tuple(_row(entry, f"{where}.{place}") for place, entry in enumerate(value))
 
 
-def _row(entry: object, where: str) -> spec.RowSpec:
-    if not isinstance(entry, dict) or "label" not in entry:
-        raise SpecError(
-            "a row is not a mapping with a label", key=where, expected="{label: dense, dense: true}", got=entry
-        )
-    label = _text(entry["label"], f"{where}.label")
-    for column in spec.placeholders(label):
-        if column not in spec.COLUMNS_OF_VARIANTS:
-            raise unknown("column in a label", column, spec.COLUMNS_OF_VARIANTS, error=SpecError, key=f"{where}.label")
-    return spec.RowSpec(label, _filters({key: value for key, value in entry.items() if key != "label"}, where))
-
-
 _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "name": _name,
     "title": _text,
@@ -187,3 +175,15 @@ _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "alpha": _alpha,
 }
 """Key of a table -> function that checks its value."""
+
+
+def _row(entry: object, where: str) -> spec.RowSpec:
+    if not isinstance(entry, dict) or "label" not in entry:
+        raise SpecError(
+            "a row is not a mapping with a label", key=where, expected="{label: dense, dense: true}", got=entry
+        )
+    label = _text(entry["label"], f"{where}.label")
+    for column in spec.placeholders(label):
+        if column not in spec.COLUMNS_OF_VARIANTS:
+            raise unknown("column in a label", column, spec.COLUMNS_OF_VARIANTS, error=SpecError, key=f"{where}.label")
+    return spec.RowSpec(label, _filters({key: value for key, value in entry.items() if key != "label"}, where))

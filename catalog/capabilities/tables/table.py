@@ -21,6 +21,18 @@ from mlprune.vocabulary import is_higher_better
 
 MACRO = "macro"
 """Heading of the macro column."""
+BETTER, WORSE = "*", "†"
+"""Marks of values that differ significantly from the dense model."""
+NAMES = {RANK_CONSISTENCY: "RankC with English", "bleu": "BLEU", "chrf": "chrF", "ece": "ECE"}
+"""Metric -> its name in a caption, if that differs."""
+TESTS: Mapping[str, str] = {
+    "tango": "Tango's score test",
+    "sign_flip": "sign flips of clusters of items",
+    "randomization": "approximate randomisation",
+}
+"""Method of a p-value in the catalog -> its name in a caption."""
+MISSING = "–"
+"""Text of a cell without a value."""
 
 
 @dataclass(frozen=True)
@@ -182,18 +194,6 @@ def _fixed_text(label: str) -> str:
     return " ".join("".join(text for text, *_ in Formatter().parse(label)).split()) or label
 
 
-BETTER, WORSE = "*", "†"
-"""Marks of values that differ significantly from the dense model."""
-NAMES = {RANK_CONSISTENCY: "RankC with English", "bleu": "BLEU", "chrf": "chrF", "ece": "ECE"}
-"""Metric -> its name in a caption, if that differs."""
-TESTS: Mapping[str, str] = {
-    "tango": "Tango's score test",
-    "sign_flip": "sign flips of clusters of items",
-    "randomization": "approximate randomisation",
-}
-"""Method of a p-value in the catalog -> its name in a caption."""
-
-
 def value_caption(table: Table) -> str:
     """Return the caption of a table of values."""
     spec = table.spec
@@ -265,10 +265,6 @@ def _marks(table: Table) -> str:
         f"{BETTER} significantly better and {WORSE} significantly worse than the dense model "
         f"({names}, p < {spec.alpha:g} after Holm's correction over {family}).{untested}"
     )
-
-
-MISSING = "–"
-"""Text of a cell without a value."""
 
 
 @dataclass(frozen=True)

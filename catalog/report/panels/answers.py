@@ -18,6 +18,14 @@ MAX_LANGUAGES, MAX_CATEGORIES = 12, 16
 """Maximum number of panels of a variant, at even distances, and of rows of a panel, those with most items."""
 _SIDES = ((-0.16, "n_dense_right", "dense_cluster_rights", GREY), (0.16, "n_right", "cluster_rights", BLUE))
 """Shift of a point, its columns and its colour: the dense model, then the variant."""
+MAX_FLIPPED_LANGUAGES = 30
+"""Maximum number of languages of a variant, the first ones; the query limits the examples of each."""
+MAX_LENGTH = 400
+"""Maximum number of characters of a text."""
+MAX_GENERATED_LANGUAGES = 30
+"""Maximum number of languages or pairs of a task, the first ones; the query limits the items of each."""
+MAX_TEXT_LENGTH = 1_000
+"""Maximum number of characters of a text."""
 
 
 def category_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -96,12 +104,6 @@ def _draw(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
 
 
-MAX_FLIPPED_LANGUAGES = 30
-"""Maximum number of languages of a variant, the first ones; the query limits the examples of each."""
-MAX_LENGTH = 400
-"""Maximum number of characters of a text."""
-
-
 def flipped_examples(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Return one group per variant and scoring rule, with a list of examples for each language.
 
@@ -155,12 +157,6 @@ def _short(text: str | None, limit: int = MAX_LENGTH) -> str:
     """Return a text of at most `limit` characters in one line, empty for NULL."""
     text = " ".join((text or "").split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-MAX_GENERATED_LANGUAGES = 30
-"""Maximum number of languages or pairs of a task, the first ones; the query limits the items of each."""
-MAX_TEXT_LENGTH = 1_000
-"""Maximum number of characters of a text."""
 
 
 def generation_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:

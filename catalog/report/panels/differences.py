@@ -19,6 +19,17 @@ from mlprune.vocabulary import LOG_RATIO
 
 TASK = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
 """Columns whose values are a model, a task and a way of evaluating it."""
+METHOD = ("score", "set_kind", "propagation", "structure", "settings")
+"""Columns whose values are a method."""
+GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English"}
+"""Group of languages -> label."""
+SeriesStyles = Mapping[tuple[Any, ...], labels.SeriesStyle]
+"""Method (the values of `METHOD`) -> style."""
+MAX_LOG_RATIO = 20.0
+"""Largest logarithm of a ratio at a tick."""
+_LINE = (*METHOD, "demonstration_label")
+MAX_METHODS, MAX_GROUPS = 20, 4
+"""Maximum number of rows of a panel, and of languages or groups of languages of a task; at even distances."""
 
 
 def by_task(rows: Sequence[Row], *more: str) -> list[tuple[str, list[Row]]]:
@@ -31,14 +42,6 @@ def by_task(rows: Sequence[Row], *more: str) -> list[tuple[str, list[Row]]]:
         (labels.task_label(members[0], with_rule=exhibits.has_several_rules(rows, members[0])), members)
         for _, members in exhibits.grouped(rows, *TASK, *more)
     ]
-
-
-METHOD = ("score", "set_kind", "propagation", "structure", "settings")
-"""Columns whose values are a method."""
-GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English"}
-"""Group of languages -> label."""
-SeriesStyles = Mapping[tuple[Any, ...], labels.SeriesStyle]
-"""Method (the values of `METHOD`) -> style."""
 
 
 def groups_first(names: Iterable[str]) -> list[str]:
@@ -105,10 +108,6 @@ def difference_label(row: Row) -> str:
     return f"{metric} / dense" if row["scale"] == LOG_RATIO else f"{metric} − dense"
 
 
-MAX_LOG_RATIO = 20.0
-"""Largest logarithm of a ratio at a tick."""
-
-
 def format_ratios(row: Row, axes: Axes) -> None:
     """Show round ratios at the ticks of the y axis if it has logarithms; its limits are set."""
     if row["scale"] != LOG_RATIO:
@@ -120,9 +119,6 @@ def format_ratios(row: Row, axes: Axes) -> None:
         ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
     shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
     axes.yaxis.set_ticks([math.log(ratio) for ratio in shown], [f"{ratio:.3g}" for ratio in shown])
-
-
-_LINE = (*METHOD, "demonstration_label")
 
 
 def difference_curves(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -231,10 +227,6 @@ def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle
         axes.add_artist(Polygon(corners, color=style.colour, alpha=0.08, linewidth=0, zorder=2, gid=gid))
     elif sparsities:
         axes.vlines(sparsities, lows, highs, color=style.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
-
-
-MAX_METHODS, MAX_GROUPS = 20, 4
-"""Maximum number of rows of a panel, and of languages or groups of languages of a task; at even distances."""
 
 
 def seed_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:

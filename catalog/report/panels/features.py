@@ -34,6 +34,12 @@ _MAX_LINEAR_RATIO = 30.0
 _MANY_DECADES = 2000.0
 """Ratio up to which a logarithmic scale has ticks at 1, 2 and 5 times each power of ten."""
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
+MAX_OVERLAP_SETS, MAX_DEPTHS = 14, 13
+"""Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
+other sets, which are hidden until their pair is chosen."""
+_SHARED = Scale(0.0, 1.0)
+MAX_ROWS = 120
+"""Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
 
 def magnitude_panels(rows: Sequence[Row]) -> Iterator[Group]:
@@ -119,14 +125,6 @@ def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
         axes.set_ylim(smallest / 1.3, largest * 1.3)
     else:
         axes.set_ylim(0, largest * 1.06 or 1.0)
-
-
-MAX_OVERLAP_SETS, MAX_DEPTHS = 14, 13
-"""Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
-other sets, which are hidden until their pair is chosen."""
-_SHARED = Scale(0.0, 1.0)
-MAX_ROWS = 120
-"""Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
 
 def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:

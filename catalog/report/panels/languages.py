@@ -22,6 +22,19 @@ Styles = Mapping[tuple[Any, ...], labels.SeriesStyle]
 """Values of `_KEY` -> style."""
 Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
+MAX_METHODS = 40
+"""Maximum number of rows of a table; methods are chosen at even distances."""
+_METHOD = ("method", "propagation", "settings", "shots", "samples")
+MAX_SPARSITIES, MAX_SOURCE_METHODS, MAX_SOURCES = 4, 6, 30
+"""Maximum number of sparsities of a task, of heat maps of a sparsity and of rows; chosen at even distances."""
+SMALLEST_RANGE = 0.02
+"""Smallest half width of a colour scale, so that noise does not get strong colours."""
+MAX_POOLED, MAX_POOLED_LANGUAGES = 6, 30
+"""Maximum number of variants of a task and of their languages; chosen at even distances."""
+_ALONE, _POOLED = (-0.17, labels.GREY), (0.17, labels.BLUE)
+"""Shift and colour of the estimate of a language alone, and of the pooled one."""
+_OF_MODEL = ("mean", "a further language")
+"""Names of the last rows of a panel."""
 
 
 def pareto_plots(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -150,11 +163,6 @@ def _legend(rows: Sequence[Row], styles: Styles) -> tuple[exhibits.LegendEntry, 
     )
 
 
-MAX_METHODS = 40
-"""Maximum number of rows of a table; methods are chosen at even distances."""
-_METHOD = ("method", "propagation", "settings", "shots", "samples")
-
-
 def breaking_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one table per model and task, with a row per method and a column per language.
 
@@ -224,12 +232,6 @@ def interval_text(row: Row) -> str:
         return f"> {last:g}"
     text = f"{last:g}–{first:g}" if last else f"≤ {first:g}"
     return f"{text}†" if row["n_not_below_after"] else text
-
-
-MAX_SPARSITIES, MAX_SOURCE_METHODS, MAX_SOURCES = 4, 6, 30
-"""Maximum number of sparsities of a task, of heat maps of a sparsity and of rows; chosen at even distances."""
-SMALLEST_RANGE = 0.02
-"""Smallest half width of a colour scale, so that noise does not get strong colours."""
 
 
 def source_heat_maps(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -307,14 +309,6 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
 def _cell_text(row: Row) -> str:
     mark = "*" if _is_marked(row, "n_better") or _is_marked(row, "n_worse") else ""
     return labels.number(row["difference"], signed=True, digits=3) + mark
-
-
-MAX_POOLED, MAX_POOLED_LANGUAGES = 6, 30
-"""Maximum number of variants of a task and of their languages; chosen at even distances."""
-_ALONE, _POOLED = (-0.17, labels.GREY), (0.17, labels.BLUE)
-"""Shift and colour of the estimate of a language alone, and of the pooled one."""
-_OF_MODEL = ("mean", "a further language")
-"""Names of the last rows of a panel."""
 
 
 def pooled_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:

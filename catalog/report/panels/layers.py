@@ -36,6 +36,14 @@ STYLES = (
     labels.SeriesStyle("#882255", "o", is_hollow=True),
     labels.SeriesStyle("#999933", "s", is_hollow=True),
 )
+MAX_PAIRS, MAX_METHODS = 16, 12
+"""Maximum number of heat maps. Pairs are chosen at even distances; of methods, the most uneven ones are drawn."""
+_METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
+MAX_PROFILE_VARIANTS = 24
+"""Maximum number of variants in one table of metric differences, evenly spaced."""
+METRICS = ("accuracy", "rank_consistency", "bleu")
+MAX_MASK_METHODS, MAX_SPARSITIES = 6, 3
+"""Maximum number of methods, and of heat maps of each, which are those of different sparsities; at even distances."""
 
 
 def schedule_panels(rows: Sequence[Row]) -> Iterator[Group]:
@@ -132,11 +140,6 @@ def _finish(axes: Axes, *, title: str, largest: float) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-MAX_PAIRS, MAX_METHODS = 16, 12
-"""Maximum number of heat maps. Pairs are chosen at even distances; of methods, the most uneven ones are drawn."""
-_METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
-
-
 def layer_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per method at its largest sparsity: the removed fraction, a row per block, a column per layer.
 
@@ -228,11 +231,6 @@ def block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, 
     )
 
 
-MAX_PROFILE_VARIANTS = 24
-"""Maximum number of variants in one table of metric differences, evenly spaced."""
-METRICS = ("accuracy", "rank_consistency", "bleu")
-
-
 def profile_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw the differences between masks, then those between metrics.
 
@@ -278,10 +276,6 @@ def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
         scale=scale,
         row_name="variant",
     )
-
-
-MAX_MASK_METHODS, MAX_SPARSITIES = 6, 3
-"""Maximum number of methods, and of heat maps of each, which are those of different sparsities; at even distances."""
 
 
 def mask_profiles(rows: Sequence[Row]) -> Iterator[Group]:

@@ -20,6 +20,23 @@ _LEGEND = (
     LegendEntry("on the front of dev", BLUE, marker="o", line=True),
     LegendEntry("other trials", GREY, marker="o", line=False),
 )
+MAX_AXES = 40
+"""Maximum number of axes that are drawn; of more, those that vary most."""
+_TRIAL_LEGEND = (
+    LegendEntry("winner, or best so far while the search runs", ORANGE, marker="*", line=False),
+    LegendEntry("kept", BLUE, marker="o", line=False),
+    LegendEntry("stopped", GREY, marker="o", line=False),
+    LegendEntry("misses a constraint", VERMILLION, marker="X", line=False),
+    LegendEntry("best of its rung so far", BLUE),
+    LegendEntry("dense model on the same items", BLACK, dashed=True),
+)
+_VERBS = {
+    "yes": "is significantly better than",
+    "not shown": "is not shown to differ from",
+    "no": "is significantly worse than",
+    "exploratory": "is compared, as an exploratory question, with",
+}
+"""Verdict -> beginning of a sentence about the winner."""
 
 
 def front_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -79,18 +96,6 @@ def _draw(axes: Axes, *, rows: Sequence[Row]) -> None:
 
 def _values(row: Row) -> tuple[float, float]:
     return row["english_value"], row["others_value"]
-
-
-MAX_AXES = 40
-"""Maximum number of axes that are drawn; of more, those that vary most."""
-_TRIAL_LEGEND = (
-    LegendEntry("winner, or best so far while the search runs", ORANGE, marker="*", line=False),
-    LegendEntry("kept", BLUE, marker="o", line=False),
-    LegendEntry("stopped", GREY, marker="o", line=False),
-    LegendEntry("misses a constraint", VERMILLION, marker="X", line=False),
-    LegendEntry("best of its rung so far", BLUE),
-    LegendEntry("dense model on the same items", BLACK, dashed=True),
-)
 
 
 def trial_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -275,15 +280,6 @@ def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
             texts = sorted({_text(value) for value in known})
             heights[name] = dict(zip(texts, np.linspace(0, 1, len(texts)), strict=True))
     return heights
-
-
-_VERBS = {
-    "yes": "is significantly better than",
-    "not shown": "is not shown to differ from",
-    "no": "is significantly worse than",
-    "exploratory": "is compared, as an exploratory question, with",
-}
-"""Verdict -> beginning of a sentence about the winner."""
 
 
 def final_panels(rows: Sequence[Row]) -> tuple[Group, ...]:

@@ -16,6 +16,11 @@ _ANALYSIS = ("sensitivity_id", "score", "demonstration_label")
 _UNITS = {"block": "block", "layer": "layer kind", "block_layer": "block and layer"}
 MAX_LANGUAGES, N_MOST = 12, 5
 """Maximum number of panels of an analysis with one per language, and number of most sensitive units in each."""
+SCALE = exhibits.Scale(-1.0, 1.0, is_diverging=True)
+_TOO_FEW_UNITS = (
+    "Correlations over fewer than ten units are not shown: they mostly show what the correction for sampling error "
+    "assumes, not the units."
+)
 
 
 def loss_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -107,13 +112,6 @@ def _draw_most(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
     for place, row in enumerate(rows):
         colour, ends = BLUE if is_needed(row) else GREY, (row["ci_low"], row["ci_high"])
         interval_row(axes, place, row["loss"], ends, colour=colour, markersize=4)
-
-
-SCALE = exhibits.Scale(-1.0, 1.0, is_diverging=True)
-_TOO_FEW_UNITS = (
-    "Correlations over fewer than ten units are not shown: they mostly show what the correction for sampling error "
-    "assumes, not the units."
-)
 
 
 def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:

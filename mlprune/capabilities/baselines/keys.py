@@ -18,7 +18,6 @@ NEEDED: Mapping[str, set[str]] = {
     "translate_test": {"translations", "system"},
 }
 """Kind -> the keys that it needs."""
-
 ALLOWED: Mapping[str, set[str]] = {
     "model": {"revision", "dtype", IMPORT_KEY},
     "lrp2": {"layers", "split", "limit", "seed"},
@@ -26,6 +25,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "translate_test": set(),
 }
 """Kind -> the keys that it may also have."""
+Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 def _pairs(value: object) -> object:
@@ -33,9 +33,6 @@ def _pairs(value: object) -> object:
     if not isinstance(value, list | tuple) or not value or any(isinstance(item, list | tuple) for item in value):
         return value
     return (tuple(value),)
-
-
-Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class BaselineFields(Model):

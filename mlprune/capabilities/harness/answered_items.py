@@ -26,6 +26,9 @@ from mlprune.json_values import JsonValue
 
 METRICS = ("accuracy", "exact_match")
 """Metrics that are means over the items, with right answers."""
+Columns = Mapping[str, Sequence[object]]
+TOLERANCE = 1e-12
+"""Largest difference of a stored accuracy from the mean of the items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +99,6 @@ def _sample(item: AnsweredItem, keys: SampleKeys) -> dict[str, JsonValue]:
         "evaluation": {"score": item.credit, "is_correct": item.credit == 1.0},
         "metadata": {name: value for name, value in metadata.items() if value},
     }
-
-
-Columns = Mapping[str, Sequence[object]]
-TOLERANCE = 1e-12
-"""Largest difference of a stored accuracy from the mean of the items."""
 
 
 def answered_choices(

@@ -15,6 +15,14 @@ from mlprune.errors import BadInputError, unknown
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 
+SCHEMA_VERSION = "0.3.0"
+LIBRARY = "mlprune"
+CONFIDENCE = 0.95
+RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+_UNPORTABLE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_METHODS = {"wilson": "Wilson", "wilson_effective": "Wilson with the effective number of items", "bca": "BCa bootstrap"}
+"""Interval -> its name outside this project; others keep theirs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModel:
@@ -74,15 +82,6 @@ class EvaluatedMetric:
     def result_id(self) -> str:
         """Id of this number: of the evaluation, and the metric."""
         return f"{self.evaluation_id}/{self.metric}"
-
-
-SCHEMA_VERSION = "0.3.0"
-LIBRARY = "mlprune"
-CONFIDENCE = 0.95
-RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
-_UNPORTABLE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-_METHODS = {"wilson": "Wilson", "wilson_effective": "Wilson with the effective number of items", "bca": "BCa bootstrap"}
-"""Interval -> its name outside this project; others keep theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,6 @@ from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 KIND = "harness_evaluations"
-
 REQUESTS_SCHEMA = {
     "doc_id": "int64",
     "request_index": "int32",
@@ -46,6 +45,9 @@ REQUESTS_SCHEMA = {
     "output": "string",
 }
 """Columns of the file with requests."""
+IMPORT_KIND = "external_results"
+TOOL = "lm-evaluation-harness"
+Row = dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,6 @@ def _rows(identity: Identity, variant_id: str, run: task_requests.HarnessRun) ->
         for result in run.results
     ]
     return {KIND: [row], "harness_results": results}
-
-
-IMPORT_KIND = "external_results"
-TOOL = "lm-evaluation-harness"
-
-Row = dict[str, JsonValue]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ _PROVENANCE = (
 )
 """Keys of a file whose values are kept as they are."""
 _NOT_METRICS = ("alias", "samples", "sample_len", "sample_count", "name")
+RELATIVE_TOLERANCE = 1e-9
+"""Largest difference of a reported mean from that of the documents, relative to the values."""
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T[\d.-]+")
 
 
 @dataclass(frozen=True)
@@ -213,11 +216,6 @@ def _moment(value: JsonValue) -> str | None:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     except (OverflowError, OSError) as err:
         raise ValueError(f"date is not a time: {seconds}") from err
-
-
-RELATIVE_TOLERANCE = 1e-9
-"""Largest difference of a reported mean from that of the documents, relative to the values."""
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T[\d.-]+")
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,6 @@ from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue
 
 logger = logging.getLogger(__name__)
-
-
 DOCUMENTS_SCHEMA = {
     "doc_id": "int64",
     "filter": "string",
@@ -38,6 +36,14 @@ DOCUMENTS_SCHEMA = {
     "metrics": "string",
 }
 """Columns of a file with documents; document and metrics are JSON."""
+SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
+"""The harness's own defaults."""
+BOOTSTRAP = 1000
+"""Number of resamples for standard errors that have no formula."""
+DATA_LOCATION_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "task_alias", "tag")
+"""Keys of a task's YAML with the location of its data. They are not part of its identity, but its requests are."""
+INTERNAL = ("name", "alias", "sample_len")
+"""Keys of the harness's results that are not metrics."""
 
 
 def document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
@@ -83,16 +89,6 @@ def _unknown(value: object) -> object:
     if isinstance(value, np.ndarray | set | frozenset):
         return sorted(value) if isinstance(value, set | frozenset) else value.tolist()
     return getattr(value, "__name__", None) or str(value)
-
-
-SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
-"""The harness's own defaults."""
-BOOTSTRAP = 1000
-"""Number of resamples for standard errors that have no formula."""
-DATA_LOCATION_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "task_alias", "tag")
-"""Keys of a task's YAML with the location of its data. They are not part of its identity, but its requests are."""
-INTERNAL = ("name", "alias", "sample_len")
-"""Keys of the harness's results that are not metrics."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ def every_text_file(path: Path) -> list[TextSource]:
     return [TextSource(file, stem) for file, stem in stems if "." not in stem]
 
 
+PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", _plain_sources, _read)
+
+
 def _flores_sources(path: Path) -> list[TextSource]:
     """`dev/fra_Latn.dev`, and `dev/dev.fra_Latn` of FLORES+."""
     files = [(file, uncompressed_name(file)) for file in files_in(path)]
@@ -53,11 +56,17 @@ def _flores_sources(path: Path) -> list[TextSource]:
     return [TextSource(file, match["code"], match["split"]) for file, match in matches if match]
 
 
+FLORES = TextLayout("FLORES", "dev/fra_Latn.dev, devtest/fra_Latn.devtest", _flores_sources, _read)
+
+
 def _ntrex_sources(path: Path) -> list[TextSource]:
     """`newstest2019-src.eng.txt` and `newstest2019-ref.fra.txt`; second references are left out."""
     folder = path / "NTREX-128" if (path / "NTREX-128").is_dir() else path
     matches = [(file, _NTREX.fullmatch(uncompressed_name(file))) for file in files_in(folder)]
     return [TextSource(file, match["code"]) for file, match in matches if match]
+
+
+NTREX = TextLayout("NTREX-128", "newstest2019-src.eng.txt, newstest2019-ref.fra.txt", _ntrex_sources, _read)
 
 
 def _moses_sources(path: Path) -> list[TextSource]:
@@ -99,7 +108,4 @@ def _is_moses_pair(codes: Sequence[str], stem: str) -> bool:
     return len(set(codes)) > 1 and any(is_known_language(code) or _is_named(code, stem) for code in codes)
 
 
-PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", _plain_sources, _read)
-FLORES = TextLayout("FLORES", "dev/fra_Latn.dev, devtest/fra_Latn.devtest", _flores_sources, _read)
-NTREX = TextLayout("NTREX-128", "newstest2019-src.eng.txt, newstest2019-ref.fra.txt", _ntrex_sources, _read)
 MOSES = TextLayout("Moses", "NAME.en-fr.en, NAME.en-fr.fr", _moses_sources, _read, skips_incomplete=True)

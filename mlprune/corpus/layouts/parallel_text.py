@@ -26,9 +26,40 @@ from mlprune.corpus.text_files import read_lines, uncompressed_name
 from mlprune.errors import CorpusError
 
 logger = logging.getLogger(__name__)
-
 _URL_COLUMNS = ("url", "URL")
 _GENRE_COLUMN = "domain"
+PAGE = "docs/data.md"
+"""Page that describes the layouts."""
+TEXT_LAYOUTS: Mapping[str, TextLayout] = {
+    layout.name: layout
+    for layout in (
+        line_files.PLAIN,
+        line_files.FLORES,
+        line_files.NTREX,
+        text_tables.PARQUET,
+        text_tables.WMT,
+        line_files.MOSES,
+        text_tables.TABLE,
+        tmx.TMX,
+    )
+}
+"""Layouts by name, in the order of trial."""
+SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "test": ("test", "devtest"),
+    "dev": ("dev", "validation", "valid"),
+    "validation": ("validation", "valid", "dev"),
+}
+"""Split of a recipe -> its names in a text, in the order of trial."""
+ARCHIVES: Mapping[str, str] = {
+    ".tar.gz": "tar xzf",
+    ".tgz": "tar xzf",
+    ".tar.xz": "tar xJf",
+    ".tar.bz2": "tar xjf",
+    ".tar": "tar xf",
+    ".zip": "unzip",
+}
+"""Ending of an archive -> command that unpacks it."""
+_LEVELS_BELOW = 2
 
 
 class TextDocument(NamedTuple):
@@ -78,6 +109,15 @@ def wmt_documents(source: TextSource) -> Sequence[TextDocument]:
     return [TextDocument(str(row["document_id"]), str(row.get(_GENRE_COLUMN) or "")) for row in rows]
 
 
+DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
+    line_files.FLORES.name: flores_documents,
+    line_files.NTREX.name: ntrex_documents,
+    text_tables.PARQUET.name: table_documents,
+    text_tables.WMT.name: wmt_documents,
+}
+"""Layout -> function that lists the document of each sentence, for layouts that state documents."""
+
+
 def aligned_documents(
     source: TextSource, documents: Sequence[TextDocument], *, n_lines: int
 ) -> tuple[TextDocument, ...]:
@@ -97,50 +137,6 @@ def _near(source: TextSource, name: str) -> Path | None:
 
 def _cell(row: Sequence[str], place: int | None) -> str:
     return row[place].strip() if place is not None and place < len(row) else ""
-
-
-PAGE = "docs/data.md"
-"""Page that describes the layouts."""
-
-TEXT_LAYOUTS: Mapping[str, TextLayout] = {
-    layout.name: layout
-    for layout in (
-        line_files.PLAIN,
-        line_files.FLORES,
-        line_files.NTREX,
-        text_tables.PARQUET,
-        text_tables.WMT,
-        line_files.MOSES,
-        text_tables.TABLE,
-        tmx.TMX,
-    )
-}
-"""Layouts by name, in the order of trial."""
-
-DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
-    line_files.FLORES.name: flores_documents,
-    line_files.NTREX.name: ntrex_documents,
-    text_tables.PARQUET.name: table_documents,
-    text_tables.WMT.name: wmt_documents,
-}
-"""Layout -> function that lists the document of each sentence, for layouts that state documents."""
-
-SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
-    "test": ("test", "devtest"),
-    "dev": ("dev", "validation", "valid"),
-    "validation": ("validation", "valid", "dev"),
-}
-"""Split of a recipe -> its names in a text, in the order of trial."""
-ARCHIVES: Mapping[str, str] = {
-    ".tar.gz": "tar xzf",
-    ".tgz": "tar xzf",
-    ".tar.xz": "tar xJf",
-    ".tar.bz2": "tar xjf",
-    ".tar": "tar xf",
-    ".zip": "unzip",
-}
-"""Ending of an archive -> command that unpacks it."""
-_LEVELS_BELOW = 2
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from mlprune.languages import language_tag
 
 _CODE = re.compile(r"(?P<language>[A-Za-z]{2,3})(?P<subtags>([-_][A-Za-z0-9]{2,8})*)")
 _FLORES_101_SCRIPTS = {"simpl": "Hans", "trad": "Hant"}
+SPLITS = ("train", "dev", "valid", "validation", "devtest", "test")
+"""Names of files and folders that are splits."""
 
 
 class LanguageCode(NamedTuple):
@@ -110,10 +112,6 @@ def _likely_script(language: str, region: str) -> str:
     likely = get_global("likely_subtags")
     subtags = str(likely.get(f"{language}_{region}") or likely.get(language) or "").split("_")
     return next((subtag for subtag in subtags[1:] if len(subtag) == 4), "Latn")
-
-
-SPLITS = ("train", "dev", "valid", "validation", "devtest", "test")
-"""Names of files and folders that are splits."""
 
 
 @dataclass(frozen=True)

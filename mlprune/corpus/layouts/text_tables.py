@@ -19,6 +19,8 @@ _PARQUET = re.compile(rf"{_CODE}\.parquet")
 _CODE_FOLDER = re.compile(_CODE)
 _SHARD = re.compile(r"(?P<split>dev|devtest)-00000-of-00001\.parquet")
 _TEXT_COLUMNS = ("text", "sentence")
+_WMT = re.compile(r"(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3}_[A-Z]{2})\.jsonl")
+_WMT_KEYS = {"source", "target", "is_bad_source", "document_id", "segment_id"}
 
 
 def _parquet_sources(path: Path) -> list[TextSource]:
@@ -57,6 +59,11 @@ def _parquet_sentences(path: Path) -> list[str]:
     if rows and isinstance(rows[0].get("id"), int):
         rows = sorted(rows, key=lambda row: cast("int", row["id"]))
     return [str(row[column] or "") for row in rows]
+
+
+PARQUET = TextLayout(
+    "FLORES as Parquet", "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet", _parquet_sources, _read_parquet
+)
 
 
 def _table_sources(path: Path) -> list[TextSource]:
@@ -116,8 +123,13 @@ def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
     return [[row[source.column or source.code] for row in rows] for source in sources]
 
 
-_WMT = re.compile(r"(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3}_[A-Z]{2})\.jsonl")
-_WMT_KEYS = {"source", "target", "is_bad_source", "document_id", "segment_id"}
+TABLE = TextLayout(
+    "table with a header",
+    "NAME.tsv or NAME.csv with columns en, fr",
+    _table_sources,
+    _read_table,
+    skips_incomplete=True,
+)
 
 
 def _wmt_sources(path: Path) -> list[TextSource]:
@@ -163,14 +175,4 @@ def wmt_rows(source: TextSource) -> list[JsonObject]:
     return [row for row in rows if row["is_bad_source"] is not True]
 
 
-PARQUET = TextLayout(
-    "FLORES as Parquet", "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet", _parquet_sources, _read_parquet
-)
-TABLE = TextLayout(
-    "table with a header",
-    "NAME.tsv or NAME.csv with columns en, fr",
-    _table_sources,
-    _read_table,
-    skips_incomplete=True,
-)
 WMT = TextLayout("WMT24++", "en-de_DE.jsonl, en-fr_CA.jsonl", _wmt_sources, _read_wmt)

@@ -61,6 +61,16 @@ from mlprune.numeric.statistics.variance_components import (
 
 Parts = Callable[[Array, Array], tuple[Array, Array]]
 """[C, k] of both evaluations -> differences and sizes of clusters, both [C]; the difference is the ratio of sums."""
+SUMS_OVER_CLUSTERS: Mapping[InferenceName, Parts] = {
+    "credit": credit_parts,
+    "log_likelihood": log_ratio_parts,
+}
+"""Inference of metrics whose difference is a ratio of sums -> the two sums."""
+GAP_BOUND = 2.0
+"""Largest possible change of a gap between two shares of right answers."""
+AGGREGATED = ("accuracy", "exact_match", "perplexity", "bleu", "chrf")
+"""Metrics that are compared over groups of languages."""
+SeedIntervalName = Literal["t", "two_way_bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -97,18 +107,6 @@ class _Tested(NamedTuple):
     method: IntervalName
     p_value: float
     test: TestName
-
-
-SUMS_OVER_CLUSTERS: Mapping[InferenceName, Parts] = {
-    "credit": credit_parts,
-    "log_likelihood": log_ratio_parts,
-}
-"""Inference of metrics whose difference is a ratio of sums -> the two sums."""
-
-GAP_BOUND = 2.0
-"""Largest possible change of a gap between two shares of right answers."""
-AGGREGATED = ("accuracy", "exact_match", "perplexity", "bleu", "chrf")
-"""Metrics that are compared over groups of languages."""
 
 
 def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggregate]:
@@ -261,9 +259,6 @@ def _worst_languages(sums: LanguageSums) -> tuple[str, str]:
 
 def _indices(sums: LanguageSums, group: LanguageGroup) -> list[int]:
     return [sums.languages.index(name) for name in group.languages]
-
-
-SeedIntervalName = Literal["t", "two_way_bootstrap"]
 
 
 @dataclass(frozen=True)

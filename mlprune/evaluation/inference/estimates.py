@@ -19,6 +19,24 @@ from mlprune.numeric.statistics.proportions import chance_p_value
 from mlprune.numeric.statistics.sign_flips import sign_flips
 
 SEED = 0
+LEVEL, NARROW_LEVEL = 0.95, 0.90
+"""Coverage of all intervals, and of those whose ends are one-sided tests at 5 %. Both have the same rule and nest."""
+SIGNIFICANCE = 0.05
+"""Level of all tests. 1 - LEVEL is greater than 0.05 in floating point, so p = 0.05 would be below it."""
+IntervalName = Literal[
+    "wilson",
+    "wilson_effective",
+    "log_t",
+    "log_bootstrap_t",
+    "bca",
+    "debiased",
+    "score",
+    "tango",
+    "sign_flip",
+    "minima",
+]
+TestName = Literal["tango", "sign_flip", "randomization", "minima"]
+Scale = Literal["difference", "log_ratio"]
 
 
 class HasItems(Protocol):
@@ -137,27 +155,6 @@ def flips_of(n_clusters: int) -> NDArray[np.int8]:
 def resamples_of(n_clusters: int) -> NDArray[np.uint16]:
     """Return the resamples for a number of clusters, [1999, n_clusters] counts."""
     return cluster_resamples(n_clusters, seed=SEED)
-
-
-LEVEL, NARROW_LEVEL = 0.95, 0.90
-"""Coverage of all intervals, and of those whose ends are one-sided tests at 5 %. Both have the same rule and nest."""
-SIGNIFICANCE = 0.05
-"""Level of all tests. 1 - LEVEL is greater than 0.05 in floating point, so p = 0.05 would be below it."""
-
-IntervalName = Literal[
-    "wilson",
-    "wilson_effective",
-    "log_t",
-    "log_bootstrap_t",
-    "bca",
-    "debiased",
-    "score",
-    "tango",
-    "sign_flip",
-    "minima",
-]
-TestName = Literal["tango", "sign_flip", "randomization", "minima"]
-Scale = Literal["difference", "log_ratio"]
 
 
 @dataclass(frozen=True)

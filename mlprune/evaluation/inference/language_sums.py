@@ -27,6 +27,14 @@ from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_clus
 from mlprune.numeric.statistics.sign_flips import swapped_values
 from mlprune.vocabulary import GroupKind
 
+MEANS = ("credit", "log_likelihood")
+"""Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
+Evaluations = tuple[HasItems, HasItems]
+"""Predictions of the variant and of the baseline."""
+T = TypeVar("T")
+Reader = Callable[[int, str], HasItems | None]
+"""(index of a candidate, language) -> its predictions; None if it was not evaluated in the language."""
+
 
 @dataclass(frozen=True)
 class LanguageGroup:
@@ -79,12 +87,6 @@ def _gaps(languages: Sequence[str], foreign: Sequence[str]) -> list[LanguageGrou
 
 def _having(values: Mapping[str, object], value: object, *, kind: GroupKind) -> LanguageGroup:
     return LanguageGroup(kind, str(value), tuple(name for name in values if values[name] == value))
-
-
-MEANS = ("credit", "log_likelihood")
-"""Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
-Evaluations = tuple[HasItems, HasItems]
-"""Predictions of the variant and of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -242,12 +244,6 @@ def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tu
     if metric.inference in MEANS:
         return mean_shares(metric, sums)
     return jackknife_contributions(value, left_out), np.full(left_out.shape, 1 / len(sums))
-
-
-T = TypeVar("T")
-
-Reader = Callable[[int, str], HasItems | None]
-"""(index of a candidate, language) -> its predictions; None if it was not evaluated in the language."""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,13 @@ from mlprune.numeric.statistics.paired_proportions import equivalence_interval, 
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences
 
+ENOUGH_CLUSTERS = 10
+"""From this number of clusters on, a value has the bootstrap-t interval."""
+LEVELS = (LEVEL, NARROW_LEVEL)
+Intervals = tuple[Interval, Interval]
+"""Intervals of one difference at 95 % and at 90 %."""
+T = TypeVar("T")
+
 
 class CreditInference:
     """Inference for metrics whose statistics are an item's credit in [0, 1], and 1."""
@@ -140,10 +147,6 @@ def _is_binary(credit: Array) -> bool:
     return bool(((credit == 0) | (credit == 1)).all())
 
 
-ENOUGH_CLUSTERS = 10
-"""From this number of clusters on, a value has the bootstrap-t interval."""
-
-
 class LogLikelihoodInference:
     """Inference for metrics whose statistics are a text's log-likelihood and number of scored tokens."""
 
@@ -200,11 +203,6 @@ def log_ratio_parts(first: Array, second: Array) -> tuple[Array, Array]:
     """
     scale = second[:, 1].sum() / first[:, 1].sum()
     return second[:, 0] - scale * first[:, 0], second[:, 1]
-
-
-LEVELS = (LEVEL, NARROW_LEVEL)
-Intervals = tuple[Interval, Interval]
-"""Intervals of one difference at 95 % and at 90 %."""
 
 
 class ResampledInference:
@@ -370,9 +368,6 @@ class CalibrationInference(ResampledInference):
 def _means(sums: Array) -> Array:
     """Return the means of cells, [..., bins]."""
     return np.asarray(sums[..., :-1] / sums[..., -1:])
-
-
-T = TypeVar("T")
 
 
 class Inference(Protocol):

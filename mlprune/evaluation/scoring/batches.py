@@ -33,6 +33,10 @@ from mlprune.errors import BadInputError
 from mlprune.models.messages import Continuations, ScoringBatch
 from mlprune.vocabulary import DeviceName, LongerName
 
+KEYS_PER_TOKEN = 8
+"""Most tokens to which the rows of a group attend, per token of `batch_tokens`."""
+Tokens = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class TextLimits:
@@ -50,10 +54,6 @@ class TextLimits:
     """Kind of device that computes."""
     whole_texts: bool = False
     """Whether texts share no prefixes; see `Architecture.runs_whole_texts`."""
-
-
-KEYS_PER_TOKEN = 8
-"""Most tokens to which the rows of a group attend, per token of `batch_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,6 @@ GROUPINGS: Mapping[DeviceName, Grouping] = {
     "cuda": Grouping(group_cost=128, batch_cost=512, max_group_tokens=4096, max_group_keys=65_536),
 }
 """Kind of device -> its constants."""
-
-Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)

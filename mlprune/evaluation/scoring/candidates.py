@@ -23,6 +23,9 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.processes.job_parts import finished_parts
 from mlprune.vocabulary import RuleName
 
+Tokens = tuple[int, ...]
+N_NOTED = 5
+"""Items of a batch that the note of an error names."""
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -71,11 +74,6 @@ def score_texts(chain: Chain, batches: Iterable[TextBatch], *, keeps_states: boo
     finished = finished_parts("batch", len(plan), results)
     for planned, scores in zip(plan, finished, strict=True):
         yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())
-
-
-Tokens = tuple[int, ...]
-N_NOTED = 5
-"""Items of a batch that the note of an error names."""
 
 
 @dataclass(frozen=True)

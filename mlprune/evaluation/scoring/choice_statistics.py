@@ -17,6 +17,9 @@ from mlprune.evaluation.scoring.predictions import Predictions, matrix_of
 from mlprune.numeric.evaluation import metrics as numbers
 from mlprune.numeric.evaluation.metrics import Array, shared_credit
 
+BIASED, COUNTER_BIASED, UNKNOWN = "biased", "counter_biased", "unknown"
+"""Names of candidates."""
+
 
 def first_credit(predictions: Predictions) -> Array:
     """[n] 1 where the prediction is right."""
@@ -88,10 +91,6 @@ def likelihood_statistics(predictions: Predictions) -> Array:
 def perplexity(sums: Array) -> Array:
     """[...] from [..., 2] sums of `likelihood_statistics`."""
     return numbers.perplexity(sums[..., 0], sums[..., 1])
-
-
-BIASED, COUNTER_BIASED, UNKNOWN = "biased", "counter_biased", "unknown"
-"""Names of candidates."""
 
 
 def context_accuracy(predictions: Predictions, *, context: Literal["ambiguous", "disambiguated"]) -> Array:

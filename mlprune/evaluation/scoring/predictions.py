@@ -18,6 +18,35 @@ from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, clusters_of
 from mlprune.vocabulary import ProfileName, RuleName
 
 Floats = NDArray[np.float64]
+CHOICE_SCHEMA = {
+    "example_id": "string",
+    "candidate_index": "int32",
+    "candidate": "string",
+    "is_gold": "bool",
+    "log_likelihood": "double",
+    "n_tokens": "int64",
+    "candidate_log_likelihood": "double",
+    "candidate_n_tokens": "int64",
+    "alone_log_likelihood": "double",
+    "rank": "int64",
+    "cluster": "string",
+    "category": "string",
+}
+"""Columns of a predictions file of a task with candidates.
+
+`log_likelihood` and `n_tokens` describe the whole text, the next two columns the candidate part.
+`alone_log_likelihood` is NULL except under the rule `pmi`. `rank` is 1 for the candidates with the highest score under
+the rule of the evaluation. `cluster` names the items that depend on each other; it is the example's id if there are
+none. `category` is empty for items without one. Files of version 4 have neither of the two.
+"""
+_LIKELIHOODS: tuple[tuple[str, type], ...] = (
+    ("log_likelihood", np.float64),
+    ("n_tokens", np.int64),
+    ("candidate_log_likelihood", np.float64),
+    ("candidate_n_tokens", np.int64),
+    ("alone_log_likelihood", np.float64),
+)
+"""Stored columns and their types, in the order of the fields of `Likelihoods`. NULL becomes NaN."""
 
 
 @dataclass(frozen=True)
@@ -91,29 +120,6 @@ def ranks(scores: Floats, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         n_lower_or_equal = np.searchsorted(np.sort(item_scores), item_scores, side="right")
         item_ranks[start:end] = 1 + item_scores.size - n_lower_or_equal
     return item_ranks
-
-
-CHOICE_SCHEMA = {
-    "example_id": "string",
-    "candidate_index": "int32",
-    "candidate": "string",
-    "is_gold": "bool",
-    "log_likelihood": "double",
-    "n_tokens": "int64",
-    "candidate_log_likelihood": "double",
-    "candidate_n_tokens": "int64",
-    "alone_log_likelihood": "double",
-    "rank": "int64",
-    "cluster": "string",
-    "category": "string",
-}
-"""Columns of a predictions file of a task with candidates.
-
-`log_likelihood` and `n_tokens` describe the whole text, the next two columns the candidate part.
-`alone_log_likelihood` is NULL except under the rule `pmi`. `rank` is 1 for the candidates with the highest score under
-the rule of the evaluation. `cluster` names the items that depend on each other; it is the example's id if there are
-none. `category` is empty for items without one. Files of version 4 have neither of the two.
-"""
 
 
 @dataclass(frozen=True)
@@ -303,13 +309,3 @@ def matrix_of(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray
     matrix = np.full((sizes.size, int(sizes.max(initial=0))), np.nan)
     matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = values
     return matrix
-
-
-_LIKELIHOODS: tuple[tuple[str, type], ...] = (
-    ("log_likelihood", np.float64),
-    ("n_tokens", np.int64),
-    ("candidate_log_likelihood", np.float64),
-    ("candidate_n_tokens", np.int64),
-    ("alone_log_likelihood", np.float64),
-)
-"""Stored columns and their types, in the order of the fields of `Likelihoods`. NULL becomes NaN."""

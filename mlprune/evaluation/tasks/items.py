@@ -25,6 +25,14 @@ Row = Mapping[str, object]
 """A row of a task file: key -> value as the file has it."""
 SKIPPED = "skipped"
 """Only key of a row that a layout skips; its value is the reason."""
+CLUSTER, CATEGORY = "cluster", "category"
+"""Keys of a row that state its cluster and its category."""
+MOST_OTHER_ANSWERS = 0.05
+"""Share of common ids with other right answers above which the ids of two languages name different items."""
+N_PUBLISHED = 1000
+"""Examples of one language that the published scripts evaluate."""
+PUBLISHED_SEED = 0
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,9 @@ class TranslationItem:
     """As in `ChoiceItem`."""
     category: str = ""
     """As in `ChoiceItem`."""
+
+
+AnyItem = TypeVar("AnyItem", ChoiceItem, TranslationItem, ChoiceItem | TranslationItem)
 
 
 def choice_item(
@@ -214,12 +225,6 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-CLUSTER, CATEGORY = "cluster", "category"
-"""Keys of a row that state its cluster and its category."""
-
-AnyItem = TypeVar("AnyItem", ChoiceItem, TranslationItem, ChoiceItem | TranslationItem)
-
-
 class ItemGroup(NamedTuple):
     """The cluster and the category of an item; an empty text for none."""
 
@@ -316,15 +321,6 @@ def groups_sha256(groups: Mapping[str, ItemGroup]) -> str:
     if not any(map(any, groups.values())):
         return ""
     return digest([[example_id, *group] for example_id, group in groups.items()])
-
-
-MOST_OTHER_ANSWERS = 0.05
-"""Share of common ids with other right answers above which the ids of two languages name different items."""
-N_PUBLISHED = 1000
-"""Examples of one language that the published scripts evaluate."""
-PUBLISHED_SEED = 0
-
-Item = TypeVar("Item")
 
 
 def published_examples(items: Sequence[Item], limit: int) -> tuple[Item, ...]:

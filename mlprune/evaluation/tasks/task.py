@@ -36,6 +36,8 @@ CHOICE_METRICS = ("accuracy", "ece")
 """Metrics of tasks whose candidates are texts of the item."""
 ANSWER_METRICS = ("exact_match", "token_f1")
 """Metrics of tasks whose answers are generated."""
+RIGHT = "index of the right candidate"
+"""Key that replaces the answer of a row whose candidates were changed, for example translated."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,6 @@ def _question(example_id: str, row: Row, *, record: TemplateTask) -> Translation
     parts = Formatter().parse(record.template)
     prompt = "".join(literal + (text_of(row, name) if name else "") for literal, name, _, _ in parts)
     return generated_item(example_id, prompt, answers_of(row, str(record.answer)))
-
-
-RIGHT = "index of the right candidate"
-"""Key that replaces the answer of a row whose candidates were changed, for example translated."""
 
 
 def _candidates(row: Row, record: TemplateTask) -> tuple[str, ...]:

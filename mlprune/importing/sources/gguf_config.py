@@ -20,9 +20,32 @@ from mlprune.importing.sources.gguf_file import GgufHeader, find_gguf, read_head
 from mlprune.importing.sources.gguf_source import architecture_of
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_JSON
 
+SETTINGS: Mapping[str, str] = {
+    "context_length": "max_position_embeddings",
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "vocab_size": "vocab_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.value_length": "head_dim",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "attention.sliding_window": "sliding_window",
+    "rope.dimension_count": "head_dim",
+}
+"""Setting of a file -> attribute of the config."""
+ROTARY_BASES: Mapping[str, str] = {"rope.freq_base": "full_attention", "rope.freq_base_swa": "sliding_attention"}
+"""Setting of a file -> kind of attention, in a model that has several kinds."""
+GGUF_SPECIAL_TOKENS: Mapping[str, str] = {
+    "tokenizer.ggml.bos_token_id": "bos_token_id",
+    "tokenizer.ggml.eos_token_id": "eos_token_id",
+    "tokenizer.ggml.padding_token_id": "pad_token_id",
+}
+"""Key of the metadata -> attribute of the config."""
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
 BYTE_LEVEL = "gpt2"
 """`tokenizer.ggml.model` of a byte-level BPE."""
 SENTENCEPIECE = "llama"
@@ -105,32 +128,6 @@ def with_tokens_of_file(backend: Tokenizer, header: GgufHeader) -> Tokenizer:
         context = {"path": str(header.path), "expected": n_tokens, "got": backend.get_vocab_size()}
         raise ModelError("transformers reads another number of tokens from a GGUF file", context)
     return backend
-
-
-SETTINGS: Mapping[str, str] = {
-    "context_length": "max_position_embeddings",
-    "block_count": "num_hidden_layers",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "vocab_size": "vocab_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.value_length": "head_dim",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "attention.sliding_window": "sliding_window",
-    "rope.dimension_count": "head_dim",
-}
-"""Setting of a file -> attribute of the config."""
-ROTARY_BASES: Mapping[str, str] = {"rope.freq_base": "full_attention", "rope.freq_base_swa": "sliding_attention"}
-"""Setting of a file -> kind of attention, in a model that has several kinds."""
-GGUF_SPECIAL_TOKENS: Mapping[str, str] = {
-    "tokenizer.ggml.bos_token_id": "bos_token_id",
-    "tokenizer.ggml.eos_token_id": "eos_token_id",
-    "tokenizer.ggml.padding_token_id": "pad_token_id",
-}
-"""Key of the metadata -> attribute of the config."""
-EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 
 
 def prepare_gguf(source: Path, target: Path) -> None:

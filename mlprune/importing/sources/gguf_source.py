@@ -24,7 +24,6 @@ from mlprune.importing.sources.gguf_file import GgufHeader, GgufTensor, find_ggu
 from mlprune.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec
 
 Values = NDArray[np.float32]
-
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _ATTENTION = {
     "attn_norm": "input_layernorm",
@@ -45,6 +44,7 @@ _FOUR_NORMS = {
     "post_ffw_norm": "post_feedforward_layernorm",
 }
 _NAME = re.compile(r"(blk\.(?P<block>\d+)\.)?(?P<part>[a-z_]+)\.(?P<kind>weight|bias)")
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,6 @@ def in_model_order(values: Values, heads: int) -> Values:
     """
     pairs = values.reshape(heads, -1, 2, *values.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
-
-
-_MAX_LISTED = 5
 
 
 @contextmanager

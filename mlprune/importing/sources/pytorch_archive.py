@@ -25,6 +25,45 @@ from mlprune.importing.sources.weight_format import Checksum
 _LOCAL_HEADER_BYTES = 30
 _LENGTHS_OFFSET = 26
 """Place of the lengths of name and extra field in a local header."""
+ALLOWED_NAMES = frozenset(
+    {
+        "collections.OrderedDict",
+        "torch._utils._rebuild_parameter",
+        "torch._utils._rebuild_tensor",
+        "torch._utils._rebuild_tensor_v2",
+        "torch.nn.parameter.Parameter",
+        "torch.Size",
+        "torch.Tensor",
+        "torch.storage.UntypedStorage",
+        "torch.storage.TypedStorage",
+        *(
+            f"torch.{kind}{suffix}"
+            for kind in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+            for suffix in ("Storage", "Tensor")
+        ),
+    }
+)
+"""Everything that a file of tensors needs: dictionaries, tensors and their storages."""
+N_LEGACY_PICKLES = 5
+"""Pickles at the start of a file in the old format: magic number, version, system, tensors, keys of storages."""
+MAX_PICKLE_BYTES = 2**28
+"""Largest pickle inside an archive. It describes the tensors; that of a large model has less than a megabyte."""
+PICKLE_FILE = "data.pkl"
+STRING_OPCODES = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING"})
+VALUE_BYTES = {
+    "UntypedStorage": 1,
+    "DoubleStorage": 8,
+    "FloatStorage": 4,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "LongStorage": 8,
+    "IntStorage": 4,
+    "ShortStorage": 2,
+    "CharStorage": 1,
+    "ByteStorage": 1,
+    "BoolStorage": 1,
+}
+"""Type of a storage -> bytes of a value."""
 
 
 def is_archive(path: Path) -> bool:
@@ -68,34 +107,6 @@ def _checksum(entry: zipfile.ZipInfo, stream: IO[bytes]) -> Checksum:
     n_name, n_extra = struct.unpack_from("<HH", stream.read(_LOCAL_HEADER_BYTES), _LENGTHS_OFFSET)
     begin = entry.header_offset + _LOCAL_HEADER_BYTES + n_name + n_extra
     return Checksum(entry.filename, begin, begin + entry.file_size, entry.CRC)
-
-
-ALLOWED_NAMES = frozenset(
-    {
-        "collections.OrderedDict",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_tensor",
-        "torch._utils._rebuild_tensor_v2",
-        "torch.nn.parameter.Parameter",
-        "torch.Size",
-        "torch.Tensor",
-        "torch.storage.UntypedStorage",
-        "torch.storage.TypedStorage",
-        *(
-            f"torch.{kind}{suffix}"
-            for kind in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-            for suffix in ("Storage", "Tensor")
-        ),
-    }
-)
-"""Everything that a file of tensors needs: dictionaries, tensors and their storages."""
-
-N_LEGACY_PICKLES = 5
-"""Pickles at the start of a file in the old format: magic number, version, system, tensors, keys of storages."""
-MAX_PICKLE_BYTES = 2**28
-"""Largest pickle inside an archive. It describes the tensors; that of a large model has less than a megabyte."""
-PICKLE_FILE = "data.pkl"
-STRING_OPCODES = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING"})
 
 
 def check_pickle_names(path: Path) -> None:
@@ -168,22 +179,6 @@ def _names_in_pickle(stream: IO[bytes]) -> Iterator[str]:
         elif name in STRING_OPCODES:
             pushed.append(argument)
         del pushed[:-2]
-
-
-VALUE_BYTES = {
-    "UntypedStorage": 1,
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-}
-"""Type of a storage -> bytes of a value."""
 
 
 def check_storage_sizes(path: Path) -> None:

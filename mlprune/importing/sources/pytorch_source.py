@@ -24,6 +24,11 @@ from mlprune.importing.sources.pytorch_archive import (
 from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, indexed_files, row_pieces, weight_map
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+SINGLE_FILE = "pytorch_model.bin"
+INDEX_FILE = "pytorch_model.bin.index.json"
+HUB_PATTERNS = ("pytorch_model*.bin", INDEX_FILE)
+OLDEST_TORCH = (2, 10)
+"""First version in which `weights_only=True` is safe: CVE-2025-32434 and CVE-2026-24747 are fixed."""
 
 
 def release_pages(storage: Tensor) -> None:
@@ -40,13 +45,6 @@ def release_pages(storage: Tensor) -> None:
     end = (storage.data_ptr() + storage.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if end > begin:
         _LIBC.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
-
-
-SINGLE_FILE = "pytorch_model.bin"
-INDEX_FILE = "pytorch_model.bin.index.json"
-HUB_PATTERNS = ("pytorch_model*.bin", INDEX_FILE)
-OLDEST_TORCH = (2, 10)
-"""First version in which `weights_only=True` is safe: CVE-2025-32434 and CVE-2026-24747 are fixed."""
 
 
 def find_pytorch(folder: Path) -> tuple[str, ...]:

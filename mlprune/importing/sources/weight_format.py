@@ -15,9 +15,9 @@ from mlprune.models.checkpoint.weight_files import read_json_object
 
 PIECE_BYTES = 2**26
 """Largest number of bytes of a tensor that is handed out at a time."""
-
 Report = Callable[[str], None]
 """Receives lines of text for the user."""
+LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,6 @@ def row_pieces(tensor: Tensor) -> Iterator[Tensor]:
         return
     n_rows = max(1, n_values // max(1, tensor[0].numel()))
     yield from (tensor[row : row + n_rows].contiguous().view(-1) for row in range(0, len(tensor), n_rows))
-
-
-LFS_POINTER = b"version https://git-lfs"
 
 
 def indexed_files(folder: Path, single: str, index: str) -> tuple[str, ...]:

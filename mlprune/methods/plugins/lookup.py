@@ -36,6 +36,7 @@ from mlprune.methods.scores import REMOVED_SCORES, SCORES
 from mlprune.methods.structures import STRUCTURES
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 class Problem(NamedTuple):
@@ -78,9 +79,6 @@ def _parameter_problems(kind: object) -> Iterator[Problem]:
     for declared in fields(kind):
         if declared.default is MISSING or "bounds" not in declared.metadata:
             yield Problem("parameters", "fields that are declared with parameter(default, meaning)", declared.name)
-
-
-AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +223,6 @@ LOOKUPS: tuple[MethodLookup[Score] | MethodLookup[Structure] | MethodLookup[Sche
     REFINER_METHODS,
 )
 """One look-up per kind of method that plug-ins can add."""
-
 _BY_KIND = {lookup.kind: lookup for lookup in LOOKUPS}
 
 

@@ -14,6 +14,9 @@ from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonValue
 from mlprune.methods.method import Parameters, Refiner, Schedule, Score, Structure
 
+PluginKind = Literal["score", "structure", "schedule", "refiner"]
+SEED = "seed"
+
 
 @dataclass(frozen=True)
 class PluginSource:
@@ -75,9 +78,6 @@ class ScheduleInputs:
     """In the order of the model; those outside the scope are left out."""
 
 
-PluginKind = Literal["score", "structure", "schedule", "refiner"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class ScorePlugin(Score):
     """A score: a function of (LayerInputs, parameters) that returns [out, in] float32, finite and >= 0."""
@@ -118,8 +118,6 @@ class RefinerPlugin(Refiner):
 
 
 AnyPlugin = ScorePlugin | StructurePlugin | SchedulePlugin | RefinerPlugin
-
-SEED = "seed"
 
 
 @dataclass(frozen=True)

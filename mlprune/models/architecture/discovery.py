@@ -70,6 +70,8 @@ BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
 """Key of a config -> values with which tokens read later ones."""
 EXPERTS = "Experts"
 """End of the names of the classes that contain the weights of several experts."""
+_LOCK = Lock()
+"""Building a model changes functions of torch for a moment."""
 
 
 def discover(model: PreTrainedModel) -> Architecture:
@@ -398,10 +400,6 @@ def _has(config: PretrainedConfig, key: str) -> bool:
         return key in type(config).__dataclass_fields__ and hasattr(config, key)
     except RuntimeError:  # the value differs between blocks
         return False
-
-
-_LOCK = Lock()
-"""Building a model changes functions of torch for a moment."""
 
 
 def _keep(parameter: Tensor, converted: Tensor) -> None:

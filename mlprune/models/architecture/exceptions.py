@@ -9,6 +9,13 @@ from dataclasses import dataclass
 
 from mlprune.models.architecture.architecture import HeadAttribute, HeadLayout
 
+_HEADS_AND_WIDTH: tuple[tuple[str, HeadAttribute], ...] = (
+    ("self_attn.num_heads", "heads"),
+    ("self_attn.embed_dim", "width"),
+)
+COMPUTED_POSITIONS = ("xglm",)
+"""Model types whose table of positions is computed: one row of features per position."""
+
 
 @dataclass(frozen=True)
 class Exceptions:
@@ -23,11 +30,6 @@ class Exceptions:
     alibi: str | None = None
     """Position biases are computed for all heads outside the block."""
 
-
-_HEADS_AND_WIDTH: tuple[tuple[str, HeadAttribute], ...] = (
-    ("self_attn.num_heads", "heads"),
-    ("self_attn.embed_dim", "width"),
-)
 
 EXCEPTIONS: Mapping[str, Exceptions] = {
     "qwen2": Exceptions(head_width_key="head_dim"),
@@ -59,6 +61,3 @@ EXCEPTIONS: Mapping[str, Exceptions] = {
     ),
 }
 """`model_type` -> what is known of it."""
-
-COMPUTED_POSITIONS = ("xglm",)
-"""Model types whose table of positions is computed: one row of features per position."""

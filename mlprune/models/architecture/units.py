@@ -23,13 +23,17 @@ from mlprune.models.architecture.architecture import (
 
 Shapes = Mapping[str, tuple[int, int]]
 """Layer -> (out, in)."""
-
 HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head", "num_heads", "n_heads")
 """Keys of configs for the number of query heads."""
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 """Keys of configs for the number of experts of a block."""
 ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY = BIAS_KEYS = "attention_bias", "mlp_bias"
 """Keys of configs that declare biases of the attention, and of the feed-forward layers."""
+INSEPARABLE: Mapping[HeadLayout, str] = {
+    "joined": "a norm over all heads together follows the query projection",
+    "unknown": "the order of the heads in the weights is not known",
+}
+"""Layout of heads -> why single heads cannot be removed."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,6 @@ def unit_layouts(block: BlockArchitecture, shapes: Shapes, config: JsonObject) -
     )
     neurons = () if block.feed_forward is None else (_neurons(block.feed_forward, shapes),)
     return (*heads, *neurons)
-
-
-INSEPARABLE: Mapping[HeadLayout, str] = {
-    "joined": "a norm over all heads together follows the query projection",
-    "unknown": "the order of the heads in the weights is not known",
-}
-"""Layout of heads -> why single heads cannot be removed."""
 
 
 def require_separable_heads(architecture: Architecture) -> None:

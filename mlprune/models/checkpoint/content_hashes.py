@@ -11,6 +11,18 @@ from mlprune.given_files import open_given
 
 MODEL_FOLDER = "models"
 """Folder that an example of a command names."""
+TOKENIZER_JSON = "tokenizer.json"
+SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+TOKENIZER_FILES = (
+    TOKENIZER_JSON,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    *SENTENCEPIECE_FILES,
+)
+"""Files that determine how text is tokenised. A model folder has some of them."""
 
 
 def import_command(source: str) -> str:
@@ -33,20 +45,6 @@ def import_advice(source: str, *, revision: str = "main") -> str:
     """
     command = import_command(source) + (f" --revision {shlex.quote(revision)}" if revision != "main" else "")
     return f"{command}, then name that folder in the recipe; or add import: true and run with --allow-import"
-
-
-TOKENIZER_JSON = "tokenizer.json"
-SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
-TOKENIZER_FILES = (
-    TOKENIZER_JSON,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    *SENTENCEPIECE_FILES,
-)
-"""Files that determine how text is tokenised. A model folder has some of them."""
 
 
 def content_hashes(

@@ -32,10 +32,22 @@ from mlprune.models.metadata_cache import cached_metadata
 from mlprune.processes.parallel import parallel_map
 
 logger = logging.getLogger(__name__)
-
 HASHES_FILE = "tensor_hashes.json"
 FORMAT = "mlprune-tensors/1"
 _PIECE_BYTES = 2**22
+LARGE_BYTES = 4 * 10**9
+"""Total size of the files from which a log line announces that they are read."""
+PIECE_BYTES = 2**24
+_LENGTH_BYTES = 8
+_EXPONENTS: Mapping[str, tuple[type, int]] = MappingProxyType(
+    {
+        "F64": (np.uint64, 0x7FF0_0000_0000_0000),
+        "F32": (np.uint32, 0x7F80_0000),
+        "BF16": (np.uint16, 0x7F80),
+        "F16": (np.uint16, 0x7C00),
+    }
+)
+"""Dtype in the header of a file -> integers of the same size, and the bits that are all set in a NaN or an infinity."""
 
 
 @dataclass(frozen=True)
@@ -131,21 +143,6 @@ def _tensor_sha256(file: Path, part: TensorSlice) -> str:
     if remaining:
         raise ModelError("a weight file ends in the middle of a tensor", path=str(file))
     return digest.hexdigest()
-
-
-LARGE_BYTES = 4 * 10**9
-"""Total size of the files from which a log line announces that they are read."""
-PIECE_BYTES = 2**24
-_LENGTH_BYTES = 8
-_EXPONENTS: Mapping[str, tuple[type, int]] = MappingProxyType(
-    {
-        "F64": (np.uint64, 0x7FF0_0000_0000_0000),
-        "F32": (np.uint32, 0x7F80_0000),
-        "BF16": (np.uint16, 0x7F80),
-        "F16": (np.uint16, 0x7C00),
-    }
-)
-"""Dtype in the header of a file -> integers of the same size, and the bits that are all set in a NaN or an infinity."""
 
 
 def scan_weights(path: Path, tensors: Mapping[str, Collection[str]]) -> dict[str, str]:

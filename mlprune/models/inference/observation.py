@@ -29,6 +29,8 @@ from mlprune.numeric.activations.accelerator_statistics import (
 from mlprune.numeric.activations.neurons import check_influence, influence_sums
 from mlprune.numeric.activations.statistics import CountedTokens, check_sums, check_token_sums
 
+_MAGNITUDES = "magnitudes of the hidden state"
+"""Name of an observation that is not an input of layers; its block is the number of blocks that have run."""
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
 
@@ -97,10 +99,6 @@ def check_inputs(block: int, sums: Mapping[str, Tensor]) -> None:
     for name, rows in sums.items():
         with statistics_context(input=name, block=block):
             check_sums(rows)
-
-
-_MAGNITUDES = "magnitudes of the hidden state"
-"""Name of an observation that is not an input of layers; its block is the number of blocks that have run."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ from mlprune.numeric.activations.accelerator_statistics import HostCopies
 from mlprune.numeric.activations.statistics import CountedTokens
 from mlprune.processes.parallel import parallel_map
 
+LoadPart = Callable[[int], None]
+"""Called with a part of the model before it runs: `EMBEDDINGS`, a block, or n_blocks for final norm and head."""
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
-
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -153,10 +154,6 @@ class BatchVisitor(ABC, Generic[Result]):
         """Return the memory of hidden states, attention mask and one sum per row and feature."""
         n_rows, length = self.batch.token_ids.shape
         return n_rows * (length * limit.token_bytes(length) + limit.per_row)
-
-
-LoadPart = Callable[[int], None]
-"""Called with a part of the model before it runs: `EMBEDDINGS`, a block, or n_blocks for final norm and head."""
 
 
 def group_visitors(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[list[BlockVisitor[Result]]]:

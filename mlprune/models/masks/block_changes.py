@@ -34,6 +34,15 @@ from mlprune.store.scratch import scratch_folder
 
 BlockMasks = Mapping[str, Tensor] | Mapping[str, PackedMask]
 """Layer -> the weights to keep, bool [out, in] or packed."""
+DENSE: Hashable = "dense"
+"""Source of a block without changes."""
+_PARALLEL_WEIGHTS = 2**28
+"""Largest number of weights whose changes are read at the same time; with larger blocks, one block is read ahead."""
+LayerKey = tuple[int, str]
+"""(block, layer)."""
+ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
+"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, in its dtype, not transposed."""
+_MASK, _WEIGHT = "mask/", "weight/"
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,6 @@ class NamedChanges(Protocol):
 def source_of(read: ReadChanges, block: int) -> Hashable | None:
     """Return what the changes of a block are read from; None if it is not known."""
     return read.source(block) if isinstance(read, NamedChanges) else None
-
-
-DENSE: Hashable = "dense"
-"""Source of a block without changes."""
-
-_PARALLEL_WEIGHTS = 2**28
-"""Largest number of weights whose changes are read at the same time; with larger blocks, one block is read ahead."""
 
 
 def read_each(
@@ -159,10 +161,6 @@ def changed_weights(weights: Mapping[str, Tensor], changes: BlockChanges) -> dic
     return changed
 
 
-LayerKey = tuple[int, str]
-"""(block, layer)."""
-
-
 class DenseCopies:
     """Copies of dense weights on the device of the weight. Without them, a swap gets removed weights from the host.
 
@@ -188,10 +186,6 @@ class DenseCopies:
     def get(self, key: LayerKey) -> Tensor | None:
         """Return the dense weight of a layer; None if it has no copy."""
         return self._copies.get(key)
-
-
-ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
-"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, in its dtype, not transposed."""
 
 
 def check_stored(block: int, stored: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -285,9 +279,6 @@ class ChangedBiases:
 
 def _copy(target: Tensor, values: Tensor) -> None:
     target.detach().copy_(values)
-
-
-_MASK, _WEIGHT = "mask/", "weight/"
 
 
 class MaskSpill:

@@ -21,6 +21,12 @@ from mlprune.models.placement.memory_estimate import (
 
 USABLE_SHARE = 0.9
 """Usable share of the free memory of an accelerator; the driver, libraries and fragmentation take the remainder."""
+MAX_WINDOW = 2
+"""Maximum number of blocks in a window: one runs while the next is read. More would not be faster."""
+_STATES = 4
+"""Number of copies of a batch's hidden states in memory at once: before, inside and after a block."""
+_MASK_ITEMSIZE = 4
+"""Maximum size of one entry of an attention mask."""
 
 
 class DeviceMemory(NamedTuple):
@@ -130,14 +136,6 @@ def place_parts(sizes: Footprint, span: range, rooms: Sequence[int]) -> DevicePl
         n_devices=len(devices),
         fullest_bytes=fullest,
     )
-
-
-MAX_WINDOW = 2
-"""Maximum number of blocks in a window: one runs while the next is read. More would not be faster."""
-_STATES = 4
-"""Number of copies of a batch's hidden states in memory at once: before, inside and after a block."""
-_MASK_ITEMSIZE = 4
-"""Maximum size of one entry of an attention mask."""
 
 
 @dataclass(frozen=True)

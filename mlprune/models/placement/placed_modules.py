@@ -39,10 +39,10 @@ from mlprune.models.placement.memory_estimate import footprint
 from mlprune.processes.parallel import n_threads
 
 CPU = torch.device("cpu")
-
-
 Devices = dict[str, torch.device | None]
 """Name of a module -> its device; None for the disk."""
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
 
 
 def choose_devices(
@@ -100,10 +100,6 @@ def move_inputs(modules: Mapping[str, nn.Module], devices: Devices) -> None:
             for key, buffer in module._buffers.items():
                 module._buffers[key] = None if buffer is None else buffer.to(device)
         modules[name].register_forward_pre_hook(_move_inputs_to(device), with_kwargs=True)
-
-
-Args = tuple[object, ...]
-Kwargs = dict[str, object]
 
 
 def _move_inputs_to(device: torch.device) -> Callable[[nn.Module, Args, Kwargs], tuple[Args, Kwargs]]:

@@ -27,6 +27,9 @@ from mlprune.numeric.activations.statistics import (
 
 MAX_ENTRIES = 2**24
 """Activations that are widened at once: 128 MiB as float64. Another value may change last bits."""
+MAX_BYTES = 2**23
+"""Size of the tensors on accelerators from which a caller copies them and frees their memory."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 def submit_demonstration_sums(inputs: Tensor, counted: CountedTokens) -> Tensor:
@@ -136,12 +139,6 @@ def _wide_pieces(values: Tensor, counted: CountedTokens) -> Iterator[Tensor]:
     for start in range(0, max(1, n_tokens), n_together):
         piece = slice(start, start + n_together)
         yield values[:, piece].masked_fill(ignored[:, piece], 0).to(torch.float64)
-
-
-MAX_BYTES = 2**23
-"""Size of the tensors on accelerators from which a caller copies them and frees their memory."""
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 class HostCopies(Generic[Key]):

@@ -20,6 +20,13 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.processes.parallel import parallel_map
 
+_WEIGHTS_TOGETHER = 2**18
+"""Weights whose gradients are computed at once on the CPU: 1 MiB as float32. Another value may change last bits."""
+_ACCELERATOR_WEIGHTS_TOGETHER = 2**24
+"""The same on an accelerator."""
+Flow = tuple[Tensor, Tensor]
+"""Of one demonstration: [tokens, out], the gradients of a layer's outputs, and [tokens, in], its inputs."""
+
 
 @dataclass(frozen=True)
 class FeatureSums:
@@ -129,16 +136,6 @@ def _weighted(values: Tensor, weights: Tensor) -> Tensor:
     for row, weight in zip(values, weights.tolist(), strict=True):
         total += row * weight
     return total
-
-
-_WEIGHTS_TOGETHER = 2**18
-"""Weights whose gradients are computed at once on the CPU: 1 MiB as float32. Another value may change last bits."""
-
-_ACCELERATOR_WEIGHTS_TOGETHER = 2**24
-"""The same on an accelerator."""
-
-Flow = tuple[Tensor, Tensor]
-"""Of one demonstration: [tokens, out], the gradients of a layer's outputs, and [tokens, in], its inputs."""
 
 
 class GradientSquares:

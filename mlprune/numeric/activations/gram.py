@@ -22,6 +22,10 @@ from mlprune.processes.parallel import parallel_map
 
 _TILE = 256
 """Rows that are mirrored together."""
+_GRAM_TILE = 512
+"""Rows and columns of a tile on the CPU. Another value may change the last bits of results."""
+_ACCELERATOR_TILE = 2048
+"""The same on an accelerator: 36 products instead of 528 for each demonstration and 16,384 features."""
 
 
 def packed_triangle(matrix: Tensor) -> Tensor:
@@ -89,13 +93,6 @@ def combined_products(matrices: Sequence[Tensor], shares: Sequence[float]) -> Te
         if trace:
             total.add_(matrix, alpha=share / trace)
     return total
-
-
-_GRAM_TILE = 512
-"""Rows and columns of a tile on the CPU. Another value may change the last bits of results."""
-
-_ACCELERATOR_TILE = 2048
-"""The same on an accelerator: 36 products instead of 528 for each demonstration and 16,384 features."""
 
 
 class GramAccumulator:

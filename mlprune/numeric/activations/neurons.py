@@ -28,6 +28,10 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.hashing import ordered_by_hash
 from mlprune.numeric.activations.statistics import CountedTokens, check_mask
 
+CPU_ENTRIES, ACCELERATOR_ENTRIES = 2**18, 2**23
+"""Entries of the states that are widened at once: about 10 and 320 MiB with all products. Results do not depend on
+them."""
+
 
 def active_counts(activations: Tensor, token_mask: Tensor) -> Tensor:
     """Count the tokens at which each neuron fires.
@@ -147,11 +151,6 @@ def _drawn(block: int, excluded: Tensor, *, seed: int) -> Tensor:
     drawn = torch.zeros_like(excluded)
     drawn[[int(name.partition(":")[2]) for name in names[:n_drawn]]] = True
     return drawn
-
-
-CPU_ENTRIES, ACCELERATOR_ENTRIES = 2**18, 2**23
-"""Entries of the states that are widened at once: about 10 and 320 MiB with all products. Results do not depend on
-them."""
 
 
 def influence_sums(before: Tensor, after: Tensor, *, counted: CountedTokens) -> Tensor:

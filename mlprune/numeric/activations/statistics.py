@@ -15,6 +15,9 @@ from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 
+_ENTRIES_TOGETHER = 2**17
+"""Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
+
 
 class CountedTokens:
     """Mask of the counted tokens of a batch, copied to each device once.
@@ -82,10 +85,6 @@ def check_mask(values: Tensor, token_mask: Tensor) -> None:
         expected = f"bool {tuple(values.shape[:2])}"
         got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
         raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
-
-
-_ENTRIES_TOGETHER = 2**17
-"""Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
 
 
 def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from mlprune.errors import ShapeError
 
 Array = NDArray[np.float64]
-
 Quantity = Literal["precision", "recall", "f1"]
-
 N_BINS = 10
 """Bins of confidence, of equal width and closed above: (0, 0.1], and so on; the first also contains 0."""
+BLEU_ORDERS = 4
+CHRF_BETA = 2
+LARGEST = 1.0
+"""Value of outputs that equal their references."""
 
 
 def highest(scores: Array) -> NDArray[np.int64]:
@@ -146,12 +148,6 @@ def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
     """
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(-log_likelihood / n_tokens))
-
-
-BLEU_ORDERS = 4
-CHRF_BETA = 2
-LARGEST = 1.0
-"""Value of outputs that equal their references."""
 
 
 def bleu(sums: Array) -> Array:

@@ -33,6 +33,8 @@ RIDGE = 1e-12
 """Added to the variances, in units of the observed ones, so that a matrix without noise has an inverse."""
 N_DEVIATIONS, LARGEST_DEVIATION, N_CORRELATIONS = 24, 2.0, 48
 """Grid of the true standard deviations, in units of the observed ones, and of the true correlation."""
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,6 @@ def _inverse(matrices: ClustersArray) -> ClustersArray:
     (a, b), (c, d) = np.moveaxis(matrices, (-2, -1), (0, 1))
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
     return np.asarray(adjugate / (a * d - b * c)[..., None, None])
-
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,14 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError, unknown
 
+COMBINATIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "intersection": torch.logical_and,
+    "union": torch.logical_or,
+    "difference": lambda first, other: first & ~other,
+    "symmetric_difference": torch.logical_xor,
+}
+"""Set operations on two sets of kept weights; more than two are combined from left to right."""
+
 
 def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
     """Return the Jaccard index of two sets of removed weights: |A and B| / |A or B|, 1 if both are empty.
@@ -28,15 +36,6 @@ def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
     _check_masks([removed_a, removed_b])
     n_union = int((removed_a | removed_b).sum())
     return int((removed_a & removed_b).sum()) / n_union if n_union else 1.0
-
-
-COMBINATIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "intersection": torch.logical_and,
-    "union": torch.logical_or,
-    "difference": lambda first, other: first & ~other,
-    "symmetric_difference": torch.logical_xor,
-}
-"""Set operations on two sets of kept weights; more than two are combined from left to right."""
 
 
 def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:

@@ -21,11 +21,12 @@ from mlprune.numeric.sortable_bits import compiled
 
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint64]
-
 _ROUNDED_TOGETHER = 2**13
 """Weights that are rounded and then masked in the cache; a multiple of 8."""
 _ONE, _SIXTEEN, _BELOW_HALF = np.uint32(1), np.uint32(16), np.uint32(0x7FFF)
 _MAGNITUDE, _INFINITY, _NAN = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000), np.uint32(0x7FC0)
+_ROWS_PER_BYTE = 8
+"""The rows of a chunk are a multiple of this, so that every chunk starts at a whole byte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +189,10 @@ def _write_four_bytes(target: Words, source: Words, bits: Bits, expanded: Words)
         target[4 * i + 3] = source[4 * i + 3] & expanded[kept, 3]
 
 
+_WRITERS = {2: _write_two_bytes, 4: _write_four_bytes}
+"""Size of a weight -> its kernel."""
+
+
 @compiled
 def _round(source: NDArray[np.uint32], rounded: NDArray[np.uint16]) -> None:
     """Write the bits of float32 weights as bfloat16, rounded to nearest, ties to even."""
@@ -207,14 +212,6 @@ def _write_rounded(
         _round(source[start:stop], target[start:stop])
         words = target_words[start // 4 : stop // 4]
         _write_two_bytes(words, words, bits[start // 8 : stop // 8], expanded)
-
-
-_WRITERS = {2: _write_two_bytes, 4: _write_four_bytes}
-"""Size of a weight -> its kernel."""
-
-
-_ROWS_PER_BYTE = 8
-"""The rows of a chunk are a multiple of this, so that every chunk starts at a whole byte."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,8 @@ from mlprune.numeric.sortable_bits import Array, compiled, row_chunks
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.processes.parallel import parallel_map
 
+_WEIGHTS_PER_CHUNK = 2**17
+
 
 @compiled
 def _fill_candidates(
@@ -109,9 +111,6 @@ def swap_by_influence(
             gone[pruned], gone[restored] = True, False
             scores[pruned], orders[restored] = np.inf, 0.0
             n_swaps[row] += 1
-
-
-_WEIGHTS_PER_CHUNK = 2**17
 
 
 def dsnot(

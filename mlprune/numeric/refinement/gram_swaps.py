@@ -42,6 +42,10 @@ from mlprune.processes.parallel import parallel_map
 
 _TOLERANCE = 1e-12
 """A swap has to lower the error by more than this share of the terms that it is computed from."""
+_WEIGHTS_PER_CHUNK = 2**17
+"""Approximate number of weights per piece of work: three float64 values of each are in memory."""
+_FITTED_WEIGHTS_PER_CHUNK = 2**16
+_MAX_DAMPINGS = 10
 
 
 @compiled
@@ -163,10 +167,6 @@ def swap_in_rows(
             n_swaps[row] += 1
 
 
-_WEIGHTS_PER_CHUNK = 2**17
-"""Approximate number of weights per piece of work: three float64 values of each are in memory."""
-
-
 def gram_swaps(
     weight: Tensor, keep: Tensor, *, products: Tensor, structure: str = "row", swaps: int = 100, shortlist: int = 8
 ) -> RefinedLayer:
@@ -209,10 +209,6 @@ def gram_swaps(
 
     list(parallel_map(swap, row_chunks(removed.numpy(), _WEIGHTS_PER_CHUNK)))
     return RefinedLayer(keep=removed.logical_not_().to(keep.device), n_swaps=n_swaps)
-
-
-_FITTED_WEIGHTS_PER_CHUNK = 2**16
-_MAX_DAMPINGS = 10
 
 
 def recovered_weights(weight: Tensor, keep: Tensor, *, products: Tensor, ridge: float = 0.01) -> Tensor:

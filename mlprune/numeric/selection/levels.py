@@ -32,6 +32,20 @@ from mlprune.processes.parallel import parallel_map
 _TOLERANCE = 0.001
 _MOST_HALVINGS = 60
 _WEIGHTS_PER_CHUNK = 2**19
+_WEIGHTS_PER_SORT = 2**22
+"""Weights that are sorted at once on accelerators: their int64 order takes 32 MiB."""
+LevelFunction = Callable[[Tensor, Sequence[float], str, str], Tensor]
+"""Returns levels from scores, sparsities, rounding, and whether the lowest or the highest are removed."""
+LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
+    "row": lambda scores, sparsities, rounding, removes: row_levels(
+        scores, sparsities, rounding=rounding, removes=removes
+    ),
+    "matrix": lambda scores, sparsities, rounding, removes: matrix_levels(
+        scores, sparsities, rounding=rounding, removes=removes
+    ),
+    "alpha": lambda scores, sparsities, _rounding, removes: alpha_levels(scores, sparsities, removes=removes),
+}
+"""Functions of the structures without a pattern; `levels_of` also takes N:M."""
 
 
 def alpha_counts(scores: Array, sparsities: Sequence[float], *, highest: bool = False) -> Array:
@@ -102,10 +116,6 @@ def _count_within(sums: Array, alpha: float, counts: Array) -> None:
     """Count, for each row, its ascending sums that are at most alpha times the last."""
     for row in range(len(sums)):
         counts[row] = np.searchsorted(sums[row], alpha * sums[row, -1], side="right")
-
-
-_WEIGHTS_PER_SORT = 2**22
-"""Weights that are sorted at once on accelerators: their int64 order takes 32 MiB."""
 
 
 def n_removed(sparsity: float, size: int, *, rounding: str = "decimal") -> int:
@@ -204,21 +214,6 @@ def alpha_levels(scores: Tensor, sparsities: Sequence[float], *, removes: str = 
     highest, array = _is_highest(removes), _checked(scores).cpu().numpy()
     counts = alpha_counts(array, sparsities, highest=highest)
     return torch.from_numpy(select_in_rows(array, counts, highest=highest)).to(scores.device)
-
-
-LevelFunction = Callable[[Tensor, Sequence[float], str, str], Tensor]
-"""Returns levels from scores, sparsities, rounding, and whether the lowest or the highest are removed."""
-
-LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
-    "row": lambda scores, sparsities, rounding, removes: row_levels(
-        scores, sparsities, rounding=rounding, removes=removes
-    ),
-    "matrix": lambda scores, sparsities, rounding, removes: matrix_levels(
-        scores, sparsities, rounding=rounding, removes=removes
-    ),
-    "alpha": lambda scores, sparsities, _rounding, removes: alpha_levels(scores, sparsities, removes=removes),
-}
-"""Functions of the structures without a pattern; `levels_of` also takes N:M."""
 
 
 def levels_of(

@@ -22,6 +22,21 @@ from mlprune.numeric.sortable_bits import (
 from mlprune.processes.parallel import parallel_map
 
 _ROWS_AT_A_TIME = 512
+_WEIGHTS_PER_CHUNK = 2**19
+"""Approximate number of weights per piece of work."""
+_FEW = 32
+"""Most entries that are ranked by comparing all pairs; more are sorted by digits."""
+_MOST_BINS = 2**13
+_BINS_TOGETHER = 16
+"""Bins whose sizes are added before they are compared with a count."""
+_WINDOW = np.uint32(2**27 - 1)
+"""The bins cover the 16 powers of two below the largest score; all smaller scores, mostly zeros, are in one bin."""
+CUT = 256
+"""Smaller codes are levels; this code and larger ones are bins that contain a count."""
+_ONE = np.uint32(1)
+_HALF = np.uint64(32)
+_INDEX = np.uint64(0xFFFF_FFFF)
+_DIGIT = np.uint64(255)
 
 
 @compiled
@@ -50,24 +65,6 @@ def compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: A
             for j in range(d):
                 levels[start + i, j] = level_at[ranks[j, i]]
     return magnitude
-
-
-_WEIGHTS_PER_CHUNK = 2**19
-"""Approximate number of weights per piece of work."""
-_FEW = 32
-"""Most entries that are ranked by comparing all pairs; more are sorted by digits."""
-_MOST_BINS = 2**13
-_BINS_TOGETHER = 16
-"""Bins whose sizes are added before they are compared with a count."""
-_WINDOW = np.uint32(2**27 - 1)
-"""The bins cover the 16 powers of two below the largest score; all smaller scores, mostly zeros, are in one bin."""
-CUT = 256
-"""Smaller codes are levels; this code and larger ones are bins that contain a count."""
-
-_ONE = np.uint32(1)
-_HALF = np.uint64(32)
-_INDEX = np.uint64(0xFFFF_FFFF)
-_DIGIT = np.uint64(255)
 
 
 def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Array:

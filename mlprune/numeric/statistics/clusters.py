@@ -17,6 +17,10 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 
 SMALLEST_P_VALUE = float(np.finfo(np.float64).tiny)
 """Floor of all p-values of a formula, 2.2e-308: a p-value that underflows is small, not 0."""
+Array = NDArray[np.float64]
+MANTISSA_BITS = 53
+BLOCK_ROWS = 256
+"""Rows of a coefficient matrix that are converted to float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,6 @@ def check_level(level: float) -> None:
 def positive_p_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Move p-values into [2.2e-308, 1]: rounding may leave 0 or slightly more than 1."""
     return np.clip(p_values, SMALLEST_P_VALUE, 1.0)
-
-
-Array = NDArray[np.float64]
-
-MANTISSA_BITS = 53
-BLOCK_ROWS = 256
-"""Rows of a coefficient matrix that are converted to float64 at a time."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,17 @@ from mlprune.numeric.statistics.subset_sums import TOLERANCE, sign_flip_tail
 
 Value = Callable[[Array], Array]
 """Metric of sums of statistics: [..., k] to [...]."""
+N_FLIPS = 9999
+N_DRAWS = 100
+"""Most draws of 9,999 random swaps."""
+ENOUGH_EXTREME = 10
+"""No more swaps are drawn after this number of swaps that are as extreme as the observed difference."""
+NARROW_LEVEL = 0.90
+"""Coverage of the interval of two one-sided tests at 5 %."""
+RESOLVED = 0.01
+"""A p-value that random sign vectors put below this is computed from all sign vectors (`sign_flip_tail`)."""
+EDGE = 1e-12
+"""While an interval is computed, the distance of an end from 0 that stands for 0 if the test rejects 0."""
 
 
 def swapped_values(first: Array, second: Array, value: Value, *, flips: NDArray[np.int8]) -> tuple[Array, Array]:
@@ -103,19 +114,6 @@ def _extreme(distances: Array) -> Array:
     tolerance = TOLERANCE * distances.max(axis=0)
     above, equal = distances > distances[0] + tolerance, np.abs(distances - distances[0]) <= tolerance
     return np.asarray(above.sum(axis=0) + 0.5 * (equal.sum(axis=0) - 1))
-
-
-N_FLIPS = 9999
-N_DRAWS = 100
-"""Most draws of 9,999 random swaps."""
-ENOUGH_EXTREME = 10
-"""No more swaps are drawn after this number of swaps that are as extreme as the observed difference."""
-NARROW_LEVEL = 0.90
-"""Coverage of the interval of two one-sided tests at 5 %."""
-RESOLVED = 0.01
-"""A p-value that random sign vectors put below this is computed from all sign vectors (`sign_flip_tail`)."""
-EDGE = 1e-12
-"""While an interval is computed, the distance of an end from 0 that stands for 0 if the test rejects 0."""
 
 
 @dataclass(frozen=True)

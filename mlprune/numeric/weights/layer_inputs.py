@@ -10,6 +10,10 @@ from torch import Tensor
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.processes.parallel import parallel_map
 
+_WEIGHTS_PER_CHUNK = 2**17
+_ROUNDING = 1e-6
+"""Gram matrices of float32 products are positive semidefinite up to rounding; a smaller negative error counts as 0."""
+
 
 @dataclass(frozen=True)
 class FeatureMoments:
@@ -60,11 +64,6 @@ class LayerInputs:
         if self.factors is None:
             raise StatisticsError("a score reads statistics, and there are none", block=self.block, layer=self.layer)
         return self.factors
-
-
-_WEIGHTS_PER_CHUNK = 2**17
-_ROUNDING = 1e-6
-"""Gram matrices of float32 products are positive semidefinite up to rounding; a smaller negative error counts as 0."""
 
 
 def layer_error(weight: Tensor, changed: Tensor, products: Tensor) -> float:

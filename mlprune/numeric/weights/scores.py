@@ -19,6 +19,11 @@ from mlprune.numeric.weights.layer_inputs import LayerInputs
 
 _WEIGHTS_TOGETHER = 2**16
 """Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
+Chosen = TypeVar("Chosen", bound=Parameters)
+ScoreFunction = Callable[[LayerInputs, Parameters], Tensor]
+"""Returns the scores of a layer, [out, in] float32."""
+ROW_WISE_SCORES = frozenset({"wanda", "contrast", "magnitude"})
+"""Scores whose rows depend on the same rows of the weight only, so that a few rows can be scored at a time."""
 
 
 def row_chunks(weight: Tensor) -> Iterator[slice]:
@@ -95,9 +100,6 @@ def _check_gradients(weight: Tensor, gradients: Tensor) -> None:
     if weight.ndim != 2 or gradients.shape != weight.shape:
         expected, got = tuple(weight.shape), tuple(gradients.shape)
         raise ShapeError("gradients do not fit the weight", expected=expected, got=got)
-
-
-Chosen = TypeVar("Chosen", bound=Parameters)
 
 
 def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
@@ -230,10 +232,6 @@ def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> 
     return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
-ScoreFunction = Callable[[LayerInputs, Parameters], Tensor]
-"""Returns the scores of a layer, [out, in] float32."""
-
-
 def _with(kind: type[Chosen], function: Callable[[LayerInputs, Chosen], Tensor]) -> ScoreFunction:
     """Return a score function that takes parameters of one type."""
 
@@ -280,7 +278,3 @@ def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
 def _inverse(sums: Tensor) -> Tensor:
     """Return 1 / sums, and 0 if a sum is 0."""
     return torch.where(sums == 0, torch.zeros_like(sums), 1 / sums)
-
-
-ROW_WISE_SCORES = frozenset({"wanda", "contrast", "magnitude"})
-"""Scores whose rows depend on the same rows of the weight only, so that a few rows can be scored at a time."""

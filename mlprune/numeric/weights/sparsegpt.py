@@ -27,6 +27,8 @@ from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import pattern_of
 from mlprune.numeric.selection.levels import n_removed
 
+_MAX_DAMPINGS = 10
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -92,9 +94,6 @@ def float32_weight(updated: Tensor) -> Tensor:
     if not bool(torch.isfinite(narrow).all()):
         raise StatisticsError("an updated weight is beyond float32")
     return narrow
-
-
-_MAX_DAMPINGS = 10
 
 
 def sparsegpt(

@@ -18,6 +18,7 @@ from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
 
 _METHOD = RegisteredName("search method", tuple(SEARCH_METHODS))
 MethodName = Annotated[str, AfterValidator(_METHOD), Field(title=_METHOD.title)]
+Value = TypeVar("Value")
 
 
 class BudgetConfig(Model):
@@ -73,6 +74,9 @@ def _check_objective(text: str) -> str:
         raise with_context(err) from err
 
 
+Objective = Annotated[str, AfterValidator(_check_objective), Field(title="objective")]
+
+
 def _check_constraint(text: str) -> str:
     try:
         return str(parse_constraint(text))
@@ -80,7 +84,6 @@ def _check_constraint(text: str) -> str:
         raise with_context(err) from err
 
 
-Objective = Annotated[str, AfterValidator(_check_objective), Field(title="objective")]
 ConstraintText = Annotated[str, AfterValidator(_check_constraint), Field(title="constraint")]
 
 
@@ -188,9 +191,6 @@ class SearchConfig(Model):
     def constraints(self) -> tuple[Constraint, ...]:
         """The parsed constraints."""
         return tuple(parse_constraint(text) for text in self.where)
-
-
-Value = TypeVar("Value")
 
 
 class SensitivityConfig(Model):

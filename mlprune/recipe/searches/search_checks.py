@@ -22,6 +22,10 @@ DEFAULT_METRICS: Mapping[TaskReads, str] = {
 }
 """Metric of a measure that names none, by what its task reads."""
 Evaluations = Sequence[EvaluationConfig]
+SET_KEYS = ("demonstrations", "over", "contrast")
+"""Keys of a trial that name demonstration sets."""
+Space = Mapping[str, Sequence[object]]
+"""Key -> values."""
 
 
 class Measured(NamedTuple):
@@ -170,12 +174,6 @@ def _other_side(pair: str) -> str:
     """Return the language of a pair that places it in a group: the language other than English."""
     source, target = pair_languages(pair)
     return target if source == ENGLISH else source
-
-
-SET_KEYS = ("demonstrations", "over", "contrast")
-"""Keys of a trial that name demonstration sets."""
-Space = Mapping[str, Sequence[object]]
-"""Key -> values."""
 
 
 def check_searches(

@@ -16,6 +16,36 @@ from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME, Model, unknown_name, with_context
 from mlprune.vocabulary import UnitName
 
+NESTED: Mapping[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
+"""Keys of an entry that are sections of their own; a dot separates their keys."""
+NOT_IN_TRIALS = (
+    "name",
+    "against",
+    "combine",
+    "of",
+    "profile",
+    "quantisation_group",
+    "neurons",
+    *DERIVATIONS,
+)
+"""Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, what follows the
+masks."""
+PLAIN_KEYS = tuple(key for key in VariantConfig.model_fields if key not in NOT_IN_TRIALS)
+"""Keys of an entry that a base may have."""
+AXIS_KEYS = (
+    *PLAIN_KEYS,
+    *(f"{section}.{key}" for section, model in NESTED.items() for key in model.model_fields),
+)
+"""Keys of an entry that an axis may vary."""
+MAX_CHECKED = 10_000
+"""Most combinations of values that are all checked; of larger spaces, every pair of values is."""
+SET_BY_LEVELS = ("sparsity", "schedule")
+"""Keys of an entry that levels set."""
+SET_BY_PROBES = ("sparsity", "schedule", "scope")
+"""Keys of an entry that a sensitivity analysis sets."""
+Keys = Mapping[str, object]
+Space = Mapping[str, Sequence[object]]
+
 
 class LevelsConfig(Model):
     """A sparsity of its own for every block or layer."""
@@ -49,29 +79,6 @@ class LevelsConfig(Model):
             shown = ", ".join(map(str, steps))
             raise ValueError(f"a total needs equally spaced levels, so that a switch keeps it; their steps are {shown}")
         return self
-
-
-NESTED: Mapping[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
-"""Keys of an entry that are sections of their own; a dot separates their keys."""
-NOT_IN_TRIALS = (
-    "name",
-    "against",
-    "combine",
-    "of",
-    "profile",
-    "quantisation_group",
-    "neurons",
-    *DERIVATIONS,
-)
-"""Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, what follows the
-masks."""
-PLAIN_KEYS = tuple(key for key in VariantConfig.model_fields if key not in NOT_IN_TRIALS)
-"""Keys of an entry that a base may have."""
-AXIS_KEYS = (
-    *PLAIN_KEYS,
-    *(f"{section}.{key}" for section, model in NESTED.items() for key in model.model_fields),
-)
-"""Keys of an entry that an axis may vary."""
 
 
 def with_keys(entry: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
@@ -125,16 +132,6 @@ def check_axes(axes: Mapping[str, Sequence[object]]) -> Mapping[str, Sequence[ob
 def section_of(key: str) -> str:
     """Return the key of an entry that contains a key: `schedule` for `schedule.spread`, and plain keys themselves."""
     return key.partition(".")[0]
-
-
-MAX_CHECKED = 10_000
-"""Most combinations of values that are all checked; of larger spaces, every pair of values is."""
-SET_BY_LEVELS = ("sparsity", "schedule")
-"""Keys of an entry that levels set."""
-SET_BY_PROBES = ("sparsity", "schedule", "scope")
-"""Keys of an entry that a sensitivity analysis sets."""
-Keys = Mapping[str, object]
-Space = Mapping[str, Sequence[object]]
 
 
 def check_points(base: Keys, space: Space, levels: LevelsConfig | None) -> None:

@@ -15,6 +15,10 @@ SWEEPS = 10
 """Passes over the places of a point when the effects are fitted."""
 SHRINKAGE = 1.0
 """Added to the number of trials that have a value: it pulls effects of few trials towards 0."""
+MAX_TRIES = 100
+"""Changes that are drawn for a trial before a random new point takes its place."""
+N_CHANGED = 16
+"""New points of which a guided trial is the most promising one."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,6 @@ def fit_main_effects(trials: Sequence[method.EvaluatedTrial], sizes: Sequence[in
             effects[place] = np.bincount(column, targets, minlength=sizes[place]) / counts[place]
             targets -= effects[place][column]
     return MainEffects(tuple(effects))
-
-
-MAX_TRIES = 100
-"""Changes that are drawn for a trial before a random new point takes its place."""
-N_CHANGED = 16
-"""New points of which a guided trial is the most promising one."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from mlprune.search.method import Decision, EvaluatedTrial, ProposedTrial, Setti
 from mlprune.search.space import Point, Space, draw_below, draw_new_points, generator_for
 
 UNREACHABLE = 2**40
+INSTALL = "pip install -e '.[search]'"
+MAX_TRIES = 20
+"""Points that the sampler draws for a trial before a random new point takes their place."""
 
 
 def nearest_levels(wanted: Sequence[int], weights: Sequence[int], *, n_levels: int, target: int) -> tuple[int, ...]:
@@ -42,11 +45,6 @@ def nearest_levels(wanted: Sequence[int], weights: Sequence[int], *, n_levels: i
         chosen.append(index)
         missing -= weight * index
     return tuple(chosen)
-
-
-INSTALL = "pip install -e '.[search]'"
-MAX_TRIES = 20
-"""Points that the sampler draws for a trial before a random new point takes their place."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ BYTES_PER_CLUSTER = 40_000
 """Memory for the signs and the resamples of a cluster."""
 BYTES_PER_VALUE = 32
 """Memory for a value of a candidate in a resample, with its copies."""
+METRICS = ("accuracy", "chrf", "perplexity")
+"""Metrics to choose by, the first one that a task has; without any of them, the task's first metric."""
+Evaluations = Mapping[str, Sequence[EvaluationSpec]]
+"""Variant id -> its evaluations."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +177,6 @@ def _overlap(
 
 def _id(evaluation: EvaluationSpec | None) -> str | None:
     return None if evaluation is None else evaluation.identity.id
-
-
-METRICS = ("accuracy", "chrf", "perplexity")
-"""Metrics to choose by, the first one that a task has; without any of them, the task's first metric."""
-Evaluations = Mapping[str, Sequence[EvaluationSpec]]
-"""Variant id -> its evaluations."""
 
 
 def choice_jobs(variants: Mapping[str, PlannedVariant], evaluations: Evaluations) -> list[ChoiceJob]:

@@ -25,6 +25,14 @@ from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.stored_items import items_identity
 from mlprune.store.store import Store
 
+Evaluations = Mapping[str, EvaluationSpec]
+"""Language -> evaluation of one candidate."""
+TESTED = (
+    "difference", "ci_low", "ci_high", "interval", "standard_error", "p_value", "test", "n_items", "n_clusters",
+)  # fmt: skip
+"""Columns of a difference on test."""
+Row = dict[str, JsonValue]
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -214,10 +222,6 @@ def overlap_of(dev: Mapping[str, SplitItems], test: Mapping[str, SplitItems]) ->
     return Overlap(len(shared_items), sum(clusters.values()) / len(clusters))
 
 
-Evaluations = Mapping[str, EvaluationSpec]
-"""Language -> evaluation of one candidate."""
-
-
 @dataclass(frozen=True)
 class TestSplit:
     """The evaluations of the dense model on test, and the metric of each language."""
@@ -259,14 +263,6 @@ def tested_columns(difference: Difference | Aggregate | None) -> dict[str, JsonV
         return dict.fromkeys(TESTED)
     columns = {**difference.columns, "n_items": difference.n_items}
     return {name: columns[name] for name in TESTED}
-
-
-TESTED = (
-    "difference", "ci_low", "ci_high", "interval", "standard_error", "p_value", "test", "n_items", "n_clusters",
-)  # fmt: skip
-"""Columns of a difference on test."""
-
-Row = dict[str, JsonValue]
 
 
 def criterion_rows(

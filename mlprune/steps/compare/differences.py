@@ -38,6 +38,11 @@ CONTRIBUTIONS_SCHEMA = {
 """Columns of a contributions file. The groups are those of `aggregate_results` without gaps, and each language
 (group_kind `language`). Clusters have the same order in all groups of a metric. The contributions of a group add up to
 its difference and the sizes to 1; see `Contributions`."""
+Row = dict[str, JsonValue]
+DRAW_BYTES = 30_000
+"""Memory per cluster: signs of one byte and counts of two bytes, for the two last numbers of clusters."""
+MANY_ITEMS = 5_010
+"""Items of a split without a limit: those of the test split of XNLI."""
 
 
 def contribution_columns(parts: Sequence[tuple[str, Contributions]]) -> Columns:
@@ -52,9 +57,6 @@ def contribution_columns(parts: Sequence[tuple[str, Contributions]]) -> Columns:
         columns["contribution"] += part.contributions.tolist()
         columns["size"] += part.sizes.tolist()
     return columns
-
-
-Row = dict[str, JsonValue]
 
 
 def comparison_row(metric: str, difference: Difference, *, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Row:
@@ -110,12 +112,6 @@ def group_columns(group: LanguageGroup, specs: Mapping[str, TaskSpec]) -> Row:
         "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
         **profile_column(spec.profile),
     }
-
-
-DRAW_BYTES = 30_000
-"""Memory per cluster: signs of one byte and counts of two bytes, for the two last numbers of clusters."""
-MANY_ITEMS = 5_010
-"""Items of a split without a limit: those of the test split of XNLI."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import ProfileName
 
 logger = logging.getLogger(__name__)
-
 QUERIES = (
     "blocks_by_pair",
     "mask_overlap_by_layer",
@@ -44,11 +43,18 @@ QUERIES = (
     "profile_differences",
 )
 """Named queries of the catalog that only contain compared pairs."""
-
 Pair = tuple[str, str]
 MaskPairs = Literal["all", "one_difference"] | tuple[tuple[str, str], ...]
 """Which pairs: all, those that differ in one choice, or those of two named entries."""
 Groups = Mapping[tuple[object, ...], list[ScoredVariant]]
+Members = Sequence[tuple[frozenset[str], frozenset[str]]]
+"""Ids of the variants of two named entries that agree in score, structure, propagation and sparsity."""
+OVERLAP_SHARE = 0.3
+"""Share of the features that counts as top and as bottom, as in the paper's figures."""
+PUBLISHED_SHARE = 0.4
+"""The share that the published script uses, whatever share is requested."""
+MOST_OVERLAPS = 10_000
+"""Default of the largest number of pairs of variants whose masks are compared."""
 
 
 def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int, choice: MaskPairs = "all") -> list[Pair]:
@@ -91,10 +97,6 @@ def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int, choice: Mask
         most,
     )
     return pairs
-
-
-Members = Sequence[tuple[frozenset[str], frozenset[str]]]
-"""Ids of the variants of two named entries that agree in score, structure, propagation and sparsity."""
 
 
 def _members(groups: Groups, variants: Iterable[PlannedVariant], choice: Iterable[tuple[str, str]]) -> Members:
@@ -193,14 +195,6 @@ def _choices(spec: ScoredVariant) -> tuple[object, ...]:
         tuple(score.items()),
         tuple((name, value) for name, value in spec.score.settings.items() if name != "seed"),
     )
-
-
-OVERLAP_SHARE = 0.3
-"""Share of the features that counts as top and as bottom, as in the paper's figures."""
-PUBLISHED_SHARE = 0.4
-"""The share that the published script uses, whatever share is requested."""
-MOST_OVERLAPS = 10_000
-"""Default of the largest number of pairs of variants whose masks are compared."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
+MINIMUM_SEEDS = 2
+
 
 @dataclass(frozen=True)
 class SeedGroup:
@@ -68,9 +70,6 @@ def _set(planned: PlannedSet, source: SeedSource) -> Hashable:
     name = planned.name if spec.kind == "mixed" else ""
     described = replace(spec, seed=0, samples=0 if spec.token_budget else spec.samples)
     return described, name, tuple(sorted(planned.identity.contents.items()))
-
-
-MINIMUM_SEEDS = 2
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,13 @@ from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
-
-
 StoredPredictions = Predictions | Translations
 """Content of a predictions file."""
+KIND = "evaluations"
+ADOPTED_VERSIONS = (5, 4)
+"""Earlier versions with the same predictions, the newest first."""
+FIRST_WITH_GROUPS = 5
+"""Clusters and categories are in no id of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,6 @@ def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -
         "higher_is_better": metric.higher_is_better,
         "signature": metric.signature,
     }
-
-
-KIND = "evaluations"
-ADOPTED_VERSIONS = (5, 4)
-"""Earlier versions with the same predictions, the newest first."""
-FIRST_WITH_GROUPS = 5
-"""Clusters and categories are in no id of an earlier version."""
 
 
 def earlier_ids(evaluation: Identity) -> tuple[str, ...]:

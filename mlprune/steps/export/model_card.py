@@ -19,6 +19,64 @@ from mlprune.steps.variants.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
+Row = Mapping[str, Any]
+Form = Literal["zeros", "smaller", "published"]
+"""Content of the folder: dense weights with zeros, weights without the removed units, or masks without weights."""
+_SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
+_FURTHER_SET_COLUMNS = (
+    *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired", "draw"),
+    *("chat_template_sha256", "chat_system"),
+)
+"""Columns that are shown if some set has a value."""
+_STATISTICS_COLUMNS = (
+    "statistics_id",
+    "demonstration_set_id",
+    "propagation",
+    "token_scope",
+    "n_demonstrations",
+    "n_tokens",
+)
+_PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "sparsity", "achieved_sparsity")
+_CHOICES = (
+    "score",
+    "score_parameters",
+    "refiner",
+    "refiner_parameters",
+    "seed",
+    "structure",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "profile",
+    "propagation",
+    "token_scope",
+    "aggregation",
+    "aggregation_parameters",
+    "n_demonstrations",
+    "resample_seed",
+    "combination",
+    "neurons",
+    "reconstruction",
+    "bits",
+    "quantisation_group",
+    "sparsity",
+    "achieved_sparsity",
+    "mask_sha256",
+)
+"""Properties of a variant, in the order of the card. Older records lack newer properties."""
+_METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n", "chance")
+_TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
+"""A stored language tag: a code, with a script if it is not the default of the language."""
+_CITED: Mapping[str, Mapping[str, Method]] = {
+    "score": SCORES,
+    "refiner": REFINERS,
+    "structure": STRUCTURES,
+    "schedule": SCHEDULES,
+    "aggregation": AGGREGATIONS,
+}
+"""Column of a variant -> the registry of its values."""
+
 
 def section(title: str, body: str) -> tuple[str, ...]:
     """A heading and its body; nothing if the body is empty."""
@@ -73,11 +131,6 @@ def lineage_table(store: Store, records: Sequence[Record]) -> str:
         for record in records
     ]
     return table(("kind", "id", "step version", "made from"), lines)
-
-
-Row = Mapping[str, Any]
-Form = Literal["zeros", "smaller", "published"]
-"""Content of the folder: dense weights with zeros, weights without the removed units, or masks without weights."""
 
 
 def method(row: Row) -> str | None:
@@ -142,62 +195,6 @@ def _quantisation_text(row: Row) -> str:
         f"{2 ** row['bits']} levels for each group of {row['quantisation_group']} consecutive inputs of a row. The "
         "files contain the dequantised weights in the dtype of the base model's files, and are as large as those."
     )
-
-
-_SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
-_FURTHER_SET_COLUMNS = (
-    *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired", "draw"),
-    *("chat_template_sha256", "chat_system"),
-)
-"""Columns that are shown if some set has a value."""
-_STATISTICS_COLUMNS = (
-    "statistics_id",
-    "demonstration_set_id",
-    "propagation",
-    "token_scope",
-    "n_demonstrations",
-    "n_tokens",
-)
-_PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "sparsity", "achieved_sparsity")
-_CHOICES = (
-    "score",
-    "score_parameters",
-    "refiner",
-    "refiner_parameters",
-    "seed",
-    "structure",
-    "removes",
-    "schedule",
-    "schedule_parameters",
-    "scope",
-    "profile",
-    "propagation",
-    "token_scope",
-    "aggregation",
-    "aggregation_parameters",
-    "n_demonstrations",
-    "resample_seed",
-    "combination",
-    "neurons",
-    "reconstruction",
-    "bits",
-    "quantisation_group",
-    "sparsity",
-    "achieved_sparsity",
-    "mask_sha256",
-)
-"""Properties of a variant, in the order of the card. Older records lack newer properties."""
-_METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n", "chance")
-_TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
-"""A stored language tag: a code, with a script if it is not the default of the language."""
-_CITED: Mapping[str, Mapping[str, Method]] = {
-    "score": SCORES,
-    "refiner": REFINERS,
-    "structure": STRUCTURES,
-    "schedule": SCHEDULES,
-    "aggregation": AGGREGATIONS,
-}
-"""Column of a variant -> the registry of its values."""
 
 
 def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:

@@ -54,6 +54,15 @@ from mlprune.steps.variants.variant_rows import StoredMasks, stored_changes, sto
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
+LayerKey = tuple[int, str]
+"""(block, layer)."""
+ADDED_FILE = "added-biases.safetensors"
+"""File of an export with the biases that the base model's files lack."""
+_Entry = tuple[int, str, str, Tensor]
+"""Block, layer, what it is (removed, weight or bias), and the tensor."""
+FORMAT = "mlprune-published/1"
+MASKS, CHANGED = "masks.safetensors", "changed.safetensors"
+
 
 def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterator[tuple[tuple[int, str], Tensor]]:
     """Yield (block, layer) and its dequantised weight, [out, in] float32, for all layers that can be pruned.
@@ -71,14 +80,6 @@ def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterat
     for block in range(inspect_model(model_path).n_blocks):
         for layer, weight in changed_weights(read_block(model_path, block), changes(block)).items():
             yield (block, layer), weight
-
-
-LayerKey = tuple[int, str]
-"""(block, layer)."""
-ADDED_FILE = "added-biases.safetensors"
-"""File of an export with the biases that the base model's files lack."""
-_Entry = tuple[int, str, str, Tensor]
-"""Block, layer, what it is (removed, weight or bias), and the tensor."""
 
 
 @dataclass(frozen=True)
@@ -390,10 +391,6 @@ class GrowingFile:
 
     def _part(self, itemsize: int) -> Path:
         return self._path.with_suffix(f".data-{itemsize}")
-
-
-FORMAT = "mlprune-published/1"
-MASKS, CHANGED = "masks.safetensors", "changed.safetensors"
 
 
 def write_delta(store: Store, variant: Record, model_path: Path, folder: Path) -> dict[str, str]:

@@ -101,6 +101,9 @@ class DensePassJob(SetJob, ModelJob):
         return SMALL_JOB_DISK_BYTES
 
 
+PassJob = TypeVar("PassJob", bound=DensePassJob)
+
+
 def dense_pass(
     store: Store, model: Chain, operation: Operation[TokenBatch, Result], *, job: DensePassJob
 ) -> Iterator[Result]:
@@ -202,9 +205,6 @@ def observe_set(
             accumulator.add(indices, observation)
             done(len(indices))
     return accumulator
-
-
-PassJob = TypeVar("PassJob", bound=DensePassJob)
 
 
 def pass_jobs(

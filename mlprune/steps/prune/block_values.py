@@ -154,6 +154,10 @@ def _ratios(store_uri: str, outliers_id: str) -> tuple[BlockValue, ...]:
     return tuple(BlockValue(as_float(row["ratio"])) for row in rows)
 
 
+READERS: Mapping[str, Callable[[str, str], tuple[BlockValue, ...]]] = {"outliers": _ratios, "block_values": _values}
+"""Kind of record -> function that reads the values of all blocks, given the URI of the store and the record's id."""
+
+
 @dataclass(frozen=True)
 class SpectraJob(DeclaredJob):
     """Fit the tails of the spectra of one block's layers, with each cut-off (Lu et al., arXiv:2410.10912)."""
@@ -246,10 +250,6 @@ class MeanExponentsJob(DeclaredJob, job.SmallJob):
         return BlockValue(mean, sum(as_int(row["n_weights"]) for row in chosen))
 
 
-READERS: Mapping[str, Callable[[str, str], tuple[BlockValue, ...]]] = {"outliers": _ratios, "block_values": _values}
-"""Kind of record -> function that reads the values of all blocks, given the URI of the store and the record's id."""
-
-
 def job_of_values(record: Record, work: StoredWork) -> BlockScoresJob | MeanExponentsJob:
     """Return the job that wrote a record of kind `block_values`."""
     is_score = as_str(record.parameters["name"]).endswith(SCORE)
@@ -320,14 +320,14 @@ def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     return _planned(*of_blocks, means)
 
 
-def _planned(*jobs: DeclaredJob) -> PlannedValues:
-    """Return the values that the last job writes."""
-    return PlannedValues(jobs[-1].identity.key, jobs)
-
-
 PLANNERS: Mapping[str, Callable[[ScheduleSpec, ValueSources], PlannedValues]] = {
     "owl": _outliers,
     "dlp": _scores,
     "alpha_pruning": _exponents,
 }
 """Schedule -> function that plans its values of blocks."""
+
+
+def _planned(*jobs: DeclaredJob) -> PlannedValues:
+    """Return the values that the last job writes."""
+    return PlannedValues(jobs[-1].identity.key, jobs)

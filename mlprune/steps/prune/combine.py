@@ -21,6 +21,22 @@ from mlprune.steps.variants.variant import CombinedVariant, agreeing_columns, va
 from mlprune.steps.variants.variant_rows import StoredMasks, require_masks, write_variants
 from mlprune.store.store import Store
 
+SHARED_COLUMNS = (
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "profile",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "token_scope",
+)
+"""Columns of a combination that have the value of its parents, or NULL if they differ."""
+REFINER_COLUMNS = ("refiner", "refiner_parameters")
+"""The same, for parents that were refined."""
+
 
 @dataclass(frozen=True)
 class CombineJob(MasksJob):
@@ -51,24 +67,6 @@ def combined_block(
     masks = [read_keep_masks(store.uri, *parent.files[block]) for parent in parents]
     combined = {layer: combined_masks([mask[layer] for mask in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}
-
-
-SHARED_COLUMNS = (
-    "score",
-    "score_parameters",
-    "structure",
-    "propagation",
-    "profile",
-    "removes",
-    "schedule",
-    "schedule_parameters",
-    "scope",
-    "token_scope",
-)
-"""Columns of a combination that have the value of its parents, or NULL if they differ."""
-
-REFINER_COLUMNS = ("refiner", "refiner_parameters")
-"""The same, for parents that were refined."""
 
 
 def add_combinations(

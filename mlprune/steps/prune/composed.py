@@ -35,9 +35,12 @@ from mlprune.store.store import Store
 
 OF_LIBRARY = ("sparsity", "schedule", "scope")
 """Parameters in which a variant may differ from the library that it is composed from."""
-
 BlockLevels = tuple[Mapping[str, int], ...]
 """Per block: layer -> index of its sparsity; layers that are not pruned have none."""
+Description = Mapping[str, list[Any]]
+"""Columns `DESCRIPTION` of a mask file."""
+_CACHED_FILES = 4096
+"""Mask files whose descriptions stay in memory, with a few kB each."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,6 @@ def _uniform(spec: ScoredVariant, sparsity: float) -> ScoredVariant:
     shared = {name: value for name, value in spec.identity.parameters.items() if name not in OF_LIBRARY}
     identity = replace(spec.identity, parameters={**shared, "sparsity": sparsity})
     return replace(spec, identity=identity, sparsity=sparsity, schedule=ScheduleSpec(), scope=Scope())
-
-
-Description = Mapping[str, list[Any]]
-"""Columns `DESCRIPTION` of a mask file."""
-_CACHED_FILES = 4096
-"""Mask files whose descriptions stay in memory, with a few kB each."""
 
 
 @dataclass(frozen=True)

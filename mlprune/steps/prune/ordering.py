@@ -42,6 +42,11 @@ from mlprune.steps.variants.variant import DenseVariant, variant_row
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.store import Store
 
+SUMS_BYTES = 16
+"""Bytes per feature and demonstration of the sums of features of a block: a sum and a deviation in float64."""
+LEVEL_BYTES = 1
+"""Bytes per weight of the levels of one block until they are written."""
+
 
 @dataclass(frozen=True)
 class Ordering:
@@ -129,12 +134,6 @@ def _factors(store: Store, ordering: Ordering, selection: StatisticsSelection, *
     return factors_of(
         sets, selection=selection, contrast=contrast, per_demonstration=reads_means(ordering.variant.score)
     )
-
-
-SUMS_BYTES = 16
-"""Bytes per feature and demonstration of the sums of features of a block: a sum and a deviation in float64."""
-LEVEL_BYTES = 1
-"""Bytes per weight of the levels of one block until they are written."""
 
 
 @dataclass(frozen=True)

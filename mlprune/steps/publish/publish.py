@@ -29,6 +29,23 @@ from mlprune.steps.variants.variant_rows import form_without_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
+_CONTENTS = {
+    "published.json": "base model, and the SHA-256 of every tensor before and after",
+    "masks.safetensors": "one bit per weight of each changed tensor; 1 means that the weight stays",
+    "changed.safetensors": "new values of kept weights",
+    "metrics.json": "metrics with intervals, numbers of items, chance levels and the dense model's values",
+    "recipe.yaml": "the recipe that made the variant",
+    "lineage.json": "records of everything that it was made from",
+    "environment.json": "code, packages and machines that computed it",
+    ".eval_results": "accuracies on benchmarks, as the hub reads them",
+    "apply_published.py": "loader; needs torch and safetensors only",
+}
+MANIFEST, METRICS, LINEAGE, ENVIRONMENT = "published.json", "metrics.json", "lineage.json", "environment.json"
+RECIPE, CARD, LOADER = "recipe.yaml", "README.md", "apply_published.py"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+INDEX = "index.json"
+FORMAT = "mlprune-published-index/1"
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -45,19 +62,6 @@ class Publication:
     """The recipe that made the variant, as YAML; None if no run file contains it."""
     data_sets: Mapping[str, str] = field(default_factory=dict)
     """Repository of each data set that recipes of the store read from a hub -> its commit."""
-
-
-_CONTENTS = {
-    "published.json": "base model, and the SHA-256 of every tensor before and after",
-    "masks.safetensors": "one bit per weight of each changed tensor; 1 means that the weight stays",
-    "changed.safetensors": "new values of kept weights",
-    "metrics.json": "metrics with intervals, numbers of items, chance levels and the dense model's values",
-    "recipe.yaml": "the recipe that made the variant",
-    "lineage.json": "records of everything that it was made from",
-    "environment.json": "code, packages and machines that computed it",
-    ".eval_results": "accuracies on benchmarks, as the hub reads them",
-    "apply_published.py": "loader; needs torch and safetensors only",
-}
 
 
 def instructions(base: JsonObject, folder: Path) -> str:
@@ -86,11 +90,6 @@ def _base_text(base: JsonObject) -> str:
     if revision is not None:
         return f"The base model is on the hub: `hf download {source} --revision {revision}`."
     return f"The base model is `{source}`; `published.json` has the hashes of its tensors."
-
-
-MANIFEST, METRICS, LINEAGE, ENVIRONMENT = "published.json", "metrics.json", "lineage.json", "environment.json"
-RECIPE, CARD, LOADER = "recipe.yaml", "README.md", "apply_published.py"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def write_variant_folder(
@@ -162,10 +161,6 @@ def _lineage_entry(record: Record) -> JsonObject:
 
 def _write_json(path: Path, value: JsonValue) -> None:
     path.write_text(json_text(value), encoding="utf-8")
-
-
-INDEX = "index.json"
-FORMAT = "mlprune-published-index/1"
 
 
 @dataclass(frozen=True)

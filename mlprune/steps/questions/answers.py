@@ -47,6 +47,11 @@ BINARY = ("accuracy", "exact_match")
 CROSSED, STUDENT = "crossed_t", "student"
 """Tests and intervals of a mean over seeds and clusters, and from standard errors alone."""
 Row = dict[str, JsonValue]
+_OF_COMPARISON = (
+    "difference", "scale", "ci_low", "ci_high", "ci90_low", "ci90_high", "interval", "standard_error",
+    "p_value", "test",
+)  # fmt: skip
+"""Columns that an answer has from its comparison."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,6 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
         }
         for row in rows
     ]
-
-
-_OF_COMPARISON = (
-    "difference", "scale", "ci_low", "ci_high", "ci90_low", "ci90_high", "interval", "standard_error",
-    "p_value", "test",
-)  # fmt: skip
-"""Columns that an answer has from its comparison."""
 
 
 def _row_of_one(part: Compared, criterion: Criterion) -> Row:

@@ -26,6 +26,23 @@ from mlprune.store.records import ID_LENGTH, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS, ClaimName, GroupKind, OverName
 
+CONTRIBUTIONS = "contributions/"
+"""Folder of the artefacts with the contribution of every cluster to the difference of every group."""
+TANGO = "tango"
+"""Test of a binary metric over independent items."""
+SIGN_FLIP = "sign_flip"
+"""Test of sums over clusters."""
+MINIMA = "minima"
+"""Test of the worst language. Its contributions are linearised and therefore not read."""
+ONE_SIDED = 1.645
+"""Normal deviate of a one-sided 5 % test."""
+N_BISECTIONS = 30
+MAX_QUANTILE = 8.0
+"""Largest normal quantile of an interval; p-values below 6e-16 are not distinguished."""
+Z90, Z95 = float(special.ndtri(0.95)), float(special.ndtri(0.975))
+HALF = 0.5
+"""One-sided p-value of a hypothesis at the estimate."""
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -60,18 +77,6 @@ class Criterion:
             task: parameters of the task and the languages of its evaluations.
         """
         return digest([self.parameters, task])[:ID_LENGTH]
-
-
-CONTRIBUTIONS = "contributions/"
-"""Folder of the artefacts with the contribution of every cluster to the difference of every group."""
-TANGO = "tango"
-"""Test of a binary metric over independent items."""
-SIGN_FLIP = "sign_flip"
-"""Test of sums over clusters."""
-MINIMA = "minima"
-"""Test of the worst language. Its contributions are linearised and therefore not read."""
-ONE_SIDED = 1.645
-"""Normal deviate of a one-sided 5 % test."""
 
 
 class Counts(NamedTuple):
@@ -190,14 +195,6 @@ def aligned(evidence: Sequence[Evidence]) -> tuple[Array, Array]:
         total = part.sizes.sum()
         contributions[rows, column], sizes[rows, column] = part.contributions / total, part.sizes / total
     return contributions, sizes
-
-
-N_BISECTIONS = 30
-MAX_QUANTILE = 8.0
-"""Largest normal quantile of an interval; p-values below 6e-16 are not distinguished."""
-Z90, Z95 = float(special.ndtri(0.95)), float(special.ndtri(0.975))
-HALF = 0.5
-"""One-sided p-value of a hypothesis at the estimate."""
 
 
 class Estimate(Protocol):

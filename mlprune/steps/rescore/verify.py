@@ -59,6 +59,15 @@ from mlprune.store.records import Artefact, Record, RecordKey
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
 
+TOLERANCE = 1e-9
+"""Relative difference up to which metrics of two machines count as equal."""
+STATISTICS_TOLERANCE = 1e-6
+"""The same for results that are computed in longer chains, such as intervals of resamples."""
+MOST_DIFFERENCES = 3
+"""Number of differences of one record that are named; the others are counted."""
+Tables = Mapping[str, Sequence[JsonObject]]
+"""Table -> rows."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -186,17 +195,6 @@ def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
             (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
         ),
     )
-
-
-TOLERANCE = 1e-9
-"""Relative difference up to which metrics of two machines count as equal."""
-STATISTICS_TOLERANCE = 1e-6
-"""The same for results that are computed in longer chains, such as intervals of resamples."""
-MOST_DIFFERENCES = 3
-"""Number of differences of one record that are named; the others are counted."""
-
-Tables = Mapping[str, Sequence[JsonObject]]
-"""Table -> rows."""
 
 
 class Recheck:

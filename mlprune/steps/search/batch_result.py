@@ -24,6 +24,11 @@ from mlprune.vocabulary import DirectionName
 
 SIGN: Mapping[DirectionName, float] = {"maximise": 1.0, "minimise": -1.0}
 """Direction of a search -> factor with which a higher objective is better."""
+Row = dict[str, JsonValue]
+BYTES_PER_CLUSTER = 30_000
+"""Memory per cluster for signs of one byte and counts of two bytes."""
+BYTES_PER_VALUE = 48
+"""Memory for a value of a candidate in a resample and a language, with its copies."""
 
 
 def evaluated_trials(
@@ -58,13 +63,6 @@ def feasible_winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
     """Return the winner of a search; None if no trial of the highest rung meets the constraints."""
     best = winner(history)
     return best if best is not None and best.is_feasible and best.objective > -inf else None
-
-
-Row = dict[str, JsonValue]
-BYTES_PER_CLUSTER = 30_000
-"""Memory per cluster for signs of one byte and counts of two bytes."""
-BYTES_PER_VALUE = 48
-"""Memory for a value of a candidate in a resample and a language, with its copies."""
 
 
 class Scored(NamedTuple):

@@ -35,6 +35,9 @@ from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 
+RIVAL = "rival"
+"""Name of the entry of the best earlier trial in a derived recipe."""
+
 
 class Batch(NamedTuple):
     """A batch of trials that is expected."""
@@ -84,10 +87,6 @@ def _expected_trial(
         violation=0.0,
         p_worse=0.5,
     )
-
-
-RIVAL = "rival"
-"""Name of the entry of the best earlier trial in a derived recipe."""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ from mlprune.vocabulary import METRIC_TRAITS
 Role = Literal["winner", "uniform", "owl", "dlp", "alpha_pruning", "random"]
 DENSE, WINNER = 0, 1
 """Indices of the candidates."""
+Variants = Mapping[str, PlannedVariant]
+Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
 
 class Finalist(NamedTuple):
@@ -218,10 +220,6 @@ def _gains(values: BatchValues) -> _Gains:
         for part in (values.observed, values.resampled, values.left_out)
     )
     return _Gains(float(observed), np.asarray(resampled), np.asarray(left_out))
-
-
-Variants = Mapping[str, PlannedVariant]
-Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ from mlprune.steps.variants.planned_variant import PlannedVariant
 
 SHOWN_CHARACTERS = 60
 """Characters of a shared text that a message shows."""
+MAX_WITHOUT_BUDGET = 10_000
+"""Most points of a space that a search without a budget evaluates."""
 
 
 def refuse_shared_items(search: str, chosen_on: Iterable[TaskSpec], *, reported_on: Iterable[TaskSpec]) -> None:
@@ -116,10 +118,6 @@ def _refuse_shared(search: str, task: str, first: Mapping[str, TaskSpec], second
     counts = {"n_shared_items": len(shared_items), "n_shared_clusters": len(shared_clusters)}
     expected = f"splits without overlap: {remedy}"
     raise RecipeError(message, search=search, task=task, splits=splits, **counts, example=example, expected=expected)
-
-
-MAX_WITHOUT_BUDGET = 10_000
-"""Most points of a space that a search without a budget evaluates."""
 
 
 def search_specs(recipe: Recipe, inputs: Inputs, sets: DemonstrationPlan) -> tuple[SearchSpec, ...]:

@@ -30,6 +30,7 @@ TaskMetric = tuple[str, str]
 """(task, metric)."""
 TaskLanguage = tuple[str, str]
 """(task, language or pair)."""
+Specs = Mapping[TaskLanguage, EvaluationSpec]
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,6 @@ class _Clusters:
     number_of: Mapping[str, int]
     codes: Mapping[TaskLanguage, NDArray[np.int64]]
     """Number of the cluster of each item."""
-
-
-Specs = Mapping[TaskLanguage, EvaluationSpec]
 
 
 def _languages(specs: Specs, task: str, name: str) -> list[str]:

@@ -33,6 +33,14 @@ from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.store import Store
 from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
 
+REUSES_ITEMS = False
+"""Whether a trial at a higher rung scores only the items that it was not scored on at the rung below."""
+Key = TypeVar("Key", bound=Hashable)
+Layer = tuple[int, str]
+"""(block, layer)."""
+SPARSITY_DIGITS = 6
+"""Decimal places of the sparsity of a trial whose layers differ."""
+
 
 @dataclass(frozen=True)
 class ModelUnits:
@@ -82,10 +90,6 @@ def model_units(model: ModelRef, per: UnitName, *, scope: Scope) -> ModelUnits:
     )
     sizes = tuple(prod(files.shape(weight_name(architecture, block, layer))) for block, layer in layers)
     return ModelUnits(per, layers, sizes)
-
-
-REUSES_ITEMS = False
-"""Whether a trial at a higher rung scores only the items that it was not scored on at the rung below."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +221,6 @@ class SearchSpec:
         )
 
 
-Key = TypeVar("Key", bound=Hashable)
-Layer = tuple[int, str]
-"""(block, layer)."""
-
-
 def level_keys(levels: Mapping[Layer, float], *, sparsity: float) -> dict[str, JsonValue]:
     """Return the keys `sparsity` and `schedule` of the entry in which every pruned layer has its level.
 
@@ -257,10 +256,6 @@ def _shared(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float] | None:
         if shared.setdefault(key, level) != level:
             return None
     return shared
-
-
-SPARSITY_DIGITS = 6
-"""Decimal places of the sparsity of a trial whose layers differ."""
 
 
 def trial_entry(spec: SearchSpec, point: Point, *, name: str | None = None) -> VariantConfig:

@@ -19,6 +19,9 @@ from mlprune.steps.search.measured_sums import MeasuredSums, MetricSums, TaskMet
 N_POINTS = 32
 """Points at which the linear function is compared with the expression."""
 TOLERANCE = 1e-9
+Measured = Mapping[Measure, TaskMetric]
+"""Measure of an objective or a constraint -> its task and metric, with those that the text leaves out."""
+Lookup = Callable[[Measure | Literal["kept"]], Array]
 
 
 def linear_weights(expression: Expression, logarithmic: Set[Measure]) -> Mapping[Measure, float] | None:
@@ -59,11 +62,6 @@ def _values(expression: Expression, points: Array, kept: Array, *, logarithmic: 
     with np.errstate(all="ignore"):
         values = expression.value(lookup)
     return np.asarray(values + np.zeros_like(kept))
-
-
-Measured = Mapping[Measure, TaskMetric]
-"""Measure of an objective or a constraint -> its task and metric, with those that the text leaves out."""
-Lookup = Callable[[Measure | Literal["kept"]], Array]
 
 
 @dataclass(frozen=True)

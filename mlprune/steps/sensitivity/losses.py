@@ -40,6 +40,12 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import UnitName
 
+Row = dict[str, JsonValue]
+Predictions = Mapping[str, HasItems]
+"""Language -> predictions."""
+BYTES_PER_VALUE = 32
+"""Memory for the loss of a unit in a language and a resample, with its copies."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -85,11 +91,6 @@ def units_of(kind: UnitName, scope: Scope, *, n_blocks: int, layers: tuple[str, 
     if kind == "layer":
         return tuple(Unit(layer=layer) for layer in names)
     return tuple(Unit(block, layer) for block in blocks for layer in names)
-
-
-Row = dict[str, JsonValue]
-Predictions = Mapping[str, HasItems]
-"""Language -> predictions."""
 
 
 @dataclass(frozen=True)
@@ -205,10 +206,6 @@ def _losses(unit: LanguageSums, first: Array, second: Array) -> Array:
     """Return losses from values, all [..., languages]; not a number without an item."""
     sign = -1.0 if unit.metric.higher_is_better else 1.0
     return np.asarray(sign * (first - second))
-
-
-BYTES_PER_VALUE = 32
-"""Memory for the loss of a unit in a language and a resample, with its copies."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,18 @@ from mlprune.store.store import Store
 KIND = "task_items"
 CONTENTS = ("items", "groups")
 """Contents of an evaluation that are its items."""
+CHOICE_SCHEMA = {
+    "example_id": "string",
+    "candidate_index": "int32",
+    "candidate": "string",
+    "text": "string",
+    "is_gold": "bool",
+    "cluster": "string",
+    "category": "string",
+}
+"""Columns of the items of a task with candidates, one row per candidate; a sentence is its own only candidate."""
+PAIR_SCHEMA = dict.fromkeys(("example_id", "source", "reference", "cluster", "category"), "string")
+"""Columns of the items with generated texts, one row per sentence or question; as in `TranslationItem`."""
 
 
 def items_identity(task: TaskSpec, contents: Mapping[str, str]) -> Identity:
@@ -93,20 +105,6 @@ def guessing(items: Sequence[Item], *, has_labels: bool) -> Guessing:
         sum(1 / size for size in sizes) / len(sizes),
         n_most / len(choices) if has_labels else None,
     )
-
-
-CHOICE_SCHEMA = {
-    "example_id": "string",
-    "candidate_index": "int32",
-    "candidate": "string",
-    "text": "string",
-    "is_gold": "bool",
-    "cluster": "string",
-    "category": "string",
-}
-"""Columns of the items of a task with candidates, one row per candidate; a sentence is its own only candidate."""
-PAIR_SCHEMA = dict.fromkeys(("example_id", "source", "reference", "cluster", "category"), "string")
-"""Columns of the items with generated texts, one row per sentence or question; as in `TranslationItem`."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from mlprune.steps.sets import task_folder
 from mlprune.store.records import ID_LENGTH
 from mlprune.vocabulary import HUB, HalvesName, LongerName, ProfileName, PromptName, RuleName
 
+_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus", "template")
+
 
 class TaskLocation(NamedTuple):
     """Location of the rows of a task."""
@@ -161,9 +163,6 @@ def template_parameters(template: TemplateTask | None) -> dict[str, JsonValue]:
 def profile_column(profile: ProfileName) -> dict[str, JsonValue]:
     """The column of the catalog that marks rows of profile `paper`; the catalog adds it to all other rows."""
     return {} if profile == "corrected" else {"profile": profile}
-
-
-_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus", "template")
 
 
 @dataclass(frozen=True)

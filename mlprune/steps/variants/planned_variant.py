@@ -16,6 +16,8 @@ from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName
 
+Value = TypeVar("Value", str | None, int | None)
+
 
 class Baseline(Protocol):
     """A variant that is not a mask on the recipe's model."""
@@ -29,9 +31,6 @@ class Baseline(Protocol):
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The jobs that the variant and its evaluations need."""
-
-
-Value = TypeVar("Value", str | None, int | None)
 
 
 @dataclass(frozen=True)

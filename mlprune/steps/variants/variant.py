@@ -19,7 +19,6 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
 
 Row = dict[str, JsonValue]
-
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
 ALL_TOKENS = "all_tokens"
@@ -28,6 +27,31 @@ UNRECONSTRUCTED = "unreconstructed"
 """Role of the parent of a reconstructed variant."""
 ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNRECONSTRUCTED)
 """Roles of the parent of a variant that is derived from another one, the last derivation first."""
+COLUMNS = (
+    "demonstration_set_id",
+    "contrast_set_id",
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "intervention",
+    "intervention_parameters",
+    "seed",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "profile",
+    "token_scope",
+    "aggregation",
+    "aggregation_parameters",
+    "n_demonstrations",
+    "resample_seed",
+    "combination",
+    "mask_sha256",
+)
+"""Columns of the catalog's table `variants` that not every kind of variant has."""
+AnyVariant = TypeVar("AnyVariant", bound=BaseVariant)
 
 
 def quantisation_in(variant: Record) -> Quantisation | None:
@@ -105,6 +129,9 @@ class CombinedVariant(BaseVariant):
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the combination, and what its parents share."""
         return {"sparsity": achieved, "combination": self.combination, **dict(self.shared)}
+
+
+MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
 
 
 @dataclass(frozen=True)
@@ -205,37 +232,7 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
 VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant
-
-
-COLUMNS = (
-    "demonstration_set_id",
-    "contrast_set_id",
-    "score",
-    "score_parameters",
-    "structure",
-    "propagation",
-    "intervention",
-    "intervention_parameters",
-    "seed",
-    "removes",
-    "schedule",
-    "schedule_parameters",
-    "scope",
-    "profile",
-    "token_scope",
-    "aggregation",
-    "aggregation_parameters",
-    "n_demonstrations",
-    "resample_seed",
-    "combination",
-    "mask_sha256",
-)
-"""Columns of the catalog's table `variants` that not every kind of variant has."""
-
-
-AnyVariant = TypeVar("AnyVariant", bound=BaseVariant)
 
 
 def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:

@@ -16,6 +16,8 @@ from mlprune.store.store import Store
 
 DESCRIPTION = ("layer", "shape", "n_removed", "keep_sha256", "n_silent_features", "n_dampings")
 """Columns of a mask file that describe the masks."""
+_LEVELS: dict[tuple[str, str], Mapping[str, int]] = {}
+"""(store, ordering) -> variant -> level, of the orderings that this process has read. A record never changes."""
 
 
 def write_variants(
@@ -103,10 +105,6 @@ def _layer_rows(variant: VariantSpec, block: int, table: Mapping[str, list[Any]]
         }
         for layer, shape, n_removed, n_silent, n_dampings in zip(*columns, strict=True)
     ]
-
-
-_LEVELS: dict[tuple[str, str], Mapping[str, int]] = {}
-"""(store, ordering) -> variant -> level, of the orderings that this process has read. A record never changes."""
 
 
 @dataclass(frozen=True)

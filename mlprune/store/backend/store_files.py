@@ -21,6 +21,8 @@ from mlprune.store.backend import local_files
 from mlprune.store.backend.connection import StoreConnection
 
 logger = logging.getLogger(__name__)
+PART_BYTES = 8 << 20
+"""Bytes of a large file that are in memory at a time."""
 
 
 class StoreQuarantine(StoreConnection):
@@ -80,10 +82,6 @@ class StoreQuarantine(StoreConnection):
 def quarantine_path(path: str) -> str:
     """Return a path in the quarantine for a file; it differs at every call."""
     return f"quarantine/{local_files.readable(path).replace('/', '-')}.{uuid.uuid4().hex[:8]}"
-
-
-PART_BYTES = 8 << 20
-"""Bytes of a large file that are in memory at a time."""
 
 
 class StoreFiles(StoreQuarantine):

@@ -32,6 +32,15 @@ COPIES = (
 )
 """Copies on a hub; the publisher withdrew the original. The reviews of the languages are different ones."""
 CITATION = "Keung et al. 2020, arXiv:2010.02573"
+ORIGINAL = rf"dataset_{layout.LANGUAGE}_(?P<split>train|dev|test)\.jsonl?"
+ORIGINAL_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+ORIGINAL_KEYS = {"review_id", "review_body", "stars"}
+COPY = rf"(?:[^/]*_)?{layout.LANGUAGE}/(?P<split>train|validation|test)\.jsonl"
+COPY_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
+COPY_KEYS = {"id", "text", "label", "label_text"}
+STAR_TEXTS = ("1", "2", "3", "4", "5")
+"""Stars of the original, where they are texts."""
+STARS_OF_LABEL_TEXT = {str(label): label + 1 for label in range(5)}
 
 
 def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
@@ -60,15 +69,17 @@ def _review(row: Row) -> tuple[str, int]:
     return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
 
 
-ORIGINAL = rf"dataset_{layout.LANGUAGE}_(?P<split>train|dev|test)\.jsonl?"
-ORIGINAL_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
-ORIGINAL_KEYS = {"review_id", "review_body", "stars"}
-COPY = rf"(?:[^/]*_)?{layout.LANGUAGE}/(?P<split>train|validation|test)\.jsonl"
-COPY_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
-COPY_KEYS = {"id", "text", "label", "label_text"}
-STAR_TEXTS = ("1", "2", "3", "4", "5")
-"""Stars of the original, where they are texts."""
-STARS_OF_LABEL_TEXT = {str(label): label + 1 for label in range(5)}
+FIVE_LABELS = Task(
+    "marc_five",
+    LABEL_METRICS,
+    ("text", "label"),
+    marc_five_item,
+    prompt_language="en",
+    texts=("text",),
+    most_words=MARC_WORDS,
+    groups=marc_groups,
+    citation=CITATION,
+)
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
@@ -114,15 +125,4 @@ TASK = Task(
             _read,
         ),
     ),
-)
-FIVE_LABELS = Task(
-    "marc_five",
-    LABEL_METRICS,
-    ("text", "label"),
-    marc_five_item,
-    prompt_language="en",
-    texts=("text",),
-    most_words=MARC_WORDS,
-    groups=marc_groups,
-    citation=CITATION,
 )

@@ -13,6 +13,13 @@ from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 PAWS_X_LABELS = ("No", "Yes")
 KEYS = ("sentence1", "sentence2", "label")
+HEADER = ["id", *KEYS]
+PUBLISHED = rf"{layout.LANGUAGE}[/_](?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
+PUBLISHED_SPLITS = {"dev_2k": "dev", "test_2k": "test", "translated_train": "train", "train": "train"}
+XTREME = rf"(?P<split>train|dev|test)-{layout.LANGUAGE}\.tsv"
+XTREME_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+LABEL_TEXTS = ("0", "1")
+MISSING = ("", "NS")
 
 
 def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
@@ -21,15 +28,6 @@ def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
     parts = [f"{word}, {second}" for word in PAWS_X_LABELS]
     gold = number_of(row, "label", range(2))
     return choice_item(example_id, ("0", "1"), context=f"{first} right? ", parts=parts, gold=gold)
-
-
-HEADER = ["id", *KEYS]
-PUBLISHED = rf"{layout.LANGUAGE}[/_](?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
-PUBLISHED_SPLITS = {"dev_2k": "dev", "test_2k": "test", "translated_train": "train", "train": "train"}
-XTREME = rf"(?P<split>train|dev|test)-{layout.LANGUAGE}\.tsv"
-XTREME_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
-LABEL_TEXTS = ("0", "1")
-MISSING = ("", "NS")
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:

@@ -16,6 +16,7 @@ from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 TEXT_KEYS = ("premise", "choice1", "choice2")
 KEYS = (*TEXT_KEYS, "question", "label")
+SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,6 @@ def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en
 def xcopa_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """The category is the question: cause or effect."""
     return [ItemGroup(category=str(row["question"])) for row in rows]
-
-
-SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:

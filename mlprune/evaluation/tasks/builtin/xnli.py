@@ -10,6 +10,14 @@ from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_it
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 XNLI_LABELS = ("entailment", "neutral", "contradiction")
+AFRICAN = HubSet(
+    name="masakhane/afrixnli",
+    files=("data/{config}/{split}.tsv",),
+    splits=(("dev", "dev"), ("test", "test")),
+    configs=AFRICAN_CODES,
+    labels=tuple((number, number) for number in range(3)),
+)
+"""AfriXNLI: XNLI in African languages (Adelani et al. 2024, arXiv:2406.03368)."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,6 @@ The words are those of lm-evaluation-harness (Gao et al.) for XGLM's prompt (Lin
 corrections: its Arabic "no" is the word for a number, its Greek words have wrong accents and gender, and its Spanish
 "así" lacks the accent.
 """
-
-
-AFRICAN = HubSet(
-    name="masakhane/afrixnli",
-    files=("data/{config}/{split}.tsv",),
-    splits=(("dev", "dev"), ("test", "test")),
-    configs=AFRICAN_CODES,
-    labels=tuple((number, number) for number in range(3)),
-)
-"""AfriXNLI: XNLI in African languages (Adelani et al. 2024, arXiv:2406.03368)."""
 
 
 def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"]) -> ChoiceItem:

@@ -13,6 +13,10 @@ from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 STORY_KEYS = tuple(f"input_sentence_{number}" for number in range(1, 5))
 ENDING_KEYS = ("sentence_quiz1", "sentence_quiz2")
 KEYS = (*STORY_KEYS, *ENDING_KEYS, "answer_right_ending")
+NAME = rf"spring2016\.val\.{layout.LANGUAGE}\.tsv\.split_20_80_(?P<split>train|eval)\.tsv"
+SPLITS = {"train": "dev", "eval": "test"}
+COLUMN_KEYS = ("id", *KEYS)
+"""Keys of the columns, whose names differ between editions of the files."""
 
 
 def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
@@ -21,12 +25,6 @@ def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
     endings = [text_of(row, key).strip() for key in ENDING_KEYS]
     gold = one_based_index(row, "answer_right_ending", len(endings))
     return choice_item(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
-
-
-NAME = rf"spring2016\.val\.{layout.LANGUAGE}\.tsv\.split_20_80_(?P<split>train|eval)\.tsv"
-SPLITS = {"train": "dev", "eval": "test"}
-COLUMN_KEYS = ("id", *KEYS)
-"""Keys of the columns, whose names differ between editions of the files."""
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:

@@ -17,6 +17,11 @@ from mlprune.json_values import JsonValue, as_int, as_list, as_str, parse_json
 
 GAP = "_"
 """Marks where an option goes."""
+N_COLUMNS = 7
+CODES = {"jp": "ja"}
+"""Code of a language in the table -> tag, if they differ."""
+QUOTES = {"``": '"', "''": '"'}
+"""Token of the table -> its characters in the sentence, if they differ."""
 
 
 def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
@@ -36,13 +41,6 @@ def xwinograd_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
 
 def _options(row: Row) -> frozenset[str]:
     return frozenset(str(row[key]).strip().casefold() for key in ("option1", "option2"))
-
-
-N_COLUMNS = 7
-CODES = {"jp": "ja"}
-"""Code of a language in the table -> tag, if they differ."""
-QUOTES = {"``": '"', "''": '"'}
-"""Token of the table -> its characters in the sentence, if they differ."""
 
 
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:

@@ -44,6 +44,8 @@ MOST_BYTES = 1 << 28
 """Maximum size of a member, decompressed: 256 MiB. The largest published file of a task has about 100 MB."""
 ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
 """Errors of archives that are damaged, encrypted or compressed in an unknown way."""
+LANGUAGE = r"(?P<language>[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?)"
+"""Part of a pattern of file names that matches a language: `fr`, `fra_Latn`, `zh-Hant`, `pt-BR`."""
 
 
 @dataclass(frozen=True)
@@ -294,10 +296,6 @@ def first_keys(path: Path) -> tuple[str, ...]:
 def marked_skipped(rows: Iterable[Row | None], *, what: str) -> list[Row]:
     """Return rows in which each None is replaced by a row that says why it is skipped."""
     return [{SKIPPED: what} if row is None else row for row in rows]
-
-
-LANGUAGE = r"(?P<language>[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?)"
-"""Part of a pattern of file names that matches a language: `fr`, `fra_Latn`, `zh-Hant`, `pt-BR`."""
 
 
 @dataclass(frozen=True)
