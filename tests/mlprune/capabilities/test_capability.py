@@ -1,7 +1,7 @@
 """The core runs without any one capability, and says so where a recipe needs it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -90,7 +90,7 @@ def left_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, ti
 def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> FinishedRun:
     store = copy_of(tiny_run.store, tmp_path / "imported")
     assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
-    return replace(tiny_run, store=store)
+    return tiny_run._replace(store=store)
 
 
 def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
