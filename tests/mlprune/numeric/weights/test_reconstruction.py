@@ -1,6 +1,7 @@
 """Layer errors, and what every reconstruction of a layer has to do: SparseGPT and ALPS."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.weights.alps import alps
+from mlprune.methods.scores import AlpsParameters
+from mlprune.numeric.weights import alps as operator_splitting
 from mlprune.numeric.weights.layer_inputs import layer_error, layer_errors
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.processes import parallel
@@ -17,6 +19,14 @@ from tests.drawn import drawn
 from tests.refusals import refused
 
 EYE = torch.eye(4, dtype=torch.float64)
+
+
+def alps(weight: Tensor, products: Tensor, *, sparsity: float, structure: str = "matrix", **options: Any) -> Any:
+    """Reconstruct with ALPS, with some of its parameters."""
+    parameters = AlpsParameters(**options)
+    return operator_splitting.alps(weight, products, sparsity=sparsity, structure=structure, parameters=parameters)
+
+
 BOTH = pytest.mark.parametrize("reconstruct", [sparsegpt, alps])
 
 
