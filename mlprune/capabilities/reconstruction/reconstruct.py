@@ -11,7 +11,7 @@ Every demonstration is a batch of its own. So the result depends on no batch siz
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import Chain, advance_to
-from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import FittedOutput, TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
@@ -63,6 +62,9 @@ from mlprune.steps.variants.variant_rows import (
 )
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
 
 DENSE, READ = "dense", "read"
 """First part of the key of a state: that of the dense model, and that which the next block of the variant reads."""
@@ -107,7 +109,7 @@ class BlockFit:
     sizes: tuple[int, ...]
     """Number of demonstrations of each set."""
 
-    def __call__(self, runner: BlockRunner, demonstrations: Sequence[FittedOutput]) -> FittedBlock:
+    def __call__(self, runner: "BlockRunner", demonstrations: Sequence[FittedOutput]) -> FittedBlock:
         """Fit the kept weights, and the biases if wanted; write masks, new weights, and new biases if there are any."""
         store, block = Store(self.store_uri), self.block
         outputs = BlockOutputs(runner, block, demonstrations)
