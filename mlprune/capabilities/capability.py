@@ -4,8 +4,8 @@ A capability is a folder of `mlprune.capabilities` and, where it has SQL or figu
 commands are a module or a folder of `ray_jobs.capabilities` and lines of `ray_jobs.cli.command_table`. The folder may
 have:
 
-- `keys.py`: the keys of its part of a recipe. `mlprune.recipe.models` composes the recipe of them and marks each with
-  `OfCapability`.
+- `keys.py`: the keys of its part of a recipe. `mlprune.recipe` composes its classes of them, in `models.py` and
+  `variant_fields.py`, and marks each with `OfCapability`.
 - `records.py`: its kinds of records. `mlprune.store.record_kinds` puts them into the order of all kinds.
 - `capability.py`: `CAPABILITY`, the functions below. They return what they are given if a recipe has none of its keys.
 - any further modules. They import the core, and no other capability.
@@ -72,16 +72,10 @@ class Capability:
 
     name: str
     """Its folder."""
-    variants: AddVariants = _same
-    """Adds variants with masks of their own, before variants are combined."""
     derived: AddVariants = _same
     """Adds variants that are derived from others, after variants are combined."""
-    observe: AddJobs = _none
-    """Jobs that run the dense model over demonstration sets."""
     make: AddJobs = _none
     """Jobs that make its variants."""
-    compare: AddJobs = _none
-    """Jobs that analyse variants and results."""
     check: CheckJobs = _accept
     """Checks pending jobs against results in the store, when a plan is described."""
 

@@ -121,8 +121,6 @@ def plan_named_variants(plan: Planning) -> Iterable[Job]:
     """Plan the variants: by scores, without neurons, adopted, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants: Variants = plan_variants(recipe, inputs, plan.sets.by_profile)
-    for capability in all_capabilities():
-        variants = capability.variants(plan, variants)
     variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
     variants = add_adopted(recipe, inputs, variants, fewer_tokens="vocabulary" in capabilities.NAMES)
     variants = add_combinations(recipe, inputs, variants)
@@ -154,7 +152,6 @@ def observe(plan: Planning) -> Iterable[Job]:
         *activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named)),
         *neuron_jobs(recipe, inputs, sets),
         *expert_statistics_jobs(recipe, inputs, sets, names=recipe.analyses.experts),
-        *(job for capability in all_capabilities() for job in capability.observe(plan)),
     ]
 
 
@@ -191,7 +188,6 @@ def compare(plan: Planning) -> Iterable[Job]:
         *removal_jobs(recipe, plan.inputs, variants),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
         *expert_overlap_jobs(recipe, plan.inputs, plan.sets.default),
-        *(job for capability in all_capabilities() for job in capability.compare(plan)),
         *comparison_jobs(
             plan.inputs,
             plan.observations,

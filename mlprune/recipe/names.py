@@ -15,8 +15,6 @@ from mlprune.strict_model import Model, unknown_name
 
 Named = Literal["sets", "variants", "evaluated"]
 """Demonstration sets; entries of variants; or these and baselines, which are evaluated."""
-
-
 Marker = TypeVar("Marker")
 
 
@@ -47,21 +45,13 @@ def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str =
     Raises:
         PydanticCustomError: one is unknown.
     """
-    own = {getattr(section, "name", None)}
-    for key in type(section).model_fields:
-        value, path = getattr(section, key), f"{where}.{key}" if where else key
-        marker = _marker(type(section), key, NamesOf)
+    for entry, key, place in _keys(section, where):
+        marker = _marker(type(entry), key, NamesOf)
         if marker is not None:
-            names = known[marker.named] - own if marker.not_itself else known[marker.named]
-            for name in _names_in(value):
-                if name not in names and name not in marker.words:
-                    raise unknown_name(f"name in {key}", name, sorted(names), key=path)
-        elif isinstance(value, Model):
-            check_names(value, known, where=path)
-        elif isinstance(value, tuple):
-            for index, entry in enumerate(value):
-                if isinstance(entry, Model):
-                    check_names(entry, known, where=f"{path}.{index}")
+            names, own = known[marker.named], getattr(entry, "name", None) if marker.not_itself else None
+            for name in _names_in(getattr(entry, key)):
+                if (name not in names or name == own) and name not in marker.words:
+                    raise unknown_name(f"name in {key}", name, sorted(names - {own}), key=_path(place, key))
 
 
 def missing_capabilities(section: Model, present: Collection[str], *, where: str = "") -> Iterator[tuple[str, str]]:
@@ -70,16 +60,29 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
     Args:
         where: path of the section in the recipe.
     """
-    for key, field in type(section).model_fields.items():
-        value, path = getattr(section, key), f"{where}.{key}" if where else key
-        marker = _marker(type(section), key, OfCapability)
-        if marker is not None and marker.name not in present and value != field.get_default(call_default_factory=True):
-            yield path, marker.name
-        for at, entry in enumerate(value) if isinstance(value, tuple) else ():
-            if isinstance(entry, Model):
-                yield from missing_capabilities(entry, present, where=f"{path}.{at}")
+    for entry, key, place in _keys(section, where):
+        marker = _marker(type(entry), key, OfCapability)
+        if marker is not None and marker.name not in present:
+            default = type(entry).model_fields[key].get_default(call_default_factory=True)
+            if getattr(entry, key) != default:
+                yield _path(place, key), marker.name
+
+
+def _keys(section: Model, where: str) -> Iterator[tuple[Model, str, str]]:
+    """Yield section, name and path of the section for every key in a section and in the sections inside it."""
+    for key in type(section).model_fields:
+        yield section, key, where
+        value = getattr(section, key)
         if isinstance(value, Model):
-            yield from missing_capabilities(value, present, where=path)
+            yield from _keys(value, _path(where, key))
+        elif isinstance(value, tuple):
+            for index, entry in enumerate(value):
+                if isinstance(entry, Model):
+                    yield from _keys(entry, f"{_path(where, key)}.{index}")
+
+
+def _path(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
 
 
 @cache
