@@ -35,6 +35,9 @@ WRITE_PAUSE_S = 0.1
 """Time for which a writer keeps the file closed between two transactions."""
 INTERRUPT_INTERVAL_S = 0.02
 """Time between two attempts to interrupt a statement: an attempt before the statement starts has no effect."""
+SIGNAL_INTERVAL_S = 0.1
+"""Time between two looks for signals while a statement runs. A library may have asked the system to restart what a
+signal interrupts, as polars does when it is imported: then a wait without an end would go on."""
 READABLE_FROM = "v1.4.0"
 """Oldest DuckDB version that can read the files, at most the oldest one that this package runs with. Shells, notebooks
 and other machines open the files too, with the versions that they have."""
@@ -134,6 +137,8 @@ def interruptible(connection: duckdb.DuckDBPyConnection, function: Callable[[], 
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(function)
         try:
+            while not answer.done():
+                wait([answer], SIGNAL_INTERVAL_S)
             return answer.result()
         finally:
             while not answer.done():

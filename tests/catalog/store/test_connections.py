@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +137,29 @@ def test_a_signal_ends_a_statement_that_runs(name: str, path: Path) -> None:
             WAITING[name](connection)
         rescue.cancel()
         assert run_query(connection, "SELECT count(*) AS n FROM numbers", {}, tables={}).rows == ((2,),)
+
+
+def test_an_interrupt_ends_a_wait_whatever_libraries_do_with_it() -> None:
+    """polars asks the system to restart what an interrupt ends. The child ends by an alarm if nothing else ends it."""
+    code = """
+import os, signal, threading
+import polars
+from catalog.store.connections import interruptible
+signal.alarm(30)
+threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+over = threading.Event()
+class Statement:
+    def interrupt(self):
+        over.set()
+try:
+    interruptible(Statement(), over.wait)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    # a process that is started in the background ignores interrupts until it asks for them
+    asked = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    child = subprocess.run([sys.executable, "-c", asked + code], check=False, capture_output=True, text=True)
+    assert (child.stdout, child.returncode) == ("interrupted\n", 0), child.stderr
 
 
 def insert_endlessly(connection: InterruptibleConnection) -> None:
