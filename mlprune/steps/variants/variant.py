@@ -12,7 +12,8 @@ from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
-from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
+from mlprune.steps.variants.base_variant import BaseVariant, SeedSource, SetLink
+from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
