@@ -11,9 +11,10 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
 from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.choices.choice import choice_jobs
-from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.expert_overlaps import expert_overlap_jobs
+from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
+from mlprune.steps.compare.neuron_removals import removal_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
@@ -21,7 +22,7 @@ from mlprune.steps.job import Job
 from mlprune.steps.neurons import add_neuron_variants, neuron_mask_jobs
 from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
-from mlprune.steps.observe.hidden_states import neuron_jobs
+from mlprune.steps.observe.neuron_activity import neuron_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs

@@ -17,7 +17,7 @@ from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, ModelRef, RecordKey, SetSizes, make_identity
-from mlprune.steps.observe.hidden_states import activity_jobs
+from mlprune.steps.observe.neuron_activity import activity_jobs
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.neuron_variant import NeuronVariant

@@ -14,7 +14,7 @@ from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.neurons import chosen_neurons, removed_neurons
-from mlprune.steps.observe.hidden_states import NeuronActivityJob
+from mlprune.steps.observe.neuron_activity import NeuronActivityJob
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.store.records import Record

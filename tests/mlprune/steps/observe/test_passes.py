@@ -17,7 +17,7 @@ from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.job import SMALL_JOB_BYTES
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.activations import ActivationsJob
-from mlprune.steps.observe.hidden_states import NeuronActivityJob
+from mlprune.steps.observe.neuron_activity import NeuronActivityJob
 from mlprune.steps.observe.passes import (
     PART_BYTES,
     PART_TOKENS,

@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.compare.analyses import NeuronRemovalsJob
+from mlprune.steps.compare.neuron_removals import NeuronRemovalsJob
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, tiny_recipe
 
 
