@@ -1,6 +1,7 @@
 """Fields and behaviour that most kinds of variant share."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -52,6 +53,16 @@ class BaseVariant:
         """(id, role) of the variants whose masks it combines."""
         return ()
 
+    @property
+    def controlled_as(self) -> Hashable:
+        """Value of `control_of` of its controls; None if it has none."""
+        return None
+
+    @property
+    def control_of(self) -> Hashable:
+        """Value of `controlled_as` of the variants that it is a control of; None if it is no control."""
+        return None
+
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the columns of the catalog that only this kind of variant has, or in which it differs.
 
@@ -85,3 +96,15 @@ class BaseVariant:
             sets: what determines its sets, and `parents` its parents, except the seed.
         """
         raise AssertionError("only variants with seeds are grouped by them")
+
+
+def control_pairs(variants: Iterable[BaseVariant]) -> Iterator[tuple[str, str]]:
+    """Yield (id, id of control) for every variant and each of its controls."""
+    variants = list(variants)
+    controls: dict[Hashable, list[str]] = defaultdict(list)
+    for variant in variants:
+        if variant.control_of is not None:
+            controls[variant.control_of].append(variant.id)
+    for variant in variants:
+        for control in controls.get(variant.controlled_as, ()):
+            yield variant.id, control

@@ -3,23 +3,20 @@
 The counts are a few integers per neuron, so the record contains them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
 from torch import Tensor
 
+from mlprune.capabilities.capability import Planned
 from mlprune.json_values import JsonValue, as_str
 from mlprune.models.architecture.architecture import Part
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import removed_after, removed_before
 from mlprune.pruning.mask_files import Levels, read_keep_masks
-from mlprune.recipe.models import Recipe
 from mlprune.steps.declared_job import DeclaredJob, Parent, StoredWork
-from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, ModelRef, SetSizes
-from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -72,9 +69,9 @@ class NeuronRemovalsJob(DeclaredJob):
         }
 
 
-def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
+def removal_jobs(planned: Planned) -> list[NeuronRemovalsJob]:
     """One job per pruned variant of the entries in `analyses.neuron_variants`."""
-    names = set(recipe.analyses.neuron_variants)
-    pruned = (variant for variant in variants if not variant.lineage[-1].is_dense)
+    names = set(planned.recipe.analyses.neuron_variants)
+    pruned = (variant for variant in planned.variants.values() if not variant.lineage[-1].is_dense)
     ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
-    return [NeuronRemovalsJob(inputs.model, variant_id) for variant_id in ids]
+    return [NeuronRemovalsJob(planned.inputs.model, variant_id) for variant_id in ids]

@@ -1,18 +1,18 @@
 """Variants without feed-forward neurons as plain values."""
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from mlprune.descriptions import NeuronSelection
+from mlprune.capabilities.neurons.selection import NeuronSelection
 from mlprune.json_values import JsonObject, JsonValue, as_object
 from mlprune.steps.job import Identity, ModelRef
-from mlprune.steps.variants.base_variant import BaseVariant, SeedSource, SetLink
+from mlprune.steps.variants.base_variant import SeedSource, SetLink
+from mlprune.steps.variants.variant import MaskedByCapability
 
 
 @dataclass(frozen=True)
-class NeuronVariant(BaseVariant):
+class NeuronVariant(MaskedByCapability):
     """A base model without some feed-forward neurons."""
 
     selection: NeuronSelection
@@ -21,9 +21,7 @@ class NeuronVariant(BaseVariant):
     set_ids: tuple[str, ...] = ()
     """The demonstration sets, in the same order."""
     is_candidate: ClassVar[bool] = False
-    structure: ClassVar[str] = "neurons"
-    propagation: ClassVar[None] = None
-    weights_changed: ClassVar[bool] = False
+    structure: ClassVar[str | None] = "neurons"
 
     @property
     def sparsity(self) -> float:
@@ -34,6 +32,16 @@ class NeuronVariant(BaseVariant):
     def seed(self) -> int | None:
         """Seed of a random control; None for other variants."""
         return self.selection.seed if self.selection.action == "random" else None
+
+    @property
+    def controlled_as(self) -> Hashable:
+        """Its selection, and the counts that it follows from."""
+        return self.selection, self.activity_ids
+
+    @property
+    def control_of(self) -> Hashable:
+        """The selection of the language whose neurons a random control counts; None for other variants."""
+        return (self.selection.of_language, self.activity_ids) if self.selection.action == "random" else None
 
     def set_links(self) -> Iterator[SetLink]:
         """Yield the sets whose active neurons were counted."""
@@ -64,18 +72,6 @@ def neuron_variant(identity: Identity, model: ModelRef) -> NeuronVariant:
     """Build a variant from the identity in its record."""
     selection = NeuronSelection.from_parameters(as_object(identity.parameters["neurons"]))
     return NeuronVariant(identity, model, selection, tuple(identity.parents["neuron_activity"]))
-
-
-def control_pairs(variants: Iterable[object]) -> Iterator[tuple[str, str]]:
-    """Yield (variant, control) for every variant without the neurons of a language and each of its random controls."""
-    of_neurons = [variant for variant in variants if isinstance(variant, NeuronVariant)]
-    controls: dict[tuple[NeuronSelection, tuple[str, ...]], list[str]] = defaultdict(list)
-    for variant in of_neurons:
-        if variant.selection.action == "random":
-            controls[variant.selection.of_language, variant.activity_ids].append(variant.id)
-    for variant in of_neurons:
-        for control in controls.get((variant.selection, variant.activity_ids), ()):
-            yield variant.id, control
 
 
 def neuron_words(columns: Mapping[str, JsonValue]) -> Iterator[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.capabilities.neurons.neuron_activity import NeuronActivityJob
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, build_plan
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.observe.neuron_activity import NeuronActivityJob
 from tests.chains import chain_with_masks, worker_threads
 from tests.tiny_recipes import (
     FinishedRun,
@@ -25,28 +25,28 @@ from tests.tiny_recipes import (
 
 
 @pytest.fixture(scope="module")
-def neuron_run(tiny_inputs: Path) -> Iterator[FinishedRun]:
+def counted_run(tiny_inputs: Path) -> Iterator[FinishedRun]:
     """Sets of two languages whose neurons are counted, and a set whose neurons are not."""
     recipe = small_recipe()
     sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
     recipe["demonstrations"].append({"name": "mono", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
     recipe["evaluations"] = []
     recipe["analyses"] = {"neurons": ["mono"]}
-    return finished_run(tiny_inputs, recipe, name="neurons")
+    return finished_run(tiny_inputs, recipe, name="counted-neurons")
 
 
-def jobs_of(neuron_run: FinishedRun) -> list[NeuronActivityJob]:
-    return [job for job in neuron_run.plan.jobs if isinstance(job, NeuronActivityJob)]
+def jobs_of(counted_run: FinishedRun) -> list[NeuronActivityJob]:
+    return [job for job in counted_run.plan.jobs if isinstance(job, NeuronActivityJob)]
 
 
-def test_counts_are_those_of_each_demonstration_alone(neuron_run: FinishedRun) -> None:
-    model = reference_model(neuron_run.folder / "model")
-    assert len(jobs_of(neuron_run)) == 2
-    for job in jobs_of(neuron_run):
-        source = neuron_run.store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
-        texts = neuron_run.store.read_table(source)["token_ids"]
+def test_counts_are_those_of_each_demonstration_alone(counted_run: FinishedRun) -> None:
+    model = reference_model(counted_run.folder / "model")
+    assert len(jobs_of(counted_run)) == 2
+    for job in jobs_of(counted_run):
+        source = counted_run.store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
+        texts = counted_run.store.read_table(source)["token_ids"]
         reads = [layer_inputs(model, ids, layers=("fc2",)) for ids in texts]
-        rows = neuron_run.store.require(*job.identity.key).rows["neuron_activity"]
+        rows = counted_run.store.require(*job.identity.key).rows["neuron_activity"]
         assert [row["block"] for row in rows] == [0, 1, 2]
         for row in rows:
             fired = torch.cat([one[row["block"], "fc2"] for one in reads]) > 0
@@ -57,20 +57,20 @@ def test_counts_are_those_of_each_demonstration_alone(neuron_run: FinishedRun) -
 
 @pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (2, 1), (3, 2)])
 def test_shards_threads_and_earlier_masks_change_no_byte(
-    neuron_run: FinishedRun, copied_store: Any, n_shards: int, n_threads: int
+    counted_run: FinishedRun, copied_store: Any, n_shards: int, n_threads: int
 ) -> None:
-    store = copied_store(neuron_run.store)
-    chain = chain_with_masks(Path(neuron_run.plan.model.path), n_shards=n_shards)
+    store = copied_store(counted_run.store)
+    chain = chain_with_masks(Path(counted_run.plan.model.path), n_shards=n_shards)
     with worker_threads(n_threads):
-        for job in jobs_of(neuron_run):
+        for job in jobs_of(counted_run):
             job.run(store, lambda: chain)
-    assert contents(store) == contents(neuron_run.store)
+    assert contents(store) == contents(counted_run.store)
 
 
-def test_the_batch_size_changes_no_count_of_this_model(neuron_run: FinishedRun, copied_store: Any) -> None:
-    store, (job, _) = copied_store(neuron_run.store), jobs_of(neuron_run)
-    dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(neuron_run.plan.model.path)))
-    assert store.require(*job.identity.key) == neuron_run.store.require(*job.identity.key)
+def test_the_batch_size_changes_no_count_of_this_model(counted_run: FinishedRun, copied_store: Any) -> None:
+    store, (job, _) = copied_store(counted_run.store), jobs_of(counted_run)
+    dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(counted_run.plan.model.path)))
+    assert store.require(*job.identity.key) == counted_run.store.require(*job.identity.key)
 
 
 def plan_of(folder: Path, *names: str, **changes: Any) -> Plan:

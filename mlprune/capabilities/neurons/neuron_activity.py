@@ -4,21 +4,19 @@ The counts of a set are a few integers per neuron, so the record contains them. 
 language-specific neurons from them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from mlprune.capabilities.capability import Planned
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.inference.observation import ActiveNeuronVisitor
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.recipe.models import Recipe
-from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass, pass_jobs
-from mlprune.steps.sets import PlannedSets
 from mlprune.store.store import Store
 
 COUNT_DIGITS = 6
@@ -61,23 +59,22 @@ class NeuronActivityJob(DensePassJob):
         ]
 
 
-def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[NeuronActivityJob]:
+def neuron_jobs(planned: Planned) -> list[NeuronActivityJob]:
     """One job per distinct set with a name in `analyses.neurons`, or in `neurons` of a variant."""
+    recipe = planned.recipe
     of_variants = [name for entry in recipe.variants if entry.neurons is not None for name in entry.neurons.sets]
-    return activity_jobs(recipe, inputs, sets, names=(*recipe.analyses.neurons, *of_variants))
+    return activity_jobs(planned, (*recipe.analyses.neurons, *of_variants))
 
 
-def activity_jobs(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
-) -> list[NeuronActivityJob]:
+def activity_jobs(planned: Planned, names: Collection[str]) -> list[NeuronActivityJob]:
     """One job per distinct set with one of the names, which counts how often each neuron fires.
 
     Raises:
         RecipeError: a block of the model has no neurons to count.
     """
-    names = tuple(names)
-    architecture = architecture_at(inputs.model.path)
+    architecture = architecture_at(planned.inputs.model.path)
     if names and any(kind.activation is None for kind in architecture.kinds):
         message = "a kind of block has no feed-forward neurons whose activations can be counted"
         raise RecipeError(message, key="neurons", model_type=architecture.name, got=list(names))
-    return pass_jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=names)
+    sets = planned.sets.default
+    return pass_jobs(NeuronActivityJob, "neuron_activity", planned.recipe, planned.inputs, sets, names=names)
