@@ -1,11 +1,10 @@
-"""What a recipe describes and a step uses as it is: data sets of a hub, tasks, and neurons.
+"""What a recipe describes and a step uses as it is: data sets of a hub, and tasks.
 
 Recipes are checked by these models, and built-in tasks describe their published data sets with them.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Annotated, Literal
 
@@ -13,11 +12,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlprune.errors import MissingTaskFileError, RecipeError
-from mlprune.hashing import with_defaults, without_defaults
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject
 from mlprune.languages import language_file_stems
 from mlprune.strict_model import Language, Model, as_pairs, as_tuple, with_context
-from mlprune.vocabulary import ARCHIVES, READABLE_SUFFIXES, ExtractName, NeuronActionName
+from mlprune.vocabulary import ARCHIVES, READABLE_SUFFIXES, ExtractName
 
 CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
@@ -293,33 +291,3 @@ class TemplateTask(Model):
         names = [name for name in self._fields() if name != CANDIDATE]
         candidates = (self.candidates,) if isinstance(self.candidates, str) else self.candidates or ()
         return tuple(dict.fromkeys([*names, *candidates]))
-
-
-@dataclass(frozen=True)
-class NeuronSelection:
-    """The neurons that a variant lacks; the default thresholds are published (Tang et al., arXiv:2402.16438)."""
-
-    of: str
-    """Language whose neurons are meant."""
-    action: NeuronActionName
-    share: float = 0.01
-    """Of all neurons: the number of language-specific ones."""
-    quantile: float = 0.95
-    """Of all activation probabilities: the threshold above which a neuron belongs to a language."""
-    seed: int = 0
-    """Of a random control."""
-
-    @property
-    def of_language(self) -> "NeuronSelection":
-        """The selection that removes the neurons of the language, which a random control counts."""
-        return replace(self, action="remove", seed=0)
-
-    @property
-    def parameters(self) -> dict[str, JsonValue]:
-        """Parameters of an id, without defaults."""
-        return without_defaults(self)
-
-    @classmethod
-    def from_parameters(cls, parameters: JsonObject) -> "NeuronSelection":
-        """Build the selection from the parameters of a record."""
-        return with_defaults(cls, parameters)

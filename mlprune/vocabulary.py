@@ -16,8 +16,6 @@ DrawName = Literal["hashed", "published"]
 OrderName = Literal["hashed", "file", "shuffled"]
 TokenScope = Literal["all", "content", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
-NeuronActionName = Literal["remove", "only", "random"]
-"""Which neurons a variant lacks: those of a language, those of all others, or as many random ones."""
 InterventionName = Literal["lrp2", "self_translate", "translate_test", "vocabulary"]
 TokenScoreName = Literal["frequency", "translation_sets", "random"]
 SharesName = Literal["equal", "proportional"]

@@ -193,6 +193,15 @@ def derived_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def neuron_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of variants without neurons. Tests must not change it: copy its store first."""
+    from tests.neuron_recipe import neuron_recipe  # noqa: PLC0415
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+
+    return shared_run(make_once, tiny_inputs, neuron_recipe(), name="neurons")
+
+
+@pytest.fixture(scope="session")
 def reconstructed_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     """The finished run of the recipe of reconstructed variants. Tests must not change it: copy its store first."""
     from tests.derived_recipe import reconstructed_recipe  # noqa: PLC0415

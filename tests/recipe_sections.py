@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
+from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
@@ -16,7 +17,6 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURE
 from mlprune.recipe.analyses import (
     AnalysesConfig,
     LayerErrorsConfig,
-    NeuronsConfig,
 )
 from mlprune.recipe.base import AgainstConfig, ChatConfig
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, ActivationsConfig, DemonstrationConfig

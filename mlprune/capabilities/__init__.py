@@ -4,6 +4,7 @@
 """
 
 NAMES: tuple[str, ...] = (
+    "neurons",
     "reconstruction",
     "quantisation",
     "vocabulary",

@@ -72,10 +72,18 @@ class Capability:
 
     name: str
     """Its folder."""
+    variants: AddVariants = _same
+    """Adds variants, before variants are combined."""
     derived: AddVariants = _same
     """Adds variants that are derived from others, after variants are combined."""
+    observe: AddJobs = _none
+    """Jobs that run the dense model over demonstration sets."""
+    masks: AddJobs = _none
+    """Jobs that make masks of its variants, before those of combinations."""
     make: AddJobs = _none
     """Jobs that make its variants."""
+    compare: AddJobs = _none
+    """Jobs that analyse variants, after evaluations."""
     check: CheckJobs = _accept
     """Checks pending jobs against results in the store, when a plan is described."""
 

@@ -11,17 +11,15 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
 from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.choices.choice import choice_jobs
-from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.expert_overlaps import expert_overlap_jobs
+from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
-from mlprune.steps.neurons import add_neuron_variants, neuron_mask_jobs
 from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
-from mlprune.steps.observe.hidden_states import neuron_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
@@ -118,10 +116,11 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, without neurons, adopted, combined, derived from these, and baselines."""
+    """Plan the variants: by scores, of capabilities, adopted, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants: Variants = plan_variants(recipe, inputs, plan.sets.by_profile)
-    variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
+    for capability in all_capabilities():
+        variants = capability.variants(plan, variants)
     variants = add_adopted(recipe, inputs, variants, fewer_tokens="vocabulary" in capabilities.NAMES)
     variants = add_combinations(recipe, inputs, variants)
     for capability in all_capabilities():
@@ -150,7 +149,7 @@ def observe(plan: Planning) -> Iterable[Job]:
     return [
         *(job for one in passes for job in one.jobs),
         *activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named)),
-        *neuron_jobs(recipe, inputs, sets),
+        *(job for capability in all_capabilities() for job in capability.observe(plan)),
         *expert_statistics_jobs(recipe, inputs, sets, names=recipe.analyses.experts),
     ]
 
@@ -165,7 +164,8 @@ def make_variants(plan: Planning) -> Iterable[Job]:
     """Make the variants that are not probes; combinations come after all variants that they combine."""
     probes, variants = plan.sensitivity.variants, plan.variants.values()
     others = {key: variant for key, variant in plan.variants.items() if key not in probes}
-    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *adopt_jobs(variants)]
+    masks = (job for capability in all_capabilities() for job in capability.masks(plan))
+    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks, *adopt_jobs(variants)]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
     of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
     return [*of_masks, *of_capabilities]
@@ -185,7 +185,7 @@ def compare(plan: Planning) -> Iterable[Job]:
     """Analyse and compare variants, masks and features."""
     recipe, analyses, variants = plan.recipe, plan.recipe.analyses, plan.variants.values()
     return [
-        *removal_jobs(recipe, plan.inputs, variants),
+        *(job for capability in all_capabilities() for job in capability.compare(plan)),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
         *expert_overlap_jobs(recipe, plan.inputs, plan.sets.default),
         *comparison_jobs(

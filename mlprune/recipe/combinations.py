@@ -202,8 +202,7 @@ def _n_variants(entry: VariantConfig, seeds: Seeds) -> int:
     """Return the number of variants of an entry: one per set, or group of sets of one seed, that its names refer to."""
     n_variants = 1
     if entry.neurons is not None:
-        lists = entry.neurons
-        n_variants = len(lists.of) * len(lists.action) * len(lists.share) * len(lists.seed)
+        n_variants = entry.neurons.n_points
     elif entry.reads_statistics and entry.over:
         n_variants = len({seed for name in entry.over for seed in seeds[name]})
     elif entry.reads_statistics and entry.contrast is not None:

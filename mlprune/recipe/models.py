@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlprune.capabilities.baselines.keys import BaselineConfig
+from mlprune.capabilities.neurons.keys import check_counted_sets
 from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
@@ -219,30 +220,8 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _neurons_have_languages(self) -> "Recipe":
-        self._counted_languages("analyses.neurons", self.analyses.neurons)
-        for index, variant in enumerate(self.variants):
-            if variant.neurons is not None:
-                where = f"variants.{index}.neurons"
-                languages = self._counted_languages(f"{where}.sets", variant.neurons.sets)
-                for language in variant.neurons.of:
-                    if language not in languages:
-                        raise ValueError(f"{where}.of needs a language of its sets, {languages}, got {language!r}")
+        check_counted_sets(self)
         return self
-
-    def _counted_languages(self, key: str, names: tuple[str, ...]) -> list[str]:
-        """Return the languages of sets whose neurons are counted, sorted.
-
-        Raises:
-            ValueError: a set has several languages or none, or all sets have the same.
-        """
-        counted = [entry for name in names for entry in self.sets_named(name)]
-        for entry in counted:
-            if entry.kind == "mixed" or not (entry.language or entry.kind == "code"):
-                raise ValueError(f"{key} needs sets of one language, got {entry.name!r}: {entry.kind}")
-        languages = sorted({entry.language or entry.kind for entry in counted})
-        if len(languages) == 1:
-            raise ValueError(f"{key} compares languages and needs several, got {list(names)}")
-        return languages
 
     def resolve(self, path: str) -> Path:
         """Return a path of the recipe as an absolute path."""

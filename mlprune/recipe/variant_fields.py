@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
-from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
 from mlprune.recipe.names import NamesOf, OfCapability
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
@@ -99,7 +99,7 @@ class VariantFields(Model):
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
     quantisation_group: QuantisationGroup = 128
     """bits: consecutive inputs of a row that share a scale."""
-    neurons: NeuronsConfig | None = None
+    neurons: Annotated[NeuronsConfig | None, OfCapability("neurons")] = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
     `bits`, `quantisation_group` and `keep` only."""
     adopt: Annotated[str, Field(min_length=1)] | None = None

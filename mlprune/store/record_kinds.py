@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
+from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
+from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
@@ -64,11 +66,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("activations",),
     ),
     "hidden_means": HIDDEN_MEANS,
-    "neuron_activity": RecordKind(
-        1,
-        "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts",
-        tables={"neuron_activity": "neuron_activity_id"},
-    ),
+    "neuron_activity": NEURON_ACTIVITY,
     "expert_statistics": RecordKind(
         1,
         "demonstration set whose tokens are counted for every expert, with gate weights and norms of outputs",
@@ -124,23 +122,18 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_demonstrations": "variant_id",
             "variant_layers": "variant_id",
             "pruned_units": "variant_id",
-            "variant_neurons": "variant_id",
+            **NEURON_TABLES,
             "variant_experts": "variant_id",
             "variant_parents": "variant_id",
             **OF_VARIANTS,
         },
     ),
-    "neuron_removals": RecordKind(
-        1,
-        "variant in whose masks the removed weights of every neuron are counted; its rows are the counts",
-        tables={"neuron_removals": None},
-        job="mlprune.steps.compare.analyses:NeuronRemovalsJob.of_record",
-    ),
+    "neuron_removals": NEURON_REMOVALS,
     "layer_errors": RecordKind(
         1,
         "variant and demonstration set on whose tokens the change of every layer's output is computed",
         tables={"layer_errors": None},
-        job="mlprune.steps.compare.analyses:LayerErrorsJob.of_record",
+        job="mlprune.steps.compare.layer_errors:LayerErrorsJob.of_record",
     ),
     **OF_BASELINES,
     **OF_VOCABULARY,
@@ -237,6 +230,9 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
 }
 """Name of the kind -> what there is to know of it."""
+REBUILDERS: Mapping[str, str] = {**OF_NEURONS}
+"""Parameter of a variant -> function that makes its masks again, as `module:name`. It takes the store, the identity and
+the model of the variant, and returns a function that makes the levels of a block."""
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
 _RENAMED_TABLES: Mapping[str, str] = {"answers": "answer_results"}

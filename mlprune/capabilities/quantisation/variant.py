@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 
 from mlprune.json_values import JsonObject
 from mlprune.numeric.weights.quantisation import Quantisation
-from mlprune.steps.variants.neuron_variant import SeedSource
+from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, Row, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import quantisation_words
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject
-from mlprune.steps.variants.neuron_variant import SeedSource, SetLink
+from mlprune.steps.variants.base_variant import SeedSource, SetLink
 from mlprune.steps.variants.variant import DerivedVariant, variant_row
 from mlprune.steps.variants.variant_text import parameter_words
 

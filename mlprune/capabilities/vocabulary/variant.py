@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from mlprune.capabilities.vocabulary.keys import VOCABULARY
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.steps.variants.neuron_variant import SeedSource
+from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, Row, variant_row
 
 

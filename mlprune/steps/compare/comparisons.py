@@ -24,7 +24,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.passes import PlannedObservation
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
-from mlprune.steps.variants.neuron_variant import control_pairs
+from mlprune.steps.variants.base_variant import control_pairs
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.vocabulary import ProfileName
 

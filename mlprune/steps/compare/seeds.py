@@ -17,7 +17,7 @@ from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.neuron_variant import SeedSource
+from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store

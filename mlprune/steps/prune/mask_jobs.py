@@ -19,9 +19,9 @@ from mlprune.recipe.base import NamedEntry
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey, SmallJob, make_identity
+from mlprune.steps.observe.block_influence import BlockInfluenceJob
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS
 from mlprune.steps.observe.dense_pass import pass_jobs
-from mlprune.steps.observe.hidden_states import BlockInfluenceJob
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values import DenseScores, PlannedValues, ValueSources, plan_block_values
 from mlprune.steps.prune.combine import CombineJob

@@ -20,7 +20,7 @@ from mlprune.steps.job import Identity, Job, RecordJob, make_identity
 from mlprune.steps.questions.evidence import Criterion
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.neuron_variant import control_pairs
+from mlprune.steps.variants.base_variant import control_pairs
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant import ROLES_OF_PARENT
 from mlprune.store.records import Record

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -37,7 +38,6 @@ from mlprune.steps.compare.overlaps import read_magnitudes
 from mlprune.steps.evaluate.results import evaluation_rows, read_predictions, stated_n_longer
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.job import Identity, ModelRef
-from mlprune.steps.neurons import neuron_rebuilder
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS
 from mlprune.steps.observe.statistics import largest_features
 from mlprune.steps.observe.statistics_files import read_block_statistics
@@ -49,12 +49,11 @@ from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import FindModel, StoredJobs, evaluation_spec
 from mlprune.steps.variants.adopted_variant import ADOPTED
-from mlprune.steps.variants.neuron_variant import neuron_variant
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
 from mlprune.steps.variants.variant import ALL_TOKENS, ROLES_OF_PARENT, CombinedVariant
 from mlprune.steps.variants.variant_rows import form_without_masks, require_masks, stored_masks
 from mlprune.store.parquet import columns_of
-from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.record_kinds import REBUILDERS, RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
@@ -146,8 +145,10 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
         )
         masks = [require_masks(store, parent) for parent in combined.parent_ids]
         return lambda block: combined_block(store, masks, block, variant=combined)
-    if "neurons" in values:
-        return neuron_rebuilder(store, neuron_variant(identity, model))
+    for parameter, path in REBUILDERS.items():
+        if parameter in values:
+            rebuilder: Callable[[int], BlockLevels] = resolve_name(path)(store, identity, model)
+            return rebuilder
     variant = scored_variant(identity, model, values, parents)
     stored = stored_masks(store, record)
     if stored is None:

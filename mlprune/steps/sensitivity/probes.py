@@ -22,7 +22,7 @@ from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evalua
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.loss_records import LossRecord
-from mlprune.steps.observe.hidden_states import BlockInfluenceJob, influence_jobs
+from mlprune.steps.observe.block_influence import BlockInfluenceJob, influence_jobs
 from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants

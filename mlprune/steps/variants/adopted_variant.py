@@ -7,7 +7,7 @@ from typing import ClassVar
 from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.adopted_checkpoint import CheckpointDifference
-from mlprune.steps.variants.neuron_variant import BaseVariant, SeedSource
+from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
 
 ADOPTED = "adopted"
 """Value of the column `score`, and parameter of the identity."""

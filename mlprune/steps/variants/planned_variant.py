@@ -11,7 +11,7 @@ from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
-from mlprune.steps.variants.neuron_variant import SeedSource
+from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
 from mlprune.vocabulary import AspectName

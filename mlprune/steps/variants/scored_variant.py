@@ -8,7 +8,7 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import Identity, ModelRef, make_identity
-from mlprune.steps.variants.neuron_variant import BaseVariant, SeedSource, SetLink
+from mlprune.steps.variants.base_variant import BaseVariant, SeedSource, SetLink
 from mlprune.vocabulary import ProfileName, PropagationName
 
 

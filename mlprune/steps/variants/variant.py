@@ -1,5 +1,6 @@
 """Variants as plain values: dense, combined, with an intervention (and its job), derived from others, and all."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -12,7 +13,7 @@ from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
-from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
+from mlprune.steps.variants.base_variant import BaseVariant, SeedSource, SetLink
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -131,7 +132,21 @@ class CombinedVariant(BaseVariant):
         return {"sparsity": achieved, "combination": self.combination, **dict(self.shared)}
 
 
-MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant | AdoptedVariant
+@dataclass(frozen=True)
+class MaskedByCapability(BaseVariant, ABC):
+    """A base model with masks that a capability makes."""
+
+    structure: ClassVar[str | None] = None
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def sparsity(self) -> float:
+        """The sparsity that the recipe gives."""
+
+
+MaskedVariant = ScoredVariant | CombinedVariant | MaskedByCapability | AdoptedVariant
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mlprune.store.store import Store
 from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
+from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, copy_of, run_here, small_recipe
 
@@ -45,6 +46,12 @@ class Use:
 
 
 USES = {
+    "neurons": Use(
+        {key: neuron_recipe()[key] for key in ("demonstrations", "variants")},
+        "variants.0.neurons",
+        "neuron_run",
+        frozenset(("neuron_activity", "masks", "variants")),
+    ),
     "reconstruction": Use(
         {"variants": [{"score": "magnitude", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}}]},
         "variants.0.reconstruct",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlprune.capabilities.neurons.neuron_activity import NeuronActivityJob
 from mlprune.planning import Plan
 from mlprune.planning.resources.actor_memory import costs_of
 from mlprune.recipe.loading import parse_recipe
@@ -17,7 +18,6 @@ from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.job import SMALL_JOB_BYTES
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.activations import ActivationsJob
-from mlprune.steps.observe.hidden_states import NeuronActivityJob
 from mlprune.steps.observe.passes import (
     PART_BYTES,
     PART_TOKENS,

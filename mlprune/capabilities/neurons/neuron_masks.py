@@ -8,19 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlprune.descriptions import NeuronSelection
+from mlprune.capabilities.capability import Planned, Variants
+from mlprune.capabilities.neurons.neuron_activity import activity_jobs
+from mlprune.capabilities.neurons.selection import NeuronSelection
+from mlprune.capabilities.neurons.variant import NeuronVariant, neuron_variant
 from mlprune.json_values import as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.pruning.scoring import BlockLevels, described_levels
-from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, JobCost, ModelRef, RecordKey, SetSizes, make_identity
-from mlprune.steps.observe.hidden_states import activity_jobs
-from mlprune.steps.sets import PlannedSets
+from mlprune.steps.job import ChainLoader, Identity, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.variants.masks_job import MasksJob
-from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.variant import Row, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
@@ -78,8 +77,9 @@ def neuron_levels(model: ModelRef, block: int, removed: Tensor, *, sparsity: flo
     return levels
 
 
-def neuron_rebuilder(store: Store, variant: NeuronVariant) -> Callable[[int], BlockLevels]:
+def neuron_rebuilder(store: Store, identity: Identity, model: ModelRef) -> Callable[[int], BlockLevels]:
     """Return a function that makes the levels of a block again, from the stored counts. Raises as `removed_neurons`."""
+    variant = neuron_variant(identity, model)
     removed = removed_neurons(store, variant)
     return lambda block: neuron_levels(variant.model, block, removed[block], sparsity=variant.sparsity)
 
@@ -130,23 +130,21 @@ class NeuronMasksJob(MasksJob):
         }
 
 
-def add_neuron_variants(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
-) -> dict[str, PlannedVariant]:
+def add_neuron_variants(planned: Planned, variants: Variants) -> Variants:
     """Return the planned variants and those without neurons."""
-    together = dict(planned)
-    for entry in recipe.variants:
+    together = dict(variants)
+    for entry in planned.recipe.variants:
         if entry.neurons is not None:
-            jobs = activity_jobs(recipe, inputs, sets, names=entry.neurons.sets)
+            jobs = activity_jobs(planned, entry.neurons.sets)
             counts = {job.identity.id: job.demonstration_set_id for job in jobs}
-            variants = [_planned(inputs, selection, counts) for selection in entry.neurons.points()]
-            together = with_entry(together, entry, variants)
+            own = [_planned(planned.inputs, selection, counts) for selection in entry.neurons.points()]
+            together = with_entry(together, entry, own)
     return together
 
 
-def neuron_mask_jobs(variants: Iterable[PlannedVariant]) -> Iterator[NeuronMasksJob]:
+def neuron_mask_jobs(planned: Planned) -> Iterator[NeuronMasksJob]:
     """Yield the job of each variant without neurons."""
-    for spec in of_kind(NeuronVariant, (variant.spec for variant in variants)):
+    for spec in of_kind(NeuronVariant, (variant.spec for variant in planned.variants.values())):
         ordering = make_identity("masks", {"neurons": True}, parents={"variant": spec.id})
         yield NeuronMasksJob(ordering, spec)
 

@@ -15,7 +15,7 @@ from mlprune.numeric.weights.quantisation import Quantisation, quantised
 from mlprune.planning import build_plan
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.compare.analyses import LayerErrorsJob
+from mlprune.steps.compare.layer_errors import LayerErrorsJob
 from mlprune.steps.variants.variant_rows import require_masks
 from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, reference_model, small_recipe

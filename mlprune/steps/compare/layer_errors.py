@@ -1,13 +1,7 @@
-"""Opt-in analyses of variants: errors of every layer, and weights removed from each neuron.
-
-Layer errors (opt-in): how much a variant changes the output of every layer on the inputs of a demonstration set.
+"""Layer errors (opt-in): how much a variant changes the output of every layer on the inputs of a demonstration set.
 
 The inputs are those of the dense model, as Gram matrices, so the errors of variants are comparable however they were
 pruned. The record contains one number per layer.
-
-Neuron removals (opt-in): count how many weights every feed-forward neuron of a variant loses.
-
-The counts are a few integers per neuron, so the record contains them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,15 +11,13 @@ from typing import Annotated, ClassVar, Self
 
 from torch import Tensor
 
-from mlprune.json_values import JsonValue, as_str
-from mlprune.models.architecture.architecture import BlockArchitecture, Part
+from mlprune.json_values import JsonValue
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.masks.block_changes import BlockChanges, changed_weights
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.activations.neurons import removed_after, removed_before
 from mlprune.numeric.weights.layer_inputs import layer_error
 from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.mask_files import Levels, read_keep_masks
 from mlprune.recipe.models import Recipe
 from mlprune.steps.declared_job import DeclaredJob, Parent, StoredWork
 from mlprune.steps.inputs import Inputs
@@ -34,8 +26,8 @@ from mlprune.steps.observe.block_files import read_block_products
 from mlprune.steps.observe.passes import plan_observation
 from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant_rows import require_masks, stored_changes
-from mlprune.store.records import Artefact, Record
+from mlprune.steps.variants.variant_rows import stored_changes
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 
@@ -136,58 +128,3 @@ def layer_error_jobs(
         for set_id, of_set in matrices.items()
         for variant in named
     ]
-
-
-@dataclass(frozen=True)
-class NeuronRemovalsJob(DeclaredJob):
-    """Count the removed weights before and after every neuron in the masks of a variant."""
-
-    kind: ClassVar[str] = "neuron_removals"
-    step: ClassVar[str] = "compare"
-    model: ModelRef
-    variant_id: Annotated[str, Parent("variant", "variants")]
-
-    @classmethod
-    def of_record(cls, record: Record, work: StoredWork) -> Self:
-        """Return the job that wrote a record; the model is that of the variant."""
-        row = work.store.require("variants", record.parent("variant")).rows["variants"][0]
-        return cls.with_stored(record, work, model=work.model(as_str(row["base_model_id"])))
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """The masks of one block."""
-        return JobCost.per_block(self.step, sizes, 4)
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Count block by block and write the record."""
-        stored, architecture = require_masks(store, self.variant_id), architecture_at(self.model.path)
-        rows = [
-            {
-                "variant_id": self.variant_id,
-                "block": block,
-                **self._counts(store, artefact, levels, part=kind.feed_forward),
-            }
-            for block, (artefact, levels) in enumerate(stored.files)
-            if (kind := architecture.block(block)).feed_forward is not None
-        ]
-        store.write_record(self.identity.record(rows={"neuron_removals": rows}))
-
-    def _counts(self, store: Store, artefact: Artefact, levels: Levels, *, part: Part) -> dict[str, JsonValue]:
-        before, after = part.before, part.after
-        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, levels).items()}
-        n_neurons = removed[after].shape[1]
-        counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
-        assert isinstance(counts, Tensor), "a layer writes the neurons"
-        return {
-            "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
-            "n_after": removed[after].shape[0],
-            "removed_before": counts.tolist(),
-            "removed_after": removed_after(removed[after]).tolist(),
-        }
-
-
-def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
-    """One job per pruned variant of the entries in `analyses.neuron_variants`."""
-    names = set(recipe.analyses.neuron_variants)
-    pruned = (variant for variant in variants if not variant.lineage[-1].is_dense)
-    ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
-    return [NeuronRemovalsJob(inputs.model, variant_id) for variant_id in ids]

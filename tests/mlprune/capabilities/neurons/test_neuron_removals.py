@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.capabilities.neurons.neuron_removals import NeuronRemovalsJob
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.compare.analyses import NeuronRemovalsJob
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, tiny_recipe
 
 

@@ -8,34 +8,18 @@ import torch
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
-from mlprune.descriptions import NeuronSelection
+from mlprune.capabilities.neurons.neuron_activity import NeuronActivityJob
+from mlprune.capabilities.neurons.neuron_masks import chosen_neurons, removed_neurons
+from mlprune.capabilities.neurons.selection import NeuronSelection
+from mlprune.capabilities.neurons.variant import NeuronVariant
 from mlprune.errors import RecipeError
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.export.model_card import model_card
-from mlprune.steps.neurons import chosen_neurons, removed_neurons
-from mlprune.steps.observe.hidden_states import NeuronActivityJob
 from mlprune.steps.rescore.verify import verify_variant
-from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.store.records import Record
-from tests.tiny_recipes import FinishedRun, finished_run, small_recipe
-
-
-def neuron_recipe() -> dict[str, Any]:
-    """Every action on the neurons of a language, with two controls."""
-    recipe = small_recipe()
-    sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
-    recipe["demonstrations"].append({"name": "text", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
-    of_sw = {"of": "sw", "sets": "text", "share": 0.2, "quantile": 0.5, "seed": [0, 1]}
-    recipe["variants"] = [{"name": "neurons", "neurons": {**of_sw, "action": ["remove", "only", "random"]}}]
-    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["fr"]}]
-    return recipe
-
-
-@pytest.fixture(scope="module")
-def neuron_run(tiny_inputs: Path) -> FinishedRun:
-    """The finished run of the recipe."""
-    return finished_run(tiny_inputs, neuron_recipe(), name="neuron-variants")
+from tests.neuron_recipe import neuron_recipe
+from tests.tiny_recipes import FinishedRun
 
 
 def the(run: FinishedRun, **choice: Any) -> NeuronVariant:

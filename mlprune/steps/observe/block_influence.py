@@ -1,33 +1,21 @@
-"""One dense pass each: block influence and active neurons.
-
-Block influence: how much each block of the dense model turns the hidden states of a demonstration set.
+"""Block influence: how much each block of the dense model turns the hidden states of a demonstration set.
 
 influence of a block = sum over demonstrations and tokens of (1 - cosine) / number of tokens
 
 with the cosine of a token's hidden states before and after the block (`influence_sums`). Demonstrations are resampled
 for the interval: 1,999 resamples of `cluster_resamples` (seed 0), the ratio of sums in each, and the BCa interval of
 these ratios. Sets of one language give the influence in this language.
-
-Neuron activity (opt-in): count how often each feed-forward neuron fires.
-
-The counts of a set are a few integers per neuron, so the record contains them. Catalog queries derive
-language-specific neurons from them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
-from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.estimates import interval_columns
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain, stream_tagged
-from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.inference.observation import ActiveNeuronVisitor, InfluenceVisitor
-from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.inference.observation import InfluenceVisitor
 from mlprune.models.shard import Shard
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
 from mlprune.numeric.statistics.clusters import Array, Interval
@@ -35,13 +23,10 @@ from mlprune.processes.job_parts import job_parts
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader
-from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass, pass_jobs
+from mlprune.steps.observe.dense_pass import DensePassJob, pass_jobs
 from mlprune.steps.sets import PlannedSets
 from mlprune.store.parquet import columns_of
 from mlprune.store.store import Store
-
-COUNT_DIGITS = 6
-"""Bytes of one count in a record, as text."""
 
 
 @dataclass(frozen=True)
@@ -119,64 +104,6 @@ def _columns(influence: Influence) -> JsonObject:
         **interval_columns("ci", influence.interval),
         "standard_error": influence.standard_error,
     }
-
-
-@dataclass(frozen=True)
-class NeuronActivityJob(DensePassJob):
-    """Run a demonstration set through the dense model and count how often each neuron fires."""
-
-    def stored_bytes(self, sizes: Footprint) -> float:
-        """A count per neuron."""
-        return float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Sum the counts of all batches and write the record.
-
-        Raises:
-            StatisticsError: a counted activation is not finite.
-        """
-        totals: dict[int, Tensor] = {}
-        n_tokens = 0
-        for active in dense_pass(store, chain(), ActiveNeuronVisitor, job=self):
-            n_tokens += active.n_tokens
-            for block, counts in active.counts.items():
-                totals[block] = totals[block] + counts if block in totals else counts
-        store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
-
-    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, JsonValue]]:
-        return [
-            {
-                "neuron_activity_id": self.identity.id,
-                "base_model_id": self.model.base_model_id,
-                "demonstration_set_id": self.demonstration_set_id,
-                "block": block,
-                "n_tokens": n_tokens,
-                "n_active": totals[block].tolist(),
-            }
-            for block in sorted(totals)
-        ]
-
-
-def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[NeuronActivityJob]:
-    """One job per distinct set with a name in `analyses.neurons`, or in `neurons` of a variant."""
-    of_variants = [name for entry in recipe.variants if entry.neurons is not None for name in entry.neurons.sets]
-    return activity_jobs(recipe, inputs, sets, names=(*recipe.analyses.neurons, *of_variants))
-
-
-def activity_jobs(
-    recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
-) -> list[NeuronActivityJob]:
-    """One job per distinct set with one of the names, which counts how often each neuron fires.
-
-    Raises:
-        RecipeError: a block of the model has no neurons to count.
-    """
-    names = tuple(names)
-    architecture = architecture_at(inputs.model.path)
-    if names and any(kind.activation is None for kind in architecture.kinds):
-        message = "a kind of block has no feed-forward neurons whose activations can be counted"
-        raise RecipeError(message, key="neurons", model_type=architecture.name, got=list(names))
-    return pass_jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=names)
 
 
 def influence_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[BlockInfluenceJob]:
