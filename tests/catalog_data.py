@@ -70,6 +70,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _feature_overlaps(store, base_id, sets=sets, statistics=statistics)
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
+        _token_shares(store, name=name, set_id=sets[name])
         _block_influence(store, base_id, name=name, set_id=sets[name])
     of_experts = [_expert_statistics(store, base_id, name=name, set_id=sets[name]) for name in LANGUAGES]
     _expert_overlap(store, base_id, sets=sets, statistics=of_experts[:2])
@@ -789,6 +790,18 @@ def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> N
     ]
     parents = {"base_model": base_id, "demonstration_set": set_id}
     write_rows(store, "neuron_activity", parameters={}, parents=parents, rows={"neuron_activity": rows})
+
+
+def _token_shares(store: Store, *, name: str, set_id: str) -> None:
+    row = {"token_shares_id": "@id", "demonstration_set_id": set_id, "side": "source", "language": name}
+    counts = {"n_tokens": 2000, "n_distinct": 300 + LANGUAGES.index(name), "distinct_of_1000": 250.5}
+    write_rows(
+        store,
+        "token_shares",
+        parameters={},
+        parents={"demonstration_set": set_id},
+        rows={"token_shares": [row | counts]},
+    )
 
 
 def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:

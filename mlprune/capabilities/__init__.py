@@ -9,6 +9,7 @@ NAMES: tuple[str, ...] = (
     "quantisation",
     "vocabulary",
     "baselines",
+    "token_share",
     "live",
     "tables",
     "harness",

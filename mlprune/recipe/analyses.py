@@ -48,6 +48,8 @@ class AnalysesConfig(Model):
     differ in their source language only are compared by their most frequent experts (`overlap_shares`)."""
     neuron_variants: Annotated[tuple[str, ...], NamesOf("variants"), OfCapability("neurons")] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
+    token_share: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("token_share")] = ()
+    """Names of demonstration sets whose distinct tokens are counted, by language."""
     layer_errors: LayerErrorsConfig | None = None
     """Computes, for each named set and variant, the squared change of every layer's output relative to its square."""
 

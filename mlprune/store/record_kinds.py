@@ -12,6 +12,7 @@ from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.token_share.records import TOKEN_SHARES
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
 from mlprune.store.record_kind import RecordKind
@@ -212,6 +213,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"feature_overlaps": None},
         job="mlprune.steps.compare.overlaps:FeatureOverlapJob.of_record",
     ),
+    "token_shares": TOKEN_SHARES,
     "search_batches": RecordKind(
         1,
         "batch of trials that a search proposed, so that a killed search resumes; its rows are the trials",

@@ -26,7 +26,7 @@ from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
 from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
-from tests.tiny_recipes import FinishedRun, copy_of, run_here, small_recipe
+from tests.tiny_recipes import FinishedRun, copy_of, finished_run, run_here, small_recipe
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Use:
     key: str = ""
     """Path of the first of these keys; "" if it has none."""
     run: str = ""
-    """Fixture with a finished run that has records of the capability."""
+    """Fixture with a finished run that has records of the capability; by default the recipe with `sections` is run."""
     kinds: frozenset[str] = frozenset()
     """Some kinds of these records."""
     commands: tuple[str, ...] = ()
@@ -72,6 +72,11 @@ USES = {
         "baselines",
         "baseline_run",
         frozenset(("hidden_means", "lrp2_trials", "lrp2_choices", "self_translations")),
+    ),
+    "token_share": Use(
+        {"analyses": {"token_share": ["mt"]}},
+        "analyses.token_share",
+        kinds=frozenset(("token_shares",)),
     ),
     "live": Use(commands=("status --web",)),
     "tables": Use(commands=("report --tables", "export --as mlflow")),
@@ -149,9 +154,9 @@ def test_a_run_without_a_capability_writes_the_same_bytes(tiny_run: FinishedRun,
 @pytest.mark.thorough("checks and renders a store for each capability")
 @pytest.mark.parametrize("name", [name for name, use in USES.items() if use.kinds])
 def test_a_store_with_records_of_an_absent_capability_is_read_and_kept(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tiny_inputs: Path, name: str
 ) -> None:
-    run: FinishedRun = request.getfixturevalue(USES[name].run)
+    run = _finished(request, tiny_inputs, USES[name])
     leave_out(name, monkeypatch)
     assert USES[name].kinds <= {kind for kind, _ in run.store.record_names()}
     damages, _ = check(run.store)
@@ -160,6 +165,13 @@ def test_a_store_with_records_of_an_absent_capability_is_read_and_kept(
         assert catalog.query("FROM evaluations")
         assert "<main" in render_page(catalog)
     assert not find_garbage(run.store, min_age_s=0).files
+
+
+def _finished(request: pytest.FixtureRequest, inputs: Path, use: Use) -> FinishedRun:
+    if not use.run:
+        return finished_run(inputs, {**small_recipe(), **use.sections}, name="use")
+    run: FinishedRun = request.getfixturevalue(use.run)
+    return run
 
 
 def test_every_command_of_a_capability_is_in_this_file() -> None:
