@@ -20,6 +20,7 @@ from mlprune.steps.questions.declaring_records import EarlierResults
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
+from mlprune.vocabulary import is_higher_better
 
 LANGUAGES = ("en", "fr", "es", "sw")
 PAIRS = ("fr-en", "es-en")
@@ -366,6 +367,7 @@ def evaluation_of(
     evaluation |= default_protocol(task) | {"items_id": items_of(store, task, language, split)}
     metrics = [
         {**keys, "metric": metric, "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "n": N_ITEMS}
+        | {"higher_is_better": is_higher_better(metric)}
         for metric, value in values.items()
     ]
     rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}

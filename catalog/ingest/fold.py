@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from catalog.ingest import record_rows
+from catalog.ingest import record_rows, run_file_rows
 from catalog.ingest.insert_rows import (
     CHANGE_KEY,
     Connection,
@@ -227,7 +227,7 @@ class Pending:
 def pending(connection: Connection, store: Store) -> Pending:
     """List the records and run files of a store, and find those that the catalog lacks."""
     listing = store.list_records().sha256
-    run_files, has_removed_run_files = record_rows.unfolded_run_files(connection, store)
+    run_files, has_removed_run_files = run_file_rows.unfolded_run_files(connection, store)
     stored: dict[str, set[str]] = {}
     folded: dict[str, set[str]] = {}
     has_changed = read_state(connection, "records") != listing
@@ -256,7 +256,7 @@ def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> N
     """Remove all rows of records, of run files, or of both."""
     with transaction(connection):
         for name in declared_tables():
-            if name not in BOOKKEEPING and (of_runs if name in record_rows.RUN_TABLES else of_records):
+            if name not in BOOKKEEPING and (of_runs if name in run_file_rows.RUN_TABLES else of_records):
                 connection.execute(statement("fold", "empty_table", table=name))
         if of_records:
             connection.execute(statement("fold", "forget_state"), {"name": WRONG_ROWS})
@@ -300,9 +300,9 @@ def fold_into(
             hidden[kind],
             kind,
         )
-    for rows in record_rows.run_rows(store, todo.run_files, at_least=BATCH_SIZE):
+    for rows in run_file_rows.run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with open_for_writing() as connection:
-            record_rows.fold_run_rows(connection, rows, errors=errors)
+            run_file_rows.fold_run_rows(connection, rows, errors=errors)
     with open_for_writing() as connection:
         has_other_families = _update_quarantined_questions(connection, store, todo)
         if has_other_families or not todo.materialized_is_current:

@@ -127,12 +127,8 @@ def in_dependency_order(files: Mapping[str, SqlFile]) -> dict[str, SqlFile]:
 
 @cache
 def views() -> Mapping[str, SqlFile]:
-    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table.
-
-    Those of `earlier_names` are the names of earlier versions.
-    """
-    given = (*sql_files("views"), *sql_files("earlier_names"))
-    files = [SqlFile(file.name, file.text.replace("{languages}", _language_rows())) for file in given]
+    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table."""
+    files = [SqlFile(file.name, file.text.replace("{languages}", _language_rows())) for file in sql_files("views")]
     return MappingProxyType(in_dependency_order({file.name: file for file in files}))
 
 

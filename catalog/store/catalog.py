@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.ingest.fold import BOOKKEEPING, STATE, WRONG_ROWS, FoldResult
-from catalog.ingest.record_rows import RUN_TABLES
+from catalog.ingest.run_file_rows import RUN_TABLES
 from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement

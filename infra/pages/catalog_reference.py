@@ -47,16 +47,15 @@ def catalog_reference() -> str:
         calls = {f"{file.name}('{_argument(file)}')": file for file in macros().values()}
         calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
         with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
-    last = HELPERS | {file.name for file in sql_files("earlier_names")}
-    tables = {name: relations["table", name] for name in declared_tables() if name not in last}
-    views = {name: rows for (kind, name), rows in relations.items() if kind == "view" and name not in last}
-    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if name in last}
+    tables = {name: relations["table", name] for name in declared_tables() if name not in HELPERS}
+    views = {name: rows for (kind, name), rows in relations.items() if kind == "view" and name not in HELPERS}
+    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if name in HELPERS}
     parts = [
         OPENING.strip(),
         f"**[Tables](#tables)**: {_links(tables)}",
         f"**[Views](#views)**: {_links(views)}",
         f"**[Queries](#queries)**: {_links((query.name for query, _ in queries), taken=[*tables, *views])}",
-        f"**[Helpers and earlier names](#helpers-and-earlier-names)**: {_links(sorted(helpers))}",
+        f"**[Helpers](#helpers)**: {_links(sorted(helpers))}",
         "**[Record kinds](#record-kinds)** of the store",
         "## Tables",
         *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
@@ -66,7 +65,7 @@ def catalog_reference() -> str:
         *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
         "## Queries",
         *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
-        "## Helpers and earlier names",
+        "## Helpers",
         *itertools.chain.from_iterable(
             _table(name, rows) if kind == "table" else _view(name, rows)
             for name, (kind, rows) in sorted(helpers.items())

@@ -60,9 +60,6 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "regional_gradients": RecordKind(
         1, "set and token scope with the regional gradients of all weights", folders=("gradients",)
     ),
-    "loss_gradients": RecordKind(
-        1, "set and token scope with gradients of the model's loss; not made since version 0.3", folders=("gradients",)
-    ),
     "activations": RecordKind(
         1,
         "demonstration set and choice of blocks, inputs and demonstrations whose raw activations are stored",
@@ -238,8 +235,8 @@ REBUILDERS: Mapping[str, str] = {**OF_NEURONS}
 the model of the variant, and returns a function that makes the levels of a block."""
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
-_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results", "answers": "answer_results"}
-"""Name of a table in older records -> its name today."""
+_RENAMED_TABLES: Mapping[str, str] = {"answers": "answer_results"}
+"""Name of a table in records -> its name in the catalog."""
 
 
 def artefact_folders(kind: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from mlprune.timestamps import timestamp
 
 FOLLOWERS = ("mask_blocks",)
 """Kinds of records that list files of an ordering, and are made again with it."""
-STATISTICS = ("statistics", "feature_sums", "gram_matrices", "regional_gradients", "loss_gradients")
+STATISTICS = ("statistics", "feature_sums", "gram_matrices", "regional_gradients")
 """Kinds of records with the statistics that masks are made from."""
 DAY_S = 24 * 3600.0
 CLAIM = ("retention", "gc")

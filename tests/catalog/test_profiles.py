@@ -96,7 +96,7 @@ def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Ca
         assert found == {"corrected", "paper"}, table
     sql = "SELECT evaluation_id FROM evaluations WHERE profile = 'paper'"
     paper = {row["evaluation_id"] for row in opened.query(sql)}
-    for view in ("measured", "dense_values", "comparisons_to_dense", "gain_over_dense"):
+    for view in ("measured", "dense_values", "against_dense"):
         rows = opened.query(f"SELECT evaluation_id FROM {view}")
         assert rows, view
         assert not paper & {row["evaluation_id"] for row in rows}, view

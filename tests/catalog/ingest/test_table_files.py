@@ -78,7 +78,7 @@ def test_the_view_of_languages_has_the_rows_of_the_language_table() -> None:
     ("view", "column", "relation"),
     [
         ("comparisons", "ci_low", "comparison_results"),
-        ("changes_to_dense", "standard_error", "comparison_results"),
+        ("against_dense", "standard_error", "comparison_results"),
         ("aggregates", "interval", "aggregate_results"),
         ("measured", "ci_low", "metrics"),
         ("rank_consistency_by_language", "chance", "rank_consistency"),

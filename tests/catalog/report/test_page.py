@@ -132,7 +132,7 @@ def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: R
 
 def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Reader, catalog: Catalog) -> None:
     values = {row["evaluation_id"]: row for row in run_report_query(catalog, "perplexity").rows}
-    compared = catalog.query("FROM comparisons_to_dense WHERE metric = 'perplexity'")
+    compared = catalog.query("FROM against_dense WHERE group_kind = 'language' AND metric = 'perplexity'")
     assert len(compared) > 10
     for row in compared:
         shown = values[row["evaluation_id"]]
@@ -401,7 +401,7 @@ def test_the_gap_to_english_is_split_into_the_change_in_english_and_the_change_o
     (random, *_) = [row for row in rows if row["score"] == "random" and row["sparsity"] == 0.5]
     of_variant = {
         row["language"]: row["difference"]
-        for row in catalog.query("SELECT * FROM comparisons_to_dense WHERE task = 'facts' AND split = 'test'")
+        for row in catalog.query("FROM against_dense WHERE task = 'facts' AND split = 'test' AND language IS NOT NULL")
         if row["variant_id"] == random["variant_id"] and row["metric"] == "accuracy"
     }
     outside = [difference for language, difference in of_variant.items() if language != "en"]
