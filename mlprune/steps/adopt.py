@@ -26,7 +26,7 @@ from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
-from mlprune.steps.prune.mask_jobs import require_no_masks_of, rows_without_blocks
+from mlprune.steps.prune.blocks import require_no_masks_of, rows_without_blocks
 from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry

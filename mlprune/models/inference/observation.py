@@ -26,7 +26,7 @@ from mlprune.numeric.activations.accelerator_statistics import (
     submit_hidden_magnitudes,
     submit_token_sums,
 )
-from mlprune.numeric.activations.neurons import check_influence, influence_sums
+from mlprune.numeric.activations.influence import check_influence, influence_sums
 from mlprune.numeric.activations.statistics import CountedTokens, check_sums, check_token_sums
 
 _MAGNITUDES = "magnitudes of the hidden state"

@@ -1,1 +1,1 @@
-"""Statistics of activations: sums of squares, Gram matrices, aggregation, outliers, neurons."""
+"""Statistics of activations: sums of squares, Gram matrices, aggregation, outliers, neurons, influence."""

@@ -43,9 +43,10 @@ from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
 from mlprune.steps.prune.expert_removal import check_experts
 from mlprune.steps.sets import PlannedSet, check_token_scope
+from mlprune.steps.variants.blocks_variant import BlocksVariant, blocks_variant
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
-from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
+from mlprune.steps.variants.variant import dense_variant
 from mlprune.vocabulary import ProfileName, TokenScope
 
 Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
