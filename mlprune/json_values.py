@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 JsonObject: TypeAlias = Mapping[str, JsonValue]
+Row: TypeAlias = dict[str, JsonValue]
+"""One row of a table, as a record has it: column -> value."""
 MOST_DIGITS = 20
 """Characters of the longest integer of 64 bits."""
 

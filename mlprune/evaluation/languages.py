@@ -30,7 +30,7 @@ import numpy as np
 from mlprune.errors import BadInputError
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.languages import script_of
-from mlprune.numeric.evaluation.metrics import Array
+from mlprune.numeric.arrays import Array
 
 PACKAGE = "py3langid"
 INSTALL = "pip install 'mlprune[language]'"

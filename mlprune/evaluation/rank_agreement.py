@@ -16,7 +16,7 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import flips_of, resamples_of
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS
-from mlprune.numeric.evaluation.metrics import Array
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.rank_correlation import (
     Indices,
     Rankings,

@@ -20,8 +20,9 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation import metrics as numbers
-from mlprune.numeric.evaluation.metrics import Array, Quantity
+from mlprune.numeric.evaluation.metrics import Quantity
 from mlprune.vocabulary import METRIC_TRAITS, computable_metrics
 
 DETECTOR = "@"

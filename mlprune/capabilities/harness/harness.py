@@ -25,7 +25,7 @@ from mlprune.capabilities.harness.lm_eval_results import (
 from mlprune.errors import BadInputError
 from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.hashing import canonical_json
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, computed_parameters, make_identity
@@ -47,7 +47,6 @@ REQUESTS_SCHEMA = {
 """Columns of the file with requests."""
 IMPORT_KIND = "external_results"
 TOOL = "lm-evaluation-harness"
-Row = dict[str, JsonValue]
 
 
 @dataclass(frozen=True)

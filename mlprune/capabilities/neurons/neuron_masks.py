@@ -12,7 +12,7 @@ from mlprune.capabilities.capability import Planned, Variants
 from mlprune.capabilities.neurons.neuron_activity import activity_jobs
 from mlprune.capabilities.neurons.selection import NeuronSelection
 from mlprune.capabilities.neurons.variant import NeuronVariant, neuron_variant
-from mlprune.json_values import as_int
+from mlprune.json_values import Row, as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
@@ -21,7 +21,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
-from mlprune.steps.variants.variant import Row, of_kind
+from mlprune.steps.variants.variant import of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store

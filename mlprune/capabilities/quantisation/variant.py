@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass
 
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, Row
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.variants.base_variant import SeedSource
-from mlprune.steps.variants.variant import DerivedVariant, Row, VariantSpec, variant_row
+from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import quantisation_words
 
 

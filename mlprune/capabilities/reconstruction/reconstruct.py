@@ -24,7 +24,7 @@ from mlprune.capabilities.reconstruction.variant import ReconstructedVariant
 from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import FittedOutput, TokenBatch
@@ -50,7 +50,7 @@ from mlprune.steps.sets import PlannedSet, PlannedSets
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
 from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import UNRECONSTRUCTED, Row, of_kind, rows_of_parent
+from mlprune.steps.variants.variant import UNRECONSTRUCTED, of_kind, rows_of_parent
 from mlprune.steps.variants.variant_rows import (
     StoredMasks,
     artefacts_below,

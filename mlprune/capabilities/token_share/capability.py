@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from mlprune.capabilities.capability import Capability, Planned
 from mlprune.json_values import JsonValue
-from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.declared_job import DeclaredJob, Parent
 from mlprune.steps.job import ChainLoader, SmallJob
 from mlprune.store.store import Store
@@ -57,7 +57,7 @@ class TokenSharesJob(DeclaredJob, SmallJob):
         store.write_record(self.identity.record(rows={"token_shares": rows}))
 
 
-def expected_distinct(counts: Array, n_drawn: int) -> float | None:
+def expected_distinct(counts: NDArray[np.int64], n_drawn: int) -> float | None:
     """Return the expected number of distinct tokens among some that are drawn without replacement.
 
     A token that occurs c times among N is missing with probability C(N - c, n) / C(N, n).

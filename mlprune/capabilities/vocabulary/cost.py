@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mlprune.capabilities.vocabulary.in_place import removed_mask, tokenizer_folder, without_tokens
 from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
-from mlprune.json_values import JsonValue
+from mlprune.json_values import Row
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
@@ -56,7 +56,6 @@ Z = 1.959963984540054
 TOKENS_PER_LINE = 200
 """Estimate for the plan."""
 
-Row = dict[str, JsonValue]
 Floats = NDArray[np.float64]
 Tokens = tuple[int, ...]
 

@@ -32,7 +32,7 @@ from mlprune.capabilities.vocabulary.variant import VocabularyVariant
 from mlprune.errors import BadInputError, RecipeError, TaskFileError
 from mlprune.hashing import digest, without_defaults
 from mlprune.hub import format_size
-from mlprune.json_values import JsonObject, JsonValue, as_int
+from mlprune.json_values import JsonObject, JsonValue, Row, as_int
 from mlprune.models.adopted_checkpoint import checkpoint_content
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
@@ -56,7 +56,7 @@ from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.variant import ALL_TOKENS, Row, VariantSpec, rows_of_parent, variant_row
+from mlprune.steps.variants.variant import ALL_TOKENS, VariantSpec, rows_of_parent, variant_row
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens, read_tokenizer

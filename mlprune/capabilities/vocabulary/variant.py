@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.capabilities.vocabulary.keys import VOCABULARY
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.steps.variants.base_variant import SeedSource
-from mlprune.steps.variants.variant import DerivedVariant, Row, variant_row
+from mlprune.steps.variants.variant import DerivedVariant, variant_row
 
 
 @dataclass(frozen=True)

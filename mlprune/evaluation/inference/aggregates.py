@@ -40,6 +40,7 @@ from mlprune.evaluation.inference.methods import (
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import (
     NOISE,
     bca_interval,
@@ -47,7 +48,7 @@ from mlprune.numeric.statistics.bootstrap import (
     jackknife_contributions,
     percentile_interval,
 )
-from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.numeric.statistics.clusters import Interval
 from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests, swap_p_values
 from mlprune.numeric.statistics.variance_components import (
     ENOUGH_SEEDS,

@@ -12,9 +12,10 @@ from mlprune.errors import ShapeError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import JsonValue
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.metrics import guess_credit
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
-from mlprune.numeric.statistics.clusters import Array, Interval, cluster_codes, cluster_sums
+from mlprune.numeric.statistics.clusters import Interval, cluster_codes, cluster_sums
 from mlprune.numeric.statistics.proportions import chance_p_value
 from mlprune.numeric.statistics.sign_flips import sign_flips
 

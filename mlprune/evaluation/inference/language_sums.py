@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from mlprune.evaluation.inference.estimates import HasItems, check_same_items, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.languages import ENGLISH, resource_class_of, script_of
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import jackknife_contributions, resampled_sums
-from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
+from mlprune.numeric.statistics.clusters import cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.sign_flips import swapped_values
 from mlprune.vocabulary import GroupKind
 

@@ -49,6 +49,7 @@ from mlprune.evaluation.inference.estimates import (
     sample_of,
 )
 from mlprune.evaluation.task_metrics import InferenceName, Metric
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import (
     NOISE,
     bca_interval,
@@ -65,7 +66,7 @@ from mlprune.numeric.statistics.calibration_interval import (
     shared_intervals,
 )
 from mlprune.numeric.statistics.cluster_score import boundary_interval
-from mlprune.numeric.statistics.clusters import Array, Interval, ratio_estimate
+from mlprune.numeric.statistics.clusters import Interval, ratio_estimate
 from mlprune.numeric.statistics.paired_proportions import equivalence_interval, mcnemar_mid_p, tango_p_value
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences

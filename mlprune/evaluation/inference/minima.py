@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
-from mlprune.numeric.statistics.clusters import Array, Interval, check_level, exact_products, exactly_summable
+from mlprune.numeric.statistics.clusters import Interval, check_level, exact_products, exactly_summable
 from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, SignFlipResult, plain_end, widened_end
 from mlprune.numeric.statistics.subset_sums import TOLERANCE
 

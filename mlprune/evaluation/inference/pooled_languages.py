@@ -9,7 +9,7 @@ from scipy import special
 from mlprune.evaluation.inference.aggregates import contributions_of
 from mlprune.evaluation.inference.estimates import LEVEL, Difference
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.partial_pooling import FEWEST_GROUPS, Pooled, partial_pooling
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from mlprune.errors import ShapeError
 from mlprune.evaluation.scoring.predictions import Predictions, matrix_of
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation import metrics as numbers
-from mlprune.numeric.evaluation.metrics import Array, shared_credit
+from mlprune.numeric.evaluation.metrics import shared_credit
 
 BIASED, COUNTER_BIASED, UNKNOWN = "biased", "counter_biased", "unknown"
 """Names of candidates."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.arrays import Array
 
 TIED = 2.0**-30
 """Step of the grid on which values are compared. No share of up to 2^30 items is half-way between two steps."""

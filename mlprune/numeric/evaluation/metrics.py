@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import ShapeError
+from mlprune.numeric.arrays import Array
 
-Array = NDArray[np.float64]
 Quantity = Literal["precision", "recall", "f1"]
 N_BINS = 10
 """Bins of confidence, of equal width and closed above: (0, 0.1], and so on; the first also contains 0."""

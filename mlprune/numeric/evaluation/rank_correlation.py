@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.choice import TIED
 from mlprune.numeric.statistics.bootstrap import percentile_interval
-from mlprune.numeric.statistics.clusters import Array as ClustersArray
 from mlprune.numeric.statistics.clusters import Interval, check_level
 from mlprune.numeric.statistics.multiplicity import ranks_with_ties
 
@@ -33,7 +33,6 @@ RIDGE = 1e-12
 """Added to the variances, in units of the observed ones, so that a matrix without noise has an inverse."""
 N_DEVIATIONS, LARGEST_DEVIATION, N_CORRELATIONS = 24, 2.0, 48
 """Grid of the true standard deviations, in units of the observed ones, and of the true correlation."""
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
@@ -49,7 +48,7 @@ class RankAgreement:
     """For the true values; `value` may be outside."""
 
 
-def spearman(first: ClustersArray, second: ClustersArray) -> ClustersArray:
+def spearman(first: Array, second: Array) -> Array:
     """Return the correlation of `ranks_with_ties` along the last axis, [...]; not a number if one side is constant."""
     one, other = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in map(ranks_with_ties, (first, second)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -57,9 +56,7 @@ def spearman(first: ClustersArray, second: ClustersArray) -> ClustersArray:
         return np.asarray(np.clip((one * other).sum(axis=-1) / scale, -1.0, 1.0))
 
 
-def rank_agreement(
-    measured: ClustersArray, resampled: ClustersArray, *, level: float = 0.95, seed: int = 0
-) -> RankAgreement | None:
+def rank_agreement(measured: Array, resampled: Array, *, level: float = 0.95, seed: int = 0) -> RankAgreement | None:
     """Return Spearman's correlation of two sides over n units, with an interval for the true values.
 
     Measured values are o_u = t_u + e_u, [2]: the units' true values t have covariance T over units, and the errors e_u
@@ -111,7 +108,7 @@ def rank_agreement(
     return RankAgreement(value, float(np.median(draws)), percentile_interval(draws, level=level))
 
 
-def _true_values(measured: ClustersArray, noise: ClustersArray, *, seed: int) -> ClustersArray:
+def _true_values(measured: Array, noise: Array, *, seed: int) -> Array:
     """Return draws of the true values, [R, n, 2], on the scale of standard deviations."""
     n_draws, n = noise.shape[:2]
     deviations = measured.std(axis=0, ddof=1)
@@ -127,9 +124,7 @@ def _true_values(measured: ClustersArray, noise: ClustersArray, *, seed: int) ->
     return np.asarray(prior + np.einsum("ruij,ruj->rui", gains, centred - prior - noise))
 
 
-def _drawn_roots(
-    covariance: ClustersArray, errors: ClustersArray, *, degrees: int, draws: ClustersArray
-) -> ClustersArray:
+def _drawn_roots(covariance: Array, errors: Array, *, degrees: int, draws: Array) -> Array:
     """Return triangular roots of true covariances drawn from their posterior distribution, [R, 2, 2].
 
     Args:
@@ -155,7 +150,7 @@ def _drawn_roots(
     return roots
 
 
-def _inverse(matrices: ClustersArray) -> ClustersArray:
+def _inverse(matrices: Array) -> Array:
     """Return the inverses of [..., 2, 2] matrices."""
     (a, b), (c, d) = np.moveaxis(matrices, (-2, -1), (0, 1))
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)

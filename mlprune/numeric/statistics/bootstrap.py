@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.clusters import (
     BLOCK_ROWS,
-    Array,
     Interval,
     check_level,
     exact_products,

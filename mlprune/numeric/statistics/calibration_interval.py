@@ -8,8 +8,9 @@ from functools import cache, lru_cache, partial
 import numpy as np
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import percentile_interval
-from mlprune.numeric.statistics.clusters import Array, Interval, check_level
+from mlprune.numeric.statistics.clusters import Interval, check_level
 
 N_BISECTIONS = 30
 LARGEST_SCALE = 4.0

@@ -5,8 +5,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.sortable_bits import compiled
-from mlprune.numeric.statistics.clusters import Array, Interval, check_level, sized_clusters
+from mlprune.numeric.statistics.clusters import Interval, check_level, sized_clusters
 
 FEW_CHANGED_CLUSTERS = 30
 """From this number of contributing clusters on, the sign-flip interval is used alone."""

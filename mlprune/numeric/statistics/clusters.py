@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 
 SMALLEST_P_VALUE = float(np.finfo(np.float64).tiny)
 """Floor of all p-values of a formula, 2.2e-308: a p-value that underflows is small, not 0."""
-Array = NDArray[np.float64]
 MANTISSA_BITS = 53
 BLOCK_ROWS = 256
 """Rows of a coefficient matrix that are converted to float64 at a time."""

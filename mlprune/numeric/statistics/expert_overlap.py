@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import ShapeError
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.arrays import Array
 
 N_PERMUTATIONS = 999
 _EQUAL = 1e-12

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mlprune.errors import PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import BLOCK_ROWS, Array, exact_products, exactly_summable
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import BLOCK_ROWS, exact_products, exactly_summable
 from mlprune.numeric.statistics.sign_flips import check_flips
 from mlprune.numeric.statistics.subset_sums import TOLERANCE
 

@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.cluster_score import binomial_bound, binomial_tail
 from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE, Interval, check_level, positive_p_values
 from mlprune.numeric.statistics.proportions import binomial_chances, design_effect
 
-Array = NDArray[np.float64]
 Real = TypeVar("Real", float, Array)
 
 SHRINKAGE = 4.0

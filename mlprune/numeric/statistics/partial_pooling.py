@@ -11,7 +11,8 @@ import numpy as np
 from scipy import special
 
 from mlprune.errors import PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import Interval
 
 FEWEST_GROUPS = 3
 """With fewer groups, the data say hardly anything about their standard deviation."""

@@ -6,10 +6,10 @@ from operator import itemgetter
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special
 
 from mlprune.errors import BadInputError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.paired_proportions import (
     equivalence_interval,
     mcnemar_exact_p_values,
@@ -19,7 +19,6 @@ from mlprune.numeric.statistics.paired_proportions import (
 from mlprune.numeric.statistics.variance_components import ErrorParts
 from mlprune.vocabulary import ClaimName
 
-Array = NDArray[np.float64]
 PairedTest = Literal["mcnemar_exact", "mcnemar_mid_p", "tango"]
 
 P_VALUES: Mapping[PairedTest, Callable[[Array, Array], Array]] = {

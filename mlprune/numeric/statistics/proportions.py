@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.clusters import (
     SMALLEST_P_VALUE,
     Interval,
@@ -20,7 +21,6 @@ from mlprune.numeric.statistics.clusters import (
 from mlprune.numeric.statistics.sign_flips import sign_flips
 from mlprune.numeric.statistics.subset_sums import TOLERANCE
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 N_POISSON_ENDS = 3

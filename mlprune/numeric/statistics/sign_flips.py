@@ -15,15 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_intervals
-from mlprune.numeric.statistics.clusters import (
-    Array,
-    Interval,
-    check_level,
-    exact_products,
-    exactly_summable,
-    sized_clusters,
-)
+from mlprune.numeric.statistics.clusters import Interval, check_level, exact_products, exactly_summable, sized_clusters
 from mlprune.numeric.statistics.subset_sums import TOLERANCE, sign_flip_tail
 
 Value = Callable[[Array], Array]

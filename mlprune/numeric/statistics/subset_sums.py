@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE, Array
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE
 
 TOLERANCE = 1e-9
 """Two sums are equal if they differ by less than this share of the sum of absolute contributions."""

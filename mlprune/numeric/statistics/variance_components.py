@@ -13,7 +13,8 @@ import numpy as np
 from scipy import optimize, special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import Array, Interval, check_level
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import Interval, check_level
 
 ENOUGH_SEEDS = 10
 """From this number of seeds on, intervals are those of the two-way bootstrap."""

@@ -12,10 +12,10 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import HasItems
 from mlprune.evaluation.inference.language_sums import candidate_sums
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import as_float, as_str
+from mlprune.json_values import Row, as_float, as_str
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
-from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.choices import outcome
 from mlprune.steps.compare.differences import main_language, most_items
 from mlprune.steps.declared_job import StoredWork
@@ -106,7 +106,7 @@ class ChoiceJob(RecordJob):
         ]
         ids = [candidate.variant_id for candidate in self.candidates]
         test = outcome.TestSplit(store, metrics, self.dense.test)
-        choices: list[outcome.Row] = []
+        choices: list[Row] = []
         for criterion in criteria:
             chosen = self.candidates[criterion.chosen]
             tested = None if chosen is self.dense else test.difference(criterion.group, chosen.test)
@@ -123,7 +123,7 @@ class ChoiceJob(RecordJob):
         store.write_record(self.identity.record(rows=rows_of))
 
     @property
-    def _keys(self) -> outcome.Row:
+    def _keys(self) -> Row:
         """Columns that are equal in the whole record."""
         dev, test = (next(iter(one.values()), None) for one in (self.dense.dev, self.dense.test))
         assert dev is not None, "there are evaluations on dev"
@@ -138,7 +138,7 @@ class ChoiceJob(RecordJob):
             "example_limit": None if test is None else test.task.limit,
         }
 
-    def _evaluation_ids(self, criterion: outcome.Criterion, index: int) -> outcome.Row:
+    def _evaluation_ids(self, criterion: outcome.Criterion, index: int) -> Row:
         """Ids of a candidate's evaluations if the criterion is a single language."""
         language, candidate = criterion.group.name, self.candidates[index]
         return {

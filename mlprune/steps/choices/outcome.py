@@ -15,10 +15,10 @@ from mlprune.evaluation.inference.estimates import Difference, finite
 from mlprune.evaluation.inference.language_sums import CandidateSums, LanguageGroup, language_sums
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, Row
 from mlprune.languages import ENGLISH
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.choice import best_candidate, keeps_both, n_tied, pareto_front, win_shares
-from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
 from mlprune.steps.job import RecordKey
 from mlprune.steps.tasks.evaluation import EvaluationSpec
@@ -31,7 +31,6 @@ TESTED = (
     "difference", "ci_low", "ci_high", "interval", "standard_error", "p_value", "test", "n_items", "n_clusters",
 )  # fmt: skip
 """Columns of a difference on test."""
-Row = dict[str, JsonValue]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSu
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.inference.pooled_languages import pool_languages
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import JsonValue
+from mlprune.json_values import Row
 from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.declared_job import DeclaredJob, Evaluations
@@ -38,7 +38,6 @@ CONTRIBUTIONS_SCHEMA = {
 """Columns of a contributions file. The groups are those of `aggregate_results` without gaps, and each language
 (group_kind `language`). Clusters have the same order in all groups of a metric. The contributions of a group add up to
 its difference and the sizes to 1; see `Contributions`."""
-Row = dict[str, JsonValue]
 DRAW_BYTES = 30_000
 """Memory per cluster: signs of one byte and counts of two bytes, for the two last numbers of clusters."""
 MANY_ITEMS = 5_010

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from mlprune.json_values import JsonObject
 from mlprune.numeric.activations.routing import ROLES, SUMS
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.expert_overlap import expert_overlap, permutations
 from mlprune.recipe.models import Recipe
 from mlprune.steps.declared_job import DeclaredJob, Parameter, Parent

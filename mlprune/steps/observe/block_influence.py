@@ -17,8 +17,9 @@ from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.inference.observation import InfluenceVisitor
 from mlprune.models.shard import Shard
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
-from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.numeric.statistics.clusters import Interval
 from mlprune.processes.job_parts import job_parts
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs

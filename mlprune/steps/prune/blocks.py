@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mlprune.errors import RecipeError
 from mlprune.hashing import ordered_by_hash
-from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.json_values import JsonValue, Row, as_float, as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.recipe.base import NamedEntry
 from mlprune.recipe.models import Recipe
@@ -18,7 +18,7 @@ from mlprune.steps.observe.block_influence import BlockInfluenceJob
 from mlprune.steps.observe.dense_pass import pass_jobs
 from mlprune.steps.variants.blocks_variant import BlocksVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import Row, VariantSpec, of_kind, variant_row
+from mlprune.steps.variants.variant import VariantSpec, of_kind, variant_row
 from mlprune.store.store import Store
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import RecipeError
+from mlprune.json_values import Row
 from mlprune.methods import EXPERT_USES, ExpertUseParameters, checked_parameters
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
@@ -41,7 +42,6 @@ from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_stat
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.scored_variant import ScoredVariant
-from mlprune.steps.variants.variant import Row
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store

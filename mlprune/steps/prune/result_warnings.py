@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlprune.json_values import JsonValue, as_float, as_int, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
 from mlprune.methods import FlapParameters, SensitivityParameters
 from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
 from mlprune.steps.loss_records import losses_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-
-Row = Mapping[str, JsonValue]
 
 
 def variant_warnings(store: Store, record: Record) -> Iterator[str]:
@@ -51,7 +49,7 @@ def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
         yield f"variant {record.id} lacks {n_removed / n_weights:.4g} of its pruned weights, asked for: {asked:g}"
 
 
-def _largest_step(record: Record, units: Sequence[Row], layers: Sequence[Row]) -> int:
+def _largest_step(record: Record, units: Sequence[JsonObject], layers: Sequence[JsonObject]) -> int:
     """Return a bound on the number of weights that are removed together: a unit, or one of every block."""
     sizes = [
         sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"]) // as_int(row["n_units"])

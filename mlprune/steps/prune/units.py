@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, Row
 from mlprune.methods import FlapParameters, checked_parameters
 from mlprune.models.architecture.architecture import Architecture, oriented
 from mlprune.models.architecture.units import Shapes, UnitLayout, unit_layouts
@@ -33,7 +33,6 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, most_demonstrations
 from mlprune.steps.prune.ordering import LEVEL_BYTES, MethodCost, Ordering, stored_inputs
 from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
-from mlprune.steps.variants.variant import Row
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store

@@ -9,9 +9,10 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import finite, flips_of, interval_columns
 from mlprune.evaluation.inference.methods import compare
 from mlprune.hashing import with_defaults
-from mlprune.json_values import JsonValue, as_float
+from mlprune.json_values import JsonValue, Row, as_float
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import NOISE
-from mlprune.numeric.statistics.clusters import Array, ratio_estimate
+from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import (
     CrossedEstimate,
@@ -46,7 +47,6 @@ BINARY = ("accuracy", "exact_match")
 """Metrics of which an item has the value 0 or 1."""
 CROSSED, STUDENT = "crossed_t", "student"
 """Tests and intervals of a mean over seeds and clusters, and from standard errors alone."""
-Row = dict[str, JsonValue]
 _OF_COMPARISON = (
     "difference", "scale", "ci_low", "ci_high", "ci90_low", "ci90_high", "interval", "standard_error",
     "p_value", "test",

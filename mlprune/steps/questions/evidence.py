@@ -12,8 +12,9 @@ from mlprune.errors import StoreError
 from mlprune.evaluation.inference.estimates import flips_of
 from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
-from mlprune.numeric.statistics.clusters import Array, Interval, shared_cluster_codes
+from mlprune.numeric.statistics.clusters import Interval, shared_cluster_codes
 from mlprune.numeric.statistics.paired_proportions import (
     equivalence_interval,
     noninferiority_p_value,

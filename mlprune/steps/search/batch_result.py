@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite, interval_columns
-from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.json_values import JsonValue, Row, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.search.method import EvaluatedTrial, ProposedTrial, incumbent, winner
@@ -24,7 +24,6 @@ from mlprune.vocabulary import DirectionName
 
 SIGN: Mapping[DirectionName, float] = {"maximise": 1.0, "minimise": -1.0}
 """Direction of a search -> factor with which a higher objective is better."""
-Row = dict[str, JsonValue]
 BYTES_PER_CLUSTER = 30_000
 """Memory per cluster for signs of one byte and counts of two bytes."""
 BYTES_PER_VALUE = 48

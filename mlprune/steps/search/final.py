@@ -14,8 +14,10 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.evaluation.inference.estimates import finite, interval_columns
 from mlprune.hashing import without_defaults
+from mlprune.json_values import Row
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import Interval
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import QuestionConfig
 from mlprune.recipe.variants import VariantConfig
@@ -28,14 +30,7 @@ from mlprune.steps.job import ChainLoader, Job, JobCost, RecordJob, RecordKey, S
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
-from mlprune.steps.search.batch_result import (
-    Row,
-    Scored,
-    batch_values,
-    feasible_winner,
-    measuring_bytes,
-    required_records,
-)
+from mlprune.steps.search.batch_result import Scored, batch_values, feasible_winner, measuring_bytes, required_records
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.spec import (
     SearchInputs,

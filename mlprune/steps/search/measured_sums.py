@@ -18,7 +18,8 @@ from mlprune.evaluation.rank_agreement import LanguageRankings, agreement
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
 from mlprune.languages import ENGLISH
-from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import cluster_sums, shared_cluster_codes
 from mlprune.search.objective import RANK_CONSISTENCY, Group
 from mlprune.steps.compare.differences import main_language
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of

@@ -10,8 +10,9 @@ import numpy as np
 
 from mlprune.evaluation.inference.estimates import flips_of
 from mlprune.evaluation.inference.language_sums import MEANS, mean_shares
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import bca_interval
-from mlprune.numeric.statistics.clusters import Array, Interval, exact_products, exactly_summable
+from mlprune.numeric.statistics.clusters import Interval, exact_products, exactly_summable
 from mlprune.numeric.statistics.subset_sums import TOLERANCE as EQUAL_SUMS
 from mlprune.search.objective import Constraint, Expression, Measure
 from mlprune.steps.search.measured_sums import MeasuredSums, MetricSums, TaskMetric

@@ -23,11 +23,11 @@ from mlprune.evaluation.inference.language_sums import (
 )
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric, task_metrics
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_list, as_object, as_str
+from mlprune.json_values import JsonObject, Row, as_float, as_int, as_list, as_object, as_str
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
-from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
@@ -40,7 +40,6 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import UnitName
 
-Row = dict[str, JsonValue]
 Predictions = Mapping[str, HasItems]
 """Language -> predictions."""
 BYTES_PER_VALUE = 32

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from mlprune.hashing import with_defaults
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
@@ -17,7 +17,6 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
 
-Row = dict[str, JsonValue]
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
 ALL_TOKENS = "all_tokens"

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
-from mlprune.json_values import JsonObject, as_int, as_str
+from mlprune.json_values import JsonObject, Row, as_int, as_str
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
 from mlprune.pruning.mask_files import Levels, StoredChanges, fingerprint
 from mlprune.steps.job import Identity, make_identity
-from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, Row, VariantSpec, quantisation_in, variant_row
+from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, VariantSpec, quantisation_in, variant_row
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.hashing import digest
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.numeric.weights.quantisation import GROUP
-
-Row = Mapping[str, JsonValue]
 
 _PARAMETERS = (
     "score_parameters",
@@ -20,7 +18,7 @@ _LONGEST_LIST = 80
 """Most characters of a list of values in a label."""
 
 
-def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
+def variant_label(row: JsonObject, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
     """Return a short description of a variant.
 
     Args:
@@ -45,7 +43,7 @@ def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = 
     return " ".join(str(word) for word in words if word not in (None, ""))
 
 
-def settings_words(row: Row) -> Iterator[str]:
+def settings_words(row: JsonObject) -> Iterator[str]:
     """Yield phrases for the settings of a variant that are not at their defaults."""
     if row["seed"]:
         yield f"seed {row['seed']}"
@@ -77,7 +75,7 @@ def quantisation_words(bits: int, group: int) -> Iterator[str]:
         yield f"groups of {group}"
 
 
-def _bits_words(row: Row) -> Iterator[str]:
+def _bits_words(row: JsonObject) -> Iterator[str]:
     bits, group = row.get("bits"), row.get("quantisation_group")
     if isinstance(bits, int) and isinstance(group, int):
         yield from quantisation_words(bits, group)

@@ -24,7 +24,7 @@ from mlprune.evaluation.inference.language_sums import (
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, Metric
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.arrays import Array
 from tests.plain_inference import answers, plain_p_value, texts
 
 ACCURACY = METRICS["accuracy"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation.rank_correlation import (
-    Array,
     Rankings,
     _drawn_roots,
     chance_consistency,

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.numeric.arrays import Array
+from mlprune.numeric.statistics.clusters import Interval
 from mlprune.numeric.statistics.variance_components import (
     CrossedEstimate,
     crossed_estimate,
