@@ -14,10 +14,11 @@ TRAVELLING = (
     "mlprune/demo/xglm-cldr-2m/model.safetensors",
     "mlprune/demo/xglm-cldr-2m/tokenizer.json",
     "catalog/sql/queries/best_by_language.sql",
-    "catalog/sql/schema/0017_metrics.sql",
+    "catalog/sql/schema/metrics.sql",
     "catalog/report/page.html.j2",
     "catalog/report/page.css",
     "catalog/capabilities/live/live.js",
+    "catalog/capabilities/token_share/schema/token_shares.sql",
 )
 
 
