@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
@@ -132,7 +132,7 @@ def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards,
     prompts = [[*head, *random_tokens(length, seed=length).tolist()] for length in LENGTHS]
     n_new = WINDOW + 3
     options = {"stopping": StoppingCriteria(n_new, END), "pad_id": PAD, "batches": [[0, 1], [2, 3]]}
-    outputs = greedy_decode(local_chain(folder, n_shards=n_shards), prompts, **options)
+    outputs = decode(local_chain(folder, n_shards=n_shards), prompts, **options)
     for prompt, new in zip(prompts, outputs, strict=True):
         text = list(prompt)
         with torch.inference_mode():

@@ -17,7 +17,7 @@ from mlprune.evaluation.scoring.batches import ScoredText
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import advance_to
 from mlprune.models.fewer_blocks import remove_blocks
-from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
@@ -176,9 +176,9 @@ def test_generated_tokens_are_those_of_transformers_for_each_prompt_alone(folder
     chain = local_chain(folder, n_shards=n_shards)
     head = random_tokens(n_head, seed=99).tolist()
     prompts = [[*head, *random_tokens(length, seed=seed).tolist()] for seed, length in enumerate((5, 2, 5, 1))]
-    decode = partial(greedy_decode, chain, prompts, StoppingCriteria(N_NEW, END), pad_id=PAD)
+    continued = partial(decode, chain, prompts, StoppingCriteria(N_NEW, END), pad_id=PAD)
     expected = [generated(model, prompt, use_cache=name not in NO_CACHE) for prompt in prompts]
-    assert decode(batches=[[0, 1, 2], [3]]) == expected
+    assert continued(batches=[[0, 1, 2], [3]]) == expected
     assert not any(shard.runner.caches.open_sessions for shard in chain.shards)
 
 
@@ -203,7 +203,7 @@ def test_models_without_a_block_score_and_generate_like_transformers(folder, mod
     values = [value for value, _ in scored(chain, texts, whole_texts=True)]
     assert values == pytest.approx(expected, rel=1e-5, abs=1e-5)
     prompts = [random_tokens(length, seed=length).tolist() for length in (5, 2)]
-    decoded = greedy_decode(chain, prompts, StoppingCriteria(4, -1), pad_id=PAD)
+    decoded = decode(chain, prompts, StoppingCriteria(4, -1), pad_id=PAD)
     assert decoded == [likeliest(model, prompt, n_new=4) for prompt in prompts]
 
 

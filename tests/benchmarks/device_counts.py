@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 
 from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
@@ -188,7 +188,7 @@ def decoding_rows(counting: Counting) -> list[Count]:
             with pretended_gpus(free_bytes=GPU_BYTES) as ledger:
                 chain = local_chain(counting.scoring_model)
                 ledger.clear()
-                greedy_decode(chain, prompts, StoppingCriteria(n_new, -1), pad_id=PAD)
+                decode(chain, prompts, StoppingCriteria(n_new, -1), pad_id=PAD)
             counts.append((ledger.operations, ledger.waits))
         operations, waits = ((after - before) / 4 for before, after in zip(*counts, strict=True))
         what = f"decoding, prompts in the batch: {n_prompts}"

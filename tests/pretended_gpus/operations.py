@@ -14,7 +14,7 @@ from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
     CaptureVisitor,
@@ -57,8 +57,8 @@ def _scored(chain: Chain, _architecture: Architecture) -> Any:
 
 
 def _decoded(chain: Chain, _architecture: Architecture) -> Any:
-    decode = partial(greedy_decode, chain, pad_id=PAD)
-    return [decode(PROMPTS, StoppingCriteria(4, -1)), decode(PROMPTS[:1], StoppingCriteria(3, -1), batches=[[0]])]
+    continued = partial(decode, chain, pad_id=PAD)
+    return [continued(PROMPTS, StoppingCriteria(4, -1)), continued(PROMPTS[:1], StoppingCriteria(3, -1), batches=[[0]])]
 
 
 def _masked(chain: Chain, architecture: Architecture) -> Any:

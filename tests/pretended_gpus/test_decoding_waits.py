@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.models.local_chain import local_chain
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import save_tiny_model
@@ -21,7 +21,7 @@ def test_decoding_waits_once_per_step(tmp_path: Path, family: str) -> None:
     with pretended_gpus(1) as ledger:
         chain = local_chain(folder)
         ledger.clear()
-        greedy_decode(chain, PROMPTS, StoppingCriteria(N_NEW, -1), pad_id=1)
+        decode(chain, PROMPTS, StoppingCriteria(N_NEW, -1), pad_id=1)
     waits: dict[str, int] = {}
     for (_, line), n in ledger.waited.items():
         module = line.partition(":")[0].rpartition("/")[2]
@@ -39,5 +39,5 @@ def test_prompts_of_one_length_are_decoded_without_a_mask(tmp_path: Path, family
     with pretended_gpus(1) as ledger:
         chain = local_chain(folder)
         ledger.clear()
-        greedy_decode(chain, PROMPTS[:1], StoppingCriteria(N_NEW, -1), pad_id=1)
+        decode(chain, PROMPTS[:1], StoppingCriteria(N_NEW, -1), pad_id=1)
     assert ledger.waits == N_NEW, ledger.by_line()

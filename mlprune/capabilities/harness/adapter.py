@@ -18,7 +18,7 @@ from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.evaluation.scoring.translation import decoding_batches
 from mlprune.models.chain import Chain
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.vocabulary import DeviceName
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         stopping = StoppingCriteria(
             options.max_new_tokens, self.eot_token_id, lambda tokens: any(stop in text_of(tokens) for stop in stops)
         )
-        decoded = greedy_decode(
+        decoded = decode(
             self._chain,
             prompts,
             stopping,

@@ -11,7 +11,7 @@ from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
 from mlprune.models.chain import Chain
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -272,7 +272,7 @@ def run_translation(
 
     pad_id = end_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     stopping = StoppingCriteria(prepared.max_new_tokens, stop_id, ends)
-    decoded = greedy_decode(chain, prepared.token_ids, stopping, pad_id=pad_id, batches=prepared.batches)
+    decoded = decode(chain, prepared.token_ids, stopping, pad_id=pad_id, batches=prepared.batches)
     texts = [cut(tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in decoded]
     return tuple(
         TranslationOutput(item.example_id, prompt, text, item.reference, item.cluster, item.category)

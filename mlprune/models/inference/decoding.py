@@ -155,18 +155,6 @@ class _Session:
         self.n_steps += 1
 
 
-def greedy_decode(
-    chain: Chain,
-    prompts: Sequence[Sequence[int]],
-    stopping: StoppingCriteria,
-    *,
-    pad_id: int,
-    batches: Sequence[Sequence[int]] | None = None,
-) -> list[list[int]]:
-    """Continue prompts with the likeliest token at each step; see `decode`."""
-    return decode(chain, prompts, stopping, pad_id=pad_id, batches=batches)
-
-
 def decode(
     chain: Chain,
     prompts: Sequence[Sequence[int]],

@@ -12,7 +12,7 @@ from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import plan_texts
 from mlprune.models.chain import advance_to
 from mlprune.models.checkpoint.weight_files import WeightFiles
-from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import load_shard, local_chain
@@ -77,7 +77,7 @@ def all_results(chain):
     """Statistics, scores and decoded tokens of a chain in its current state."""
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
-    return tensors_of(observations, scores), greedy_decode(
+    return tensors_of(observations, scores), decode(
         chain, PROMPTS, StoppingCriteria(3, -1), pad_id=PAD, batches=[[0, 1], [2]]
     )
 

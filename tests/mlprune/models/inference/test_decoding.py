@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError
-from mlprune.models.inference.decoding import MIN_PREFIX, Sampling, StoppingCriteria, decode, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, Sampling, StoppingCriteria, decode
 from mlprune.models.local_chain import LocalChain, load_shard, local_chain
 from mlprune.models.messages import DecodeStep
 from mlprune.numeric.log_probs import uniform_number
@@ -78,7 +78,7 @@ def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
     assert len({tuple(tokens) for tokens in expected}) == len(DECODING_PROMPTS)
     for n_shards in (1, 3):
         chain = local_chain(folders[name], n_shards=n_shards)
-        assert greedy_decode(chain, DECODING_PROMPTS, StoppingCriteria(DECODING_N_NEW, -1), pad_id=PAD) == expected
+        assert decode(chain, DECODING_PROMPTS, StoppingCriteria(DECODING_N_NEW, -1), pad_id=PAD) == expected
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -88,7 +88,7 @@ def test_a_row_ends_before_its_stop_token_while_others_continue(folders, name):
     expected = [tokens[: tokens.index(stop_id)] if stop_id in tokens else tokens for tokens in alone]
     assert len(expected[0]) < max(map(len, expected))
     chain = local_chain(folders[name], n_shards=2)
-    assert greedy_decode(chain, DECODING_PROMPTS, StoppingCriteria(DECODING_N_NEW, stop_id), pad_id=PAD) == expected
+    assert decode(chain, DECODING_PROMPTS, StoppingCriteria(DECODING_N_NEW, stop_id), pad_id=PAD) == expected
 
 
 class CountingChain(LocalChain):
@@ -102,10 +102,10 @@ class CountingChain(LocalChain):
 def test_decoding_stops_once_all_rows_have_stopped_and_drops_its_caches(folders):
     shards = [load_shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
     chain = CountingChain(shards)
-    first = greedy_decode(chain, DECODING_PROMPTS[:1], StoppingCriteria(DECODING_N_NEW, -1), pad_id=PAD)[0]
+    first = decode(chain, DECODING_PROMPTS[:1], StoppingCriteria(DECODING_N_NEW, -1), pad_id=PAD)[0]
     assert chain.n_steps == DECODING_N_NEW
     chain.n_steps = 0
-    stopped = greedy_decode(chain, DECODING_PROMPTS[:1], StoppingCriteria(DECODING_N_NEW, first[2]), pad_id=PAD)[0]
+    stopped = decode(chain, DECODING_PROMPTS[:1], StoppingCriteria(DECODING_N_NEW, first[2]), pad_id=PAD)[0]
     assert stopped == first[: first.index(first[2])]
     assert chain.n_steps == len(stopped) + 1
     assert not any(shard.runner.caches.open_sessions for shard in shards)
@@ -113,9 +113,9 @@ def test_decoding_stops_once_all_rows_have_stopped_and_drops_its_caches(folders)
 
 def test_zero_prompts_give_no_outputs_and_an_empty_prompt_is_an_error(folders):
     chain = local_chain(folders["xglm"])
-    assert greedy_decode(chain, [], StoppingCriteria(3, 1), pad_id=PAD) == []
+    assert decode(chain, [], StoppingCriteria(3, 1), pad_id=PAD) == []
     with refused(BadInputError, row=1):
-        greedy_decode(chain, [[5], []], StoppingCriteria(3, 1), pad_id=PAD)
+        decode(chain, [[5], []], StoppingCriteria(3, 1), pad_id=PAD)
 
 
 class WatchedChain(LocalChain):
@@ -138,7 +138,7 @@ def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(fo
         threads(n_threads)
         chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards).shards)
         options = {"stopping": StoppingCriteria(DECODING_N_NEW, -1), "pad_id": PAD, "batches": batches}
-        assert greedy_decode(chain, PREFIXED_PROMPTS, **options) == expected
+        assert decode(chain, PREFIXED_PROMPTS, **options) == expected
         longest = [max(len(PREFIXED_PROMPTS[index]) for index in batch) for batch in batches or [range(4)]]
         sizes = list(map(len, batches or [range(4)]))
         first = sum(n * (length - len(PREFIX)) for n, length in zip(sizes, longest, strict=True))
@@ -149,7 +149,7 @@ def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(fo
 
 def test_equal_prompts_keep_one_token_after_their_prefix(folders):
     chain = local_chain(folders["xglm"])
-    first, second, third = greedy_decode(chain, [PREFIXED_PROMPTS[0]] * 3, StoppingCriteria(3, -1), pad_id=PAD)
+    first, second, third = decode(chain, [PREFIXED_PROMPTS[0]] * 3, StoppingCriteria(3, -1), pad_id=PAD)
     assert first == second == third == generated_alone(folders["xglm"], [PREFIXED_PROMPTS[0]])[0][:3]
 
 
@@ -165,19 +165,19 @@ def test_a_failed_step_drops_all_caches(folders, monkeypatch):
 
     monkeypatch.setattr(chain, "stream", failing)
     with pytest.raises(RuntimeError, match="gone"):
-        greedy_decode(chain, PREFIXED_PROMPTS, StoppingCriteria(3, -1), pad_id=PAD)
+        decode(chain, PREFIXED_PROMPTS, StoppingCriteria(3, -1), pad_id=PAD)
     assert not chain.shards[0].runner.caches.open_sessions
 
 
 def test_an_accelerator_decodes_16_prompts_with_one_wait_a_step_to_the_tokens_of_the_cpu(folders):
     prompts = [[*PREFIX, *range(40, 43 + row), 8] for row in range(16)]
-    expected = greedy_decode(local_chain(folders["xglm"]), prompts, StoppingCriteria(6, -1), pad_id=PAD)
+    expected = decode(local_chain(folders["xglm"]), prompts, StoppingCriteria(6, -1), pad_id=PAD)
     counts = []
     with pretended_gpus() as ledger:
         chain = local_chain(folders["xglm"])
         for n_new in (2, 6):
             ledger.clear()
-            decoded = greedy_decode(chain, prompts, StoppingCriteria(n_new, -1), pad_id=PAD)
+            decoded = decode(chain, prompts, StoppingCriteria(n_new, -1), pad_id=PAD)
             assert ledger.blocking_uploads == 0, ledger.blocking
             counts.append((ledger.operations, ledger.waits))
     assert decoded == expected

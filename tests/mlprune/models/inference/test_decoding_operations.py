@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
 import mlprune.demo
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.models.local_chain import local_chain
 from tests.tiny_models import save_tiny_model
 
@@ -44,7 +44,7 @@ def test_decoding_needs_no_more_operations_than_transformers(tmp_path: Path, fam
         )
     chain = local_chain(folder)
     with FlopCounterMode(display=False) as ours:
-        outputs = greedy_decode(chain, prompts, StoppingCriteria(N_NEW, -1), pad_id=PAD)
+        outputs = decode(chain, prompts, StoppingCriteria(N_NEW, -1), pad_id=PAD)
     assert outputs == expected[:, longest:].tolist()
     assert ours.get_total_flops() <= MOST_OPERATIONS * theirs.get_total_flops()
     if prefix:

@@ -14,7 +14,7 @@ from mlprune.errors import StatisticsError
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.inference.decoding import StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
     CaptureVisitor,
@@ -247,7 +247,7 @@ def test_shifts_can_be_removed(folders: dict[str, Path]) -> None:
 def test_shifts_also_apply_to_decoding(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["gpt2"], n_shards=2)
     chain.everywhere(Shard.set_shifts, SHIFTS)
-    outputs = greedy_decode(chain, TEXTS, StoppingCriteria(3, 0), pad_id=1)
+    outputs = decode(chain, TEXTS, StoppingCriteria(3, 0), pad_id=1)
     _, model = reference(folders["gpt2"], "gpt2", SHIFTS)
     for text, new in zip(TEXTS, outputs, strict=True):
         tokens = list(text)

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.fewer_blocks import remove_blocks
-from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
 from mlprune.recipe.variants import VariantConfig
@@ -162,7 +162,7 @@ def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp
     """With caches of shared prefixes, also if the first block, whose cache sizes the masks, is removed."""
     folder = blocks_run.folder / "model"
     prompts = [*PROMPTS, *([*PREFIX, *prompt[1:], 8] for prompt in PROMPTS)]
-    decoded = functools.partial(greedy_decode, prompts=prompts, stopping=StoppingCriteria(6, -1), pad_id=PAD)
+    decoded = functools.partial(decode, prompts=prompts, stopping=StoppingCriteria(6, -1), pad_id=PAD)
     chain = local_chain(folder, n_shards=N_SHARDS[inspect_model(folder).family])
     dense = decoded(chain)
     for name in ("influence", "given"):
