@@ -8,6 +8,7 @@ NAMES: tuple[str, ...] = (
     "quantisation",
     "vocabulary",
     "baselines",
+    "sensitivity",
     "live",
     "tables",
     "harness",

@@ -10,6 +10,7 @@ from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
 from mlprune.store.record_kind import RecordKind
@@ -198,12 +199,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"choices": "choice_id", "pareto_chances": "choice_id"},
         job="mlprune.steps.choices.choice:ChoiceJob.of_record",
     ),
-    "sensitivities": RecordKind(
-        1,
-        "task, metric, sparsity and kind of unit: what each unit costs when only it is pruned",
-        tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
-        job="mlprune.steps.sensitivity.losses:SensitivityJob.of_record",
-    ),
+    **OF_SENSITIVITY,
     "mask_overlaps": RecordKind(
         1,
         "pair of variants whose keep masks are compared",

@@ -17,10 +17,10 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.spec import Scope
-from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.evaluations import EvaluationConfig, evaluations_of_task
 from mlprune.recipe.models import Recipe, evaluations_of_searched, searched_entries
 from mlprune.recipe.searches.search import SearchConfig
-from mlprune.recipe.searches.search_checks import default_metric, evaluations_of_task, measured
+from mlprune.recipe.searches.search_checks import default_metric, measured
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.level_units import LevelUnits
 from mlprune.search.method import Budget, ItemBudget, VariantBudget

@@ -14,7 +14,7 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at,
 from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import Recipe
-from mlprune.recipe.searches.trials import with_keys
+from mlprune.recipe.searches.points import with_keys
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import Budget, SearchMethod, Settings
 from mlprune.search.objective import Constraint, Expression, Measure
