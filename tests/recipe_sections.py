@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.sensitivity.keys import SensitivityConfig
 from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
@@ -24,8 +25,8 @@ from mlprune.recipe.evaluations import KEYS_OF_TASKS, EvaluationConfig
 from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, ComputeConfig, CorpusConfig, Recipe
 from mlprune.recipe.questions import QuestionConfig
 from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig, ScopeConfig
-from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SearchMethodConfig, SensitivityConfig
-from mlprune.recipe.searches.trials import LevelsConfig
+from mlprune.recipe.searches.points import LevelsConfig
+from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SearchMethodConfig
 from mlprune.recipe.variant_checks import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.registry import SEARCH_METHODS

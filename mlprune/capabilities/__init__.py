@@ -10,6 +10,7 @@ NAMES: tuple[str, ...] = (
     "vocabulary",
     "baselines",
     "token_share",
+    "sensitivity",
     "live",
     "tables",
     "harness",

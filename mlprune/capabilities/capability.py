@@ -25,6 +25,7 @@ from mlprune.recipe.models import Recipe
 from mlprune.recipe.names import missing_capabilities
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
+from mlprune.steps.probes import Probes
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -52,6 +53,12 @@ AddVariants = Callable[[Planned, Variants], Variants]
 """Returns some planned variants and those that it adds."""
 AddJobs = Callable[[Planned], Iterable[Job]]
 """Returns jobs, each after those that it needs."""
+PlanProbes = Callable[[Planned], Probes]
+"""Returns variants that are measured before those of the recipe."""
+
+
+def _no_probes(planned: Planned) -> Probes:
+    return Probes()
 
 
 def _same(planned: Planned, variants: Variants) -> Variants:
@@ -72,6 +79,8 @@ class Capability:
 
     name: str
     """Its folder."""
+    probe: PlanProbes = _no_probes
+    """Plans variants whose losses the schedules of the recipe's variants may read, before these are planned."""
     variants: AddVariants = _same
     """Adds variants, before variants are combined."""
     derived: AddVariants = _same

@@ -11,6 +11,7 @@ from mlprune.recipe.models import Recipe, without_searched
 from mlprune.steps.evaluate.model_evaluation import without_evaluations
 from mlprune.steps.inputs import local_accelerators, open_inputs, with_devices
 from mlprune.steps.job import Job, ModelRef, RecordKey, make_identity
+from mlprune.steps.probes import Probes
 from mlprune.steps.prune.composed import distinct_jobs
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.declarations import DeclaredAfter, declaration_parameters, question_rows
@@ -57,6 +58,8 @@ class Plan:
     names: tuple[Name, ...]
     questions: tuple[PlannedQuestion, ...] = ()
     """The declared questions, then the default ones."""
+    probes: tuple[Probes, ...] = ()
+    """Of each capability."""
     common: SearchInputs | None = None
     """What the batches of the searches are planned from; None without searches."""
     searches: tuple[PlannedSearch, ...] = ()
@@ -117,6 +120,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         planning.variants,
         tuple(planning.names),
         planning.questions,
+        planning.probes,
         planning.common,
         planning.searches,
         made=frozenset(key for job in jobs for key in job.makes),

@@ -21,6 +21,7 @@ from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
+from mlprune.steps.probes import Probes, probe_jobs
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
@@ -29,7 +30,6 @@ from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan
 from mlprune.steps.search.batches import PlannedSearch, searches_of
 from mlprune.steps.search.from_recipe import search_specs
 from mlprune.steps.search.spec import SearchInputs
-from mlprune.steps.sensitivity.probes import PlannedSensitivity, plan_sensitivity, sensitivity_jobs, with_probes
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
@@ -52,9 +52,9 @@ class Planning:
     recipe: Recipe
     inputs: Inputs
     sets: DemonstrationPlan = field(default_factory=lambda: DemonstrationPlan({}))
-    sensitivity: PlannedSensitivity = field(default_factory=PlannedSensitivity)
+    probes: tuple[Probes, ...] = ()
     variants: Mapping[str, PlannedVariant] = field(default_factory=dict)
-    """Id -> variant, without probes of sensitivity analyses."""
+    """Id -> variant, without probes."""
     evaluations: Mapping[str, tuple[EvaluationSpec, ...]] = field(default_factory=dict)
     """Variant id -> its evaluations, without those of the analyses."""
     jobs: list[Job] = field(default_factory=list)
@@ -73,12 +73,15 @@ class Planning:
     @property
     def all_variants(self) -> dict[str, PlannedVariant]:
         """The variants and the probes."""
-        return {**self.variants, **self.sensitivity.variants}
+        return {**self.variants, **{key: variant for one in self.probes for key, variant in one.variants.items()}}
 
     @property
     def all_evaluations(self) -> Mapping[str, tuple[EvaluationSpec, ...]]:
         """The evaluations of variants and probes."""
-        return with_probes(self.evaluations, self.sensitivity)
+        evaluations = self.evaluations
+        for probes in self.probes:
+            evaluations = probes.added_to(evaluations)
+        return evaluations
 
     def name_variants(self, variants: Iterable[PlannedVariant]) -> None:
         """Add the names of some variants; an entry may have none."""
@@ -107,11 +110,12 @@ def plan_sets(plan: Planning) -> Iterable[Job]:
 
 
 def plan_probes(plan: Planning) -> Iterable[Job]:
-    """Plan the probes of the sensitivity analyses, whose losses the schedules of variants may read."""
-    plan.sensitivity = plan_sensitivity(plan.recipe, plan.inputs, plan.sets)
-    plan.inputs = replace(plan.inputs, losses=plan.sensitivity.losses)
-    plan.name_variants(plan.sensitivity.variants.values())
-    plan.names += [Name("sensitivity", record.entry, record.id) for record in plan.sensitivity.losses]
+    """Plan the variants whose losses the schedules of other variants may read."""
+    plan.probes = tuple(capability.probe(plan) for capability in all_capabilities())
+    plan.inputs = replace(plan.inputs, losses=tuple(one.record for probes in plan.probes for one in probes.losses))
+    for probes in plan.probes:
+        plan.name_variants(probes.variants.values())
+        plan.names += [Name(probes.kind, losses.record.entry, losses.record.id) for losses in probes.losses]
     return ()
 
 
@@ -154,16 +158,17 @@ def observe(plan: Planning) -> Iterable[Job]:
     ]
 
 
-def measure_sensitivity(plan: Planning) -> Iterable[Job]:
+def measure_probes(plan: Planning) -> Iterable[Job]:
     """Measure the losses of the probes."""
-    variants, evaluations = plan.variants, plan.all_evaluations
-    return sensitivity_jobs(plan.recipe, plan.inputs, plan.sensitivity, variants=variants, evaluations=evaluations)
+    variants, evaluations = plan.variants.values(), plan.all_evaluations
+    for probes in plan.probes:
+        yield from probe_jobs(plan.recipe, plan.inputs, probes, variants=variants, evaluations=evaluations)
 
 
 def make_variants(plan: Planning) -> Iterable[Job]:
     """Make the variants that are not probes; combinations come after all variants that they combine."""
-    probes, variants = plan.sensitivity.variants, plan.variants.values()
-    others = {key: variant for key, variant in plan.variants.items() if key not in probes}
+    variants, probed = plan.variants.values(), {key for probes in plan.probes for key in probes.variants}
+    others = {key: variant for key, variant in plan.variants.items() if key not in probed}
     masks = (job for capability in all_capabilities() for job in capability.masks(plan))
     jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks, *adopt_jobs(variants)]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
@@ -227,7 +232,7 @@ STAGES: Sequence[Stage] = (
     plan_named_variants,
     plan_named_evaluations,
     observe,
-    measure_sensitivity,
+    measure_probes,
     make_variants,
     evaluate,
     compare,

@@ -3,12 +3,11 @@
 The result is a recipe like any other, with a name that shows the changes; its results have ids of their own.
 """
 
-from collections.abc import Mapping, Sequence
-
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import BaseModelConfig, Recipe
-from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SensitivityConfig
+from mlprune.recipe.searches.search import BudgetConfig, SearchConfig
+from mlprune.recipe.trials import fewer_samples, with_fewer_samples
 from mlprune.recipe.variants import VariantConfig
 
 
@@ -27,7 +26,7 @@ def shrink(recipe: Recipe, n: int) -> Recipe:
             "baselines": tuple(entry.shrunk(n) for entry in recipe.baselines),
             "evaluations": tuple(_shrink_evaluation(entry, n) for entry in recipe.evaluations),
             "searches": tuple(_shrink_search(entry, n) for entry in recipe.searches),
-            "sensitivity": tuple(_shrink_sensitivity(entry, n) for entry in recipe.sensitivity),
+            "sensitivity": tuple(entry.shrunk(n) for entry in recipe.sensitivity),
         }
     )
 
@@ -77,24 +76,9 @@ def _shrink_evaluation(entry: EvaluationConfig, n: int) -> EvaluationConfig:
 def _shrink_search(entry: SearchConfig, n: int) -> SearchConfig:
     n_variants = min(entry.budget.variants or n, n) if entry.budget else n
     update: dict[str, object] = {
-        "base": _shrink_samples(entry.base, n),
-        "space": {
-            key: _fewer_samples(values, n) if key == "samples" else values for key, values in entry.space.items()
-        },
+        "base": with_fewer_samples(entry.base, n),
+        "space": {key: fewer_samples(values, n) if key == "samples" else values for key, values in entry.space.items()},
         "budget": BudgetConfig(variants=n_variants),
         "rungs": tuple(rung for rung in entry.rungs if rung < n),
     }
     return entry.model_copy(update=update)
-
-
-def _shrink_sensitivity(entry: SensitivityConfig, n: int) -> SensitivityConfig:
-    return entry.model_copy(update={"base": _shrink_samples(entry.base, n)})
-
-
-def _shrink_samples(base: Mapping[str, object], n: int) -> Mapping[str, object]:
-    return {**base, "samples": _fewer_samples((base["samples"],), n)[0]} if "samples" in base else base
-
-
-def _fewer_samples(values: Sequence[object], n: int) -> tuple[object, ...]:
-    """Return numbers of demonstrations, each at most `n` and once."""
-    return tuple(dict.fromkeys(min(value, n) if isinstance(value, int) else value for value in values))

@@ -212,3 +212,48 @@ def check_described_files(tasks: Sequence[TemplateTask], evaluations: Sequence[E
             context = {"task": task, "path": path, "files": list(without_language[task])}
             message = "the files of a task do not name the language"
             raise with_context(RecipeError(message, context, expected=expected, got=list(of_path)))
+
+
+def evaluations_of_task(
+    evaluations: Sequence[EvaluationConfig], task: str, *, split: str
+) -> tuple[EvaluationConfig, ...]:
+    """Return the evaluations of a task on a split that a search or an analysis measures, each with one rule, prompt
+    language, profile and seed of shots, and of all variants.
+
+    As for questions, the first evaluation counts, together with those that differ from it in their languages only.
+    """
+    on_split = [_narrowed(entry) for entry in evaluations if (entry.task, entry.split) == (task, split)]
+    return tuple(entry for entry in on_split if _without_languages(entry) == _without_languages(on_split[0]))
+
+
+def require_task(task: str, evaluations: Sequence[EvaluationConfig], *, key: str) -> None:
+    """Check that a task is evaluated.
+
+    Raises:
+        PydanticCustomError: it is not; with its key.
+    """
+    tasks = list(dict.fromkeys(entry.task for entry in evaluations))
+    if task not in tasks:
+        raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=key)
+
+
+def require_split(split: str, evaluations: Sequence[EvaluationConfig], *, key: str, task: str | None = None) -> None:
+    """Check that something, or a task, is evaluated on a split.
+
+    Raises:
+        PydanticCustomError: nothing is; with the key of the split.
+    """
+    splits = sorted({entry.split for entry in evaluations if task in (None, entry.task)})
+    if split not in splits:
+        of = "the recipe" if task is None else f"task {task}"
+        raise unknown_name(f"split: no evaluation of {of} has it", split, splits, key=key)
+
+
+def _narrowed(entry: EvaluationConfig) -> EvaluationConfig:
+    first = {name: getattr(entry, name)[:1] for name in ("rule", "prompt_language", "profile")}
+    shot_seed = None if entry.shot_seed is None else entry.shot_seed[:1]
+    return entry.model_copy(update={**first, "shot_seed": shot_seed, "variants": ()})
+
+
+def _without_languages(entry: EvaluationConfig) -> EvaluationConfig:
+    return entry.model_copy(update={"languages": (), "pairs": ()})

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.capabilities.neurons.keys import check_counted_sets
+from mlprune.capabilities.sensitivity.keys import SensitivityConfig, check_sensitivity
 from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
@@ -18,8 +19,8 @@ from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_de
 from mlprune.recipe.names import OfCapability, check_names
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
-from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
-from mlprune.recipe.searches.search_checks import check_searches, check_sensitivity
+from mlprune.recipe.searches.search import SearchConfig
+from mlprune.recipe.searches.search_checks import check_searches
 from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import DeviceName, DtypeName, full_dtype
@@ -181,7 +182,7 @@ class Recipe(Model):
     """Questions that the results are to answer. `mlprune plan` says what the items can show."""
     searches: tuple[SearchConfig, ...] = ()
     """Searches for the best variant on one split, which is reported on another one."""
-    sensitivity: tuple[SensitivityConfig, ...] = ()
+    sensitivity: Annotated[tuple[SensitivityConfig, ...], OfCapability("sensitivity")] = ()
     """What each language loses when one block or layer alone is pruned."""
     analyses: AnalysesConfig = AnalysesConfig()
     """Further analyses."""

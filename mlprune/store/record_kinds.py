@@ -12,6 +12,7 @@ from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.token_share.records import TOKEN_SHARES
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
@@ -189,12 +190,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"choices": "choice_id", "pareto_chances": "choice_id"},
         job="mlprune.steps.choices.choice:ChoiceJob.of_record",
     ),
-    "sensitivities": RecordKind(
-        1,
-        "task, metric, sparsity and kind of unit: what each unit costs when only it is pruned",
-        tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
-        job="mlprune.steps.sensitivity.losses:SensitivityJob.of_record",
-    ),
+    **OF_SENSITIVITY,
     "mask_overlaps": RecordKind(
         1,
         "pair of variants whose keep masks are compared",

@@ -18,7 +18,7 @@ TRAVELLING = (
     "catalog/report/page.html.j2",
     "catalog/report/page.css",
     "catalog/capabilities/live/live.js",
-    "catalog/capabilities/token_share/schema/token_shares.sql",
+    "catalog/capabilities/neurons/schema/neuron_activity.sql",
 )
 
 

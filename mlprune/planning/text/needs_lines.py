@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from mlprune.counted import counted
 from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration
 from mlprune.planning.resources.node_capacity import GIB, Node, Pool, format_node, format_pool, n_fitting
+from mlprune.planning.resources.probe_costs import AnalysisCost
 from mlprune.planning.resources.rates import (
     GPU_KINDS,
     Rates,
@@ -16,8 +17,10 @@ from mlprune.planning.resources.rates import (
     recognised_kind,
     stated_gpu_rates,
 )
-from mlprune.planning.resources.search_costs import SearchCost, SensitivityCost
-from mlprune.planning.text.search_lines import format_time, search_lines, sensitivity_lines
+from mlprune.planning.resources.search_costs import SearchCost
+from mlprune.planning.text.probe_lines import probe_lines
+from mlprune.planning.text.search_lines import search_lines
+from mlprune.planning.text.times import format_time
 
 NOT_INCLUDED = "start-up and small jobs not included"
 
@@ -41,14 +44,14 @@ def needs_lines(
     machines: PlannedMachines,
     *,
     searches: Sequence[SearchCost] = (),
-    analyses: Sequence[SensitivityCost] = (),
+    analyses: Sequence[AnalysisCost] = (),
 ) -> list[str]:
     """Describe the pool on its machines and what the pending jobs need, one line each.
 
     Args:
         pool: planned for the machines.
         searches: costs of the searches, of whose jobs only some are pending yet.
-        analyses: costs of the sensitivity analyses, whose jobs may be done.
+        analyses: costs of the analyses of probes, whose jobs may be done.
     """
     usable = [node for node in machines.nodes if _room(pool, node)]
     rates = _rates(needs, pool, usable, machines)
@@ -60,7 +63,7 @@ def needs_lines(
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *_time_lines(needs, pool, rates, machines),
         *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
-        *sensitivity_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
+        *probe_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
         *(f"hint:   {hint}" for hint in _hints(needs, pool, machines.nodes)),
     ]
 

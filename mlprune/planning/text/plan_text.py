@@ -9,11 +9,13 @@ from mlprune.hub import format_size
 from mlprune.planning.pending import RetiredFiles, find_retired, pending_jobs
 from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.planning.resources.search_costs import search_costs, sensitivity_costs
+from mlprune.planning.resources.probe_costs import probe_costs
+from mlprune.planning.resources.search_costs import search_costs
 from mlprune.planning.text.needs_lines import PlannedMachines, needs_lines
+from mlprune.planning.text.probe_lines import probe_lines
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.planning.text.recipe_lines import corpus_lines, recipe_warnings
-from mlprune.planning.text.search_lines import search_lines, sensitivity_lines
+from mlprune.planning.text.search_lines import search_lines
 from mlprune.steps.job import Job, JobCost
 from mlprune.steps.plan_lines import Place, PlannedJobs
 from mlprune.steps.questions.declarations import declarations
@@ -153,8 +155,8 @@ def _processor_lines(processors: Mapping[str, int]) -> list[str]:
 def _needs_lines(work: PlannedWork, machines: PlannedMachines) -> list[str]:
     """What the pending jobs need on the machines."""
     needs = work.needs
-    searches, analyses = search_costs(work.plan, needs.sizes), sensitivity_costs(work.plan, needs.sizes)
+    searches, analyses = search_costs(work.plan, needs.sizes), probe_costs(work.plan, needs.sizes)
     if machines.is_here and needs.model.device == "cuda" and not machines.nodes[0].gpus:
-        lines = [*search_lines(searches, lambda _: None), *sensitivity_lines(analyses, lambda _: None)]
+        lines = [*search_lines(searches, lambda _: None), *probe_lines(analyses, lambda _: None)]
         return [*lines, "pool:   none on this machine, which has no accelerator: describe the machines with --cluster"]
     return needs_lines(needs, needs.pool(machines.nodes), machines, searches=searches, analyses=analyses)

@@ -1,35 +1,17 @@
-"""What a plan says about its searches and sensitivity analyses: trials, probes, items and durations."""
+"""What a plan says about its searches: trials, items and durations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mlprune.counted import counted
-from mlprune.planning.resources.search_costs import RungCost, SearchCost, SensitivityCost, total_seconds
+from mlprune.planning.resources.search_costs import SearchCost
+from mlprune.planning.resources.trials_cost import total_seconds
+from mlprune.planning.text.times import Seconds, about
 from mlprune.steps.search.batch_result import feasible_winner
-
-Seconds = Callable[[RungCost], float | None]
-"""Duration of a rung; None if a rate is unknown."""
 
 
 def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
     """Describe searches, one line each for the search, its rungs, its report and the whole."""
     return [line for cost in costs for line in _lines(cost, seconds)]
-
-
-def sensitivity_lines(costs: Sequence[SensitivityCost], seconds: Seconds) -> list[str]:
-    """Describe sensitivity analyses, one line each."""
-    return [
-        f"sensitivity {cost.name}: {counted(cost.n_probes, 'probe')}, "
-        f"{cost.n_items_scored:,} items over all languages, "
-        f"{_about(total_seconds([seconds(part) for part in cost.evaluations]))}, if none of it is done"
-        for cost in costs
-    ]
-
-
-def format_time(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
@@ -41,20 +23,16 @@ def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     for rung, time in zip(cost.rungs, times, strict=True):
         n_items = f"all {spec.n_items}" if rung.n_items is None else str(rung.n_items)
         items = f"{rung.n_items_scored:,} items over all languages"
-        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {_about(time)}"
+        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {about(time)}"
     if cost.report is not None:
         times.append(seconds(cost.report))
         splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
-        yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
-    yield f"  whole search: {_about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
+        yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {about(times[-1])}"
+    yield f"  whole search: {about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
     if cost.n_searched:
         entries = counted(cost.n_searched, "variant entry", "variant entries")
         has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
-        time_words = "" if cost.searched is None else f"{_about(seconds(cost.searched))}, "
+        time_words = "" if cost.searched is None else f"{about(seconds(cost.searched))}, "
         planned = f"{time_words}planned when the search has finished"
         later = "not made: the search has no winner" if has_no_winner else planned
         yield f"  {entries} with the winner's levels: {later}"
-
-
-def _about(time: float | None) -> str:
-    return "time unknown" if time is None else f"about {format_time(time)}"

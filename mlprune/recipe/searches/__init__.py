@@ -1,1 +1,1 @@
-"""Searches and sensitivity analyses of a recipe: which sparsity, where, for which languages."""
+"""Searches of a recipe: which sparsity, where, for which languages."""

@@ -1,7 +1,7 @@
-"""Sections `searches` and `sensitivity` of a recipe: what is tried, by which method, and measured."""
+"""Section `searches` of a recipe: what is tried, by which method, and measured."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -9,16 +9,16 @@ from mlprune.errors import RecipeError
 from mlprune.methods import Parameters
 from mlprune.recipe.base import EntryName, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
-from mlprune.recipe.searches.trials import LevelsConfig, check_axes, check_base, check_points, check_probes
+from mlprune.recipe.searches.points import LevelsConfig, check_axes, check_points
+from mlprune.recipe.trials import check_base
 from mlprune.search.objective import Constraint, Expression
 from mlprune.search.objective_parser import parse_constraint, parse_objective
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.strict_model import Model, as_tuple, distinct_values, with_context
-from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
+from mlprune.vocabulary import ComparatorName, DirectionName
 
 _METHOD = RegisteredName("search method", tuple(SEARCH_METHODS))
 MethodName = Annotated[str, AfterValidator(_METHOD), Field(title=_METHOD.title)]
-Value = TypeVar("Value")
 
 
 class BudgetConfig(Model):
@@ -191,40 +191,3 @@ class SearchConfig(Model):
     def constraints(self) -> tuple[Constraint, ...]:
         """The parsed constraints."""
         return tuple(parse_constraint(text) for text in self.where)
-
-
-class SensitivityConfig(Model):
-    """One sensitivity analysis: a variant for every part and sparsity, in which only this part is pruned."""
-
-    name: EntryName
-    """Name of the analysis, unique among all entries."""
-    base: Annotated[Mapping[str, object], AfterValidator(check_base), Field(title="keys of an entry of `variants`")]
-    """What all probes have in common; needs `propagation: dense` if its score reads demonstrations, which are one
-    set."""
-    by: Annotated[tuple[UnitName, ...], BeforeValidator(as_tuple)] = ("block",)
-    """Parts that are pruned alone: each `block`, each `layer` in all blocks, or each layer of each block
-    (`block_layer`)."""
-    sparsity: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)]
-    """Share of the part's weights that is removed."""
-    tasks: tuple[str, ...] = ()
-    """Tasks of the evaluations on `split` (all)."""
-    split: Annotated[str, Field(min_length=1)] = "dev"
-    """Split of the evaluations."""
-    influence: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Names of demonstration sets, each of one language, for which the influence of every block is measured: one minus
-    the cosine between the states before and after it."""
-
-    @field_validator("by", "sparsity")
-    @classmethod
-    def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
-        return distinct_values(value)
-
-    @field_validator("tasks", "influence")
-    @classmethod
-    def _names_are_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
-        return distinct_values(value) if value else value
-
-    @model_validator(mode="after")
-    def _probes_are_variants(self) -> "SensitivityConfig":
-        check_probes(self.base, self.sparsity)
-        return self

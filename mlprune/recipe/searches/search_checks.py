@@ -1,4 +1,4 @@
-"""Checks of searches and sensitivity analyses against the sections whose evaluations they measure."""
+"""Checks of searches against the sections whose evaluations they measure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,9 +7,10 @@ from pydantic_core import PydanticCustomError
 
 from mlprune.languages import ENGLISH, pair_languages, resource_class_of, script_of
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.evaluations import EvaluationConfig, evaluations_of_task, require_split, require_task
 from mlprune.recipe.questions import evaluated_languages
-from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
+from mlprune.recipe.searches.search import SearchConfig
+from mlprune.recipe.trials import check_sets
 from mlprune.search.objective import RANK_CONSISTENCY, Group, Measure
 from mlprune.strict_model import unknown_name
 from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics, is_higher_better
@@ -22,10 +23,6 @@ DEFAULT_METRICS: Mapping[TaskReads, str] = {
 }
 """Metric of a measure that names none, by what its task reads."""
 Evaluations = Sequence[EvaluationConfig]
-SET_KEYS = ("demonstrations", "over", "contrast")
-"""Keys of a trial that name demonstration sets."""
-Space = Mapping[str, Sequence[object]]
-"""Key -> values."""
 
 
 class Measured(NamedTuple):
@@ -53,39 +50,6 @@ def measured(search: SearchConfig, evaluations: Evaluations) -> tuple[Measured, 
 def default_metric(task: str) -> str:
     """Return the metric of a measure that names none."""
     return DEFAULT_METRICS[_reads(task)]
-
-
-def evaluations_of_task(evaluations: Evaluations, task: str, *, split: str) -> tuple[EvaluationConfig, ...]:
-    """Return the evaluations of a task on a split that a search measures, each with one rule, prompt language, profile
-    and seed of shots, and of all variants.
-
-    As for questions, the first evaluation counts, together with those that differ from it in their languages only.
-    """
-    on_split = [_narrowed(entry) for entry in evaluations if (entry.task, entry.split) == (task, split)]
-    return tuple(entry for entry in on_split if _without_languages(entry) == _without_languages(on_split[0]))
-
-
-def require_task(task: str, evaluations: Evaluations, *, key: str) -> None:
-    """Check that a task is evaluated.
-
-    Raises:
-        PydanticCustomError: it is not; with its key.
-    """
-    tasks = list(dict.fromkeys(entry.task for entry in evaluations))
-    if task not in tasks:
-        raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=key)
-
-
-def require_split(split: str, evaluations: Evaluations, *, key: str, task: str | None = None) -> None:
-    """Check that something, or a task, is evaluated on a split.
-
-    Raises:
-        PydanticCustomError: nothing is; with the key of the split.
-    """
-    splits = sorted({entry.split for entry in evaluations if task in (None, entry.task)})
-    if split not in splits:
-        of = "the recipe" if task is None else f"task {task}"
-        raise unknown_name(f"split: no evaluation of {of} has it", split, splits, key=key)
 
 
 def check_measured(measure: Measured, evaluations: Evaluations, *, split: str) -> None:
@@ -143,16 +107,6 @@ def _only_task(search: SearchConfig, evaluations: Evaluations) -> str:
     return tasks[0]
 
 
-def _narrowed(entry: EvaluationConfig) -> EvaluationConfig:
-    first = {name: getattr(entry, name)[:1] for name in ("rule", "prompt_language", "profile")}
-    shot_seed = None if entry.shot_seed is None else entry.shot_seed[:1]
-    return entry.model_copy(update={**first, "shot_seed": shot_seed, "variants": ()})
-
-
-def _without_languages(entry: EvaluationConfig) -> EvaluationConfig:
-    return entry.model_copy(update={"languages": (), "pairs": ()})
-
-
 def _reads(task: str) -> TaskReads:
     return TASK_TRAITS.get(task, OF_A_RECIPE).reads
 
@@ -204,30 +158,6 @@ def check_searches(
         _check_evaluations(search, evaluations, where=where)
 
 
-def check_sets(base: Mapping[str, object], space: Space, sets: Sequence[DemonstrationConfig], *, where: str) -> None:
-    """Check the names of demonstration sets in a base and in the values of a space: every variant reads one set, or one
-    group of sets.
-
-    Raises:
-        ValueError: a name stands for several sets, or sets that are read together for several groups.
-        PydanticCustomError: a name is unknown.
-    """
-    known = sorted({entry.name for entry in sets})
-    for key in SET_KEYS:
-        of_base = [(f"base.{key}", base[key])] if base.get(key) is not None else []
-        for path, value in (*of_base, *((f"space.{key}", value) for value in space.get(key, ()))):
-            names = [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
-            for name in names:
-                if name not in known:
-                    raise unknown_name(f"name in {key}", name, known, key=f"{where}.{path}")
-            seeds = [entry.seed for entry in sets if entry.name in names]
-            n_groups = len(set(seeds)) if key == "over" else len(seeds)
-            if n_groups > 1:
-                kind = "sets of one seed" if key == "over" else "one set"
-                got = f"{' and '.join(names)} with {n_groups} {'seeds' if key == 'over' else 'sets'}"
-                raise ValueError(f"{where}.{path}: every trial is one variant, which reads {kind}, got {got}")
-
-
 def _check_evaluations(search: SearchConfig, evaluations: Sequence[EvaluationConfig], *, where: str) -> None:
     """Check that both splits are evaluated as the objective and the constraints need it."""
     try:
@@ -261,49 +191,3 @@ def _check_rungs(search: SearchConfig, of_task: Iterable[EvaluationConfig]) -> N
                 f"rungs are smaller than the limit of the evaluations, which is the last rung: task {entry.task} has "
                 f"limit {entry.limit}, got {list(search.rungs)}"
             )
-
-
-def check_sensitivity(
-    analyses: Sequence[SensitivityConfig],
-    evaluations: Sequence[EvaluationConfig],
-    *,
-    sets: Sequence[DemonstrationConfig],
-    entries: Collection[str],
-) -> None:
-    """Check all sensitivity analyses of a recipe.
-
-    Args:
-        sets: the demonstration sets.
-        entries: names of the other entries.
-    Raises:
-        ValueError: a name is taken, nothing is evaluated on the split, or block influence has a set without a language.
-        PydanticCustomError: a name is unknown.
-    """
-    taken = list(entries)
-    for index, analysis in enumerate(analyses):
-        where = f"sensitivity.{index}"
-        if analysis.name in taken:
-            raise ValueError(f"{where}: another entry has the name {analysis.name!r}")
-        taken.append(analysis.name)
-        check_sets(analysis.base, {}, sets, where=where)
-        _check_tasks(analysis, evaluations, where=where)
-        _check_influence(analysis, sets, where=where)
-
-
-def _check_tasks(analysis: SensitivityConfig, evaluations: Sequence[EvaluationConfig], *, where: str) -> None:
-    """Check that the tasks are evaluated on the split."""
-    for task in analysis.tasks:
-        require_task(task, evaluations, key=f"{where}.tasks")
-        require_split(analysis.split, evaluations, key=f"{where}.split", task=task)
-    require_split(analysis.split, evaluations, key=f"{where}.split")
-
-
-def _check_influence(analysis: SensitivityConfig, sets: Sequence[DemonstrationConfig], *, where: str) -> None:
-    """Check that block influence is measured on sets of one language."""
-    names = list(dict.fromkeys(entry.name for entry in sets))
-    for name in analysis.influence:
-        if name not in names:
-            raise unknown_name("name in influence", name, names, key=f"{where}.influence")
-        kinds = [entry.kind for entry in sets if entry.name == name and entry.language is None]
-        if kinds:
-            raise ValueError(f"{where}.influence needs sets of one language, got {name!r} of kind {kinds[0]}")

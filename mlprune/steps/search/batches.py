@@ -14,22 +14,13 @@ from typing import NamedTuple
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
-from mlprune.recipe.models import Recipe
+from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.search.registry import SEARCH_METHODS
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob, plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import Job, make_identity
-from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.search.batch_result import BatchResultJob, Scored, Trial, evaluated_trials
-from mlprune.steps.search.spec import (
-    SearchInputs,
-    SearchSpec,
-    block_contents,
-    derive_recipe,
-    levels_of,
-    missing_jobs,
-    trial_entry,
-)
+from mlprune.steps.search.spec import SearchInputs, SearchSpec, block_contents, plan_part, trial_entry
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -151,18 +142,15 @@ def plan_batch(
     if not asked:
         return replace(search, is_finished=True), ()
     rival = min((trial for trial in search.history if trial.rung == asked[0].rung), key=rank_key, default=None)
-    derived = _derived_recipe(common, search, asked, rival=rival)
-    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
-    evaluations = plan_evaluations(derived, common.inputs, variants)
-    scores = _Scores(search.spec, variants, evaluations)
+    spec, entries = search.spec, _entries(search.spec, asked, rival=rival)
+    evaluations = tuple(spec.rung_evaluations(spec.rungs[asked[0].rung]))
+    part = plan_part(common, spec, entries, evaluations=evaluations, is_known=is_known)
+    scores = _Scores(spec, part.variants, part.evaluations)
     batch = _result_job(search, asked, rival, scores)
-    levels = levels_of(search.spec)
-    jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
     contents = {
-        scores.of_entry(_name(index)).variant_id: block_contents(search.spec, one.point)
-        for index, one in enumerate(asked)
+        scores.of_entry(_name(index)).variant_id: block_contents(spec, one.point) for index, one in enumerate(asked)
     }
-    return replace(search, batches=(*search.batches, batch)), (*in_order_of_blocks(jobs, contents), batch)
+    return replace(search, batches=(*search.batches, batch)), (*in_order_of_blocks(part.jobs, contents), batch)
 
 
 def in_order_of_blocks(jobs: Sequence[Job], contents: Mapping[str, Mapping[int, tuple[float, ...]]]) -> list[Job]:
@@ -187,14 +175,11 @@ def _n_shared(first: Mapping[int, tuple[float, ...]], second: Mapping[int, tuple
     return next((block for block, content in first.items() if content != second.get(block)), 0) if second else 0
 
 
-def _derived_recipe(
-    common: SearchInputs, search: PlannedSearch, asked: Sequence[ProposedTrial], *, rival: EvaluatedTrial | None
-) -> Recipe:
-    spec = search.spec
+def _entries(spec: SearchSpec, asked: Sequence[ProposedTrial], *, rival: EvaluatedTrial | None) -> list[VariantConfig]:
     entries = [trial_entry(spec, one.point, name=_name(index)) for index, one in enumerate(asked)]
     if rival is not None:
         entries.append(trial_entry(spec, rival.point, name=RIVAL))
-    return derive_recipe(common.recipe, entries, tuple(spec.rung_evaluations(spec.rungs[asked[0].rung])))
+    return entries
 
 
 def _name(index: int) -> str:

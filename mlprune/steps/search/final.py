@@ -4,8 +4,8 @@ The winner and its comparators are entries of a derived recipe with one declared
 comparisons, families of tests and answers are made as those of any recipe.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -18,31 +18,19 @@ from mlprune.json_values import Row
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.clusters import Interval
-from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import QuestionConfig
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import EvaluatedTrial
 from mlprune.search.objective import Measure
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.differences import most_items
-from mlprune.steps.evaluate.model_evaluation import plan_evaluations
 from mlprune.steps.job import ChainLoader, Job, JobCost, RecordJob, RecordKey, SetSizes, make_identity
-from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
 from mlprune.steps.search.batch_result import Scored, batch_values, feasible_winner, measuring_bytes, required_records
 from mlprune.steps.search.batches import PlannedSearch
-from mlprune.steps.search.spec import (
-    SearchInputs,
-    SearchSpec,
-    derive_recipe,
-    levels_of,
-    missing_jobs,
-    trial_entry,
-    with_schedule,
-)
+from mlprune.steps.search.spec import PlannedPart, SearchInputs, SearchSpec, plan_part, trial_entry, with_schedule
 from mlprune.steps.search.values import BatchValues, varied_interval
-from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
@@ -51,7 +39,6 @@ Role = Literal["winner", "uniform", "owl", "dlp", "alpha_pruning", "random"]
 DENSE, WINNER = 0, 1
 """Indices of the candidates."""
 Variants = Mapping[str, PlannedVariant]
-Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
 
 class Finalist(NamedTuple):
@@ -238,18 +225,33 @@ def plan_final(
         is_known: whether a variant is in the store or is made by another job of the plan.
     """
     entries = dict(_entries(search, rival))
-    derived = derive_recipe(common.recipe, list(entries.values()), search.spec.report_evaluations)
-    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
-    derived = derived.model_copy(update={"questions": tuple(_questions(search.spec, derived, entries, variants))})
-    evaluations = plan_evaluations(derived, common.inputs, variants)
-    levels = levels_of(search.spec)
-    jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
-    asked = asked_baselines(derived)
-    jobs += comparison_jobs(common.inputs, (), variants, evaluations, asked=asked)
-    questions = plan_questions(derived, common.inputs, variants, jobs=jobs)
-    result = _result_job(search, entries, variants, evaluations)
-    names = tuple((_name(search.spec, one.role), one.scored.variant_id) for one in result.finalists)
-    return PlannedFinal((*jobs, *answer_jobs(questions), result), questions, names)
+    spec, given = search.spec, list(entries.values())
+    part = plan_part(common, spec, given, evaluations=spec.report_evaluations, is_known=is_known)
+    result = _result_job(search, entries, part)
+    names = ((_name(spec, one.role), one.scored.variant_id) for one in result.finalists)
+    report = compared(common, part, names, asked=_questions(spec, entries, part))
+    return replace(report, jobs=(*report.jobs, result))
+
+
+def compared(
+    common: SearchInputs,
+    part: PlannedPart,
+    names: Iterable[tuple[str, str]],
+    *,
+    asked: Iterable[QuestionConfig] = (),
+) -> PlannedFinal:
+    """Return the jobs of a part, then its comparisons and answers.
+
+    Args:
+        names: (name, variant) of the variants with names.
+        asked: declared questions.
+    """
+    recipe = part.recipe.model_copy(update={"questions": tuple(asked)})
+    of_baselines = asked_baselines(recipe)
+    comparisons = comparison_jobs(common.inputs, (), part.variants, part.evaluations, asked=of_baselines)
+    jobs = (*part.jobs, *comparisons)
+    questions = plan_questions(recipe, common.inputs, part.variants, jobs=jobs)
+    return PlannedFinal((*jobs, *answer_jobs(questions)), questions, tuple(names))
 
 
 def _entries(search: PlannedSearch, rival: PlannedSearch | None) -> Iterator[tuple[Role, VariantConfig]]:
@@ -278,9 +280,7 @@ def _name(spec: SearchSpec, role: Role) -> str:
     return spec.name if role == "winner" else f"{spec.name}-{role}"
 
 
-def _questions(
-    spec: SearchSpec, derived: Recipe, entries: Mapping[Role, VariantConfig], variants: Variants
-) -> Iterator[QuestionConfig]:
+def _questions(spec: SearchSpec, entries: Mapping[Role, VariantConfig], part: PlannedPart) -> Iterator[QuestionConfig]:
     """Yield a question for each comparator that is comparable with the winner: has the winner gained in the objective?
 
     It is about the first measure of the objective with a test over its languages.
@@ -288,7 +288,7 @@ def _questions(
     measure = next(filter(_is_tested, map(spec.complete, spec.objective.measures)), None)
     if measure is None or not spec.report_evaluations:
         return
-    planned = {role: _variant_of(entry, variants) for role, entry in entries.items()}
+    planned = {role: _variant_of(entry, part.variants) for role, entry in entries.items()}
     for role, variant in planned.items():
         if variant.id != planned["winner"].id and planned["winner"].is_comparable_with(variant):
             yield QuestionConfig.model_validate(
@@ -301,7 +301,7 @@ def _questions(
                     "split": spec.report_evaluations[0].split,
                     "metric": measure.metric,
                 },
-                context={"tasks": [task.name for task in derived.tasks]},
+                context={"tasks": [task.name for task in part.recipe.tasks]},
             )
 
 
@@ -319,9 +319,8 @@ def _variant_of(entry: VariantConfig, variants: Variants) -> PlannedVariant:
     return next(variant for variant in variants.values() if entry in variant.entries)
 
 
-def _result_job(
-    search: PlannedSearch, entries: Mapping[Role, VariantConfig], variants: Variants, evaluations: Evaluations
-) -> SearchResultJob:
+def _result_job(search: PlannedSearch, entries: Mapping[Role, VariantConfig], part: PlannedPart) -> SearchResultJob:
+    variants, evaluations = part.variants, part.evaluations
     ids = {role: _variant_of(entry, variants).id for role, entry in entries.items()}
     finalists = tuple(Finalist(role, Scored(key, evaluations[key])) for role, key in ids.items())
     dense_id = next(variant.id for variant in variants.values() if variant.is_dense)

@@ -17,26 +17,23 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.spec import Scope
-from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.evaluations import EvaluationConfig, evaluations_of_task
 from mlprune.recipe.models import Recipe, evaluations_of_searched, searched_entries
 from mlprune.recipe.searches.search import SearchConfig
-from mlprune.recipe.searches.search_checks import default_metric, evaluations_of_task, measured
+from mlprune.recipe.searches.search_checks import default_metric, measured
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.level_units import LevelUnits
 from mlprune.search.method import Budget, ItemBudget, VariantBudget
 from mlprune.search.space import Axis, Point, Space
 from mlprune.steps.choices.outcome import SplitItems
-from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations, task_specs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.requested_variants import input_sizes, plan_variants, scope
-from mlprune.steps.questions.answers import answer_jobs
-from mlprune.steps.questions.asked import asked_baselines, plan_questions
 from mlprune.steps.search.batch_result import feasible_winner
 from mlprune.steps.search.batches import PlannedSearch
-from mlprune.steps.search.final import PlannedFinal
+from mlprune.steps.search.final import PlannedFinal, compared
 from mlprune.steps.search.spec import (
     SPARSITY_DIGITS,
     ItemCount,
@@ -44,9 +41,8 @@ from mlprune.steps.search.spec import (
     SearchInputs,
     SearchSpec,
     derive_recipe,
-    levels_of,
-    missing_jobs,
     model_units,
+    plan_part,
     trial_entry,
 )
 from mlprune.steps.sets import DemonstrationPlan
@@ -323,17 +319,12 @@ def plan_searched(
     winner = trial_entry(search.spec, best.point)
     entries = [with_levels(entry, winner) for entry in waiting]
     against = {against.name for entry in entries for against in entry.against}
-    compared = [entry for entry in common.recipe.variants if entry.name in against]
-    evaluations = evaluations_of_searched(given, [*entries, *compared])
-    derived = derive_recipe(common.recipe, [*entries, *compared], evaluations)
-    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
-    specs = plan_evaluations(derived, common.inputs, variants)
-    jobs = missing_jobs(derived, common, variants, evaluations=specs, levels=levels_of(search.spec), is_known=is_known)
-    jobs += comparison_jobs(common.inputs, (), variants, specs, asked=asked_baselines(derived))
-    questions = plan_questions(derived, common.inputs, variants, jobs=jobs)
-    named = ((entry.name, key) for key, variant in variants.items() for entry in entries if entry in variant.entries)
-    names = tuple((name, key) for name, key in named if name)
-    return PlannedFinal((*jobs, *answer_jobs(questions)), questions, names)
+    others = [entry for entry in common.recipe.variants if entry.name in against]
+    evaluations = evaluations_of_searched(given, [*entries, *others])
+    part = plan_part(common, search.spec, [*entries, *others], evaluations=evaluations, is_known=is_known)
+    variants = part.variants.items()
+    named = ((entry.name, key) for key, variant in variants for entry in entries if entry in variant.entries)
+    return compared(common, part, ((name, key) for name, key in named if name))
 
 
 def searched_jobs(given: Recipe, common: SearchInputs, spec: SearchSpec) -> list[Job]:

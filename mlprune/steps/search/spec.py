@@ -14,17 +14,18 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at,
 from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import Recipe
-from mlprune.recipe.searches.trials import with_keys
+from mlprune.recipe.searches.points import with_keys
 from mlprune.recipe.variants import VariantConfig
 from mlprune.search.method import Budget, SearchMethod, Settings
 from mlprune.search.objective import Constraint, Expression, Measure
 from mlprune.search.registry import SEARCH_METHODS, build_method
 from mlprune.search.space import Point, Space
-from mlprune.steps.evaluate.model_evaluation import evaluation_jobs
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, ModelRef, RecordKey
 from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.mask_jobs import all_observations
+from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
@@ -329,29 +330,44 @@ class SearchInputs:
     sets: DemonstrationPlan
 
 
-def missing_jobs(
-    derived: Recipe,
+@dataclass(frozen=True)
+class PlannedPart:
+    """A derived recipe with what is planned of it."""
+
+    recipe: Recipe
+    variants: Mapping[str, PlannedVariant]
+    """Id -> variant, with the dense one."""
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+    """Variant id -> its evaluations."""
+    jobs: tuple[Job, ...]
+    """The jobs of the variants that are not known, and of all evaluations."""
+
+
+def plan_part(
     common: SearchInputs,
-    variants: Mapping[str, PlannedVariant],
+    spec: SearchSpec,
+    entries: Sequence[VariantConfig],
     *,
-    evaluations: Mapping[str, tuple[EvaluationSpec, ...]],
-    levels: Iterable[float],
+    evaluations: Sequence[EvaluationConfig],
     is_known: Callable[[str], bool],
-) -> list[Job]:
-    """Return the jobs of the variants of a derived recipe that are not known, and of all evaluations.
+) -> PlannedPart:
+    """Plan some entries and evaluations of a search as a recipe of their own.
 
     Args:
-        levels: all sparsities of the layers of the search.
         is_known: whether a variant is in the store or is made by another job of the plan.
     """
+    derived = derive_recipe(common.recipe, entries, evaluations)
+    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
+    specs = plan_evaluations(derived, common.inputs, variants)
     missing = {key: variant for key, variant in variants.items() if variant.is_dense or not is_known(key)}
     observed = all_observations(derived, common.inputs, (), missing)
-    return [
+    jobs = (
         *(job for observation in observed for job in observation.jobs),
-        *trial_jobs(derived, common.inputs, missing, levels=levels),
-        *described_items(evaluation for specs in evaluations.values() for evaluation in specs),
-        *evaluation_jobs(derived, variants, evaluations),
-    ]
+        *trial_jobs(derived, common.inputs, missing, levels=levels_of(spec)),
+        *described_items(evaluation for of_variant in specs.values() for evaluation in of_variant),
+        *evaluation_jobs(derived, variants, specs),
+    )
+    return PlannedPart(derived, variants, specs, jobs)
 
 
 def levels_of(spec: SearchSpec) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
 from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
+from tests.search_recipes import sensitivity_recipe
 from tests.tiny_recipes import FinishedRun, copy_of, finished_run, run_here, small_recipe
 
 
@@ -78,6 +79,12 @@ USES = {
         "analyses.token_share",
         kinds=frozenset(("token_shares",)),
     ),
+    "sensitivity": Use(
+        {"sensitivity": [{"name": "where", "base": {"score": "magnitude"}, "sparsity": 0.5, "split": "test"}]},
+        "sensitivity",
+        "run_with_sensitivity",
+        frozenset(("sensitivities",)),
+    ),
     "live": Use(commands=("status --web",)),
     "tables": Use(commands=("report --tables", "export --as mlflow")),
     "harness": Use(
@@ -103,6 +110,11 @@ def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> Finished
     store = copy_of(tiny_run.store, tmp_path / "imported")
     assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
     return tiny_run._replace(store=store)
+
+
+@pytest.fixture
+def run_with_sensitivity(tiny_inputs: Path) -> FinishedRun:
+    return finished_run(tiny_inputs, sensitivity_recipe(), name="sensitivity")
 
 
 def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

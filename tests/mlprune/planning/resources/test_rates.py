@@ -31,7 +31,8 @@ from mlprune.planning.resources.rates import (
     share_of_peak,
     stated_gpu_rates,
 )
-from mlprune.planning.resources.search_costs import RungCost, SearchCost, search_costs
+from mlprune.planning.resources.search_costs import SearchCost, search_costs
+from mlprune.planning.resources.trials_cost import TrialsCost
 from mlprune.steps.job import SMALL_JOB_BYTES, JobCost, ModelRef
 from tests.mlprune.steps.job_costs import sizes_of
 from tests.search_recipes import BASE, search_recipe
@@ -280,7 +281,7 @@ def test_entries_with_the_levels_of_the_winner_cost_their_masks_and_evaluations(
 
 def test_batches_run_one_after_another_and_their_trials_on_all_workers(needs: Needs) -> None:
     def seconds(*batches: int, n_workers: int = 1, sweeps: tuple[JobCost, ...] = ()) -> float:
-        rung = RungCost(None, batches, 10, JobCost("evaluate", flops=1e9), sweeps)
+        rung = TrialsCost(None, batches, 10, JobCost("evaluate", flops=1e9), sweeps)
         threads = pool_of(needs, n_workers).threads
         got = rung.seconds(needs, pool_of(needs, n_workers), RATES)
         assert got is not None

@@ -1,4 +1,4 @@
-"""Lines on searches and sensitivity analyses."""
+"""Lines on searches."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,20 +6,10 @@ from pathlib import Path
 import pytest
 
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.planning.resources.search_costs import SearchCost, search_costs, sensitivity_costs
-from mlprune.planning.text.search_lines import format_time, search_lines, sensitivity_lines
-from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
+from mlprune.planning.resources.search_costs import SearchCost, search_costs
+from mlprune.planning.text.search_lines import search_lines
+from tests.search_recipes import search_recipe
 from tests.tiny_recipes import plan_of, write_recipe
-
-
-def test_times_have_a_unit_that_a_person_would_use() -> None:
-    assert [format_time(seconds) for seconds in (3, 119, 600, 7199, 7200 * 3)] == [
-        "3 s",
-        "119 s",
-        "10 min",
-        "120 min",
-        "6.0 h",
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +43,3 @@ def test_unknown_times_are_not_made_up(cost: SearchCost) -> None:
     lines = search_lines([replace(cost, report=None)], lambda _rung: None)
     assert len(lines) == 3
     assert all("time unknown" in line for line in lines[1:])
-
-
-def test_an_analysis_is_described_by_its_probes(tiny_inputs: Path) -> None:
-    recipe = sensitivity_recipe(by=["block", "layer"], sparsity=[0.5, 0.7])
-    plan = plan_of(write_recipe(tiny_inputs, recipe, name="analysed.yaml"))
-    costs = sensitivity_costs(plan, footprint(Path(plan.model.path), plan.model.dtype))
-    n_probes = 2 * (3 + 6)  # sparsities, blocks and layers
-    n_items = f"{n_probes * 2 * N_SEARCHED} items over all languages"
-    assert sensitivity_lines(costs, lambda part: float(part.n_trials)) == [
-        f"sensitivity where: {n_probes} probes, {n_items}, about {n_probes} s, if none of it is done"
-    ]
-    assert "time unknown" in sensitivity_lines(costs, lambda _: None)[0]

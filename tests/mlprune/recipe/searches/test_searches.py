@@ -1,4 +1,4 @@
-"""Searches and sensitivity analyses of a recipe."""
+"""Searches of a recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
+from mlprune.recipe.evaluations import evaluations_of_task
 from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.models import Recipe
-from mlprune.recipe.searches import trials
-from mlprune.recipe.searches.search_checks import evaluations_of_task, measured
-from mlprune.recipe.searches.trials import check_points, with_keys
+from mlprune.recipe.searches import points
+from mlprune.recipe.searches.points import check_points, with_keys
+from mlprune.recipe.searches.search_checks import measured
 from mlprune.search.registry import SEARCH_METHODS
 from tests.refusals import refused
 from tests.search_recipes import BASE, SEARCH, search_recipe, sensitivity_recipe
@@ -132,45 +133,6 @@ def test_rungs_ascend_and_are_needed_by_the_methods_that_use_them() -> None:
     assert "needs rungs" in error_of(**method).message
 
 
-def test_single_values_stand_for_lists_and_blocks_are_the_default() -> None:
-    (analysis,) = parse_recipe(sensitivity_recipe(), folder=Path()).sensitivity
-    assert (analysis.by, analysis.sparsity, analysis.split) == (("block",), (0.5,), "dev")
-    both = sensitivity_recipe(by=["layer", "block"], sparsity=[0.5, 0.7])
-    (analysis,) = parse_recipe(both, folder=Path()).sensitivity
-    assert (analysis.by, analysis.sparsity) == (("layer", "block"), (0.5, 0.7))
-
-
-@pytest.mark.parametrize(
-    ("changes", "part"),
-    [
-        ({"base": {**BASE, "sparsity": 0.5}}, "sets the sparsity"),
-        ({"base": {**BASE, "scope": {"blocks": [1]}}}, "sets the scope"),
-        ({"base": {**BASE, "schedule": "owl"}}, "sets the schedule"),
-        ({"base": {**BASE, "propagation": "sequential"}}, "need propagation: dense"),
-        ({"base": {**BASE, "structure": "2:4"}, "sparsity": 0.7}, "structure 2:4"),
-        ({"base": {**BASE, "scor": "x"}}, "key='sensitivity.0.base.scor'"),
-        ({"base": {**BASE, "score": "wandaa"}}, "key='sensitivity.0.base.score'"),
-        ({"base": {**BASE, "demonstrations": "x"}}, "key='sensitivity.0.base.demonstrations'"),
-        ({"by": ["block", "block"]}, "different ones"),
-        ({"tasks": ["facts"]}, "key='sensitivity.0.tasks'"),
-        ({"split": "dv"}, "key='sensitivity.0.split'"),
-        ({"tasks": ["perplexity"], "split": "dv"}, "key='sensitivity.0.split'"),
-        ({"influence": "x"}, "key='sensitivity.0.influence'"),
-        ({"influence": "mt"}, "'mt' of kind translation"),
-    ],
-)
-def test_mistakes_are_named(changes: dict[str, Any], part: str) -> None:
-    with pytest.raises(RecipeError) as caught:
-        parse_recipe(sensitivity_recipe(**changes), folder=Path())
-    assert part in str(caught.value)
-
-
-def test_block_influence_is_measured_on_sets_of_one_language() -> None:
-    recipe = sensitivity_recipe(influence=["fr"])
-    recipe["demonstrations"].append({"name": "fr", "kind": "monolingual", "language": ["fr", "sw"]})
-    assert parse_recipe(recipe, folder=Path()).sensitivity[0].influence == ("fr",)
-
-
 FACTS: dict[str, Any] = {"task": "facts", "path": "corpus", "languages": ["en", "fr"]}
 PAIRS: dict[str, Any] = {"task": "translation", "path": "corpus", "pairs": ["fr-en"]}
 
@@ -288,13 +250,13 @@ def test_a_section_that_is_one_word_is_its_kind() -> None:
 
 def test_of_a_large_space_every_pair_of_values_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     space = {"sparsity": [0.1, 0.2, 0.5], "score": ["magnitude", "random"], "structure": ["row", "matrix", "2:4"]}
-    monkeypatch.setattr(trials, "MAX_CHECKED", 10)
+    monkeypatch.setattr(points, "MAX_CHECKED", 10)
     with pytest.raises(ValueError, match=r"structure 2:4 has sparsity 0.5, got 0.1 \(with sparsity: 0.1"):
         check_points({}, space, None)
     check_points({}, {**space, "structure": ["row", "matrix", "alpha"]}, None)
 
 
 def test_of_a_large_axis_every_value_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "MAX_CHECKED", 2)
+    monkeypatch.setattr(points, "MAX_CHECKED", 2)
     with pytest.raises(ValueError, match="less than 1"):
         check_points({"score": "magnitude"}, {"sparsity": [0.1, 0.2, 1.0]}, None)

@@ -19,7 +19,7 @@ from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from tests.chains import worker_threads
-from tests.mlprune.steps.sensitivity.planted import planted_recipe
+from tests.mlprune.capabilities.sensitivity.planted import planted_recipe
 from tests.refusals import refused
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (

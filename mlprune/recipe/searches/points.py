@@ -1,4 +1,4 @@
-"""Trials of a search: levels, keys of a variant entry, and checks that points are variants."""
+"""Points of a search: levels, keys of a variant entry that vary, and checks that points are variants."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -6,32 +6,13 @@ from itertools import combinations, pairwise, product
 from math import prod
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import Field, field_validator, model_validator
 
-from mlprune.errors import RecipeError
-from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
-from mlprune.recipe.variant_fields import DERIVATIONS
-from mlprune.recipe.variants import VariantConfig
-from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME, Model, unknown_name, with_context
+from mlprune.recipe.schedule_and_scope import Sparsity
+from mlprune.recipe.trials import NESTED, PLAIN_KEYS, Keys, Space, checked_trial, require_dense
+from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import UnitName
 
-NESTED: Mapping[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
-"""Keys of an entry that are sections of their own; a dot separates their keys."""
-NOT_IN_TRIALS = (
-    "name",
-    "against",
-    "combine",
-    "of",
-    "profile",
-    "quantisation_group",
-    "neurons",
-    *DERIVATIONS,
-)
-"""Keys of an entry that a trial cannot have: references, other kinds of variants, the published code, what follows the
-masks."""
-PLAIN_KEYS = tuple(key for key in VariantConfig.model_fields if key not in NOT_IN_TRIALS)
-"""Keys of an entry that a base may have."""
 AXIS_KEYS = (
     *PLAIN_KEYS,
     *(f"{section}.{key}" for section, model in NESTED.items() for key in model.model_fields),
@@ -41,10 +22,6 @@ MAX_CHECKED = 10_000
 """Most combinations of values that are all checked; of larger spaces, every pair of values is."""
 SET_BY_LEVELS = ("sparsity", "schedule")
 """Keys of an entry that levels set."""
-SET_BY_PROBES = ("sparsity", "schedule", "scope")
-"""Keys of an entry that a sensitivity analysis sets."""
-Keys = Mapping[str, object]
-Space = Mapping[str, Sequence[object]]
 
 
 class LevelsConfig(Model):
@@ -98,18 +75,6 @@ def with_keys(entry: Mapping[str, object], values: Mapping[str, object]) -> dict
     return changed
 
 
-def check_base(base: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the keys that all trials have in common.
-
-    Raises:
-        PydanticCustomError: one is not a key of an entry.
-    """
-    for key in base:
-        if key not in PLAIN_KEYS:
-            raise unknown_name("key of a trial", key, PLAIN_KEYS, key=key)
-    return base
-
-
 def check_axes(axes: Mapping[str, Sequence[object]]) -> Mapping[str, Sequence[object]]:
     """Return the keys that a search varies, with their values.
 
@@ -153,24 +118,9 @@ def check_points(base: Keys, space: Space, levels: LevelsConfig | None) -> None:
     for values in _combinations(space):
         entry = with_keys(base, values)
         if levels is None:
-            _variant(entry, values)
+            checked_trial(entry, values)
         for of_levels in _level_keys(levels):
-            _require_dense(_variant({**entry, **of_levels}, values), "levels")
-
-
-def check_probes(base: Keys, sparsities: Sequence[float]) -> None:
-    """Check that a sensitivity analysis has a variant for every sparsity.
-
-    Raises:
-        ValueError: the base has a key that the analysis sets, or is not a variant.
-        ValidationError: a value of the base is wrong by itself.
-    """
-    for key in SET_BY_PROBES:
-        if key in base:
-            raise ValueError(f"a sensitivity analysis sets the {key} of every probe: leave it out of base")
-    for sparsity in sparsities:
-        variant = _variant({**base, "sparsity": sparsity, "scope": {"blocks": [0]}}, {})
-        _require_dense(variant, "sensitivity analyses")
+            require_dense(checked_trial({**entry, **of_levels}, values), "levels")
 
 
 def _check_keys_of_levels(base: Keys, space: Space, levels: LevelsConfig) -> None:
@@ -202,47 +152,3 @@ def _level_keys(levels: LevelsConfig | None) -> Iterator[Keys]:
     lowest, highest = levels.values[0], levels.values[-1]
     yield {**scope, "sparsity": lowest}
     yield {**scope, "sparsity": highest, "schedule": {"blocks": {0: lowest}}}
-
-
-def _variant(entry: Keys, values: Keys) -> VariantConfig:
-    """Return the checked entry; an error has the key of the search, and the point if its values do not fit together.
-
-    Args:
-        values: the values of a point that differ from point to point.
-    """
-    try:
-        return VariantConfig.model_validate(entry)
-    except ValidationError as err:
-        first = err.errors(include_url=False)[0]
-        location, context = first["loc"], first.get("ctx", {})
-        path = _path_in_search(location, values)
-        if first["type"] == "value_error":
-            point = ", ".join(f"{key}: {value}" for key, value in values.items())
-            raise ValueError(f"{context['error']}{f' (with {point})' if point else ''}") from err
-        if first["type"] == UNKNOWN_NAME:
-            what, got, known = (context[name] for name in ("what", "got", "known"))
-            raise unknown_name(what, got, known, key=".".join(path)) from err
-        if first["type"] == RECIPE_ERROR:
-            refused = RecipeError(context["message"], context["context"], at=".".join(map(str, path)))
-            raise with_context(refused) from err
-        if first["type"] == "extra_forbidden":
-            known = tuple(NESTED[str(location[0])].model_fields)
-            raise unknown_name(f"key of {location[0]}", str(location[-1]), known, key=".".join(path)) from err
-        details = InitErrorDetails(type=first["type"], loc=path, input=first["input"], ctx=context)
-        raise ValidationError.from_exception_data("search", [details]) from err
-
-
-def _path_in_search(location: Sequence[int | str], values: Keys) -> tuple[str, ...]:
-    """Return the path in a search to a key of an entry."""
-    path = tuple(map(str, location))
-    varied = next((key for key in (".".join(path[:2]), path[0]) if key in values), None) if path else None
-    return ("base", *path) if varied is None else ("space", varied)
-
-
-def _require_dense(variant: VariantConfig, what: str) -> None:
-    """Check that the masks of a variant are parts of masks of whole models, one for each sparsity."""
-    if variant.reads_statistics and variant.propagation == "sequential":
-        raise ValueError(
-            f"{what} need propagation: dense. With sequential propagation, the masks of a block depend on the "
-            "sparsities of the blocks before it, so that every point would be pruned from the start"
-        )

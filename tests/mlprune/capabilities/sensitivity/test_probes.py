@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlprune.capabilities.sensitivity.losses import SensitivityJob, Unit, units_of
 from mlprune.errors import RecipeError
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.pruning.spec import Scope
@@ -13,8 +14,7 @@ from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.prune.composed import ComposeVariantJob
 from mlprune.steps.rescore.verify import verify_variant
-from mlprune.steps.sensitivity.losses import SensitivityJob, Unit, units_of
-from tests.mlprune.steps.sensitivity.planted import HARMLESS, planted_recipe, write_planted_inputs
+from tests.mlprune.capabilities.sensitivity.planted import HARMLESS, planted_recipe, write_planted_inputs
 from tests.tiny_recipes import FinishedRun, finished_run
 
 N_BLOCKS, BLOCK_WEIGHTS = 3, 4 * 16 * 16 + 2 * 16 * 64

@@ -1,0 +1,6 @@
+"""Sensitivity: what each language loses when one block or layer alone is pruned."""
+
+from mlprune.capabilities.capability import Capability
+from mlprune.capabilities.sensitivity.probes import plan_probes
+
+CAPABILITY = Capability("sensitivity", probe=plan_probes)
