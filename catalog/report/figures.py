@@ -13,11 +13,11 @@ from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.differences import difference_curves, seed_panels
 from catalog.report.panels.experts import overlap_panels, use_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
+from catalog.report.panels.influence import influence_panels
 from catalog.report.panels.languages import breaking_tables, pareto_plots, pooled_panels, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.searches import final_panels, front_panels, trial_panels
-from catalog.report.panels.sensitivity import agreement_matrices, influence_panels, loss_panels
 from catalog.report.query_results import Source, report_query, run_report_query
 from catalog.results import Row
 from catalog.sql_files import SqlFile, find_query, parse_default, sql_files, statement
@@ -50,8 +50,6 @@ DRAWN: Mapping[str, Draw] = {
     "search_final": final_panels,
     "search_trials": trial_panels,
     "search_fronts": front_panels,
-    "sensitivity_losses": loss_panels,
-    "sensitivity_agreement": agreement_matrices,
     "influence_by_language": influence_panels,
     "expert_use": use_panels,
     "expert_overlaps": overlap_panels,
@@ -94,7 +92,7 @@ class Exhibit:
     is_optional: bool = False
     """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
     topic: str = ""
-    """For a figure of a capability: heading of its topic, which it ends; `TOPICS` has those of the others."""
+    """For a figure of a capability: heading of its topic; `TOPICS` has those of the others."""
 
 
 def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
@@ -147,11 +145,17 @@ TABLES = tuple(read_exhibit(name) for name in TABULAR)
 
 
 def _figures() -> Iterator[Exhibit]:
-    """Yield the figures of `DRAWN`, and after each those of capabilities that follow it."""
+    """Yield the figures of `DRAWN`, and after each figure those of capabilities that follow it."""
     headers = {file.name: _header(file.comment) for file in sql_files("report")}
-    for name, draw in DRAWN.items():
+
+    def with_followers(name: str, draw: Draw | None = None) -> Iterator[Exhibit]:
         yield read_exhibit(name, draw)
-        yield from (read_exhibit(other) for other, header in headers.items() if header.get("after") == name)
+        for other, header in headers.items():
+            if header.get("after") == name:
+                yield from with_followers(other)
+
+    for name, draw in DRAWN.items():
+        yield from with_followers(name, draw)
 
 
 FIGURES = tuple(_figures())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from catalog.report.figures import FIGURES
@@ -11,17 +12,26 @@ OF_CORE: Mapping[str, Sequence[str]] = {
     "Languages and answers": ("sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped"),
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
-        "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",
-        "sensitivity-agreement", "experts", "expert-overlaps",
+        "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "experts",
+        "expert-overlaps",
     ),
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
     "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),
 }  # fmt: skip
 """Heading of a topic -> anchors of its figures and tables, without those of capabilities."""
-TOPICS: Mapping[str, Sequence[str]] = {
-    title: (*anchors, *(exhibit.anchor for exhibit in FIGURES if exhibit.topic == title))
-    for title, anchors in OF_CORE.items()
-}
+
+
+def _with_capabilities(title: str, anchors: Sequence[str]) -> tuple[str, ...]:
+    """Add the figures of capabilities, each after the figure that it follows; if another topic has that, at the end."""
+    placed = list(anchors)
+    for before, exhibit in pairwise(FIGURES):
+        if exhibit.topic == title:
+            place = placed.index(before.anchor) + 1 if before.anchor in placed else len(placed)
+            placed.insert(place, exhibit.anchor)
+    return tuple(placed)
+
+
+TOPICS: Mapping[str, Sequence[str]] = {title: _with_capabilities(title, anchors) for title, anchors in OF_CORE.items()}
 """Heading of a topic -> anchors of its figures and tables, in the order of the page."""
 
 

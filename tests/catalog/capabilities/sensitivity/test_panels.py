@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from catalog.capabilities.sensitivity.panels import agreement_matrices
 from catalog.report.figure_export import split_group
-from catalog.report.panels.sensitivity import agreement_matrices
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import TASK, grid

@@ -3,6 +3,9 @@
 -- mostly show what the model of the correction assumes.
 -- title: Do the same parts matter to all languages?
 -- anchor: sensitivity-agreement
+-- draw: catalog.capabilities.sensitivity.panels:agreement_matrices
+-- after: sensitivity_losses
+-- topic: Inside the model
 -- optional: true
 -- explanation: Spearman's correlation of two languages' losses over the parts, without the effect of sampling error on
 -- the ranks, and its 95 % interval.

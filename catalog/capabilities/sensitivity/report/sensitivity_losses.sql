@@ -1,6 +1,9 @@
 -- sensitivity_losses: one row per analysis, language or group of languages, and unit: the loss if only the unit is pruned.
 -- title: What does each language lose without a part?
 -- anchor: sensitivity
+-- draw: catalog.capabilities.sensitivity.panels:loss_panels
+-- after: influence_by_language
+-- topic: Inside the model
 -- optional: true
 -- explanation: Each part (block, layer kind, or layer of a block) is pruned alone. A cell is the loss against dense:
 -- positive is worse; for perplexity, the logarithm of the ratio. Then the most sensitive parts of each language or

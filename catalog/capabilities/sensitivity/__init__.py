@@ -1,0 +1,1 @@
+"""Sensitivity: tables, queries and figures of the losses of single parts."""
