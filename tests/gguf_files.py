@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import torch
 
-from mlprune.importing.sources.gguf_source import ARCHITECTURES
+from mlprune.capabilities.importing.sources.gguf_source import ARCHITECTURES
 from tests.tiny_models import SPECIAL_TOKENS, tiny_model, tiny_tokenizer
 
 HIDDEN = 32

@@ -17,7 +17,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mlprune.importing import import_model
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe.loading import load_recipe

@@ -14,5 +14,6 @@ NAMES: tuple[str, ...] = (
     "live",
     "tables",
     "harness",
+    "importing",
 )
 """The folders, in the order in which they add variants and jobs."""

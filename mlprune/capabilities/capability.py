@@ -21,6 +21,7 @@ from typing import Protocol
 
 from mlprune import capabilities
 from mlprune.errors import RecipeError
+from mlprune.models.import_record import HubCheckpoint
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.names import missing_capabilities
 from mlprune.steps.inputs import Inputs
@@ -61,6 +62,10 @@ def _no_probes(planned: Planned) -> Probes:
     return Probes()
 
 
+FindSource = Callable[[str, str], HubCheckpoint]
+"""Chooses the files of a model on a hub that an import reads. Arguments: id on the hub, and revision."""
+
+
 def _same(planned: Planned, variants: Variants) -> Variants:
     return variants
 
@@ -95,6 +100,8 @@ class Capability:
     """Jobs that analyse variants, after evaluations."""
     check: CheckJobs = _accept
     """Checks pending jobs against results in the store, when a plan is described."""
+    find_source: FindSource | None = None
+    """Chooses what the command `import` downloads for a model that a recipe asks to import; one capability has it."""
 
 
 def require_capabilities(recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Protocol, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
+from mlprune.recipe.names import OfCapability
 from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import AspectName
 
@@ -154,7 +155,7 @@ def with_import_key(name: str, base: type[AnyModel], *, meaning: str = MEANING) 
         name: of the new model.
         meaning: description of the key.
     """
-    field = (bool, Field(default=False, description=meaning))
+    field = (Annotated[bool, OfCapability("importing")], Field(default=False, description=meaning))
     options = {"__base__": base, "__module__": base.__module__, "__doc__": base.__doc__, IMPORT_KEY: field}
     model: type[AnyModel] = create_model(name, **options)  # type: ignore[call-overload]
     return model

@@ -7,9 +7,9 @@ from pathlib import Path
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.hashing import digest
 from mlprune.hub import snapshot_origin
-from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.adopted_checkpoint import checkpoint_content, compare_checkpoint, layer_differences, open_adopted
+from mlprune.models.import_record import read_import_record
 from mlprune.models.loading import resolve_model
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.job_parts import finished_parts

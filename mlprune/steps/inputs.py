@@ -19,9 +19,9 @@ from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.hashing import digest
-from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
+from mlprune.models.import_record import read_import_record
 from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, load_tokenizer, resolve_model
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.model_layers import ModelLayer

@@ -86,7 +86,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         },
     ),
     "import": CommandSource(
-        "import_model:import_",
+        "ray_jobs.capabilities.importing:import_",
         "Import a published checkpoint, or results from elsewhere.",
         {"--results": Form("ray_jobs.capabilities.harness.share:import_")},
     ),

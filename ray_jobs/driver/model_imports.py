@@ -18,11 +18,11 @@ from pathlib import Path
 
 from mlprune.atomic import UNFINISHED
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE, user_cache_folder
+from mlprune.capabilities.capability import all_capabilities, require_capabilities
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.hashing import digest
 from mlprune.hub import format_size
-from mlprune.importing import find_source, read_import_record
-from mlprune.importing.hub_source import HubCheckpoint
+from mlprune.models.import_record import HubCheckpoint, read_import_record
 from mlprune.processes.isolation import child_environment
 from mlprune.recipe.base import IMPORT_KEY, wants_import
 from mlprune.recipe.models import Recipe
@@ -104,11 +104,13 @@ def requested_imports(recipe: Recipe, *, store_uri: str, address: str) -> Mappin
     """Return key of the recipe -> import that it asks for.
 
     Raises:
-        BadInputError: no folder is known that all nodes see, or the hub does not have the model.
+        BadInputError: no capability imports models, no folder is known that all nodes see, or the hub does not have
+            the model.
     """
     entries = dict(_wanted(recipe))
     if not entries:
         return {}
+    require_capabilities(recipe)
     cache = model_cache(store_uri, address=address)
     return {key: _request(recipe, path, revision, cache) for key, (path, revision) in entries.items()}
 
@@ -158,13 +160,18 @@ def _request(recipe: Recipe, path: str, revision: str, cache: Path) -> Requested
         return RequestedImport(str(source_path), revision, cache / f"{source_path.name}-{_state(source_path)}")
     name = re.sub(r"[^\w.-]+", "--", path)
     try:
-        source = find_source(path, revision)
+        source = _find_source(path, revision)
     except HubError:
         imported = newest_import(cache, path, revision)
         if imported is None:
             raise
         return RequestedImport(path, revision, imported)
     return RequestedImport(path, revision, cache / f"{name}-{source.origin.commit[:COMMIT_DIGITS]}", source)
+
+
+def _find_source(hub_id: str, revision: str) -> HubCheckpoint:
+    find = next(one.find_source for one in all_capabilities() if one.find_source is not None)
+    return find(hub_id, revision)
 
 
 def _state(path: Path) -> str:

@@ -22,7 +22,7 @@ import torch
 from conditions import machine
 from large_model import PIECE, SHAPES, Shape, model_files, write_config
 
-from mlprune.importing import import_model
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 

@@ -12,11 +12,10 @@ from safetensors import safe_open
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, PermanentError, StoreError
-from mlprune.importing import ImportRecord, read_import_record
-from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, tensor_slices, zero_weights
+from mlprune.models.import_record import COPIED_PATTERNS, ImportRecord, read_import_record
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
 from mlprune.steps.export.model_card import model_card, section
 from mlprune.steps.export.tensor_changes import ADDED_FILE, checked_changes

@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, PermanentError
-from mlprune.importing.conversion import header_bytes
 from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
 from mlprune.models.architecture.architecture import oriented
+from mlprune.models.checkpoint.safetensors_header import header_bytes
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, base_tensor_hashes, sha256_of_tensor, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import rounded_as, stored_bytes
 from mlprune.models.checkpoint.weight_files import (

@@ -92,6 +92,7 @@ USES = {
         kinds=frozenset(("external_results",)),
         commands=("export --as every_eval_ever", "export --as hub", "import --results", "harness"),
     ),
+    "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
 }
 IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
 """Capabilities that add something to a plan."""

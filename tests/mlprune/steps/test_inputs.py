@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
-from mlprune.importing.import_folder import ImportRecord, Origin, SourceFile
+from mlprune.models.import_record import ImportRecord, Origin, SourceFile
 from mlprune.models.loading import inspect_model
 from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.models import ComputeConfig, CorpusConfig

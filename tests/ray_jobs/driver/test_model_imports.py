@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from mlprune import capabilities
 from mlprune.atomic import UNFINISHED
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
-from mlprune.importing.import_folder import ImportRecord, Origin
+from mlprune.models.import_record import ImportRecord, Origin
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe, parse_recipe
 from mlprune.recipe.models import Recipe
@@ -146,6 +147,17 @@ def test_without_a_hub_an_earlier_import_of_the_revision_is_used(
     assert with_imported_models(recipe, store_uri=store, address="none", is_allowed=False) == online
     with pytest.raises(HubError, match="cannot be reached"):
         with_imported_models(recipe, store_uri=str(tmp_path / "other"), address="none", is_allowed=True)
+
+
+def test_without_the_capability_the_key_is_refused_with_its_name(
+    tiny_inputs: Path, tmp_path: Path, imports: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = tuple(name for name in capabilities.NAMES if name != "importing")
+    monkeypatch.setattr(capabilities, "NAMES", present)
+    recipe = load_recipe(asking(tiny_inputs, tmp_path))
+    with refused(RecipeError, key="model.import", got="importing"):
+        with_imported_models(recipe, store_uri=str(tmp_path / "store"), address="none", is_allowed=True)
+    assert imports == []
 
 
 def test_the_model_cache_is_a_folder_that_all_nodes_see(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from mlprune.capabilities.importing import model_import
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.errors import BadInputError, PermanentError, StoreError
-from mlprune.importing import ImportRecord, import_model, model_import
+from mlprune.models.import_record import ImportRecord
 from mlprune.steps.export import multimodal
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.multimodal import export_into_multimodal
 from mlprune.store.store import Store
-from tests.mlprune.importing.conftest import run_here as convert_here
+from tests.mlprune.capabilities.importing.conftest import run_here as convert_here
 from tests.multimodal_models import change_config, multimodal_model, publish_multimodal, stored_tensors, text_logits
 from tests.refusals import refused
 from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts

@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.importing import model_import
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.errors import ModelError
-from mlprune.importing import IMPORT_FILE, Origin, import_model, model_import, read_import_record
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
+from mlprune.models.import_record import IMPORT_FILE, Origin, read_import_record
 from mlprune.models.loading import inspect_model
 from tests.published_models import (
     EMBEDDING,

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from mlprune.errors import ModelError, reason_of
-from mlprune.given_files import read_given_text
-from mlprune.importing.sentencepiece_tokenizer import (
+from mlprune.capabilities.importing.sentencepiece_tokenizer import (
     FAIRSEQ_FAMILIES,
     fairseq_model,
     read_sentencepiece,
     sentencepiece_tokenizer,
 )
-from mlprune.importing.sources.weight_format import Report
+from mlprune.capabilities.importing.sources.weight_format import Report
+from mlprune.errors import ModelError, reason_of
+from mlprune.given_files import read_given_text
 from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.models.checkpoint.content_hashes import SENTENCEPIECE_FILES, TOKENIZER_FILES, TOKENIZER_JSON
 from mlprune.models.checkpoint.weight_files import read_json_object

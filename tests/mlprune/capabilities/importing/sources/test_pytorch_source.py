@@ -14,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlprune.errors import ModelError
-from mlprune.importing.sources.pytorch_archive import check_pickle_names, check_storage_sizes, record_checksums
-from mlprune.importing.sources.pytorch_source import (
+from mlprune.capabilities.importing.sources.pytorch_archive import (
+    check_pickle_names,
+    check_storage_sizes,
+    record_checksums,
+)
+from mlprune.capabilities.importing.sources.pytorch_source import (
     INDEX_FILE,
     SINGLE_FILE,
     PytorchReader,
@@ -25,6 +28,7 @@ from mlprune.importing.sources.pytorch_source import (
     pytorch_checksums,
     require_safe_torch,
 )
+from mlprune.errors import ModelError
 from tests.refusals import refused
 
 LARGE = torch.arange(2**24, dtype=torch.float32).view(2**12, 2**12)

@@ -8,11 +8,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from mlprune.capabilities.importing.sources import gguf_file
+from mlprune.capabilities.importing.sources.gguf_config import (
+    gguf_config,
+    prepare_gguf,
+    word_splitting,
+    write_gguf_tokenizer,
+)
+from mlprune.capabilities.importing.sources.gguf_file import GgufHeader, find_gguf, read_header
+from mlprune.capabilities.importing.sources.gguf_source import ARCHITECTURES, open_gguf
 from mlprune.errors import ModelError
-from mlprune.importing.sources import gguf_file
-from mlprune.importing.sources.gguf_config import gguf_config, prepare_gguf, word_splitting, write_gguf_tokenizer
-from mlprune.importing.sources.gguf_file import GgufHeader, find_gguf, read_header
-from mlprune.importing.sources.gguf_source import ARCHITECTURES, open_gguf
 from tests.gguf_files import write_gguf
 from tests.refusals import refused
 from tests.tiny_models import tiny_tokenizer
@@ -51,7 +56,7 @@ def test_weights_and_logits_are_those_of_the_model_that_the_file_was_written_fro
 def test_rows_are_dequantised_in_pieces_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gguf(tmp_path / "tiny.gguf", "qwen2")
     expected = _read(tmp_path)
-    monkeypatch.setattr("mlprune.importing.sources.gguf_source.PIECE_BYTES", 4 * 32 * 7)
+    monkeypatch.setattr("mlprune.capabilities.importing.sources.gguf_source.PIECE_BYTES", 4 * 32 * 7)
     with open_gguf(tmp_path, print) as reader:
         for spec in reader.specs:
             pieces = list(reader.pieces(spec))

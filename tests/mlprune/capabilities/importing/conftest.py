@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlprune.importing import model_import
-from mlprune.importing.child_process import (
+from mlprune.capabilities.importing import model_import
+from mlprune.capabilities.importing.child_process import (
     ChildJob,
     ChildResult,
     job_from_line,
@@ -11,8 +11,8 @@ from mlprune.importing.child_process import (
     parse_message,
     result_from,
 )
-from mlprune.importing.conversion import convert
-from mlprune.importing.sources.weight_format import Report
+from mlprune.capabilities.importing.conversion import convert
+from mlprune.capabilities.importing.sources.weight_format import Report
 from mlprune.json_values import as_object
 
 

@@ -8,39 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlprune import __version__
+from mlprune.capabilities.importing.child_process import ChildJob, ChildResult, Progress, run_child
+from mlprune.capabilities.importing.import_folder import errors_about, source_folder, staging_folder
+from mlprune.capabilities.importing.sources.formats import WEIGHT_FORMATS, format_of
+from mlprune.capabilities.importing.sources.weight_format import Report
+from mlprune.capabilities.importing.tensor_names import ModelLayout, Shape
+from mlprune.capabilities.importing.text_config import write_text_config
+from mlprune.capabilities.importing.tokenizer_files import write_tokenizer
 from mlprune.errors import ModelError
 from mlprune.hub import format_size
-from mlprune.importing.child_process import ChildJob, ChildResult, Progress, run_child
-from mlprune.importing.import_folder import (
-    ImportRecord,
-    Origin,
-    SourceFile,
-    errors_about,
-    read_import_record,
-    source_folder,
-    staging_folder,
-)
-from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
-from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.tensor_names import ModelLayout, Shape
-from mlprune.importing.text_config import write_text_config
-from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import refuse_quantised
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
+from mlprune.models.import_record import COPIED_PATTERNS, ImportRecord, Origin, SourceFile, read_import_record
 from mlprune.vocabulary import DtypeName
 
-COPIED_PATTERNS = (
-    "generation_config.json",
-    "chat_template.jinja",
-    "LICEN[CS]E*",
-    "COPYING*",
-    "NOTICE*",
-    "USE_POLICY*",
-    "README.md",
-)
-"""Files of a source that are copied, in addition to config, tokenizer and weights."""
 HASHED_FILES = ("config.json", *TOKENIZER_FILES)
 """Files of a source that determine the result, in addition to the weights."""
 if TYPE_CHECKING:

@@ -1,112 +1,26 @@
-"""Folders of an import: the source, the one it writes to, room on the disk, and its record.
-
-The record of an import, `mlprune_import.json`: where the files of a model folder come from.
-
-It is provenance: ids of base models do not depend on it.
-"""
+"""Folders of an import: the source, the one it writes to, and room on the disk."""
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
 from mlprune.atomic import UNFINISHED, flush
 from mlprune.errors import ModelError
 from mlprune.given_files import require_given
-from mlprune.models.checkpoint.weight_files import read_json_object
-from mlprune.vocabulary import DtypeName
 
-IMPORT_FILE = "mlprune_import.json"
 RESERVE_BYTES = 2**26
 """Free space that is left on the disk."""
 WAIT_S = 5.0
 """How long to wait for a killed import whose child process has not ended yet."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A repository on a hub."""
-
-    hub_id: str
-    """Such as `facebook/xglm-564M`."""
-    revision: str
-    """The requested branch, tag or commit."""
-    commit: str
-    """The commit of the revision when it was imported."""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file of a source."""
-
-    sha256: str
-    n_bytes: int
-
-
-@dataclass(frozen=True)
-class ImportRecord:
-    """The contents of `mlprune_import.json`."""
-
-    mlprune: str
-    """Version of mlprune that imported the model."""
-    torch: str
-    """Version of torch that read the files."""
-    weight_format: str
-    """Format of the source."""
-    source: str
-    """Id on the hub, or name of the folder."""
-    origin: Origin | None
-    """Where the source was downloaded from; None for a folder."""
-    dtype: DtypeName | None
-    """The requested dtype; None if every tensor kept its own."""
-    files: Mapping[str, SourceFile]
-    """Name -> file of the source: weights and their index, config, tokenizer."""
-    dropped: tuple[str, ...]
-    """Tensors of the source that the model does not read."""
-    renamed: Mapping[str, str]
-    """Name in the source -> name in the model."""
-    shared: Mapping[str, str]
-    """Parameter without values of its own -> the parameter that has its values."""
-    quantization: str | None = None
-    """Types of the dequantised tensors, with the number of tensors of each; None if the source is not quantised."""
-    part_of: str | None = None
-    """Model type of the multimodal checkpoint whose text part this is; None for a whole model."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """Other part of the multimodal checkpoint -> number of its tensors."""
-
-    def write(self, folder: Path) -> None:
-        """Write the record to a model folder."""
-        (folder / IMPORT_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-
-
-def read_import_record(folder: Path) -> ImportRecord | None:
-    """Return the record of an imported model folder; None if the folder was not imported.
-
-    Raises:
-        ModelError: the record is damaged.
-    """
-    path = folder / IMPORT_FILE
-    if not path.exists():
-        return None
-    values = dict(read_json_object(path))
-    try:
-        origin, files = values.pop("origin"), values.pop("files")
-        return ImportRecord(
-            **{**values, "dropped": tuple(values["dropped"])},  # type: ignore[arg-type]
-            origin=None if origin is None else Origin(**origin),  # type: ignore[arg-type]
-            files={name: SourceFile(**file) for name, file in files.items()},  # type: ignore[union-attr,arg-type]
-        )
-    except (TypeError, KeyError, AttributeError) as err:
-        raise ModelError("the record of an import is damaged", path=str(path), reason=str(err)) from err
 
 
 def require_space(folder: Path, n_bytes: int, *, purpose: str) -> None:

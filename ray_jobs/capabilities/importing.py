@@ -16,8 +16,9 @@ from mlprune.hub import format_size, require_hub_or_cache
 from ray_jobs.cli.options import STORE_VARIABLE, echo, is_path, parse_dtype
 
 if TYPE_CHECKING:
-    from mlprune.importing import ImportedModel, Origin
-    from mlprune.importing.child_process import Progress as ReportBytes
+    from mlprune.capabilities.importing.child_process import Progress as ReportBytes
+    from mlprune.capabilities.importing.model_import import ImportedModel
+    from mlprune.models.import_record import Origin
 
 MAX_LISTED = 4
 """Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""
@@ -110,8 +111,8 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     Raises:
         BadInputError: the source cannot be imported, or `out` cannot be written.
     """
-    from mlprune.importing import ImportedModel, import_model  # noqa: PLC0415 - loads torch
-    from mlprune.importing.hub_source import imported_before  # noqa: PLC0415
+    from mlprune.capabilities.importing.hub_source import imported_before  # noqa: PLC0415
+    from mlprune.capabilities.importing.model_import import ImportedModel, import_model  # noqa: PLC0415 - loads torch
 
     begin = time.monotonic()
     chosen = None if dtype is None else parse_dtype(dtype)
@@ -130,7 +131,7 @@ def _resolve(source: str, revision: str, out: Path) -> "tuple[Path, Origin | Non
     """Return the folder of a source; a name that is not a path is fetched from the hub."""
     if is_path(source):
         return Path(source).expanduser(), None
-    from mlprune.importing import fetch_source  # noqa: PLC0415 - loads torch
+    from mlprune.capabilities.importing.hub_source import fetch_source  # noqa: PLC0415 - loads torch
 
     return fetch_source(source, revision, out=out, report=lambda text: echo(text, err=True))
 

@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mlprune.capabilities.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec, indexed_files
 from mlprune.errors import ModelError
-from mlprune.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec, indexed_files
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, SINGLE_FILE
 

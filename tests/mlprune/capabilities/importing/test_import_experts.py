@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.errors import ModelError
-from mlprune.importing import import_model
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.meta_model import build_skeleton
 from mlprune.steps.export.export import export_variant

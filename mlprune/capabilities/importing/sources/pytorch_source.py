@@ -14,14 +14,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlprune.errors import ModelError
-from mlprune.importing.sources.pytorch_archive import (
+from mlprune.capabilities.importing.sources.pytorch_archive import (
     check_pickle_names,
     check_storage_sizes,
     is_archive,
     record_checksums,
 )
-from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, indexed_files, row_pieces, weight_map
+from mlprune.capabilities.importing.sources.weight_format import (
+    Checksum,
+    Report,
+    TensorSpec,
+    indexed_files,
+    row_pieces,
+    weight_map,
+)
+from mlprune.errors import ModelError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SINGLE_FILE = "pytorch_model.bin"

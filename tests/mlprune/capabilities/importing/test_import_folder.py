@@ -14,10 +14,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from mlprune.capabilities.importing import child_process, import_folder
+from mlprune.capabilities.importing.conversion import convert
+from mlprune.capabilities.importing.import_folder import RESERVE_BYTES, require_space, source_folder, staging_folder
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.errors import ModelError
-from mlprune.importing import child_process, import_folder, import_model
-from mlprune.importing.conversion import convert
-from mlprune.importing.import_folder import RESERVE_BYTES, require_space, source_folder, staging_folder
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import inspect_model, load_tokenizer
 from tests.gguf_files import write_gguf
@@ -42,7 +43,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(job: object, **_: object) -> object:
         return convert(job, lambda *_: None, has_network=False)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mlprune.importing.model_import.run_child", run)
+    monkeypatch.setattr("mlprune.capabilities.importing.model_import.run_child", run)
 
 
 @pytest.mark.usefixtures("_in_this_process")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from mlprune.capabilities.importing.sources.gguf_file import GgufHeader, find_gguf, read_header
+from mlprune.capabilities.importing.sources.gguf_source import architecture_of
 from mlprune.errors import ModelError, reason_of, unknown
-from mlprune.importing.sources.gguf_file import GgufHeader, find_gguf, read_header
-from mlprune.importing.sources.gguf_source import architecture_of
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_JSON
 
 SETTINGS: Mapping[str, str] = {

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mlprune.capabilities.importing.conversion import OutputTensor, write_shards
+from mlprune.capabilities.importing.model_import import import_model
+from mlprune.capabilities.importing.sources.weight_format import TensorSpec, row_pieces
+from mlprune.capabilities.importing.tensor_names import ModelLayout, TensorPlan, file_name, model_name, plan_tensors
 from mlprune.errors import ModelError
-from mlprune.importing import import_model
-from mlprune.importing.conversion import OutputTensor, write_shards
-from mlprune.importing.sources.weight_format import TensorSpec, row_pieces
-from mlprune.importing.tensor_names import ModelLayout, TensorPlan, file_name, model_name, plan_tensors
 from tests.published_models import PICKLED_INDEX, publish, published_tensors
 from tests.tiny_models import save_tiny_model
 

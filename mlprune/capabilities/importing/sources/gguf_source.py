@@ -4,7 +4,7 @@ llama.cpp adds 1 to the norms of Gemma, whose formula is 1 + weight. It reorders
 it rotates neighbouring features, and transformers rotates the two halves of a head.
 
 The file has weights of few bits, so the imported model is not the published one. The `gguf` package, which belongs
-to llama.cpp, dequantises. transformers writes config and tokenizer, see `mlprune.importing.sources.gguf_config`.
+to llama.cpp, dequantises. transformers writes config and tokenizer, see `gguf_config.py`.
 """
 
 import re
@@ -19,9 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlprune.capabilities.importing.sources.gguf_file import (
+    GgufHeader,
+    GgufTensor,
+    find_gguf,
+    read_header,
+    require_gguf,
+)
+from mlprune.capabilities.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec
 from mlprune.errors import ModelError, unknown
-from mlprune.importing.sources.gguf_file import GgufHeader, GgufTensor, find_gguf, read_header, require_gguf
-from mlprune.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec
 
 Values = NDArray[np.float32]
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}

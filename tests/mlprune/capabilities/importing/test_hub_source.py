@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
+from mlprune.capabilities.importing import hub_source
+from mlprune.capabilities.importing.hub_source import fetch_source, find_source, imported_before
 from mlprune.errors import HubError, ModelError
-from mlprune.importing import hub_source
-from mlprune.importing.hub_source import fetch_source, find_source, imported_before
-from mlprune.importing.import_folder import ImportRecord, Origin
+from mlprune.models.import_record import ImportRecord, Origin
 from mlprune.vocabulary import DtypeName
 from tests.hub import Files, Hub, serving, silent_address, use_hub
 from tests.refusals import refused

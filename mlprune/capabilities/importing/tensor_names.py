@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from mlprune.capabilities.importing.sources.weight_format import TensorSpec
 from mlprune.errors import ModelError
-from mlprune.importing.sources.weight_format import TensorSpec
 from mlprune.models.checkpoint.weight_files import is_obsolete_buffer
 
 MAX_LISTED = 5

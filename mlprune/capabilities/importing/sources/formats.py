@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlprune.capabilities.importing.sources.gguf_config import prepare_gguf
+from mlprune.capabilities.importing.sources.gguf_file import find_gguf
+from mlprune.capabilities.importing.sources.gguf_source import open_gguf
+from mlprune.capabilities.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
+from mlprune.capabilities.importing.sources.pytorch_source import find_pytorch, open_pytorch, pytorch_checksums
+from mlprune.capabilities.importing.sources.safetensors_source import HUB_PATTERNS as SAFETENSORS_PATTERNS
+from mlprune.capabilities.importing.sources.safetensors_source import find_safetensors, open_safetensors
+from mlprune.capabilities.importing.sources.weight_format import WeightFormat
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import ModelError
-from mlprune.importing.sources.gguf_config import prepare_gguf
-from mlprune.importing.sources.gguf_file import find_gguf
-from mlprune.importing.sources.gguf_source import open_gguf
-from mlprune.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
-from mlprune.importing.sources.pytorch_source import find_pytorch, open_pytorch, pytorch_checksums
-from mlprune.importing.sources.safetensors_source import HUB_PATTERNS as SAFETENSORS_PATTERNS
-from mlprune.importing.sources.safetensors_source import find_safetensors, open_safetensors
-from mlprune.importing.sources.weight_format import WeightFormat
 
 WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
     "safetensors": WeightFormat(

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from mlprune.capabilities.importing.model_import import import_model, model_layout
+from mlprune.capabilities.importing.sources import safetensors_source
+from mlprune.capabilities.importing.sources.safetensors_source import SafetensorsReader
+from mlprune.capabilities.importing.sources.weight_format import TensorSpec
+from mlprune.capabilities.importing.tensor_names import ModelLayout, plan_tensors
+from mlprune.capabilities.importing.text_config import write_text_config
 from mlprune.errors import ModelError
-from mlprune.importing import ImportRecord, import_model, read_import_record
-from mlprune.importing.model_import import model_layout
-from mlprune.importing.sources import safetensors_source
-from mlprune.importing.sources.safetensors_source import SafetensorsReader
-from mlprune.importing.sources.weight_format import TensorSpec
-from mlprune.importing.tensor_names import ModelLayout, plan_tensors
-from mlprune.importing.text_config import write_text_config
 from mlprune.models import meta_model
+from mlprune.models.import_record import ImportRecord, read_import_record
 from mlprune.models.loading import inspect_model
 from tests.multimodal_models import (
     CONFIGS,

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
+from mlprune.capabilities.importing.sources.weight_format import Report
+from mlprune.capabilities.importing.tensor_names import ModelLayout, Shape
 from mlprune.errors import ModelError
-from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.tensor_names import ModelLayout, Shape
 from mlprune.json_values import JsonObject, as_int, as_object, as_str
 from mlprune.processes.isolation import child_environment
 from mlprune.vocabulary import DtypeName
 
-MODULE = "mlprune.importing.conversion"
+MODULE = "mlprune.capabilities.importing.conversion"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 Progress = Callable[[int, int], None]
 """Receives the number of bytes processed so far, and the number in all."""

@@ -1,57 +1,20 @@
 """Fetch a published checkpoint from a hub, with the weights in one format: the first known one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from mlprune.capabilities.importing.import_folder import require_space
+from mlprune.capabilities.importing.sources.formats import WEIGHT_FORMATS
+from mlprune.capabilities.importing.sources.weight_format import weight_map
 from mlprune.errors import HubError, ModelError
-from mlprune.hub import HubFiles, cache_folder, format_size, list_files, snapshot
-from mlprune.importing.import_folder import ImportRecord, Origin, read_import_record, require_space
-from mlprune.importing.model_import import COPIED_PATTERNS
-from mlprune.importing.sources.formats import WEIGHT_FORMATS
-from mlprune.importing.sources.weight_format import weight_map
+from mlprune.hub import HubFiles, cache_folder, list_files, snapshot
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
+from mlprune.models.import_record import COPIED_PATTERNS, HubCheckpoint, ImportRecord, Origin, read_import_record
 from mlprune.vocabulary import DtypeName
 
 SMALL_FILES = ("config.json", *COPIED_PATTERNS, *TOKENIZER_FILES)
 """Patterns of all files except weights."""
 INDEX_ENDING = ".index.json"
-
-
-@dataclass(frozen=True)
-class HubCheckpoint:
-    """The files of a repository that an import reads."""
-
-    origin: Origin
-    files: HubFiles
-    weight_format: str
-    small: tuple[str, ...]
-    """Config, tokenizer, licence and similar files."""
-    weights: tuple[str, ...]
-    """Weight files of one format; of several files also their index."""
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """All files to download."""
-        return (*self.small, *self.weights)
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The files that are not in the cache."""
-        return self.files.missing(self.wanted, kind="model")
-
-    @property
-    def written_bytes(self) -> int:
-        """Size of what an import writes if it converts no dtype, approximately; linked files need no space."""
-        return 0 if self.weight_format == "safetensors" else self.files.n_bytes(self.weights)
-
-    def describe(self) -> str:
-        """Return one line about the files and their sizes."""
-        missing = self.missing
-        size = f"{len(self.wanted)} files, {format_size(self.files.n_bytes(self.wanted))} ({self.weight_format})"
-        rest = f"{format_size(self.files.n_bytes(missing))} to download" if missing else "all in the cache"
-        origin = self.origin
-        return f"{origin.hub_id}, revision {origin.revision}, commit {origin.commit[:12]}: {size}, {rest}"
 
 
 def find_source(hub_id: str, revision: str) -> HubCheckpoint:

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from mlprune.capabilities.importing.sources.weight_format import Checksum
 from mlprune.errors import ModelError
-from mlprune.importing.sources.weight_format import Checksum
 
 _LOCAL_HEADER_BYTES = 30
 _LENGTHS_OFFSET = 26

@@ -17,7 +17,7 @@ import shutil
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -27,25 +27,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.importing.child_process import ChildJob, ChildResult, job_from_line, message_line
+from mlprune.capabilities.importing.import_folder import require_space
+from mlprune.capabilities.importing.sources.formats import WEIGHT_FORMATS
+from mlprune.capabilities.importing.sources.weight_format import Checksum, TensorSpec, WeightReader
+from mlprune.capabilities.importing.tensor_names import TensorPlan, file_name, plan_tensors
 from mlprune.errors import BadInputError, ModelError
-from mlprune.importing.child_process import ChildJob, ChildResult, job_from_line, message_line
-from mlprune.importing.import_folder import require_space
-from mlprune.importing.sources.formats import WEIGHT_FORMATS
-from mlprune.importing.sources.weight_format import Checksum, TensorSpec, WeightReader
-from mlprune.importing.tensor_names import TensorPlan, file_name, plan_tensors
-from mlprune.models.checkpoint.tensor_slices import METADATA
+from mlprune.models.checkpoint.safetensors_header import header_bytes
 from mlprune.models.checkpoint.weight_files import DTYPES, INDEX_FILE, SINGLE_FILE
 from mlprune.processes.isolation import refuse_sockets_and_programs
 
 MAX_SHARD_BYTES = 5 * 10**9
-SAFETENSORS_TYPES: Mapping[torch.dtype, str] = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-}
-_TYPES: Mapping[torch.dtype, str] = {**SAFETENSORS_TYPES, torch.uint8: "U8"}
-_HEADER_ALIGNMENT = 8
 Pieces = Callable[[], Iterator[Tensor]]
 _PIECE_BYTES = 2**24
 LINKED_FORMAT = "safetensors"
@@ -134,24 +126,6 @@ def _write_file(path: Path, tensors: Sequence[OutputTensor], progress: Callable[
                 message = "a tensor of the source has another size than its shape says"
                 raise ModelError(message, tensor=tensor.name, expected=tensor.n_bytes, got=n_written)
         os.fsync(stream.fileno())
-
-
-def header_bytes(tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
-    """Return the beginning of a safetensors file, before its values: the length of the header, and the header.
-
-    Args:
-        tensors: name, dtype (a float dtype of `SAFETENSORS_TYPES` or uint8) and shape, in the order of the values.
-        metadata: text for readers of the file.
-    """
-    entries: dict[str, object] = {METADATA: dict(metadata)}
-    begin = 0
-    for name, dtype, shape in tensors:
-        end = begin + prod(shape) * dtype.itemsize
-        entries[name] = {"dtype": _TYPES[dtype], "shape": shape, "data_offsets": [begin, end]}
-        begin = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text
 
 
 def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:

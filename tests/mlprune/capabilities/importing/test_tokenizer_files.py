@@ -9,16 +9,16 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from mlprune.errors import ModelError
-from mlprune.importing import sentencepiece_tokenizer as sentencepiece_module
-from mlprune.importing.sentencepiece_tokenizer import (
+from mlprune.capabilities.importing import sentencepiece_tokenizer as sentencepiece_module
+from mlprune.capabilities.importing.sentencepiece_tokenizer import (
     BPE,
     PieceKind,
     fairseq_model,
     read_sentencepiece,
     sentencepiece_tokenizer,
 )
-from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.capabilities.importing.tokenizer_files import write_tokenizer
+from mlprune.errors import ModelError
 from mlprune.models.loading import load_tokenizer
 from tests.refusals import refused
 from tests.sentencepiece_models import TEXTS, train_sentencepiece
