@@ -11,7 +11,6 @@ from catalog.report.exhibits import Group
 from catalog.report.panels.answers import category_panels, flipped_examples, generation_tables
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.differences import difference_curves, seed_panels
-from catalog.report.panels.experts import overlap_panels, use_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
 from catalog.report.panels.languages import breaking_tables, pareto_plots, pooled_panels, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
@@ -53,8 +52,6 @@ DRAWN: Mapping[str, Draw] = {
     "sensitivity_losses": loss_panels,
     "sensitivity_agreement": agreement_matrices,
     "influence_by_language": influence_panels,
-    "expert_use": use_panels,
-    "expert_overlaps": overlap_panels,
     "cost_by_step": cost_bars,
 }
 """File of a figure in `catalog/sql/report/` -> function that draws its rows; a capability's file names its own."""
@@ -148,10 +145,16 @@ TABLES = tuple(read_exhibit(name) for name in TABULAR)
 
 def _figures() -> Iterator[Exhibit]:
     """Yield the figures of `DRAWN`, and after each those of capabilities that follow it."""
-    headers = {file.name: _header(file.comment) for file in sql_files("report")}
+    after = {file.name: _header(file.comment).get("after", "") for file in sql_files("report")}
+
+    def following(name: str) -> Iterator[Exhibit]:
+        for other in [other for other, before in after.items() if before == name]:
+            yield read_exhibit(other)
+            yield from following(other)
+
     for name, draw in DRAWN.items():
         yield read_exhibit(name, draw)
-        yield from (read_exhibit(other) for other, header in headers.items() if header.get("after") == name)
+        yield from following(name)
 
 
 FIGURES = tuple(_figures())

@@ -12,7 +12,7 @@ OF_CORE: Mapping[str, Sequence[str]] = {
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
         "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",
-        "sensitivity-agreement", "experts", "expert-overlaps",
+        "sensitivity-agreement",
     ),
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
     "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),
