@@ -202,6 +202,16 @@ def neuron_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def routing_run(make_once: MakeOnce) -> "FinishedRun":
+    """The finished run that observes and removes experts. Tests must not change it: copy its store first."""
+    from tests.routing_recipe import routing_recipe, write_routing_inputs  # noqa: PLC0415
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+
+    inputs = make_once("routing-inputs", write_routing_inputs)
+    return shared_run(make_once, inputs, routing_recipe(), name="routing")
+
+
+@pytest.fixture(scope="session")
 def reconstructed_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     """The finished run of the recipe of reconstructed variants. Tests must not change it: copy its store first."""
     from tests.derived_recipe import reconstructed_recipe  # noqa: PLC0415

@@ -158,8 +158,12 @@ def _of_pair(record: Record, row: JsonObject, *, role: str) -> JsonObject:
 
 
 _KEYS_FROM_PARENTS: Mapping[str, Callable[[Record, JsonObject], JsonObject]] = {
-    "expert_overlaps": partial(_of_pair, role="expert_statistics"),
-    "feature_overlaps": partial(_of_pair, role="statistics"),
+    **{
+        table: partial(_of_pair, role=kind.pair_of)
+        for kind in RECORD_KINDS.values()
+        if kind.pair_of
+        for table in kind.tables
+    },
     "layer_errors": lambda record, _: {"gram_matrices_id": record.parents.get("gram_matrices")},
 }
 """Table -> function that returns the columns of a row's key that are parents of its record."""

@@ -11,7 +11,6 @@ from catalog.report.exhibits import Group
 from catalog.report.panels.answers import category_panels, flipped_examples, generation_tables
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.differences import difference_curves, seed_panels
-from catalog.report.panels.experts import overlap_panels, use_panels
 from catalog.report.panels.features import feature_heat_maps, magnitude_panels
 from catalog.report.panels.influence import influence_panels
 from catalog.report.panels.languages import breaking_tables, pareto_plots, pooled_panels, source_heat_maps
@@ -51,8 +50,6 @@ DRAWN: Mapping[str, Draw] = {
     "search_trials": trial_panels,
     "search_fronts": front_panels,
     "influence_by_language": influence_panels,
-    "expert_use": use_panels,
-    "expert_overlaps": overlap_panels,
     "cost_by_step": cost_bars,
 }
 """File of a figure in `catalog/sql/report/` -> function that draws its rows; a capability's file names its own."""

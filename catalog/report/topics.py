@@ -12,8 +12,7 @@ OF_CORE: Mapping[str, Sequence[str]] = {
     "Languages and answers": ("sources", "pooled", "rank-consistency", "rank-matrices", "categories", "flipped"),
     "Other tasks and texts": ("translation", "perplexity", "generations"),
     "Inside the model": (
-        "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "experts",
-        "expert-overlaps",
+        "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence",
     ),
     "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
     "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),

@@ -5,6 +5,7 @@
 
 NAMES: tuple[str, ...] = (
     "neurons",
+    "experts",
     "reconstruction",
     "quantisation",
     "vocabulary",

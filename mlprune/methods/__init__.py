@@ -30,7 +30,6 @@ from mlprune.methods.schedules import (
     SensitivityParameters,
 )
 from mlprune.methods.scores import (
-    EXPERT_USES,
     SCORES,
     AlpsParameters,
     ExpertUseParameters,
@@ -39,12 +38,12 @@ from mlprune.methods.scores import (
     RiaParameters,
     SparseGptParameters,
     WandaPlusPlusParameters,
+    shortest_name,
 )
 from mlprune.methods.structures import OF_EXPERTS, STRUCTURES, pattern_of, structure_of
 
 __all__ = [
     "AGGREGATIONS",
-    "EXPERT_USES",
     "NO_PARAMETERS",
     "OF_EXPERTS",
     "REFINERS",
@@ -79,5 +78,6 @@ __all__ = [
     "checked_parameters",
     "parameter",
     "pattern_of",
+    "shortest_name",
     "structure_of",
 ]

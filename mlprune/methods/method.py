@@ -1,7 +1,9 @@
 """Attributes and parameters of methods, the statistics that they read, and publications they cite."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
+
+from mlprune.vocabulary import TokenScope
 
 WANDA = (
     "M. Sun, Z. Liu, A. Bair, J. Z. Kolter, *A Simple and Effective Pruning Approach for Large Language Models*, "
@@ -91,8 +93,14 @@ class Structure(Method):
     """Whether the mask of a sparsity contains that of every lower one exactly."""
     of_model: bool = False
     """Whether units of all blocks are chosen at once, so that no block can be pruned alone."""
-    of_experts: bool = False
-    """Whether its units are experts."""
+    reads_features: bool = True
+    """Whether its scores read statistics of the inputs of layers."""
+    token_scopes: tuple[TokenScope, ...] = get_args(TokenScope)
+    """Tokens that can count in the statistics that its scores read."""
+    aggregation: str = ""
+    """The aggregation that several sets need; empty if any will do."""
+    counts: str = ""
+    """What its sparsity counts; empty for weights."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,10 @@ class Score(Method):
     """Whether a sweep adds all products of its Gram matrices in float64, which takes about twice the time."""
     structures: tuple[str, ...] = ("row", "matrix", "alpha", "N:M")
     """Structures it works with; the first is the default."""
+    parameters_with: tuple[str, ...] = ()
+    """Structures with which its parameters apply; empty for all."""
+    short_for: tuple[str, Parameters] | None = None
+    """Score and parameters of which it is another name: variants of both are the same."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def combinations() -> Iterator[CombinationRow]:
             one: not score.changes_weights and bool({*score.structures} & {*refiner.structures})
             for one, refiner in REFINERS.items()
         }
-        only = "pooled" if of_model and not structure.of_experts else "mean" if score.changes_weights else None
+        only = structure.aggregation or ("mean" if score.changes_weights else None)
         aggregations = {one: only in (None, one) for one in AGGREGATIONS}
         yield CombinationRow(
             name,

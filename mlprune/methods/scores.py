@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mlprune.methods.method import PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
+from mlprune.methods.method import NO_PARAMETERS, PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
 from mlprune.methods.structures import OF_EXPERTS, OF_WEIGHTS
 
 _REAP = "M. Lasby et al., *REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression*, arXiv:2510.13999"
@@ -70,20 +70,10 @@ class ExpertUseParameters(Parameters):
     norm: int = parameter(1, "exponent of the norm of the expert's output for the token", at_least=0, below=3)
 
 
-EXPERT_USES: Mapping[str, ExpertUseParameters] = {
-    "frequency": ExpertUseParameters("token", gate=False, norm=0),
-    "gate_mass": ExpertUseParameters("token", gate=True, norm=0),
-    "contribution": ExpertUseParameters("token", gate=True, norm=1),
-    "reap": ExpertUseParameters("routed", gate=True, norm=1),
-    "mean_norm": ExpertUseParameters("routed", gate=False, norm=1),
-    "mean_square_norm": ExpertUseParameters("routed", gate=False, norm=2),
-}
-"""Named settings of score expert_use."""
-
-
-def _of_experts(summary: str, formula: str, citation: str | None = None) -> Score:
+def _expert_use(summary: str, formula: str, parameters: ExpertUseParameters, *, citation: str | None = None) -> Score:
     """Return a named setting of score expert_use."""
-    return Score(summary, citation=citation, formula=formula, needs=("routes",), structures=OF_EXPERTS)
+    short_for = ("expert_use", parameters)
+    return Score(summary, citation, formula=formula, needs=("routes",), structures=OF_EXPERTS, short_for=short_for)
 
 
 SCORES: Mapping[str, Score] = {
@@ -102,6 +92,7 @@ SCORES: Mapping[str, Score] = {
         has_contrast=True,
         structures=(*OF_WEIGHTS, *OF_EXPERTS),
         parameters=ExpertUseParameters,
+        parameters_with=OF_EXPERTS,
     ),
     "expert_use": Score(
         "what an expert does for the tokens that are routed to it; the other scores of experts are settings of it",
@@ -110,13 +101,34 @@ SCORES: Mapping[str, Score] = {
         structures=OF_EXPERTS,
         parameters=ExpertUseParameters,
     ),
-    "frequency": _of_experts("share of the tokens that are routed to an expert", "|T_e| / n"),
-    "gate_mass": _of_experts("gate weights of an expert", "sum over T_e of g / n"),
-    "contribution": _of_experts("frequency times reap", "sum over T_e of g * ||f||_2 / n"),
-    "reap": _of_experts("mean of the gated norm of an expert's output", "mean over T_e of g * ||f||_2", _REAP),
-    "mean_norm": _of_experts("mean norm of an expert's output", "mean over T_e of ||f||_2", "arXiv:2606.15716"),
-    "mean_square_norm": _of_experts(
-        "mean squared norm of an expert's output", "mean over T_e of ||f||_2 ** 2", "arXiv:2606.15716"
+    "frequency": _expert_use(
+        "share of the tokens that are routed to an expert",
+        "|T_e| / n",
+        ExpertUseParameters("token", gate=False, norm=0),
+    ),
+    "gate_mass": _expert_use(
+        "gate weights of an expert", "sum over T_e of g / n", ExpertUseParameters("token", gate=True, norm=0)
+    ),
+    "contribution": _expert_use(
+        "frequency times reap", "sum over T_e of g * ||f||_2 / n", ExpertUseParameters("token", gate=True, norm=1)
+    ),
+    "reap": _expert_use(
+        "mean of the gated norm of an expert's output",
+        "mean over T_e of g * ||f||_2",
+        ExpertUseParameters("routed", gate=True, norm=1),
+        citation=_REAP,
+    ),
+    "mean_norm": _expert_use(
+        "mean norm of an expert's output",
+        "mean over T_e of ||f||_2",
+        ExpertUseParameters("routed", gate=False, norm=1),
+        citation="arXiv:2606.15716",
+    ),
+    "mean_square_norm": _expert_use(
+        "mean squared norm of an expert's output",
+        "mean over T_e of ||f||_2 ** 2",
+        ExpertUseParameters("routed", gate=False, norm=2),
+        citation="arXiv:2606.15716",
     ),
     "flap": Score(
         "variance of what heads and neurons pass on, times the squared norm of the weights that read it",
@@ -179,3 +191,9 @@ SCORES: Mapping[str, Score] = {
         bytes_per_weight=72,
     ),
 }
+
+
+def shortest_name(score: str, parameters: Parameters) -> tuple[str, Parameters]:
+    """Return the score of which this one with these parameters is the long form; otherwise both as given."""
+    names = [name for name, one in SCORES.items() if one.short_for == (score, parameters)]
+    return (names[0], NO_PARAMETERS) if names else (score, parameters)

@@ -2,28 +2,35 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mlprune.methods.method import WANDA, Structure
-
-STRUCTURES: Mapping[str, Structure] = {
-    "row": Structure("an output row of the weight"),
-    "matrix": Structure("the whole matrix"),
-    "alpha": Structure("an output row, by a share of the sum of its scores", citation=WANDA, masks_nest=False),
-    "units": Structure("attention heads and neurons of all blocks together", masks_nest=False, of_model=True),
-    "blocks": Structure("blocks of the model, which are removed as a whole", of_model=True),
-    "experts": Structure(
-        "experts of a block, which are removed as a whole", masks_nest=False, of_model=True, of_experts=True
-    ),
-    "all_experts": Structure("experts of all blocks together", masks_nest=False, of_model=True, of_experts=True),
-    "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
-}
 
 OF_WEIGHTS = ("row", "matrix", "alpha", "N:M")
 """Structures of single weights."""
 OF_EXPERTS = ("experts", "all_experts")
 """Structures of whole experts."""
-
 _N_M = re.compile(r"(\d+):(\d+)")
+_EXPERTS = Structure(
+    "experts of a block, which are removed as a whole",
+    masks_nest=False,
+    of_model=True,
+    reads_features=False,
+    token_scopes=("all", "source", "target"),
+    counts="expert",
+)
+STRUCTURES: Mapping[str, Structure] = {
+    "row": Structure("an output row of the weight"),
+    "matrix": Structure("the whole matrix"),
+    "alpha": Structure("an output row, by a share of the sum of its scores", citation=WANDA, masks_nest=False),
+    "units": Structure(
+        "attention heads and neurons of all blocks together", masks_nest=False, of_model=True, aggregation="pooled"
+    ),
+    "blocks": Structure("blocks of the model, which are removed as a whole", of_model=True),
+    "experts": _EXPERTS,
+    "all_experts": replace(_EXPERTS, summary="experts of all blocks together"),
+    "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
+}
 
 
 def pattern_of(structure: str) -> tuple[int, int] | None:

@@ -12,14 +12,12 @@ from mlprune.recipe.models import Recipe
 from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
-from mlprune.steps.compare.expert_overlaps import expert_overlap_jobs
 from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import activation_jobs
-from mlprune.steps.observe.expert_statistics import expert_statistics_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.probes import Probes, probe_jobs
 from mlprune.steps.prune.combine import CombineJob, add_combinations
@@ -154,7 +152,6 @@ def observe(plan: Planning) -> Iterable[Job]:
         *(job for one in passes for job in one.jobs),
         *activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named)),
         *(job for capability in all_capabilities() for job in capability.observe(plan)),
-        *expert_statistics_jobs(recipe, inputs, sets, names=recipe.analyses.experts),
     ]
 
 
@@ -192,7 +189,6 @@ def compare(plan: Planning) -> Iterable[Job]:
     return [
         *(job for capability in all_capabilities() for job in capability.compare(plan)),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
-        *expert_overlap_jobs(recipe, plan.inputs, plan.sets.default),
         *comparison_jobs(
             plan.inputs,
             plan.observations,

@@ -43,7 +43,7 @@ class AnalysesConfig(Model):
     choice, or those of the named variant entries, such as `[[wanda-fr, wanda-sw]]`."""
     neurons: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("neurons")] = ()
     """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
-    experts: Annotated[tuple[str, ...], NamesOf("sets")] = ()
+    experts: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("experts")] = ()
     """Names of demonstration sets in which the tokens, gate weights and outputs of every expert are counted. Sets that
     differ in their source language only are compared by their most frequent experts (`overlap_shares`)."""
     neuron_variants: Annotated[tuple[str, ...], NamesOf("variants"), OfCapability("neurons")] = ()

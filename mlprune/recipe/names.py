@@ -31,9 +31,11 @@ class NamesOf:
 
 @dataclass(frozen=True)
 class OfCapability:
-    """Marks a key that only a capability reads."""
+    """Marks a key that only a capability reads, or some of whose values only a capability knows."""
 
     name: str
+    values: tuple[str, ...] = ()
+    """These values; empty for all."""
 
 
 def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str = "") -> None:
@@ -46,8 +48,7 @@ def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str =
         PydanticCustomError: one is unknown.
     """
     for entry, key, place in _keys(section, where):
-        marker = _marker(type(entry), key, NamesOf)
-        if marker is not None:
+        for marker in _markers(type(entry), key, NamesOf):
             names, own = known[marker.named], getattr(entry, "name", None) if marker.not_itself else None
             for name in _names_in(getattr(entry, key)):
                 if (name not in names or name == own) and name not in marker.words:
@@ -61,10 +62,10 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
         where: path of the section in the recipe.
     """
     for entry, key, place in _keys(section, where):
-        marker = _marker(type(entry), key, OfCapability)
-        if marker is not None and marker.name not in present:
+        for marker in _markers(type(entry), key, OfCapability):
             default = type(entry).model_fields[key].get_default(call_default_factory=True)
-            if getattr(entry, key) != default:
+            value = getattr(entry, key)
+            if marker.name not in present and (value in marker.values if marker.values else value != default):
                 yield _path(place, key), marker.name
 
 
@@ -86,8 +87,8 @@ def _path(where: str, key: str) -> str:
 
 
 @cache
-def _marker(model: type[Model], key: str, kind: type[Marker]) -> Marker | None:
-    return next((one for one in model.model_fields[key].metadata if isinstance(one, kind)), None)
+def _markers(model: type[Model], key: str, kind: type[Marker]) -> tuple[Marker, ...]:
+    return tuple(one for one in model.model_fields[key].metadata if isinstance(one, kind))
 
 
 def _names_in(value: object) -> Iterator[str]:

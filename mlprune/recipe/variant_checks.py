@@ -3,13 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from mlprune.methods import (
-    OF_EXPERTS,
-    REFINERS,
-    ExpertUseParameters,
-    Score,
-    StatisticsName,
-)
+from mlprune.methods import REFINERS, Score, StatisticsName
 from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe import options
 from mlprune.recipe.variant_fields import DENSE_STRUCTURES, VariantFields
@@ -115,34 +109,34 @@ def check_units(entry: VariantFields) -> None:
     if not structure.of_model:
         return
     required: dict[str, tuple[object, object]] = {
-        "propagation": (entry.propagation, "dense"),
+        **({"propagation": (entry.propagation, "dense")} if entry.reads_statistics else {}),
         "removes": (entry.removes, "lowest"),
         "profile": (entry.profile, "corrected"),
         "schedule": (entry.schedule.kind, "uniform"),
         "scope": (bool(entry.scope.model_fields_set), False),
-        "aggregate": (entry.aggregate, "pooled" if entry.over else None),
     }
-    if structure.of_experts:
-        del required["aggregate"]
-        if not entry.reads_statistics:
-            del required["propagation"]
-        if entry.tokens == "last_shot":
-            raise ValueError(f"structure {entry.group} needs tokens: all, source or target, got last_shot")
-    for key, (got, expected) in required.items():
-        if got != expected:
-            wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
+    if structure.aggregation:
+        required["aggregate"] = (entry.aggregate, structure.aggregation if entry.over else None)
+    if entry.tokens not in structure.token_scopes:
+        *others, last = structure.token_scopes
+        expected = f"{', '.join(others)} or {last}"
+        raise ValueError(f"structure {entry.group} needs tokens: {expected}, got {entry.tokens}")
+    for key, (got, needed) in required.items():
+        if got != needed:
+            wanted = "no scope" if key == "scope" else f"{key}: {needed or 'left out'}"
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
 
 
-def check_contrast(entry: VariantFields) -> None:
-    """Check that a contrast of features has no parameters of a contrast of experts.
+def check_parameters_fit_structure(entry: VariantFields, score: Score) -> None:
+    """Check that the entry has no parameters of its score that apply to other structures only.
 
     Raises:
         ValueError: it has some.
     """
-    given = sorted(entry.model_fields_set & {field.name for field in fields(ExpertUseParameters)})
-    if entry.score == "contrast" and entry.group not in OF_EXPERTS and given:
-        raise ValueError(f"{', '.join(given)} of score contrast needs structure {' or '.join(OF_EXPERTS)}")
+    given = sorted(entry.model_fields_set & {field.name for field in fields(score.parameters)})
+    if score.parameters_with and entry.group not in score.parameters_with and given:
+        expected = " or ".join(score.parameters_with)
+        raise ValueError(f"{', '.join(given)} of score {entry.score} needs structure {expected}")
 
 
 def check_blocks(entry: VariantFields, score: Score) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from mlprune.capabilities.experts.keys import SCORES_OF_EXPERTS, STRUCTURES
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
@@ -43,7 +44,7 @@ class VariantFields(Model):
 
     name: EntryName | None = None
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
-    score: ScoreName | None = None
+    score: Annotated[ScoreName | None, OfCapability("experts", SCORES_OF_EXPERTS)] = None
     """Importance of a weight; needed except for combinations and the dense model."""
     refine: RefinerName | None = None
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
@@ -71,7 +72,7 @@ class VariantFields(Model):
     sparsity: Sparsity | None = None
     """Share of weights removed from each comparison group, or of blocks or experts; 0 is the dense variant. Optional
     for structure N:M and schedule search; score given has none."""
-    structure: StructureName | None = None
+    structure: Annotated[StructureName | None, OfCapability("experts", STRUCTURES)] = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
     removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and

@@ -19,8 +19,8 @@ from mlprune.recipe.variant_checks import (
     check_blocks,
     check_changed_weights,
     check_choice_of_demonstrations,
-    check_contrast,
     check_kind,
+    check_parameters_fit_structure,
     check_permuted,
     check_refiner,
     check_structure,
@@ -105,7 +105,7 @@ class CheckedVariant(VariantFields):
                 check_changed_weights(self)
         check_refiner(self)
         check_units(self)
-        check_contrast(self)
+        check_parameters_fit_structure(self, score)
         check_choice_of_demonstrations(self)
         return self
 

@@ -19,6 +19,9 @@ class RecordKind:
     job: str = ""
     """Function that makes the job of a record again, as `module:name`, for records that follow from other ones without
     running the model; `mlprune check store --deep` runs these jobs. It takes the record and a `StoredWork`."""
+    pair_of: str = ""
+    """For rows about two demonstration sets: role of the parents whose ids are their `statistics_a` and
+    `statistics_b`."""
     shown_since: int = 1
     """First version whose rows the catalog shows. Earlier records have other statistics under the same names: they keep
     their files, but their numbers are in no table, family or report. Running the recipe again computes new ones.

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES
+from mlprune.capabilities.experts.records import MASKS as OF_EXPERTS
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
@@ -69,12 +71,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
     "hidden_means": HIDDEN_MEANS,
     "neuron_activity": NEURON_ACTIVITY,
-    "expert_statistics": RecordKind(
-        1,
-        "demonstration set whose tokens are counted for every expert, with gate weights and norms of outputs",
-        folders=("routing",),
-        tables={"expert_statistics": "expert_statistics_id"},
-    ),
+    "expert_statistics": EXPERT_STATISTICS,
     "block_influence": RecordKind(
         1,
         "demonstration set whose hidden states are compared before and after every block",
@@ -125,7 +122,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_layers": "variant_id",
             "pruned_units": "variant_id",
             **NEURON_TABLES,
-            "variant_experts": "variant_id",
+            **EXPERT_TABLES,
             "variant_parents": "variant_id",
             **OF_VARIANTS,
         },
@@ -197,17 +194,13 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"mask_overlaps": None},
         job="mlprune.steps.compare.overlaps:MaskOverlapJob.of_record",
     ),
-    "expert_overlaps": RecordKind(
-        1,
-        "share and pair of demonstration sets whose most frequent experts are compared",
-        tables={"expert_overlaps": None},
-        job="mlprune.steps.compare.expert_overlaps:ExpertOverlapJob.of_record",
-    ),
+    "expert_overlaps": EXPERT_OVERLAPS,
     "feature_overlaps": RecordKind(
         1,
         "pair of demonstration sets whose strongest features are compared",
         tables={"feature_overlaps": None},
         job="mlprune.steps.compare.overlaps:FeatureOverlapJob.of_record",
+        pair_of="statistics",
     ),
     "token_shares": TOKEN_SHARES,
     "search_batches": RecordKind(
@@ -231,6 +224,8 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
 REBUILDERS: Mapping[str, str] = {**OF_NEURONS}
 """Parameter of a variant -> function that makes its masks again, as `module:name`. It takes the store, the identity and
 the model of the variant, and returns a function that makes the levels of a block."""
+MASKS_OF_STRUCTURES: Mapping[str, str] = {**OF_EXPERTS}
+"""Structure whose masks a capability makes -> its `StructureMasks`, as `module:name`."""
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
 _RENAMED_TABLES: Mapping[str, str] = {"answers": "answer_results"}

@@ -15,8 +15,8 @@ from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values import DenseScores, PlannedValues, ValueSources, plan_block_values
 from mlprune.steps.prune.blocks import block_jobs
 from mlprune.steps.prune.combine import CombineJob
-from mlprune.steps.prune.expert_removal import expert_jobs
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
+from mlprune.steps.prune.structure_masks import masks_of_structure
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.prune.units import UnitsJob
 from mlprune.steps.sets import PlannedSet
@@ -50,7 +50,7 @@ def all_observations(
     wanted: dict[str, dict[StatisticsName, None]] = defaultdict(dict)
     for spec in of_kind(ScoredVariant, (one.spec for one in variants.values())):
         variant, calibration = variants[spec.id], spec.dense_calibration
-        if calibration is None or spec.score.group.of_experts:
+        if calibration is None or not spec.score.group.reads_features:
             continue
         for planned in _sets_of(variant):
             statistics_id = _observed(recipe, inputs, calibration, planned).identity.id
@@ -84,8 +84,8 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
     for variant, spec in scored:
-        if spec.score.group.of_experts:
-            jobs += expert_jobs(recipe, inputs, spec, variant.sets, contrast=variant.contrast)
+        if masks := masks_of_structure(spec.structure):
+            jobs += masks.jobs(recipe, inputs, planned=variant, variant=spec)
         elif spec.calibration is not None and spec.calibration.propagation == "sequential":
             jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
         else:

@@ -13,13 +13,12 @@ from typing import Protocol
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.json_values import JsonObject
 from mlprune.methods import (
-    EXPERT_USES,
-    NO_PARAMETERS,
     GivenParameters,
     OwlParameters,
     Parameters,
     SensitivityParameters,
     pattern_of,
+    shortest_name,
     structure_of,
 )
 from mlprune.methods.plugins import (
@@ -41,7 +40,7 @@ from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
-from mlprune.steps.prune.expert_removal import check_experts
+from mlprune.steps.prune.structure_masks import masks_of_structure
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.steps.variants.blocks_variant import BlocksVariant, blocks_variant
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
@@ -95,14 +94,13 @@ def score_spec(entry: VariantConfig) -> ScoreSpec:
     """
     if entry.score is None:
         raise RecipeError("a variant needs a score", name=entry.name)
-    parameters = entry.score_parameters
-    named = [name for name, use in EXPERT_USES.items() if entry.score == "expert_use" and use == parameters]
+    name, parameters = shortest_name(entry.score, entry.score_parameters)
     return ScoreSpec(
-        named[0] if named else entry.score,
+        name,
         entry.group,
         removes=entry.removes,
         rounding="binary" if entry.profile == "paper" else "decimal",
-        score_parameters=NO_PARAMETERS if named else parameters,
+        score_parameters=parameters,
         permute=entry.permute,
         plugin=entry.score_source,
         structure_plugin=entry.structure_source,
@@ -303,10 +301,11 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
         RecipeError: it does not.
     """
     if entry.structure_source is None and structure_of(entry.group).of_model and entry.sparsity:
-        if structure_of(entry.group).of_experts:
-            check_experts(inputs.model, entry.group, entry.sparsity)
-        else:
+        masks = masks_of_structure(entry.group)
+        if masks is None:
             _check_heads(inputs)
+        else:
+            masks.check(inputs.model, entry.group, sparsity=entry.sparsity)
     pattern = pattern_of(entry.group)
     if pattern is None:
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
-from mlprune.methods import FlapParameters, SensitivityParameters
+from mlprune.methods import STRUCTURES, FlapParameters, SensitivityParameters
 from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
 from mlprune.steps.loss_records import losses_of
@@ -39,9 +39,10 @@ def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
     n_weights, n_removed = (sum(as_int(row[name]) for row in layers) for name in ("n_weights", "n_removed"))
     if asked == 0 or (schedule.is_in_recipe and schedule.kind != "uniform"):
         return
-    if experts := record.rows.get("variant_experts", ()):
-        if not any(as_int(row["n_removed"]) for row in experts):
-            yield f"variant {record.id} lacks no expert, asked for: {asked:g}"
+    structure = STRUCTURES.get(str(record.parameters.get("structure")))
+    if structure is not None and structure.counts:
+        if n_removed == 0:
+            yield f"variant {record.id} lacks no {structure.counts}, asked for: {asked:g}"
         return
     units = record.rows.get("pruned_units", ())
     step = _largest_step(record, units, layers) / n_weights if units else 1.0

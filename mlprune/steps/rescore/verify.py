@@ -43,8 +43,8 @@ from mlprune.steps.observe.statistics import largest_features
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.block_values import values_key
 from mlprune.steps.prune.combine import combined_block
-from mlprune.steps.prune.expert_removal import experts_rebuilder
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
+from mlprune.steps.prune.structure_masks import masks_of_structure
 from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import FindModel, StoredJobs, evaluation_spec
@@ -154,8 +154,8 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
     if stored is None:
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant")
     ordering = _ordering(stored.record, variant)
-    if variant.score.group.of_experts:
-        return experts_rebuilder(store, variant, stored.record)
+    if structure := masks_of_structure(variant.structure):
+        return structure.rebuilder(store, variant, ordering=stored.record)
     if variant.score.group.of_model:
         return units_rebuilder(store, variant, ordering)
     calibration = variant.calibration

@@ -53,6 +53,12 @@ USES = {
         "neuron_run",
         frozenset(("neuron_activity", "masks", "variants")),
     ),
+    "experts": Use(
+        {"analyses": {"experts": ["mt"]}},
+        "analyses.experts",
+        "routing_run",
+        frozenset(("expert_statistics", "expert_overlaps", "masks", "variants")),
+    ),
     "reconstruction": Use(
         {"variants": [{"score": "magnitude", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}}]},
         "variants.0.reconstruct",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.capabilities.experts.routing import RoutingVisitor
 from mlprune.errors import ModelError
-from mlprune.models.inference.routing import RoutingVisitor
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.placement.budget import MemoryBudget, Residency, residency, resident_blocks, smallest_budget
 from mlprune.models.placement.expert_stream import ExpertStream

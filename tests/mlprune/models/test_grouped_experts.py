@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mlprune.capabilities.experts.routing import RoutingVisitor
 from mlprune.errors import ModelError
 from mlprune.models.experts import is_stack, one_by_one, stack_names
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.inference.routing import RoutingVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.vocabulary import DtypeName

@@ -2,7 +2,7 @@
 -- anchor: vocabularies
 -- query: vocabulary_cost
 -- draw: catalog.capabilities.vocabulary.panels:vocabulary_panels
--- after: expert_overlaps
+-- after: influence_by_language
 -- topic: Languages and answers
 -- optional: true
 -- explanation: A line is a language, a point a variant: the share of all weights that are gone with the removed

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.experts.routing import RoleBatch, RoutingVisitor
 from mlprune.models.chain import Chain
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.inference.routing import RoleBatch, RoutingVisitor
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import footprint

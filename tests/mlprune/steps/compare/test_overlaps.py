@@ -17,7 +17,6 @@ from mlprune.errors import RecipeError
 from mlprune.methods import RandomParameters
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.compare import expert_overlaps
 from mlprune.steps.compare.overlaps import QUERIES, MaskOverlapJob, overlap_pairs
 from mlprune.steps.job import Identity
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -166,12 +165,3 @@ def test_feature_overlaps_compare_top_with_bottom_both_ways(tiny_run: FinishedRu
         top = sorted(range(16), key=lambda index: (-a[index], index))[:5]
         bottom = sorted(range(16), key=lambda index: (b[index], index))[:5]
         assert (row["share"], row["value"]) == (0.3, len(set(top) & set(bottom)) / 5)
-
-
-def test_experts_are_compared_between_sets_that_differ_only_in_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expert_overlaps, "_without_language", lambda spec: spec.shots)
-    sets = [("a", "sw", 2), ("b", "fr", 2), ("c", "es", 4), ("d", "sw", 2), ("e", None, 2)]
-    planned: list[Any] = [
-        SimpleNamespace(id=name, spec=SimpleNamespace(source=source, shots=shots)) for name, source, shots in sets
-    ]
-    assert [(a.id, b.id) for a, b in expert_overlaps._pairs(planned)] == [("a", "b"), ("b", "d")]

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.experts.routing_sums import SUMS
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.hashing import ordered_by_hash
 from mlprune.methods import ExpertUseParameters, Parameters
 from mlprune.numeric.activations.aggregation import AGGREGATION_FUNCTIONS
-from mlprune.numeric.activations.routing import SUMS
 from mlprune.numeric.selection.levels import n_removed
 
 NEVER = 1e-200

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.experts.routing import RoleBatch, Routing, RoutingVisitor
+from mlprune.capabilities.experts.routing_sums import ROLES, SUMS
 from mlprune.errors import StatisticsError
-from mlprune.models.inference.routing import RoleBatch, Routing, RoutingVisitor
 from mlprune.models.local_chain import local_chain
-from mlprune.numeric.activations.routing import ROLES, SUMS
 from tests.expert_models import EXPERT_TYPES, N_EXPERTS, save_expert_model
 from tests.expert_routes import routed
 from tests.pretended_gpus import pretended_gpus

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.experts.routing_sums import ROLES, owners_of, routing_sums
 from mlprune.errors import statistics_context
 from mlprune.models.experts import listening_to_routes
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates, TokenBatch
-from mlprune.numeric.activations.routing import ROLES, owners_of, routing_sums
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner

@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.capability import Planned
+from mlprune.capabilities.experts.routing import RoleBatch, RoutingVisitor
+from mlprune.capabilities.experts.routing_sums import ROLES, SUMS, added_in_order
 from mlprune.corpus.calibration import pad_batch, token_batches
 from mlprune.corpus.demonstrations import SOURCE, TARGET
 from mlprune.errors import StatisticsError
 from mlprune.json_values import JsonValue
 from mlprune.models.chain import stream_tagged
 from mlprune.models.checkpoint.weight_files import architecture_at
-from mlprune.models.inference.routing import RoleBatch, RoutingVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.numeric.activations.routing import ROLES, SUMS, added_in_order
 from mlprune.processes.job_parts import job_parts
 from mlprune.pruning.block_inputs import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
@@ -46,11 +47,6 @@ _ROW_BYTES = 60
 """Bytes of a row of the record, compressed."""
 _SCOPES: Mapping[TokenScope, tuple[str, ...]] = {"all": ROLES, "source": ("source",), "target": ("target",)}
 """Token scope -> the roles of its tokens."""
-
-
-def token_scopes() -> tuple[TokenScope, ...]:
-    """Return the token scopes that the statistics tell apart."""
-    return tuple(_SCOPES)
 
 
 @dataclass(frozen=True)
@@ -191,3 +187,9 @@ def expert_statistics_jobs(
         replace(job, n_experts=n_experts)
         for job in pass_jobs(ExpertStatisticsJob, KIND, recipe, inputs, sets, names=names)
     ]
+
+
+def observed_jobs(planned: Planned) -> list[ExpertStatisticsJob]:
+    """Return one job per distinct set with a name in `analyses.experts`."""
+    recipe = planned.recipe
+    return expert_statistics_jobs(recipe, planned.inputs, planned.sets.default, names=recipe.analyses.experts)

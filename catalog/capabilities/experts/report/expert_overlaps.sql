@@ -1,6 +1,9 @@
 -- title: Do languages share their experts?
 -- anchor: expert-overlaps
 -- query: expert_overlap
+-- draw: catalog.capabilities.experts.panels:overlap_panels
+-- after: expert_use
+-- topic: Inside the model
 -- optional: true
 -- explanation: The experts to which a block routes most tokens of two languages: those of both divided by those of
 -- either, next to the value for random experts. A star means that the routing of the two languages differs more than

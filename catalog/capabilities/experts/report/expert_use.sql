@@ -1,6 +1,9 @@
 -- title: Which experts does each language use?
 -- anchor: experts
 -- query: experts_by_language
+-- draw: catalog.capabilities.experts.panels:use_panels
+-- after: sensitivity_agreement
+-- topic: Inside the model
 -- optional: true
 -- explanation: Of a mixture of experts, before pruning. A cell is the fraction of the tokens of a language that a block
 -- routes to an expert, over all observed sets; a row adds up to the number of experts that a token chooses. An expert

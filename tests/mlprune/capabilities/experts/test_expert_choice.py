@@ -6,10 +6,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from mlprune.errors import ShapeError, StatisticsError
-from mlprune.methods import EXPERT_USES, ExpertUseParameters
-from mlprune.numeric.activations.routing import owners_of, routing_sums
-from mlprune.numeric.expert_choice import (
+from mlprune.capabilities.experts.expert_choice import (
     ExpertGroups,
     ExpertSums,
     expert_scores,
@@ -17,10 +14,15 @@ from mlprune.numeric.expert_choice import (
     random_ranks,
     removed_experts,
 )
+from mlprune.capabilities.experts.routing_sums import owners_of, routing_sums
+from mlprune.errors import ShapeError, StatisticsError
+from mlprune.methods import SCORES, ExpertUseParameters
 from tests.refusals import refused
 
 TOKENS = {0: [(0.5, 2.0), (0.25, 4.0)], 1: [], 2: [(1.0, 3.0)]}
 """Expert -> gate weight and norm of each of its tokens, of 5 tokens."""
+NAMED = {name: cast("ExpertUseParameters", score.short_for[1]) for name, score in SCORES.items() if score.short_for}
+"""Named scores and their settings."""
 
 
 def sums_of(tokens: dict[int, list[tuple[float, float]]], n_tokens: float = 5) -> ExpertSums:
@@ -39,14 +41,14 @@ def test_every_setting_is_its_formula(per: str, gate: bool, norm: int) -> None:
 
 
 def test_named_scores_are_six_different_settings() -> None:
-    scores = {name: tuple(expert_scores(sums_of(TOKENS), use).tolist()) for name, use in EXPERT_USES.items()}
-    assert len(set(scores.values())) == len(EXPERT_USES) == 6
+    scores = {name: tuple(expert_scores(sums_of(TOKENS), use).tolist()) for name, use in NAMED.items()}
+    assert len(set(scores.values())) == len(NAMED) == 6
     frequency, reap = scores["frequency"], scores["reap"]
     assert scores["contribution"] == pytest.approx([f * r for f, r in zip(frequency, reap, strict=True)])
 
 
 def test_a_contrast_ranks_experts_highest_that_the_contrast_set_never_uses() -> None:
-    use = EXPERT_USES["frequency"]
+    use = NAMED["frequency"]
     of_set, against = (
         sums_of({0: [(1, 1)] * 3, 1: [(1, 1)], 2: [(1, 1)]}),
         sums_of({0: [(1, 1)], 1: [(1, 1)] * 2, 2: []}),

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from mlprune.capabilities.experts.overlap import expert_overlap, jaccard_by_chance, permutations
 from mlprune.errors import ShapeError
-from mlprune.numeric.statistics.expert_overlap import expert_overlap, jaccard_by_chance, permutations
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (4, 1), (5, 2), (6, 4), (6, 6)])

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from catalog.capabilities.experts.panels import MAX_BLOCKS, MAX_EXPERTS, MAX_PAIRS, overlap_panels, use_panels
 from catalog.report.figures import FIGURES, run_exhibit
-from catalog.report.panels.experts import MAX_BLOCKS, MAX_EXPERTS, MAX_PAIRS, overlap_panels, use_panels
 from catalog.store import Catalog
 from tests.catalog.report.rows import grid
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, ClassVar
 
+from mlprune.capabilities.capability import Planned
+from mlprune.capabilities.experts.expert_statistics import KIND, blocks_of, observed_jobs, read_demonstrations
+from mlprune.capabilities.experts.overlap import expert_overlap, permutations
+from mlprune.capabilities.experts.routing_sums import ROLES, SUMS
 from mlprune.json_values import JsonObject
-from mlprune.numeric.activations.routing import ROLES, SUMS
 from mlprune.numeric.arrays import Array
-from mlprune.numeric.statistics.expert_overlap import expert_overlap, permutations
-from mlprune.recipe.models import Recipe
 from mlprune.steps.declared_job import DeclaredJob, Parameter, Parent
-from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, SmallJob
-from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, read_demonstrations
-from mlprune.steps.sets import PlannedSet, PlannedSets, SetSpec
+from mlprune.steps.sets import PlannedSet, SetSpec
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -54,15 +53,13 @@ def _counts(store: Store, record: Record, block: int) -> Array:
     return sums[:, :, _SOURCE, _COUNT].numpy()
 
 
-def expert_overlap_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> Iterator[ExpertOverlapJob]:
+def expert_overlap_jobs(planned: Planned) -> Iterator[ExpertOverlapJob]:
     """Yield a job for each share and pair of sets in `analyses.experts` that differ in their source language only."""
-    names = recipe.analyses.experts
-    observed = {
-        job.demonstration_set_id: job.identity.id for job in expert_statistics_jobs(recipe, inputs, sets, names=names)
-    }
-    planned = {one.id: one for name in names for one in sets[name]}
-    for share in recipe.analyses.overlap_shares:
-        for first, second in _pairs(planned.values()):
+    analyses, named = planned.recipe.analyses, planned.sets.default
+    observed = {job.demonstration_set_id: job.identity.id for job in observed_jobs(planned)}
+    sets = {one.id: one for name in analyses.experts for one in named[name]}
+    for share in analyses.overlap_shares:
+        for first, second in _pairs(sets.values()):
             yield ExpertOverlapJob((observed[first.id], observed[second.id]), share)
 
 

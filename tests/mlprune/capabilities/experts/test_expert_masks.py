@@ -1,6 +1,7 @@
 """Variants without experts from recipe to masks, against plain loops over tokens and experts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.experts.expert_masks import ExpertMasksJob
 from mlprune.errors import RecipeError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.steps.prune.expert_removal import ExpertMasksJob
+from mlprune.planning import build_plan
+from mlprune.recipe.loading import parse_recipe
+from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.rescore.verify import verify_variant
 from tests.expert_models import save_expert_model
 from tests.expert_routes import Routed, routed
+from tests.mlprune.capabilities.test_capability import leave_out
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, small_recipe, write_recipe, write_texts
 
@@ -239,6 +244,7 @@ REAP = {"score": "reap", "demonstrations": "fr", "propagation": "dense", "sparsi
         {**REAP, "sparsity": 0.9},
         {**REAP, "structure": "all_experts", "sparsity": 0.9},
         {**REAP, "tokens": "last_shot"},
+        {**REAP, "tokens": "content"},
         {**REAP, "propagation": "sequential"},
         {**REAP, "removes": "highest"},
         {**REAP, "schedule": "owl"},
@@ -268,3 +274,31 @@ def test_a_dense_model_has_no_experts(tiny_inputs: Path) -> None:
     recipe["variants"] = [{**REAP, "demonstrations": "mt"}]
     with refused(RecipeError, key="structure", got="experts"):
         plan_of(write_recipe(tiny_inputs, recipe, name="no-experts.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"score": "reap", "demonstrations": "mt"}, "score"),
+        ({"score": "random", "structure": "all_experts"}, "structure"),
+    ],
+)
+def test_without_the_capability_its_scores_and_structures_are_refused(
+    tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], key: str
+) -> None:
+    leave_out("experts", monkeypatch)
+    first = {"score": "magnitude", "sparsity": 0.5}
+    recipe = small_recipe() | {"variants": [first, {**entry, "propagation": "dense", "sparsity": 0.5}]}
+    with refused(RecipeError, key=f"variants.1.{key}", got="experts"):
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+@of_qwen3_moe
+def test_a_variant_without_any_removed_expert_has_a_warning(expert_run: FinishedRun) -> None:
+    variant = expert_run.named("uses")[0]
+    record = expert_run.store.require("variants", variant.id)
+    assert not list(variant_warnings(expert_run.store, record))
+    layers = [{**row, "n_removed": 0} for row in record.rows["variant_layers"]]
+    (line,) = variant_warnings(expert_run.store, replace(record, rows={**record.rows, "variant_layers": layers}))
+    assert "expert" in line
+    assert variant.id in line

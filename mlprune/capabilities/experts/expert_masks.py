@@ -11,18 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlprune.errors import RecipeError
-from mlprune.json_values import Row
-from mlprune.methods import EXPERT_USES, ExpertUseParameters, checked_parameters
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
-from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.expert_choice import (
+from mlprune.capabilities.experts.expert_choice import (
     ExpertGroups,
     ExpertSums,
     joined_scores,
     random_ranks,
     removed_experts,
 )
+from mlprune.capabilities.experts.expert_statistics import KIND, blocks_of, expert_statistics_jobs, selected_sums
+from mlprune.errors import RecipeError
+from mlprune.json_values import Row
+from mlprune.methods import ExpertUseParameters, checked_parameters
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.pruning.spec import StatisticsSelection
@@ -38,9 +39,9 @@ from mlprune.steps.job import (
     SetSizes,
     make_identity,
 )
-from mlprune.steps.observe.expert_statistics import KIND, blocks_of, expert_statistics_jobs, selected_sums
-from mlprune.steps.sets import PlannedSet
+from mlprune.steps.prune.structure_masks import StructureMasks
 from mlprune.steps.variants.masks_job import MasksJob
+from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
@@ -48,8 +49,6 @@ from mlprune.store.store import Store
 
 CONTRAST = f"contrast_{KIND}"
 """Role of the statistics of a contrast set."""
-
-
 MASK_FILE_BYTES = 8_000
 """Disk space of the masks of a block, which repeat few bytes. Measured: 3,724 for 8 experts, 4,579 for 128."""
 
@@ -58,24 +57,6 @@ def groups_of(model: ModelRef) -> dict[int, ExpertGroups]:
     """Return block -> the groups of its experts, of the blocks with experts."""
     experts = architecture_at(model.path).experts
     return {block: ExpertGroups(one.n_groups, one.least_of_group) for block, one in experts.items()}
-
-
-def check_experts(model: ModelRef, structure: str, sparsity: float) -> None:
-    """Check that a model has experts, and that enough of them would remain.
-
-    Raises:
-        RecipeError: it has none, or a token could not choose as many as it does.
-    """
-    groups, experts = groups_of(model), architecture_at(model.path).experts
-    if not groups:
-        raise RecipeError("the model has no experts", key="structure", expected="a mixture of experts", got=structure)
-    for blocks in [tuple(groups)] if structure == "all_experts" else [(block,) for block in groups]:
-        n = sum(experts[block].n_experts for block in blocks)
-        n_kept = sum(groups[block].n_kept for block in blocks)
-        if n_removed(sparsity, n) > n - n_kept:
-            message = "too few experts would remain for the choice of a token"
-            expected = f"at most {(n - n_kept) / n:g}, so that {n_kept} of {n} experts remain"
-            raise RecipeError(message, key="sparsity", blocks=list(blocks), expected=expected, got=sparsity)
 
 
 @dataclass(frozen=True)
@@ -136,8 +117,8 @@ def chosen_experts(store: Store, variant: ScoredVariant, records: ExpertRecords)
 
 def expert_use(variant: ScoredVariant) -> ExpertUseParameters:
     """Return the settings of the score of a variant."""
-    score = variant.score
-    return EXPERT_USES.get(score.score) or checked_parameters(score.score_parameters, ExpertUseParameters)
+    short_for = variant.score.method.short_for
+    return checked_parameters(short_for[1] if short_for else variant.score.score_parameters, ExpertUseParameters)
 
 
 def _sums(store: Store, record_id: str, selection: StatisticsSelection) -> dict[int, ExpertSums]:
@@ -163,13 +144,6 @@ def expert_levels(model: ModelRef, block: int, removed: Tensor | None, *, sparsi
         for shape, stays in dict.fromkeys(kinds.values())
     }
     return {layer: levels[kind] for layer, kind in kinds.items()}
-
-
-def experts_rebuilder(store: Store, variant: ScoredVariant, ordering: Record) -> Callable[[int], BlockLevels]:
-    """Return a function that makes the levels of a block again, from the stored statistics."""
-    chosen = chosen_experts(store, variant, ExpertRecords.of(ordering))
-    removed = {block: choice.removed for block, choice in chosen.items()}
-    return lambda block: expert_levels(variant.model, block, removed.get(block), sparsity=variant.sparsity)
 
 
 @dataclass(frozen=True)
@@ -214,15 +188,39 @@ def _rows(variant_id: str, chosen: Mapping[int, BlockChoice]) -> Iterator[Row]:
         yield {**row, "n_unused": choice.n_unused, "n_removed": len(removed), "removed": removed}
 
 
-def expert_jobs(
-    recipe: Recipe, inputs: Inputs, variant: ScoredVariant, sets: tuple[PlannedSet, ...], *, contrast: PlannedSet | None
-) -> Iterator[Job]:
-    """Yield the passes over the sets of a variant without experts, then the job that makes it."""
-    named = {"": sets, CONTRAST: (contrast,) if contrast else ()}
-    passes = expert_statistics_jobs(recipe, inputs, named, names=[""])
-    against = expert_statistics_jobs(recipe, inputs, named, names=[CONTRAST])
-    yield from (*passes, *against)
-    of_set = {job.demonstration_set_id: job.identity.id for job in passes}
-    records = ExpertRecords(tuple(of_set[planned.id] for planned in sets), *(job.identity.id for job in against))
-    parents = {"variant": variant.id, KIND: list(records.sets) or None, CONTRAST: records.contrast}
-    yield ExpertMasksJob(make_identity("masks", {"experts": True}, parents=parents), variant, records)
+class ExpertMasks(StructureMasks):
+    """Masks of structures `experts` and `all_experts`."""
+
+    def check(self, model: ModelRef, structure: str, *, sparsity: float) -> None:
+        """Check that a model has experts, and that enough of them would remain.
+
+        Raises:
+            RecipeError: it has none, or a token could not choose as many as it does.
+        """
+        groups, experts = groups_of(model), architecture_at(model.path).experts
+        if not groups:
+            expected = "a mixture of experts"
+            raise RecipeError("the model has no experts", key="structure", expected=expected, got=structure)
+        for blocks in [tuple(groups)] if structure == "all_experts" else [(block,) for block in groups]:
+            n = sum(experts[block].n_experts for block in blocks)
+            n_kept = sum(groups[block].n_kept for block in blocks)
+            if n_removed(sparsity, n) > n - n_kept:
+                message = "too few experts would remain for the choice of a token"
+                expected = f"at most {(n - n_kept) / n:g}, so that {n_kept} of {n} experts remain"
+                raise RecipeError(message, key="sparsity", blocks=list(blocks), expected=expected, got=sparsity)
+
+    def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: ScoredVariant) -> Iterator[Job]:
+        """Yield the passes over the sets of a variant without experts, then the job that makes it."""
+        named = {"": planned.sets, CONTRAST: (planned.contrast,) if planned.contrast else ()}
+        passes, against = (expert_statistics_jobs(recipe, inputs, named, names=[name]) for name in named)
+        yield from (*passes, *against)
+        of_set = {job.demonstration_set_id: job.identity.id for job in passes}
+        records = ExpertRecords(tuple(of_set[one.id] for one in planned.sets), *(job.identity.id for job in against))
+        parents = {"variant": variant.id, KIND: list(records.sets) or None, CONTRAST: records.contrast}
+        yield ExpertMasksJob(make_identity("masks", {"experts": True}, parents=parents), variant, records)
+
+    def rebuilder(self, store: Store, variant: ScoredVariant, *, ordering: Record) -> Callable[[int], BlockLevels]:
+        """Return a function that makes the levels of a block again, from the stored statistics."""
+        chosen = chosen_experts(store, variant, ExpertRecords.of(ordering))
+        removed = {block: choice.removed for block, choice in chosen.items()}
+        return lambda block: expert_levels(variant.model, block, removed.get(block), sparsity=variant.sparsity)

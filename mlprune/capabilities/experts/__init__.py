@@ -1,0 +1,1 @@
+"""Experts of mixtures: statistics of what they do, variants without some of them, and their overlap by language."""
