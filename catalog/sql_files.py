@@ -110,6 +110,12 @@ def _paths(folder: str) -> Mapping[str, Path]:
     return {path.stem: path for one in folders for path in one.glob("*.sql")}
 
 
+def capability_of(folder: str, name: str) -> str:
+    """Return the capability to which a file of one folder belongs; empty for the core and for names without a file."""
+    path = _paths(folder).get(name)
+    return path.parents[1].name if path is not None and path.is_relative_to(CAPABILITIES) else ""
+
+
 @cache
 def _text(folder: str, name: str) -> str:
     return _paths(folder)[name].read_text("utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in
-from catalog.sql_files import NamedQuery, SqlFile, list_queries, sql_files, statement
+from catalog.sql_files import NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO
 from infra.pages.page import page
@@ -114,7 +114,8 @@ def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
         (f"`{column['column_name']}`", column["data_type"], _key(name, column), column["column_comment"])
         for column in columns
     ]
-    return f"### `{name}`", _sentence(columns), table(("column", "type", "key", "meaning"), rows)
+    sentence = _sentence(columns) + _capability("schema", name)
+    return f"### `{name}`", sentence, table(("column", "type", "key", "meaning"), rows)
 
 
 def _key(name: str, column: Row) -> str:
@@ -139,7 +140,8 @@ def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
         for relation, members in by_relation.items()
     )
     parts = [table(("column", "type", "meaning"), own)] if own else []
-    return f"### `{name}`", _sentence(columns), *parts, *([f"Columns {others}."] if others else [])
+    sentence = _sentence(columns) + _capability("views", name)
+    return f"### `{name}`", sentence, *parts, *([f"Columns {others}."] if others else [])
 
 
 def _macro(call: str, file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:
@@ -157,13 +159,19 @@ def _sentence(columns: Sequence[Row]) -> str:
     return _capital(columns[0]["relation_comment"])
 
 
+def _capability(folder: str, name: str) -> str:
+    """Return the capability of a file; empty if it belongs to the core."""
+    found = capability_of(folder, name)
+    return f" Capability: `{found}`." if found else ""
+
+
 def _query(query: NamedQuery, columns: Sequence[str]) -> tuple[str, ...]:
     listed = ", ".join(f"`{column}`" for column in columns)
     given = ", ".join(f"`{parameter}`" for parameter in query.parameters)
     reads = f"\n\nReads `{'`, `'.join(map(str, query.reads))}`." if query.reads else ""
     return (
         f"### `{query.name}`",
-        _capital(query.description),
+        _capital(query.description) + _capability("queries", query.name),
         f"Parameters: {given or 'none'}.{reads}\n\nColumns: {listed}.",
     )
 

@@ -9,6 +9,7 @@ from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
 from mlprune.recipe.models import Recipe
+from mlprune.recipe.names import markers_of_capabilities
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.export.model_card import table
 from mlprune.strict_model import Model
@@ -40,11 +41,25 @@ def recipe_reference() -> str:
 def _table(model: type[Model], hidden: Iterable[str] = ()) -> str:
     texts = sentences(model)
     rows = [
-        (f"`{name}`", type_words(model, name, links=LINKS), default_words(model, name), texts[name])
+        (
+            f"`{name}`",
+            type_words(model, name, links=LINKS),
+            default_words(model, name),
+            texts[name] + _capability(model, name),
+        )
         for name in model.model_fields
         if name not in hidden
     ]
     return table(("key", "type and range", "default", "meaning"), rows)
+
+
+def _capability(model: type[Model], key: str) -> str:
+    """Return the capability of a key, or of some of its values; empty if it belongs to the core."""
+    marks = markers_of_capabilities(model, key)
+    values = {
+        mark: f" (for {', '.join(f'`{value}`' for value in mark.values)})" if mark.values else "" for mark in marks
+    }
+    return "".join(f" Capability: `{mark.name}`{values[mark]}." for mark in marks)
 
 
 def _first_line(model: type[Model]) -> str:

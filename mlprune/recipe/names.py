@@ -62,11 +62,16 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
         where: path of the section in the recipe.
     """
     for entry, key, place in _keys(section, where):
-        for marker in _markers(type(entry), key, OfCapability):
+        for marker in markers_of_capabilities(type(entry), key):
             default = type(entry).model_fields[key].get_default(call_default_factory=True)
             value = getattr(entry, key)
             if marker.name not in present and (value in marker.values if marker.values else value != default):
                 yield _path(place, key), marker.name
+
+
+def markers_of_capabilities(model: type[Model], key: str) -> tuple[OfCapability, ...]:
+    """Return the marks of a key that says that it, or some of its values, belong to a capability."""
+    return _markers(model, key, OfCapability)
 
 
 def _keys(section: Model, where: str) -> Iterator[tuple[Model, str, str]]:
