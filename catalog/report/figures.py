@@ -112,7 +112,7 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
         explanation=header["explanation"],
         query=header.get("query", name),
         empty_text=header["empty"],
-        draw=resolve_name(header["draw"]) if "draw" in header else draw,
+        draw=_named_function(header["draw"]) if "draw" in header else draw,
         columns={column: ends[column][1] if column in ends else text for column, text in columns.items()},
         intervals={column: (match[2], match[3]) for column, match in ends.items()},
         folder="queries" if "query" in header else "report",
@@ -121,6 +121,16 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
         is_optional="optional" in header,
         topic=header.get("topic", ""),
     )
+
+
+def _named_function(path: str) -> Draw:
+    """Return a function that imports and calls `MODULE:FUNCTION`, whose module may import this one."""
+
+    def draw(rows: Sequence[Row]) -> Iterable[Group]:
+        groups: Iterable[Group] = resolve_name(path)(rows)
+        return groups
+
+    return draw
 
 
 def _header(comment: Sequence[str]) -> dict[str, str]:

@@ -186,7 +186,7 @@ def analysed_run(tiny_inputs: Path) -> FinishedRun:
             *planted_recipe()["evaluations"],
             {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 6, "split": "dev"},
         ],
-        "analyses": {"layer_errors": {"demonstrations": ["mt"]}, "neuron_variants": ["pruned"]},
+        "analyses": {"layer_errors": {"demonstrations": ["mt"]}, "neuron_variants": ["pruned"], "token_share": ["mt"]},
     }
     return finished_run(tiny_inputs, recipe, name="analysed")
 
@@ -216,7 +216,7 @@ def change_a_number(rows: Any) -> bool:
         if type(value) is float and not name.startswith("p_"):
             rows[name] = 0.9 if value != 0.9 else 0.8
             return True
-        if type(value) is int and name in ("n_removed", "n_before", "block", "first_block"):
+        if type(value) is int and name in ("n_removed", "n_before", "n_distinct", "block", "first_block"):
             rows[name] = value + 1
             return True
     return False
