@@ -56,14 +56,12 @@ AddJobs = Callable[[Planned], Iterable[Job]]
 """Returns jobs, each after those that it needs."""
 PlanProbes = Callable[[Planned], Probes]
 """Returns variants that are measured before those of the recipe."""
+FindSource = Callable[[str, str], HubCheckpoint]
+"""Chooses the files of a model on a hub that an import reads. Arguments: id on the hub, and revision."""
 
 
 def _no_probes(planned: Planned) -> Probes:
     return Probes()
-
-
-FindSource = Callable[[str, str], HubCheckpoint]
-"""Chooses the files of a model on a hub that an import reads. Arguments: id on the hub, and revision."""
 
 
 def _same(planned: Planned, variants: Variants) -> Variants:

@@ -28,6 +28,8 @@ NO_SIDE, NO_SHOT = 0, -1
 """Roles of a token outside all shots: padding, and tokens that the tokenizer or a chat template adds, such as a BOS."""
 SOURCE, TARGET = 1, 2
 """Sides. The only side of a set without a target is the source."""
+SIDES: Mapping[str, int] = {"source": SOURCE, "target": TARGET}
+"""Name of a side, which is also the token scope of its tokens -> its number."""
 SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
     "translation": ("all", "content", "source", "target", "last_shot"),
     "monolingual": ("all", "content", "source", "last_shot"),
@@ -292,7 +294,7 @@ def scope_mask(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope)
         return np.asarray(token_sides != NO_SIDE, dtype=np.bool_)
     if scope == "last_shot":
         return np.asarray((token_shots == token_shots.max()) & (token_shots != NO_SHOT), dtype=np.bool_)
-    return np.asarray(token_sides == {"source": SOURCE, "target": TARGET}[scope], dtype=np.bool_)
+    return np.asarray(token_sides == SIDES[scope], dtype=np.bool_)
 
 
 def check_scope(kind: str, scope: TokenScope, *, profile: str, known: Sequence[TokenScope]) -> None:

@@ -3,7 +3,7 @@
 Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -408,9 +408,10 @@ class DemonstrationPlan:
         return [*{planned.id: planned for sets in self.by_profile.values() for planned in distinct_sets(sets)}.values()]
 
 
-def distinct_sets(sets: PlannedSets) -> list[PlannedSet]:
-    """All sets of one profile, each once."""
-    return list({planned.id: planned for named in sets.values() for planned in named}.values())
+def distinct_sets(sets: PlannedSets, names: Iterable[str] | None = None) -> list[PlannedSet]:
+    """Return the sets of one profile that have one of the names, or all of its sets, each once."""
+    named = sets if names is None else names
+    return list({planned.id: planned for name in named for planned in sets[name]}.values())
 
 
 def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:

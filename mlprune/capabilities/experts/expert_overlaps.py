@@ -13,7 +13,7 @@ from mlprune.json_values import JsonObject
 from mlprune.numeric.arrays import Array
 from mlprune.steps.declared_job import DeclaredJob, Parameter, Parent
 from mlprune.steps.job import ChainLoader, SmallJob
-from mlprune.steps.sets import PlannedSet, SetSpec
+from mlprune.steps.sets import PlannedSet, SetSpec, distinct_sets
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -55,11 +55,11 @@ def _counts(store: Store, record: Record, block: int) -> Array:
 
 def expert_overlap_jobs(planned: Planned) -> Iterator[ExpertOverlapJob]:
     """Yield a job for each share and pair of sets in `analyses.experts` that differ in their source language only."""
-    analyses, named = planned.recipe.analyses, planned.sets.default
+    analyses = planned.recipe.analyses
     observed = {job.demonstration_set_id: job.identity.id for job in observed_jobs(planned)}
-    sets = {one.id: one for name in analyses.experts for one in named[name]}
+    sets = distinct_sets(planned.sets.default, analyses.experts)
     for share in analyses.overlap_shares:
-        for first, second in _pairs(sets.values()):
+        for first, second in _pairs(sets):
             yield ExpertOverlapJob((observed[first.id], observed[second.id]), share)
 
 

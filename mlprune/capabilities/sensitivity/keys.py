@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from mlprune.recipe.base import EntryName
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, require_split, require_task
+from mlprune.recipe.names import NamesOf
 from mlprune.recipe.trials import check_base, check_sets, checked_trial, require_dense, with_fewer_samples
-from mlprune.strict_model import Model, as_tuple, distinct_values, unknown_name
+from mlprune.strict_model import Model, as_tuple, distinct_values
 from mlprune.vocabulary import UnitName
 
 SET_BY_PROBES = ("sparsity", "schedule", "scope")
@@ -34,7 +35,7 @@ class SensitivityConfig(Model):
     """Tasks of the evaluations on `split` (all)."""
     split: Annotated[str, Field(min_length=1)] = "dev"
     """Split of the evaluations."""
-    influence: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    influence: Annotated[tuple[str, ...], BeforeValidator(as_tuple), NamesOf("sets")] = ()
     """Names of demonstration sets, each of one language, for which the influence of every block is measured: one minus
     the cosine between the states before and after it."""
 
@@ -95,10 +96,7 @@ def _check_tasks(analysis: SensitivityConfig, evaluations: Sequence[EvaluationCo
 
 def _check_influence(analysis: SensitivityConfig, sets: Sequence[DemonstrationConfig], *, where: str) -> None:
     """Check that block influence is measured on sets of one language."""
-    names = list(dict.fromkeys(entry.name for entry in sets))
     for name in analysis.influence:
-        if name not in names:
-            raise unknown_name("name in influence", name, names, key=f"{where}.influence")
         kinds = [entry.kind for entry in sets if entry.name == name and entry.language is None]
         if kinds:
             raise ValueError(f"{where}.influence needs sets of one language, got {name!r} of kind {kinds[0]}")

@@ -5,7 +5,7 @@ therefore also has the expected number of distinct tokens among `DRAWN` tokens, 
 Hurlbert 1971, doi:10.2307/1934145).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from mlprune.capabilities.capability import Capability, Planned
-from mlprune.json_values import JsonValue
+from mlprune.corpus.demonstrations import SIDES
+from mlprune.json_values import Row
 from mlprune.steps.declared_job import DeclaredJob, Parent
 from mlprune.steps.job import ChainLoader, SmallJob
+from mlprune.steps.sets import distinct_sets
 from mlprune.store.store import Store
 
 DRAWN = 1000
 """Tokens of the draw for which distinct tokens are expected."""
-SIDES: Mapping[str, int] = {"source": 1, "target": 2}
-"""Side of a demonstration -> its number in the files of sets; special tokens and templates have neither."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TokenSharesJob(DeclaredJob, SmallJob):
         columns = store.read_table(record.artefacts[0], ("token_ids", "sides"))
         tokens, sides = (np.concatenate([np.asarray(one) for one in columns[name]]) for name in ("token_ids", "sides"))
         described = record.rows["demonstration_sets"][0]
-        rows: list[dict[str, JsonValue]] = []
+        rows: list[Row] = []
         for side, number in SIDES.items():
             _, counts = np.unique(tokens[sides == number], return_counts=True)
             if counts.size:
@@ -80,9 +80,8 @@ def expected_distinct(counts: NDArray[np.int64], n_drawn: int) -> float | None:
 
 def token_share_jobs(planned: Planned) -> Iterator[TokenSharesJob]:
     """Yield a job for each distinct set of `analyses.token_share`."""
-    named = (one.id for name in planned.recipe.analyses.token_share for one in planned.sets.default[name])
-    for set_id in dict.fromkeys(named):
-        yield TokenSharesJob(set_id)
+    for one in distinct_sets(planned.sets.default, planned.recipe.analyses.token_share):
+        yield TokenSharesJob(one.id)
 
 
 CAPABILITY = Capability("token_share", compare=token_share_jobs)

@@ -17,7 +17,7 @@ from mlprune.steps.adopt import require_unchanged
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref
 from mlprune.steps.job import RecordKey
-from mlprune.steps.sets import PlannedSets
+from mlprune.steps.sets import PlannedSets, distinct_sets
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens
 
@@ -204,8 +204,7 @@ def planned_texts(recipe: Recipe, inputs: Inputs, keep: KeepConfig, sets: Planne
 
 
 def _of_sets(inputs: Inputs, keep: KeepConfig, sets: PlannedSets) -> tuple[CountedSets, MeasuredTexts]:
-    named = {planned.id: planned for name in keep.demonstrations for planned in sets[name]}
-    chosen = tuple(named.values())
+    chosen = distinct_sets(sets, keep.demonstrations)
     of_sets = [language for planned in chosen for language in planned.languages]
     given = tuple(dict.fromkeys(keep.languages or languages_in(inputs.corpus_ref, of_sets)))
     if not given:

@@ -24,7 +24,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, ModelRef, SetSizes
 from mlprune.steps.observe.block_files import read_block_products
 from mlprune.steps.observe.passes import plan_observation
-from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.sets import PlannedSet, PlannedSets, distinct_sets
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import stored_changes
 from mlprune.store.records import Record
@@ -103,7 +103,7 @@ def block_errors(
 def analysed_sets(recipe: Recipe, sets: PlannedSets) -> list[PlannedSet]:
     """Return the distinct sets whose Gram matrices `analyses.layer_errors` needs."""
     names = recipe.analyses.layer_errors.demonstrations if recipe.analyses.layer_errors else ()
-    return list({planned.id: planned for name in names for planned in sets[name]}.values())
+    return distinct_sets(sets, names)
 
 
 def layer_error_jobs(

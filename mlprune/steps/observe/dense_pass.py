@@ -39,7 +39,7 @@ from mlprune.steps.job import (
     make_identity,
 )
 from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
-from mlprune.steps.sets import PlannedSets
+from mlprune.steps.sets import PlannedSets, distinct_sets
 from mlprune.store.parquet import columns_of
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -211,15 +211,14 @@ def pass_jobs(
     job_type: type[PassJob], kind: str, recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
 ) -> list[PassJob]:
     """Return one job per distinct set with one of the names."""
-    set_ids = dict.fromkeys(planned.id for name in names for planned in sets[name])
     batch_tokens = inputs.model.batch_tokens(recipe.compute)
     parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     return [
         job_type(
-            make_identity(kind, parameters, parents={"base_model": inputs.base.id, "demonstration_set": set_id}),
+            make_identity(kind, parameters, parents={"base_model": inputs.base.id, "demonstration_set": planned.id}),
             inputs.model,
-            set_id,
+            planned.id,
             batch_tokens=batch_tokens,
         )
-        for set_id in set_ids
+        for planned in distinct_sets(sets, names)
     ]
