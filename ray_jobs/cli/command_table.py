@@ -66,7 +66,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         {
             "--figures": Form("report:figures"),
             "--tables": Form("ray_jobs.capabilities.tables:tables"),
-            "--notebook": Form("notebook:notebook"),
+            "--notebook": Form("ray_jobs.capabilities.notebook:notebook"),
         },
     ),
     "rescore": CommandSource("rescore:rescore", "Recompute stored evaluations with another rule or metric."),

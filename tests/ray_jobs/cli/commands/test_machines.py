@@ -1,7 +1,6 @@
-"""Commands that plan, list, demonstrate, diagnose and open a notebook."""
+"""Commands that plan, list, demonstrate and diagnose."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -12,13 +11,12 @@ from typer.testing import CliRunner
 
 import mlprune
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
-from mlprune.errors import BadInputError, HubError, StoreError
+from mlprune.errors import BadInputError, HubError
 from mlprune.methods import SCORES
 from mlprune.planning.resources.node_capacity import Gpu, Node
 from mlprune.recipe import combinations
-from mlprune.store.store import Store
 from ray_jobs.cli.application import app
-from ray_jobs.cli.commands import demo, notebook
+from ray_jobs.cli.commands import demo
 from ray_jobs.cli.commands.demo import run_demo
 from ray_jobs.cli.commands.plan import plan, require_hub_for_import
 from ray_jobs.cli.commands.run import run
@@ -214,50 +212,6 @@ def test_a_name_shows_its_methods_in_full_and_an_unknown_one_the_nearest() -> No
     done = CliRunner().invoke(app, ["methods", "sparsegtp"])
     assert done.exit_code != 0
     assert "sparsegpt" in str(done.exception)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a store that has a file below records."""
-    Store(tmp_path / "runs").write_bytes("records/variants/0.json", b"{}")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [([], "mlprune-notebook.py"), (["--jupyter"], "mlprune-notebook.ipynb"), (["--out", "mine.py"], "mine.py")],
-)
-def test_a_notebook_is_written_with_the_whole_path_of_the_store(folder: Path, options: list[str], name: str) -> None:
-    done = CliRunner().invoke(app, ["report", "--notebook", "--store", "runs", "--no-open", *options])
-    assert done.exit_code == 0
-    assert done.stdout == f"{name}\n"
-    assert str(folder / "runs") in (folder / name).read_text()
-    again = CliRunner().invoke(app, ["report", "--notebook", "--store", "runs", "--no-open", *options])
-    assert isinstance(again.exception, BadInputError)
-
-
-@pytest.mark.parametrize("jupyter", [False, True])
-def test_the_program_gets_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch, *, jupyter: bool) -> None:
-    calls = []
-    monkeypatch.setattr(os, "execv", lambda *words: calls.append(words))
-    monkeypatch.setattr(notebook, "find_spec", lambda _: True)
-    notebook.notebook(store="runs", jupyter=jupyter)
-    words = ["jupyter", "lab"] if jupyter else ["marimo", "edit", "--skip-update-check"]
-    suffix = "ipynb" if jupyter else "py"
-    assert calls == [(sys.executable, [sys.executable, "-m", *words, f"mlprune-notebook.{suffix}"])]
-
-
-@pytest.mark.parametrize("jupyter", [False, True])
-def test_a_missing_program_and_a_missing_store_write_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, jupyter: bool
-) -> None:
-    monkeypatch.setattr(notebook, "find_spec", lambda _: None)
-    with pytest.raises(BadInputError, match="--no-open"):
-        notebook.notebook(store="runs", jupyter=jupyter)
-    with pytest.raises(StoreError, match="does not exist"):
-        notebook.notebook(store="nowhere", jupyter=jupyter, no_open=True)
-    assert not list(folder.glob("mlprune-notebook*"))
 
 
 def test_what_is_missing_sets_the_exit_code_and_json_is_complete(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlprune.api.notebook.notebook_file import FILE_NAMES, write_notebook
+from mlprune.capabilities.notebook.notebook_file import FILE_NAMES, write_notebook
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
 from ray_jobs.process.installed import install_command

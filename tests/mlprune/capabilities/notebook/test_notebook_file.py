@@ -14,7 +14,7 @@ import pytest
 import mlprune
 from catalog.store import Catalog
 from mlprune.api import OpenStore, Relation
-from mlprune.api.notebook.notebook_file import CELLS, NotebookKind, jupyter_text, marimo_text, write_notebook
+from mlprune.capabilities.notebook.notebook_file import CELLS, NotebookKind, jupyter_text, marimo_text, write_notebook
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.imported_files import imported_file
