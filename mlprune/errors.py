@@ -27,6 +27,7 @@ _WORK = "while working on "
 """Start of the notes that `work_context` adds."""
 MAX_NAMES_BESIDE_LISTING = 12
 """The same, if the message says how to list all names."""
+AnyError = TypeVar("AnyError", bound="MlpruneError")
 
 
 class MlpruneError(Exception):
@@ -54,9 +55,6 @@ def _shown(key: str, value: object) -> str:
         return repr(value) if len(value) <= most else f"{value[:most]!r}… ({len(value) - most:,} more characters)"
     text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
-
-
-AnyError = TypeVar("AnyError", bound=MlpruneError)
 
 
 class PermanentError(MlpruneError):

@@ -16,6 +16,9 @@ from mlprune.models.architecture.architecture import Architecture, BlockArchitec
 from mlprune.models.architecture.units import HEAD_KEYS, UnitLayout, n_attention_heads
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
 
+BlockUnits = Sequence["KeptUnits"]
+"""The units of a block: heads (unless single heads cannot be removed), and neurons."""
+
 
 @dataclass(frozen=True)
 class LayerSlice:
@@ -65,10 +68,6 @@ class KeptUnits:
             return {}
         rows = {layer: LayerSlice(rows=_where(self.kept[owner])) for layer, owner in self.layout.rows.items()}
         return rows | {self.layout.output: LayerSlice(columns=_where(self.kept[self.layout.columns]))}
-
-
-BlockUnits = Sequence[KeptUnits]
-"""The units of a block: heads (unless single heads cannot be removed), and neurons."""
 
 
 def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> BlockUnits:

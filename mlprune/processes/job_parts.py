@@ -20,6 +20,7 @@ _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("n_done", "n"), int),
     **dict.fromkeys(("share", "found", "part_share", "spent_s", "current_s", "other_s"), float),
 }
+_COUNTER: ContextVar["PartCounter | None"] = ContextVar("parts of the job", default=None)
 
 
 @dataclass(frozen=True)
@@ -176,9 +177,6 @@ class PartCounter:
             other_s=self._changed_at - self._began - self._spent_s,
         )
         self._latest = parts, self._changed_at
-
-
-_COUNTER: ContextVar[PartCounter | None] = ContextVar("parts of the job", default=None)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ _WEIGHTS_TOGETHER = 2**18
 """Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
 LayerSparsities = Mapping[str, tuple[float, ...]]
 """Layer -> its sparsities, one per sparsity of the whole model."""
+BlockLevels = Mapping[str, "LayerLevels"]
+"""Layer -> its levels, for all layers of a block."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,6 @@ class LayerLevels:
     """Input features that the contrast set never activates: their contrast score uses the target set only."""
     n_dampings: int | None = None
     """Times a reconstruction raised its damping; None for scores that change no weights."""
-
-
-BlockLevels = Mapping[str, LayerLevels]
-"""Layer -> its levels, for all layers of a block."""
 
 
 @dataclass(frozen=True)

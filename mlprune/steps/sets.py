@@ -52,6 +52,8 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {
 """Kind of set -> template of one side of a shot."""
 READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
 """Kinds of set that draw sentences from the recipe's corpus."""
+PlannedSets = Mapping[str, tuple["PlannedSet", ...]]
+"""Name in the recipe -> its sets."""
 
 
 @dataclass(frozen=True)
@@ -384,10 +386,6 @@ class PlannedSet:
             "" if spec.longer == "truncate_right" else f"longer: {spec.longer}",
         )
         return " ".join(part for part in parts if part)
-
-
-PlannedSets = Mapping[str, tuple[PlannedSet, ...]]
-"""Name in the recipe -> its sets."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ N_PUBLISHED = 1000
 """Examples of one language that the published scripts evaluate."""
 PUBLISHED_SEED = 0
 Item = TypeVar("Item")
+RowGroups = Callable[[Sequence[Row]], Sequence["ItemGroup"]]
+"""Derives the groups of all rows of a file, in their order."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +232,6 @@ class ItemGroup(NamedTuple):
 
     cluster: str = ""
     category: str = ""
-
-
-RowGroups = Callable[[Sequence[Row]], Sequence[ItemGroup]]
-"""Derives the groups of all rows of a file, in their order."""
 
 
 class Grouped(Protocol):

@@ -29,6 +29,7 @@ PRODUCT_FILES = 2
 """Files of Gram matrices of experts of a block in memory while its layers are pruned."""
 N_TOKENS = "n_tokens"
 """Tensor of a file of sums: [n] int64, counted tokens of each demonstration."""
+Batches = Mapping[Hashable, "PassBatch"]
 
 
 def write_products(
@@ -138,9 +139,6 @@ class PassBatch:
     """Indices from 0 for the first demonstration of the part."""
     n_tokens: tuple[int, ...]
     """Counted tokens of each demonstration."""
-
-
-Batches = Mapping[Hashable, PassBatch]
 
 
 @dataclass(frozen=True)

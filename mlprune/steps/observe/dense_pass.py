@@ -49,6 +49,7 @@ STATISTICS_BYTES = 3 * 2**25
 """Statistics of one part in memory: as they arrive, joined, and as a file."""
 COORDINATING_BYTES = SMALL_JOB_BYTES + STATISTICS_BYTES
 """Memory of a worker whose model runs in other processes."""
+PassJob = TypeVar("PassJob", bound="DensePassJob")
 
 
 def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int) -> JobCost:
@@ -99,9 +100,6 @@ class DensePassJob(SetJob, ModelJob):
     def stored_bytes(self, sizes: Footprint) -> float:
         """Disk space of the sums: by default that of a record."""
         return SMALL_JOB_DISK_BYTES
-
-
-PassJob = TypeVar("PassJob", bound=DensePassJob)
 
 
 def dense_pass(

@@ -36,6 +36,8 @@ GROUPS = "groups"
 """Content of an id with the clusters and categories of the items."""
 PUBLISHED_SHOT_LENGTH = 100
 """Characters that a source sentence must stay below to be a shot of profile `paper`."""
+Families = dict[TaskSpec, dict[str, "EvaluationSpec"]]
+"""Task without language -> language -> evaluation."""
 
 
 def as_run(spec: TaskSpec) -> TaskSpec:
@@ -269,10 +271,6 @@ class EvaluationSpec:
     def variant_id(self) -> str:
         """The variant."""
         return as_str(self.identity.parents["variant"])
-
-
-Families = dict[TaskSpec, dict[str, EvaluationSpec]]
-"""Task without language -> language -> evaluation."""
 
 
 def families_of(evaluations: Iterable[EvaluationSpec]) -> Families:
