@@ -93,6 +93,7 @@ class BatchResultJob(RecordJob):
     """Compute the values of the trials of a batch, and decide which are kept. It runs no model."""
 
     step: ClassVar[str] = "search"
+    extends_plan: ClassVar[bool] = True
     spec: SearchSpec
     search_id: str
     batch: int

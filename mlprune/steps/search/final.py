@@ -24,9 +24,10 @@ from mlprune.search.method import EvaluatedTrial
 from mlprune.search.objective import Measure
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.differences import most_items
-from mlprune.steps.job import ChainLoader, Job, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.part import Report
 from mlprune.steps.questions.answers import answer_jobs
-from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
+from mlprune.steps.questions.asked import asked_baselines, plan_questions
 from mlprune.steps.search.batch_result import Scored, batch_values, feasible_winner, measuring_bytes, required_records
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.spec import PlannedPart, SearchInputs, SearchSpec, plan_part, trial_entry, with_schedule
@@ -204,20 +205,9 @@ def _gains(values: BatchValues) -> _Gains:
     return _Gains(float(observed), np.asarray(resampled), np.asarray(left_out))
 
 
-@dataclass(frozen=True)
-class PlannedFinal:
-    """The report of a finished search."""
-
-    jobs: tuple[Job, ...]
-    questions: tuple[PlannedQuestion, ...]
-    """The declared ones, then those that are asked of every task."""
-    names: tuple[tuple[str, str], ...]
-    """(name, variant) of the winner and of what it is compared with."""
-
-
 def plan_final(
     common: SearchInputs, search: PlannedSearch, rival: PlannedSearch | None, *, is_known: Callable[[str], bool]
-) -> PlannedFinal:
+) -> Report:
     """Plan the evaluations, comparisons and answers of a finished search, and its result.
 
     Args:
@@ -239,7 +229,7 @@ def compared(
     names: Iterable[tuple[str, str]],
     *,
     asked: Iterable[QuestionConfig] = (),
-) -> PlannedFinal:
+) -> Report:
     """Return the jobs of a part, then its comparisons and answers.
 
     Args:
@@ -251,7 +241,7 @@ def compared(
     comparisons = comparison_jobs(common.inputs, (), part.variants, part.evaluations, asked=of_baselines)
     jobs = (*part.jobs, *comparisons)
     questions = plan_questions(recipe, common.inputs, part.variants, jobs=jobs)
-    return PlannedFinal((*jobs, *answer_jobs(questions)), questions, tuple(names))
+    return Report((*jobs, *answer_jobs(questions)), questions, tuple(names))
 
 
 def _entries(search: PlannedSearch, rival: PlannedSearch | None) -> Iterator[tuple[Role, VariantConfig]]:

@@ -29,11 +29,12 @@ from mlprune.steps.choices.outcome import SplitItems
 from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations, task_specs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
+from mlprune.steps.part import Report
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.requested_variants import input_sizes, plan_variants, scope
 from mlprune.steps.search.batch_result import feasible_winner
 from mlprune.steps.search.batches import PlannedSearch
-from mlprune.steps.search.final import PlannedFinal, compared
+from mlprune.steps.search.final import compared
 from mlprune.steps.search.spec import (
     SPARSITY_DIGITS,
     ItemCount,
@@ -300,45 +301,38 @@ def _representatives(space: Space) -> Iterator[Point]:
             yield (*first[:position], index, *first[position + 1 :])
 
 
-def plan_searched(
-    given: Recipe, common: SearchInputs, search: PlannedSearch, *, is_known: Callable[[str], bool]
-) -> PlannedFinal | None:
+def plan_searched(common: SearchInputs, search: PlannedSearch, *, is_known: Callable[[str], bool]) -> Report | None:
     """Plan the variants of a recipe that have the levels of a finished search's winner.
 
     Args:
-        given: the whole recipe.
         is_known: whether a variant is in the store or is made by another job of the plan.
     Returns: None if the recipe has no such entries, or the search has no winner: then they are not made.
     Raises:
         RecipeError: an entry has another sparsity than the winner, or is not a variant with the winner's levels.
     """
     best = feasible_winner(search.history)
-    waiting = searched_entries(given.variants, search.spec.name)
+    waiting = searched_entries(common.given.variants, search.spec.name)
     if best is None or not waiting:
         return None
     winner = trial_entry(search.spec, best.point)
     entries = [with_levels(entry, winner) for entry in waiting]
     against = {against.name for entry in entries for against in entry.against}
     others = [entry for entry in common.recipe.variants if entry.name in against]
-    evaluations = evaluations_of_searched(given, [*entries, *others])
+    evaluations = evaluations_of_searched(common.given, [*entries, *others])
     part = plan_part(common, search.spec, [*entries, *others], evaluations=evaluations, is_known=is_known)
     variants = part.variants.items()
     named = ((entry.name, key) for key, variant in variants for entry in entries if entry in variant.entries)
     return compared(common, part, ((name, key) for name, key in named if name))
 
 
-def searched_jobs(given: Recipe, common: SearchInputs, spec: SearchSpec) -> list[Job]:
-    """Return jobs like those of the entries that wait for a search: as if the last point of its space had won.
-
-    Args:
-        given: the whole recipe.
-    """
-    waiting = searched_entries(given.variants, spec.name)
+def searched_jobs(common: SearchInputs, spec: SearchSpec) -> list[Job]:
+    """Return jobs like those of the entries that wait for a search: as if the last point of its space had won."""
+    waiting = searched_entries(common.given.variants, spec.name)
     if not waiting:
         return []
     winner = trial_entry(spec, spec.space.at(spec.space.n_points - 1))
     entries = [with_levels(entry.model_copy(update={"sparsity": None}), winner) for entry in waiting]
-    derived = derive_recipe(common.recipe, entries, evaluations_of_searched(given, entries))
+    derived = derive_recipe(common.recipe, entries, evaluations_of_searched(common.given, entries))
     planned = plan_variants(derived, common.inputs, common.sets.by_profile)
     variants = {key: variant for key, variant in planned.items() if not variant.is_dense}
     evaluations = plan_evaluations(derived, common.inputs, variants)

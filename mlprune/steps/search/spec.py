@@ -6,7 +6,7 @@ from math import isclose, prod
 from pathlib import Path
 from typing import TypeVar
 
-from mlprune.errors import DamagedArtefactError, RecipeError
+from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import Parameters
@@ -22,7 +22,7 @@ from mlprune.search.registry import SEARCH_METHODS, build_method
 from mlprune.search.space import Point, Space
 from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Job, ModelRef, RecordKey
+from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.mask_jobs import all_observations
 from mlprune.steps.prune.requested_variants import plan_variants
@@ -30,8 +30,6 @@ from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant_rows import stored_masks
-from mlprune.store.store import Store
 from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
 
 REUSES_ITEMS = False
@@ -325,9 +323,11 @@ class SearchInputs:
     """What the batches of all searches of a recipe are planned from."""
 
     recipe: Recipe
-    """With the resolved device and dtype."""
+    """With the resolved device and dtype, and without the entries whose schedule is a winner."""
     inputs: Inputs
     sets: DemonstrationPlan
+    given: Recipe
+    """The whole recipe."""
 
 
 @dataclass(frozen=True)
@@ -376,26 +376,6 @@ def levels_of(spec: SearchSpec) -> tuple[float, ...]:
     of_trials = axes.get("sparsity", (spec.base.get("sparsity"),))
     levels = {float(level) for level in of_trials if isinstance(level, int | float) and level > 0}
     return tuple(sorted(levels | set(() if spec.space.units is None else spec.space.units.levels)))
-
-
-def is_made(store: Store, variant_id: str) -> bool:
-    """Whether the store has a variant with all files of its masks."""
-    record = store.read_record("variants", variant_id)
-    if record is None:
-        return False
-    try:
-        stored = stored_masks(store, record)
-    except DamagedArtefactError:
-        return False
-    return stored is None or store.is_complete(stored.record)
-
-
-def orderings_of(store: Store, variant_ids: Iterable[str]) -> list[RecordKey]:
-    """Return the (kind, id) of the orderings whose files contain the masks of variants, as far as they are stored."""
-    records = (store.read_record("variants", variant_id) for variant_id in variant_ids)
-    made = [record for record in records if record is not None and is_made(store, record.id)]
-    masks = [stored_masks(store, record) for record in made]
-    return list(dict.fromkeys(("masks", stored.record.id) for stored in masks if stored is not None))
 
 
 def derive_recipe(recipe: Recipe, variants: Sequence[VariantConfig], evaluations: Sequence[EvaluationConfig]) -> Recipe:

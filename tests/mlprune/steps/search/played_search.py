@@ -9,6 +9,7 @@ from mlprune.search.space import Point
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import write_evaluation
 from mlprune.steps.job import Job
+from mlprune.steps.search.part import Searches
 from mlprune.store.store import Store
 from tests.plain_inference import answers
 from tests.tiny_recipes import plan_of, write_facts, write_recipe
@@ -102,9 +103,16 @@ def _no_model() -> Any:
     raise AssertionError("no model is run")
 
 
+def searched(plan: Plan) -> Searches:
+    """Return the searches of a plan."""
+    (part,) = plan.parts
+    assert isinstance(part, Searches)
+    return part
+
+
 def point_of(plan: Plan, variant_id: str) -> Point | None:
     """Return the point of a variant that is a trial of a search."""
-    trials = (trial for search in plan.searches for batch in search.batches for trial in batch.trials)
+    trials = (trial for search in searched(plan).searches for batch in search.batches for trial in batch.trials)
     return next((trial.proposed.point for trial in trials if trial.scored.variant_id == variant_id), None)
 
 

@@ -1,22 +1,22 @@
-"""Costs of searches: trials, items, and how long they take."""
+"""What a plan says about its searches: trials, items and durations."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mlprune.counted import counted
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.planning.plan import Plan
-from mlprune.planning.resources.trials_cost import TrialsCost
 from mlprune.recipe.evaluations import EvaluationConfig
-from mlprune.recipe.models import Recipe, searched_entries
-from mlprune.steps.demonstrate.writing import set_sizes
+from mlprune.recipe.models import searched_entries
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs, plan_evaluations
 from mlprune.steps.job import JobCost, SetSizes
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.search.batch_result import feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchInputs, SearchSpec, derive_recipe, trial_entry
+from mlprune.steps.trials_cost import Seconds, TrialsCost, about, total_seconds
 
 N_SAMPLE_POINTS = 8
 """Points of a space whose masks are costed: with sequential propagation, they need a pass of the model."""
@@ -48,8 +48,6 @@ class SearchCost:
 class _Costing:
     """What the costs of searches follow from."""
 
-    given: Recipe
-    """The whole recipe."""
     common: SearchInputs
     sizes: Footprint
     sets: SetSizes
@@ -69,7 +67,7 @@ class _Costing:
         report = None
         if search.is_reported:
             report = TrialsCost(None, (1 + len(spec.compare),), 0, self._of_evaluations(spec.report_evaluations))
-        n_searched = len(searched_entries(self.given.variants, spec.name))
+        n_searched = len(searched_entries(self.common.given.variants, spec.name))
         return SearchCost(search, tuple(rungs), report, n_searched, self._of_searched(spec))
 
     def _of_searched(self, spec: SearchSpec) -> TrialsCost | None:
@@ -77,7 +75,7 @@ class _Costing:
 
         The evaluations of each are counted as those of the variant with the most.
         """
-        jobs = searched_jobs(self.given, self.common, spec)
+        jobs = searched_jobs(self.common, spec)
         n_variants = len({key for job in jobs for key in job.makes if key[0] == "variants"})
         if not n_variants:
             return None
@@ -105,13 +103,42 @@ class _Costing:
             yield jobs[0].cost(self.sizes, self.sets) if jobs else NO_SWEEP
 
 
-def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
-    """Return the costs of the searches of a plan.
+def search_costs(
+    common: SearchInputs, searches: Iterable[PlannedSearch], *, sizes: Footprint, sets: SetSizes
+) -> list[SearchCost]:
+    """Return the costs of searches.
 
     Args:
         sizes: of the recipe's model.
     """
-    if plan.common is None:
-        return ()
-    costing = _Costing(plan.recipe, plan.common, sizes, set_sizes(plan.jobs))
-    return tuple(map(costing.of_search, plan.searches))
+    costing = _Costing(common, sizes, sets)
+    return [costing.of_search(search) for search in searches]
+
+
+def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
+    """Describe searches, one line each for the search, its rungs, its report and the whole."""
+    return [line for cost in costs for line in _lines(cost, seconds)]
+
+
+def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
+    spec, n_done = cost.search.spec, len(cost.search.history)
+    done = f", {n_done} done" if n_done else ""
+    space = counted(spec.space.n_points, "point")
+    yield f"search {spec.name}: {spec.method}, at most {counted(cost.n_trials, 'trial')} of {space}{done}"
+    times = [seconds(rung) for rung in cost.rungs]
+    for rung, time in zip(cost.rungs, times, strict=True):
+        n_items = f"all {spec.n_items}" if rung.n_items is None else str(rung.n_items)
+        items = f"{rung.n_items_scored:,} items over all languages"
+        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {about(time)}"
+    if cost.report is not None:
+        times.append(seconds(cost.report))
+        splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
+        yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {about(times[-1])}"
+    yield f"  whole search: {about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
+    if cost.n_searched:
+        entries = counted(cost.n_searched, "variant entry", "variant entries")
+        has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
+        time_words = "" if cost.searched is None else f"{about(seconds(cost.searched))}, "
+        planned = f"{time_words}planned when the search has finished"
+        later = "not made: the search has no winner" if has_no_winner else planned
+        yield f"  {entries} with the winner's levels: {later}"
