@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe
-from tests.mlprune.steps.search.played_search import searched
+from tests.mlprune.capabilities.search.played_search import searched
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml")) + sorted(

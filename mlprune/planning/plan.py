@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlprune.capabilities.capability import require_capabilities
+from mlprune.capabilities.capability import all_capabilities, require_capabilities
 from mlprune.json_values import JsonValue
 from mlprune.planning.resources.node_capacity import Node, accelerators_of
 from mlprune.planning.stages import STAGES, Name, Planning
-from mlprune.recipe.models import Recipe, without_searched
+from mlprune.recipe.models import Recipe
 from mlprune.steps.evaluate.model_evaluation import without_evaluations
 from mlprune.steps.inputs import local_accelerators, open_inputs, with_devices
 from mlprune.steps.job import Job, ModelRef, RecordKey, make_identity
@@ -105,7 +105,9 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         BadInputError: something in the recipe cannot be used; the message is one line.
     """
     require_capabilities(given)
-    recipe = without_searched(with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes)))
+    recipe = with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes))
+    for capability in all_capabilities():
+        recipe = capability.without_late(recipe)
     planning = Planning(given, recipe, open_inputs(recipe))
     for stage in STAGES:
         planning.jobs += stage(planning)

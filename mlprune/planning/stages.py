@@ -26,10 +26,6 @@ from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
-from mlprune.steps.search.batches import searches_of
-from mlprune.steps.search.from_recipe import search_specs
-from mlprune.steps.search.part import Searches
-from mlprune.steps.search.spec import SearchInputs
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
@@ -52,7 +48,7 @@ class Planning:
     given: Recipe
     """The whole recipe."""
     recipe: Recipe
-    """Without the entries that parts plan."""
+    """Without the entries that parts add later."""
     inputs: Inputs
     sets: DemonstrationPlan = field(default_factory=lambda: DemonstrationPlan({}))
     probes: tuple[Probes, ...] = ()
@@ -219,9 +215,8 @@ def answer(plan: Planning) -> Iterable[Job]:
 
 def plan_parts(plan: Planning) -> Iterable[Job]:
     """Plan the parts, whose jobs follow from results."""
-    common = SearchInputs(plan.recipe, plan.inputs, plan.sets, plan.given)
-    searches = searches_of(search_specs(plan.recipe, plan.inputs, plan.sets))
-    plan.parts = (Searches(common, searches),) if searches else ()
+    found = (capability.part(plan) for capability in all_capabilities())
+    plan.parts = tuple(part for part in found if part is not None)
     plan.names += [Name(*name) for part in plan.parts for name in part.names]
     return ()
 

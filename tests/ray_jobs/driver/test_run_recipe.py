@@ -37,7 +37,7 @@ from ray_jobs.workers.node_resources import n_cpus
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
-from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
+from tests.mlprune.capabilities.search.played_search import search_recipe, trial_rows, write_more_facts
 from tests.refusals import refused
 from tests.run_entries import entries
 from tests.search_recipes import BASE
