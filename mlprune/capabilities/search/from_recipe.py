@@ -11,6 +11,7 @@ from mlprune.capabilities.search.measures import default_metric
 from mlprune.capabilities.search.spec import (
     ItemCount,
     ModelUnits,
+    SearchInputs,
     SearchSpec,
     model_units,
     trial_entry,
@@ -22,17 +23,14 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.spec import Scope
-from mlprune.recipe.evaluations import EvaluationConfig, evaluations_of_task
-from mlprune.recipe.models import Recipe
+from mlprune.recipe.evaluations import evaluations_of_task
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.choices.outcome import SplitItems
 from mlprune.steps.evaluate.model_evaluation import plan_evaluations, task_specs
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.requested_variants import input_sizes, plan_variants, scope
-from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.prune.requested_variants import input_sizes, scope
 from mlprune.steps.tasks.evaluation import task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.planned_variant import PlannedVariant
 
 SHOWN_CHARACTERS = 60
 """Characters of a shared text that a message shows."""
@@ -100,23 +98,14 @@ def _refuse_shared(search: str, task: str, first: Mapping[str, TaskSpec], second
     raise RecipeError(message, search=search, task=task, splits=splits, **counts, example=example, expected=expected)
 
 
-def search_specs(recipe: Recipe, inputs: Inputs, sets: DemonstrationPlan) -> tuple[SearchSpec, ...]:
-    """Return the specification of every search of a recipe.
-
-    Raises:
-        RecipeError: a search is impossible with the model, the demonstration sets or the items.
-    """
-    return tuple(search_spec(recipe, inputs, config, sets=sets) for config in recipe.searches)
-
-
-def search_spec(recipe: Recipe, inputs: Inputs, config: SearchConfig, *, sets: DemonstrationPlan) -> SearchSpec:
+def search_spec(common: SearchInputs, config: SearchConfig) -> SearchSpec:
     """Return the specification of one search.
 
     Raises:
         RecipeError: the model has no such blocks or layers, no levels have the total, a rung has too many items, or the
             splits share items.
     """
-    base = _base(config)
+    recipe, inputs, base = common.recipe, common.inputs, _base(config)
     units = _units(inputs, config, base)
     measures = measured(config, recipe.evaluations)
     tasks = [entry.task for entry in recipe.evaluations if entry.task in {measure.task for measure in measures}]
@@ -150,13 +139,9 @@ def search_spec(recipe: Recipe, inputs: Inputs, config: SearchConfig, *, sets: D
     )
     check_size(spec, config)
     _check_sparsity_constraints(spec, inputs)
-    refuse_shared_items(config.name, dev_specs, reported_on=_specs(recipe, inputs, report))
-    return replace(spec, parents=_parents(recipe, inputs, spec, sets=sets))
-
-
-def _specs(recipe: Recipe, inputs: Inputs, entries: Sequence[EvaluationConfig]) -> Iterator[TaskSpec]:
-    for entry in entries:
-        yield from task_specs(recipe, inputs, entry)
+    report_specs = (spec for entry in report for spec in task_specs(recipe, inputs, entry))
+    refuse_shared_items(config.name, dev_specs, reported_on=report_specs)
+    return replace(spec, parents=_parents(common, spec))
 
 
 def _base(config: SearchConfig) -> JsonObject:
@@ -255,21 +240,18 @@ def _sparsities(spec: SearchSpec, entries: Sequence[VariantConfig], inputs: Inpu
     return [share * one for share in sorted(shares) for one in sorted(asked)]
 
 
-def _parents(recipe: Recipe, inputs: Inputs, spec: SearchSpec, *, sets: DemonstrationPlan) -> JsonObject:
+def _parents(common: SearchInputs, spec: SearchSpec) -> JsonObject:
     """Return the ids of what trials are made from."""
-    derived = recipe.model_copy(update={"evaluations": spec.evaluations})
     set_ids: dict[str, None] = {}
-    variants: Mapping[str, PlannedVariant] = {}
     for point in _representatives(spec.space):
-        entry = trial_entry(spec, point)
-        variants = plan_variants(derived.model_copy(update={"variants": (entry,)}), inputs, sets.by_profile)
+        derived, variants = common.derived((trial_entry(spec, point),), spec.evaluations)
         for variant in variants.values():
             contrast = [variant.contrast] if variant.contrast else []
             set_ids |= dict.fromkeys(planned.id for planned in (*variant.sets, *contrast))
     dense = {key: variant for key, variant in variants.items() if variant.is_dense}
-    evaluations = plan_evaluations(derived, inputs, dense)
+    evaluations = plan_evaluations(derived, common.inputs, dense)
     return {
-        "base_model": inputs.base.id,
+        "base_model": common.inputs.base.id,
         "demonstration_sets": list(set_ids) or None,
         "evaluations": [one.identity.id for of_dense in evaluations.values() for one in of_dense],
     }

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from mlprune.capabilities.capability import Planned
 from mlprune.capabilities.search.batch_result import SIGN, feasible_winner
 from mlprune.capabilities.search.batches import PlannedSearch, forecast_batches, plan_batch, searches_of
 from mlprune.capabilities.search.final import plan_final
-from mlprune.capabilities.search.from_recipe import search_specs
-from mlprune.capabilities.search.plan_lines import search_costs, search_lines
+from mlprune.capabilities.search.from_recipe import search_spec
+from mlprune.capabilities.search.plan_lines import Costing, search_lines
 from mlprune.capabilities.search.searched import plan_searched, searched_jobs
 from mlprune.capabilities.search.spec import SearchInputs, SearchSpec
 from mlprune.capabilities.search.strategy.method import ItemBudget, winner
@@ -20,21 +21,19 @@ from mlprune.steps.trials_cost import Seconds
 from mlprune.store.run_log_entries import SearchState
 
 
-@dataclass(frozen=True)
-class SearchLimits:
+class SearchLimits(NamedTuple):
     """Most trials and most items x languages of a search."""
 
     n_trials: int
     n_items: int
 
-    @classmethod
-    def of(cls, spec: SearchSpec) -> "SearchLimits":
-        """Compute them from the batches that are expected, or from a budget of items."""
-        batches = forecast_batches(spec)
-        n_items = sum(batch.n_trials * spec.settings.rung_items[batch.rung] for batch in batches)
-        if isinstance(spec.budget, ItemBudget):
-            n_items = spec.budget.n_items
-        return cls(sum(batch.n_trials for batch in batches), n_items)
+
+def limits_of(spec: SearchSpec) -> SearchLimits:
+    """Return the limits by the batches that are expected, or by a budget of items."""
+    batches = forecast_batches(spec)
+    n_items = sum(batch.n_trials * spec.settings.rung_items[batch.rung] for batch in batches)
+    budget = spec.budget.n_items if isinstance(spec.budget, ItemBudget) else n_items
+    return SearchLimits(sum(batch.n_trials for batch in batches), budget)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ class Searches:
 
     def plan_lines(self, sizes: Footprint, sets: SetSizes, *, seconds: Seconds) -> list[str]:
         """Describe trials, items and durations of each search."""
-        return search_lines(search_costs(self.common, self.searches, sizes=sizes, sets=sets), seconds)
+        costing = Costing(self.common, sizes, sets)
+        return [line for search in self.searches for line in search_lines(costing.of_search(search), seconds)]
 
     @cached_property
     def states(self) -> tuple[SearchState, ...]:
@@ -124,7 +124,7 @@ class Searches:
         """Describe a search by its evaluated trials."""
         spec, best = search.spec, winner(search.history)
         if spec.name not in self.limits:
-            self.limits[spec.name] = SearchLimits.of(spec)
+            self.limits[spec.name] = limits_of(spec)
         return SearchState(
             name=spec.name,
             n_trials=len(search.history),
@@ -153,4 +153,5 @@ def plan_searches(planned: Planned) -> Searches | None:
     if not planned.recipe.searches:
         return None
     common = SearchInputs(planned.recipe, planned.inputs, planned.sets, planned.given)
-    return Searches(common, searches_of(search_specs(planned.recipe, planned.inputs, planned.sets)))
+    specs = (search_spec(common, config) for config in planned.recipe.searches)
+    return Searches(common, searches_of(specs))

@@ -1,20 +1,19 @@
 """What a plan says about its searches: trials, items and durations."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mlprune.capabilities.search.batch_result import feasible_winner
 from mlprune.capabilities.search.batches import PlannedSearch, forecast_batches
 from mlprune.capabilities.search.keys import searched_entries
 from mlprune.capabilities.search.searched import searched_jobs
-from mlprune.capabilities.search.spec import SearchInputs, SearchSpec, derive_recipe, trial_entry
+from mlprune.capabilities.search.spec import SearchInputs, SearchSpec, trial_entry
 from mlprune.counted import counted
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs, plan_evaluations
 from mlprune.steps.job import JobCost, SetSizes
 from mlprune.steps.prune.mask_jobs import variant_jobs
-from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.trials_cost import Seconds, TrialsCost, about, total_seconds
 
@@ -45,11 +44,12 @@ class SearchCost:
 
 
 @dataclass(frozen=True)
-class _Costing:
+class Costing:
     """What the costs of searches follow from."""
 
     common: SearchInputs
     sizes: Footprint
+    """Of the recipe's model."""
     sets: SetSizes
 
     def of_search(self, search: PlannedSearch) -> SearchCost:
@@ -87,8 +87,7 @@ class _Costing:
 
     def _of_evaluations(self, entries: Iterable[EvaluationConfig]) -> JobCost:
         """Return the cost of some evaluations of one variant."""
-        derived = derive_recipe(self.common.recipe, (), tuple(entries))
-        dense = plan_variants(derived, self.common.inputs, self.common.sets.by_profile)
+        derived, dense = self.common.derived((), entries)
         (job,) = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
         return job.cost(self.sizes, self.sets)
 
@@ -97,30 +96,13 @@ class _Costing:
         n_points = spec.space.n_points
         for index in range(min(n_points, N_SAMPLE_POINTS)):
             point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
-            derived = derive_recipe(self.common.recipe, (trial_entry(spec, point),), ())
-            variants = plan_variants(derived, self.common.inputs, self.common.sets.by_profile)
+            derived, variants = self.common.derived((trial_entry(spec, point),), ())
             jobs = [job for job in variant_jobs(derived, self.common.inputs, variants) if job.needs_chain]
             yield jobs[0].cost(self.sizes, self.sets) if jobs else NO_SWEEP
 
 
-def search_costs(
-    common: SearchInputs, searches: Iterable[PlannedSearch], *, sizes: Footprint, sets: SetSizes
-) -> list[SearchCost]:
-    """Return the costs of searches.
-
-    Args:
-        sizes: of the recipe's model.
-    """
-    costing = _Costing(common, sizes, sets)
-    return [costing.of_search(search) for search in searches]
-
-
-def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
-    """Describe searches, one line each for the search, its rungs, its report and the whole."""
-    return [line for cost in costs for line in _lines(cost, seconds)]
-
-
-def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
+def search_lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
+    """Yield one line each for a search, its rungs, its report, the whole, and the entries with its winner's levels."""
     spec, n_done = cost.search.spec, len(cost.search.history)
     done = f", {n_done} done" if n_done else ""
     space = counted(spec.space.n_points, "point")

@@ -15,7 +15,6 @@ from mlprune.capabilities.search.spec import (
     SPARSITY_DIGITS,
     SearchInputs,
     SearchSpec,
-    derive_recipe,
     plan_part,
     trial_entry,
 )
@@ -27,7 +26,6 @@ from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evalua
 from mlprune.steps.job import Job
 from mlprune.steps.part import Report
 from mlprune.steps.prune.mask_jobs import variant_jobs
-from mlprune.steps.prune.requested_variants import plan_variants
 
 
 def without_searched(recipe: Recipe) -> Recipe:
@@ -72,8 +70,7 @@ def searched_jobs(common: SearchInputs, spec: SearchSpec) -> list[Job]:
         return []
     winner = trial_entry(spec, spec.space.at(spec.space.n_points - 1))
     entries = [with_levels(entry.model_copy(update={"sparsity": None}), winner) for entry in waiting]
-    derived = derive_recipe(common.recipe, entries, evaluations_of_searched(common.given, entries))
-    planned = plan_variants(derived, common.inputs, common.sets.by_profile)
+    derived, planned = common.derived(entries, evaluations_of_searched(common.given, entries))
     variants = {key: variant for key, variant in planned.items() if not variant.is_dense}
     evaluations = plan_evaluations(derived, common.inputs, variants)
     return [*variant_jobs(derived, common.inputs, variants), *evaluation_jobs(derived, variants, evaluations)]

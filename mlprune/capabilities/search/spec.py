@@ -330,6 +330,18 @@ class SearchInputs:
     given: Recipe
     """The whole recipe."""
 
+    def derived(
+        self, entries: Sequence[VariantConfig], evaluations: Iterable[EvaluationConfig]
+    ) -> tuple[Recipe, Mapping[str, PlannedVariant]]:
+        """Return the recipe with other variants and evaluations, without everything that reads them, and its variants.
+
+        These are planned, and have dense.
+        """
+        no_more = dict.fromkeys(("baselines", "questions", "searches"), ())
+        update = {**no_more, "variants": tuple(entries), "evaluations": tuple(evaluations), "n_excluded": 0}
+        recipe = self.recipe.model_copy(update=update)
+        return recipe, plan_variants(recipe, self.inputs, self.sets.by_profile)
+
 
 @dataclass(frozen=True)
 class PlannedPart:
@@ -357,8 +369,7 @@ def plan_part(
     Args:
         is_known: whether a variant is in the store or is made by another job of the plan.
     """
-    derived = derive_recipe(common.recipe, entries, evaluations)
-    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
+    derived, variants = common.derived(entries, evaluations)
     specs = plan_evaluations(derived, common.inputs, variants)
     missing = {key: variant for key, variant in variants.items() if variant.is_dense or not is_known(key)}
     observed = all_observations(derived, common.inputs, (), missing)
@@ -377,11 +388,3 @@ def levels_of(spec: SearchSpec) -> tuple[float, ...]:
     of_trials = axes.get("sparsity", (spec.base.get("sparsity"),))
     levels = {float(level) for level in of_trials if isinstance(level, int | float) and level > 0}
     return tuple(sorted(levels | set(() if spec.space.units is None else spec.space.units.levels)))
-
-
-def derive_recipe(recipe: Recipe, variants: Sequence[VariantConfig], evaluations: Sequence[EvaluationConfig]) -> Recipe:
-    """Return the recipe with other variants and evaluations, and without everything that reads them."""
-    no_more = dict.fromkeys(("baselines", "questions", "searches"), ())
-    return recipe.model_copy(
-        update={**no_more, "variants": tuple(variants), "evaluations": tuple(evaluations), "n_excluded": 0}
-    )

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from mlprune.capabilities.search.batches import in_order_of_blocks
-from mlprune.capabilities.search.from_recipe import search_specs
 from mlprune.capabilities.search.spec import block_contents
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import ModelRef
-from tests.mlprune.capabilities.search.test_from_recipe import opened
+from tests.mlprune.capabilities.search.test_from_recipe import first_spec
 from tests.search_recipes import search_recipe
 
 MODEL = ModelRef("base", "/nowhere", "xglm", 3, None, "float32")
@@ -33,6 +32,6 @@ def test_variants_that_share_first_blocks_follow_each_other_and_know_how_many() 
 
 def test_blocks_with_equal_levels_have_equal_contents(tiny_inputs: Path) -> None:
     recipe = parse_recipe(search_recipe(levels={"values": [0.25, 0.5, 0.75]}), folder=tiny_inputs)
-    (spec, *_) = search_specs(*opened(recipe))
+    spec = first_spec(recipe)
     first, second = block_contents(spec, (0, 1, 2)), block_contents(spec, (0, 1, 1))
     assert [first[block] == second[block] for block in (0, 1, 2)] == [True, True, False]

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from mlprune.capabilities.search import from_recipe
-from mlprune.capabilities.search.from_recipe import refuse_shared_items, search_specs
-from mlprune.capabilities.search.spec import ItemCount, SearchSpec
+from mlprune.capabilities.search.from_recipe import refuse_shared_items, search_spec
+from mlprune.capabilities.search.spec import ItemCount, SearchInputs, SearchSpec
 from mlprune.errors import RecipeError
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
-from mlprune.steps.inputs import Inputs, open_inputs
-from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.inputs import open_inputs
 from mlprune.steps.tasks.evaluation import task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from tests.refusals import refused
@@ -79,13 +78,17 @@ def parse(folder: Path, **changes: Any) -> Recipe:
     return parse_recipe(search_recipe(**changes), folder=folder)
 
 
-def opened(recipe: Recipe) -> tuple[Recipe, Inputs, DemonstrationPlan]:
+def opened(recipe: Recipe) -> SearchInputs:
     inputs = open_inputs(recipe)
-    return recipe, inputs, plan_demonstrations(recipe, inputs, evaluated=frozenset())
+    return SearchInputs(recipe, inputs, plan_demonstrations(recipe, inputs, evaluated=frozenset()), recipe)
+
+
+def first_spec(recipe: Recipe) -> SearchSpec:
+    return search_spec(opened(recipe), recipe.searches[0])
 
 
 def spec_of(folder: Path, **changes: Any) -> SearchSpec:
-    return search_specs(*opened(parse(folder, **changes)))[0]
+    return first_spec(parse(folder, **changes))
 
 
 def test_units_are_the_blocks_with_the_weights_of_their_files(tiny_inputs: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlprune.capabilities.search.batches import PlannedSearch
-from mlprune.capabilities.search.plan_lines import SearchCost, search_costs, search_lines
+from mlprune.capabilities.search.plan_lines import Costing, SearchCost, search_lines
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan
 from mlprune.steps.demonstrate.writing import set_sizes
@@ -22,7 +22,8 @@ def planned(folder: Path, **changes: Any) -> Plan:
 
 def costs_of(plan: Plan, *searches: PlannedSearch) -> list[SearchCost]:
     part, sizes = searched(plan), footprint(Path(plan.model.path), plan.model.dtype)
-    return search_costs(part.common, searches or part.searches, sizes=sizes, sets=set_sizes(plan.jobs))
+    costing = Costing(part.common, sizes, set_sizes(plan.jobs))
+    return [costing.of_search(search) for search in searches or part.searches]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,14 @@ def cost(plan: Plan) -> SearchCost:
     return costs_of(plan)[0]
 
 
+def lines_of(cost: SearchCost, seconds: float | None = None) -> list[str]:
+    """The lines if a trial takes some seconds, or an unknown time."""
+    return list(search_lines(cost, lambda rung: None if seconds is None else seconds * rung.n_trials))
+
+
 def test_a_search_is_described_rung_by_rung(cost: SearchCost) -> None:
     few = replace(cost.rungs[0], n_items=4, batches=(16, 8), n_scored=8)
-    assert search_lines([replace(cost, rungs=(few, *cost.rungs))], lambda rung: 60.0 * rung.n_trials) == [
+    assert lines_of(replace(cost, rungs=(few, *cost.rungs)), 60.0) == [
         "search blocks: random, at most 30 trials of 7 points",
         "  4 items: 24 trials, 192 items over all languages, about 24 min",
         "  all 10 items: 6 trials, 120 items over all languages, about 6 min",
@@ -48,16 +54,16 @@ def test_a_search_is_described_rung_by_rung(cost: SearchCost) -> None:
 
 def test_variants_with_the_levels_of_a_winner_come_later(cost: SearchCost) -> None:
     later = "  1 variant entry with the winner's levels: planned when the search has finished"
-    assert search_lines([replace(cost, n_searched=1)], lambda _rung: None)[-1] == later
+    assert lines_of(replace(cost, n_searched=1))[-1] == later
     costed = replace(cost, n_searched=1, searched=replace(cost.rungs[0], batches=(2,)))
-    line = search_lines([costed], lambda rung: 60.0 * rung.n_trials)[-1]
+    line = lines_of(costed, 60.0)[-1]
     assert line.endswith("levels: about 2 min, planned when the search has finished")
     finished = replace(cost, n_searched=2, search=replace(cost.search, is_finished=True))
-    assert search_lines([finished], lambda _rung: None)[-1].endswith("not made: the search has no winner")
+    assert lines_of(finished)[-1].endswith("not made: the search has no winner")
 
 
 def test_unknown_times_are_not_made_up(cost: SearchCost) -> None:
-    lines = search_lines([replace(cost, report=None)], lambda _rung: None)
+    lines = lines_of(replace(cost, report=None))
     assert len(lines) == 3
     assert all("time unknown" in line for line in lines[1:])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlprune.capabilities.search.batches import forecast_batches
-from mlprune.capabilities.search.from_recipe import search_specs
+from mlprune.capabilities.search.from_recipe import search_spec
 from mlprune.capabilities.search.spec import SearchSpec, level_keys, trial_entry, with_schedule
 from mlprune.capabilities.search.strategy.method import ItemBudget, VariantBudget
 from mlprune.capabilities.search.strategy.methods.halving import HalvingParameters
@@ -16,7 +16,6 @@ from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
 from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.variants import VariantConfig
-from mlprune.steps.prune.requested_variants import plan_variants
 from tests.mlprune.capabilities.search.test_from_recipe import opened, spec_of
 from tests.search_recipes import BASE, search_recipe
 
@@ -54,12 +53,10 @@ def test_a_point_is_the_variant_of_the_same_entry(
     tiny_inputs: Path, levels: dict[str, Any], point: Point, by_hand: dict[str, Any]
 ) -> None:
     recipe = parse_recipe(search_recipe(levels={"values": [0.25, 0.5, 0.75], **levels}), folder=tiny_inputs)
-    recipe, inputs, sets = opened(recipe)
-    entries = [trial_entry(search_specs(recipe, inputs, sets)[0], point), VariantConfig.model_validate(BASE | by_hand)]
-    ids = [
-        list(plan_variants(recipe.model_copy(update={"variants": (entry,)}), inputs, sets.by_profile))
-        for entry in entries
-    ]
+    common = opened(recipe)
+    spec = search_spec(common, recipe.searches[0])
+    entries = [trial_entry(spec, point), VariantConfig.model_validate(BASE | by_hand)]
+    ids = [list(common.derived((entry,), ())[1]) for entry in entries]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2
 
