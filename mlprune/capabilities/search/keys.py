@@ -1,6 +1,6 @@
 """The section `searches` of a recipe: what is tried, by which method, and measured, with its checks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -77,24 +77,20 @@ else:
     SearchMethodConfig = with_options("SearchMethodConfig", SearchMethodFields, method=SEARCH_METHODS)
 
 
-def _check_objective(text: str) -> str:
-    try:
-        return str(parse_objective(text))
-    except RecipeError as err:
-        raise with_context(err) from err
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that writes what a text is parsed to."""
+
+    def check(text: str) -> str:
+        try:
+            return str(parse(text))
+        except RecipeError as err:
+            raise with_context(err) from err
+
+    return AfterValidator(check)
 
 
-Objective = Annotated[str, AfterValidator(_check_objective), Field(title="objective")]
-
-
-def _check_constraint(text: str) -> str:
-    try:
-        return str(parse_constraint(text))
-    except RecipeError as err:
-        raise with_context(err) from err
-
-
-ConstraintText = Annotated[str, AfterValidator(_check_constraint), Field(title="constraint")]
+Objective = Annotated[str, _checked(parse_objective), Field(title="objective")]
+ConstraintText = Annotated[str, _checked(parse_constraint), Field(title="constraint")]
 
 
 class SearchConfig(Model):
