@@ -70,18 +70,6 @@ def _no_probes(planned: Planned) -> Probes:
     return Probes()
 
 
-def _no_part(planned: Planned) -> Part | None:
-    return None
-
-
-def _whole(recipe: Recipe) -> Recipe:
-    return recipe
-
-
-def _no_query(recipe: Recipe) -> str:
-    return ""
-
-
 def _same(planned: Planned, variants: Variants) -> Variants:
     return variants
 
@@ -100,7 +88,7 @@ class Capability:
 
     name: str
     """Its folder."""
-    without_late: Callable[[Recipe], Recipe] = _whole
+    without_late: Callable[[Recipe], Recipe] = lambda recipe: recipe
     """Returns a recipe without the entries that its part adds to the plan later."""
     probe: PlanProbes = _no_probes
     """Plans variants whose losses the schedules of the recipe's variants may read, before these are planned."""
@@ -116,11 +104,11 @@ class Capability:
     """Jobs that make its variants."""
     compare: AddJobs = _none
     """Jobs that analyse variants, after evaluations."""
-    part: PlanPart = _no_part
+    part: PlanPart = lambda planned: None
     """Plans what adds jobs when results are there, after everything else."""
     check: CheckJobs = _accept
     """Checks pending jobs against results in the store, when a plan is described."""
-    query: Callable[[Recipe], str] = _no_query
+    query: Callable[[Recipe], str] = lambda recipe: ""
     """Names the query to try first after a run of a recipe; empty to leave it to other capabilities."""
     find_source: FindSource | None = None
     """Chooses what the command `import` downloads for a model that a recipe asks to import; one capability has it."""
