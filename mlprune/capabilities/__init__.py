@@ -11,6 +11,7 @@ NAMES: tuple[str, ...] = (
     "vocabulary",
     "baselines",
     "token_share",
+    "search",
     "sensitivity",
     "live",
     "tables",

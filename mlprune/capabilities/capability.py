@@ -26,6 +26,7 @@ from mlprune.recipe.models import Recipe
 from mlprune.recipe.names import missing_capabilities
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
+from mlprune.steps.part import Part
 from mlprune.steps.probes import Probes
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec
@@ -41,7 +42,10 @@ CheckJobs = Callable[[Iterable[Job], Store], None]
 class Planned(Protocol):
     """What is planned of a recipe so far."""
 
+    given: Recipe
+    """The whole recipe."""
     recipe: Recipe
+    """Without the entries that parts add later."""
     inputs: Inputs
     sets: DemonstrationPlan
     variants: Variants
@@ -54,6 +58,8 @@ AddVariants = Callable[[Planned, Variants], Variants]
 """Returns some planned variants and those that it adds."""
 AddJobs = Callable[[Planned], Iterable[Job]]
 """Returns jobs, each after those that it needs."""
+PlanPart = Callable[[Planned], Part | None]
+"""Returns what adds jobs when results are there; None if a recipe has nothing of it."""
 PlanProbes = Callable[[Planned], Probes]
 """Returns variants that are measured before those of the recipe."""
 FindSource = Callable[[str, str], HubCheckpoint]
@@ -82,6 +88,8 @@ class Capability:
 
     name: str
     """Its folder."""
+    without_late: Callable[[Recipe], Recipe] = lambda recipe: recipe
+    """Returns a recipe without the entries that its part adds to the plan later."""
     probe: PlanProbes = _no_probes
     """Plans variants whose losses the schedules of the recipe's variants may read, before these are planned."""
     variants: AddVariants = _same
@@ -96,8 +104,12 @@ class Capability:
     """Jobs that make its variants."""
     compare: AddJobs = _none
     """Jobs that analyse variants, after evaluations."""
+    part: PlanPart = lambda planned: None
+    """Plans what adds jobs when results are there, after everything else."""
     check: CheckJobs = _accept
     """Checks pending jobs against results in the store, when a plan is described."""
+    query: Callable[[Recipe], str] = lambda recipe: ""
+    """Names the query to try first after a run of a recipe; empty to leave it to other capabilities."""
     find_source: FindSource | None = None
     """Chooses what the command `import` downloads for a model that a recipe asks to import; one capability has it."""
 

@@ -19,15 +19,13 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
+from mlprune.steps.part import Part
 from mlprune.steps.probes import Probes, probe_jobs
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
-from mlprune.steps.search.batches import PlannedSearch, searches_of
-from mlprune.steps.search.from_recipe import search_specs
-from mlprune.steps.search.spec import SearchInputs
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
@@ -47,7 +45,10 @@ class Name(NamedTuple):
 class Planning:
     """What is planned of a recipe so far."""
 
+    given: Recipe
+    """The whole recipe."""
     recipe: Recipe
+    """Without the entries that parts add later."""
     inputs: Inputs
     sets: DemonstrationPlan = field(default_factory=lambda: DemonstrationPlan({}))
     probes: tuple[Probes, ...] = ()
@@ -59,9 +60,7 @@ class Planning:
     """Every job comes after those that it needs. Some may be there more than once."""
     names: list[Name] = field(default_factory=list)
     questions: tuple[PlannedQuestion, ...] = ()
-    common: SearchInputs | None = None
-    """What the batches of the searches are planned from; None without searches."""
-    searches: tuple[PlannedSearch, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @cached_property
     def observations(self) -> list[PlannedObservation]:
@@ -214,11 +213,11 @@ def answer(plan: Planning) -> Iterable[Job]:
     return answer_jobs(plan.questions)
 
 
-def plan_searches(plan: Planning) -> Iterable[Job]:
-    """Plan the searches; the jobs of their batches follow from results."""
-    plan.common = SearchInputs(plan.recipe, plan.inputs, plan.sets) if plan.recipe.searches else None
-    plan.searches = searches_of(search_specs(plan.recipe, plan.inputs, plan.sets))
-    plan.names += [Name("search", search.spec.name, search.id) for search in plan.searches]
+def plan_parts(plan: Planning) -> Iterable[Job]:
+    """Plan the parts, whose jobs follow from results."""
+    found = (capability.part(plan) for capability in all_capabilities())
+    plan.parts = tuple(part for part in found if part is not None)
+    plan.names += [Name(*name) for part in plan.parts for name in part.names]
     return ()
 
 
@@ -234,6 +233,6 @@ STAGES: Sequence[Stage] = (
     compare,
     choose,
     answer,
-    plan_searches,
+    plan_parts,
 )
 """All stages, in the order in which they plan."""

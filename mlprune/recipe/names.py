@@ -38,6 +38,15 @@ class OfCapability:
     """These values; empty for all."""
 
 
+@dataclass(frozen=True)
+class KeysOf:
+    """Marks a key whose value maps keys of another class to values, such as the base of a search."""
+
+    model: type[Model]
+    lists: bool = False
+    """Whether it maps each key to several values."""
+
+
 def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str = "") -> None:
     """Check all names in a section and the sections inside it.
 
@@ -61,12 +70,28 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
     Args:
         where: path of the section in the recipe.
     """
-    for entry, key, place in _keys(section, where):
-        for marker in markers_of_capabilities(type(entry), key):
-            default = type(entry).model_fields[key].get_default(call_default_factory=True)
-            value = getattr(entry, key)
+    own = ((type(entry), key, getattr(entry, key), _path(place, key)) for entry, key, place in _keys(section, where))
+    for model, key, value, path in (*own, *keys_in_mappings(section, where=where)):
+        for marker in markers_of_capabilities(model, key):
+            default = model.model_fields[key].get_default(call_default_factory=True)
             if marker.name not in present and (value in marker.values if marker.values else value != default):
-                yield _path(place, key), marker.name
+                yield path, marker.name
+
+
+def keys_in_mappings(section: Model, *, where: str = "") -> Iterator[tuple[type[Model], str, object, str]]:
+    """Yield class, key, value and path of keys of other classes in mappings of a section and the sections inside it.
+
+    Keys below them, such as `schedule.spread`, are left out.
+
+    Args:
+        where: path of the section in the recipe.
+    """
+    for entry, key, place in _keys(section, where):
+        for marker in _markers(type(entry), key, KeysOf):
+            for inner, given in getattr(entry, key).items():
+                if inner in marker.model.model_fields:
+                    for value in given if marker.lists else (given,):
+                        yield marker.model, inner, value, f"{_path(place, key)}.{inner}"
 
 
 def markers_of_capabilities(model: type[Model], key: str) -> tuple[OfCapability, ...]:

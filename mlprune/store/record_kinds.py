@@ -14,6 +14,7 @@ from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.search.records import KINDS as OF_SEARCH
 from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.token_share.records import TOKEN_SHARES
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
@@ -203,16 +204,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         pair_of="statistics",
     ),
     "token_shares": TOKEN_SHARES,
-    "search_batches": RecordKind(
-        1,
-        "batch of trials that a search proposed, so that a killed search resumes; its rows are the trials",
-        tables={"search_trials": "batch_id"},
-    ),
-    "searches": RecordKind(
-        1,
-        "finished search: the winner on dev, and its value on the split of the report",
-        tables={"searches": "result_id", "search_finalists": "result_id"},
-    ),
+    **OF_SEARCH,
     **OF_HARNESS,
     "recipes": RecordKind(
         1,

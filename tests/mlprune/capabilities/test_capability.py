@@ -13,6 +13,7 @@ from catalog.report.page import render_page
 from catalog.store import Catalog
 from mlprune import capabilities
 from mlprune.capabilities.capability import Capability, all_capabilities
+from mlprune.capabilities.experts.keys import SCORES_OF_EXPERTS
 from mlprune.capabilities.harness.harness import import_results
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
@@ -24,10 +25,11 @@ from mlprune.store.store import Store
 from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
+from tests.mlprune.capabilities.search.played_search import play, search_plan
 from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
-from tests.search_recipes import sensitivity_recipe
-from tests.tiny_recipes import FinishedRun, copy_of, finished_run, run_here, small_recipe
+from tests.search_recipes import search_recipe, sensitivity_recipe
+from tests.tiny_recipes import FinishedRun, copied_inputs, copy_of, finished_run, run_here, small_recipe
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ USES = {
         "analyses.token_share",
         kinds=frozenset(("token_shares",)),
     ),
+    "search": Use(
+        {key: search_recipe()[key] for key in ("evaluations", "searches")},
+        "searches",
+        "run_with_search",
+        frozenset(("search_batches", "searches")),
+    ),
     "sensitivity": Use(
         {"sensitivity": [{"name": "where", "base": {"score": "magnitude"}, "sparsity": 0.5, "split": "test"}]},
         "sensitivity",
@@ -101,6 +109,14 @@ USES = {
     "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
     "notebook": Use(commands=("report --notebook",)),
 }
+EXHAUSTIVE = {
+    "name": "sparsities",
+    "base": {"score": "magnitude"},
+    "space": {"sparsity": [0.25, 0.5]},
+    "maximise": "all",
+    "method": "exhaustive",
+}
+"""A search of two points."""
 IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
 """Capabilities that add something to a plan."""
 
@@ -118,6 +134,14 @@ def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> Finished
     store = copy_of(tiny_run.store, tmp_path / "imported")
     assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
     return tiny_run._replace(store=store)
+
+
+@pytest.fixture
+def run_with_search(tiny_inputs: Path, tmp_path: Path) -> FinishedRun:
+    plan = search_plan(copied_inputs(tiny_inputs, tmp_path / "inputs"), EXHAUSTIVE)
+    store = Store(tmp_path / "played")
+    store.write_record(plan.record)
+    return FinishedRun(tmp_path / "inputs" / "searches.yaml", play(plan, store, lambda _, __: 0.5), store)
 
 
 @pytest.fixture
@@ -161,6 +185,27 @@ def test_a_recipe_with_keys_of_an_absent_capability_is_refused(tiny_inputs: Path
     use = USES[left_out]
     recipe = parse_recipe({**small_recipe(), **use.sections}, folder=tiny_inputs)
     with refused(RecipeError, key=use.key, got=left_out):
+        build_plan(recipe)
+
+
+OF_TRIALS: dict[str, Any] = {"demonstrations": "mt", "propagation": "dense"}
+VARIED: dict[str, dict[str, Any]] = {
+    "searches.0.base.score": {
+        "base": {**OF_TRIALS, "score": SCORES_OF_EXPERTS[0]},
+        "space": {"sparsity": [0.25, 0.5]},
+    },
+    "searches.0.space.score": {"base": {**OF_TRIALS, "sparsity": 0.5}, "space": {"score": SCORES_OF_EXPERTS[:2]}},
+}
+"""Key of a search with a value of the experts -> its keys."""
+
+
+@pytest.mark.parametrize("key", VARIED)
+def test_what_the_trials_of_a_search_have_is_refused_without_its_capability(
+    tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    recipe = parse_recipe(search_recipe(levels=None, **VARIED[key]), folder=tiny_inputs)
+    leave_out("experts", monkeypatch)
+    with refused(RecipeError, key=key, got="experts"):
         build_plan(recipe)
 
 
