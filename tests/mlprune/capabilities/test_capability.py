@@ -51,6 +51,17 @@ class Use:
 
 
 USES = {
+    "generation": Use(
+        {
+            "demonstrations": [
+                small_recipe()["demonstrations"][0],
+                {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24},
+            ]
+        },
+        "demonstrations.1.kind",
+        kinds=frozenset(("generated_texts",)),
+        commands=("rescore --generated",),
+    ),
     "neurons": Use(
         {key: neuron_recipe()[key] for key in ("demonstrations", "variants")},
         "variants.0.neurons",
