@@ -175,7 +175,7 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
 
 
 def plan_demonstrations(
-    recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int], of_kinds: Mapping[str, PlanSet] = {}
+    recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int], of_kinds: Mapping[DemonstrationKind, PlanSet] = {}
 ) -> DemonstrationPlan:
     """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`.
 
@@ -198,7 +198,7 @@ def plan_sets(
     *,
     evaluated: frozenset[int],
     profile: ProfileName = "corrected",
-    of_kinds: Mapping[str, PlanSet] = {},
+    of_kinds: Mapping[DemonstrationKind, PlanSet] = {},
 ) -> dict[str, tuple[PlannedSet, ...]]:
     """Plan all sets of a recipe: name -> its sets, in the order of the recipe, parts before the sets that mix them.
 
