@@ -166,8 +166,7 @@ def make_variants(plan: Planning) -> Iterable[Job]:
     """Make the variants that are not probes; combinations come after all variants that they combine."""
     variants, probed = plan.variants.values(), {key for probes in plan.probes for key in probes.variants}
     others = {key: variant for key, variant in plan.variants.items() if key not in probed}
-    masks = (job for capability in all_capabilities() for job in capability.masks(plan))
-    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks, *adopt_jobs(variants)]
+    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *adopt_jobs(variants)]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
     of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
     return [*of_masks, *of_capabilities]

@@ -11,7 +11,6 @@ from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
-from mlprune.steps.variants.blocks_variant import BlocksVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -130,10 +129,10 @@ class CombinedVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class MaskedByCapability(BaseVariant, ABC):
-    """A base model with masks that a capability makes."""
+class CapabilityVariant(BaseVariant, ABC):
+    """A base model with masks, or without blocks, that a capability makes by other settings than scored variants."""
 
-    structure: ClassVar[str | None] = None
+    structure: ClassVar[str]
     propagation: ClassVar[PropagationName | None] = None
     weights_changed: ClassVar[bool] = False
 
@@ -141,9 +140,6 @@ class MaskedByCapability(BaseVariant, ABC):
     @abstractmethod
     def sparsity(self) -> float:
         """The sparsity that the recipe gives."""
-
-
-MaskedVariant = ScoredVariant | CombinedVariant | MaskedByCapability | AdoptedVariant
 
 
 @dataclass(frozen=True)
@@ -191,7 +187,15 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant
+VariantSpec = (
+    DenseVariant
+    | ScoredVariant
+    | CombinedVariant
+    | CapabilityVariant
+    | AdoptedVariant
+    | InterventionVariant
+    | DerivedVariant
+)
 
 
 def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:

@@ -1,23 +1,24 @@
 """Variants without whole blocks as plain values."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.errors import RecipeError
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.pruning.spec import Scope, ScoreSpec
-from mlprune.steps.job import Identity, ModelRef, make_identity
-from mlprune.steps.variants.base_variant import BaseVariant, SeedSource, SetLink
-from mlprune.vocabulary import PropagationName
+from mlprune.steps.job import make_identity
+from mlprune.steps.variants.base_variant import SeedSource, SetLink
+from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.steps.variants.variant import CapabilityVariant
 
 
 @dataclass(frozen=True)
-class BlocksVariant(BaseVariant):
+class BlocksVariant(CapabilityVariant):
     """A base model without some of its blocks. It has no masks: hidden states pass the removed blocks unchanged."""
 
-    sparsity: float
+    share: float
     """Share of the blocks of the scope; for score given, of the model."""
     score: ScoreSpec
     scope: Scope
@@ -25,8 +26,11 @@ class BlocksVariant(BaseVariant):
     set_id: str | None = None
     """The demonstration set that the score reads, if it reads one."""
     structure: ClassVar[str] = "blocks"
-    propagation: ClassVar[PropagationName | None] = None
-    weights_changed: ClassVar[bool] = False
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the blocks. The catalog has the share of their weights, too."""
+        return self.share
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -37,7 +41,7 @@ class BlocksVariant(BaseVariant):
     def n_removed(self) -> int:
         """Number of blocks that it lacks; a share of the scope is rounded down."""
         n_blocks = len(self.candidates)
-        return n_blocks if self.score.score == "given" else n_removed(self.sparsity, n_blocks)
+        return n_blocks if self.score.method.removes_scope else n_removed(self.share, n_blocks)
 
     def set_links(self) -> Iterator[SetLink]:
         """Yield the set that its score reads."""
@@ -53,7 +57,7 @@ class BlocksVariant(BaseVariant):
     ) -> Hashable:
         """Return its score, sets and settings except the seed of a source."""
         is_seeded = source == "score" and self.score.seed is not None
-        return self.score.with_seed(0) if is_seeded else self.score, sets, (self.sparsity, self.scope)
+        return self.score.with_seed(0) if is_seeded else self.score, sets, (self.share, self.scope)
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the score, its seed and set, and the scope."""
@@ -66,30 +70,19 @@ class BlocksVariant(BaseVariant):
         }
 
 
-def blocks_variant(
-    base: Identity,
-    model: ModelRef,
-    choice: tuple[ScoreSpec, Scope, float | None],
-    set_ids: Sequence[str],
-    computed: JsonObject,
-) -> BlocksVariant:
-    """Return a variant of a base model that lacks blocks.
+def blocks_variant(scored: ScoredVariant) -> BlocksVariant:
+    """Return the variant that lacks blocks by the score, the scope and the sparsity of a variant.
 
-    Args:
-        choice: the score, the scope and the share of its blocks; None for score given.
-        set_ids: the set that the score reads, or nothing.
-        computed: parameters of what the score reads; see `computed_parameters`.
     Raises:
         RecipeError: it would lack no block, or all.
     """
-    score, scope, share = choice
-    sparsity = (len(scope.blocks) or model.n_blocks) / model.n_blocks if share is None else share
-    parameters: dict[str, JsonValue] = {**score.parameters, "sparsity": sparsity, **computed}
-    parameters |= {"scope": scope.parameters} if scope.parameters else {}
-    parents: JsonObject = {"base_model": base.id, "demonstration_sets": list[JsonValue](set_ids) or None}
-    variant = BlocksVariant(
-        make_identity("variants", parameters, parents=parents), model, sparsity, score, scope, *set_ids
-    )
+    model, scope = scored.model, scored.scope
+    share = scored.sparsity
+    if scored.score.method.removes_scope:
+        share = (len(scope.blocks) or model.n_blocks) / model.n_blocks
+    parameters = {name: value for name, value in scored.identity.parameters.items() if name != "propagation"}
+    identity = make_identity("variants", {**parameters, "sparsity": share}, parents=scored.identity.parents)
+    variant = BlocksVariant(identity, model, share, scored.score, scope, *scored.set_ids)
     if not 0 < variant.n_removed < model.n_blocks:
         expected = f"1 to {model.n_blocks - 1} of the {model.n_blocks} blocks"
         raise RecipeError("structure blocks would remove no block, or all", expected=expected, got=variant.n_removed)

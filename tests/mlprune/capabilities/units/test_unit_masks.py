@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.units.unit_masks import RemovedUnits, UnitModel, chosen_units, new_biases
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
 from mlprune.models.architecture.architecture import Architecture, oriented
@@ -20,7 +21,6 @@ from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.export.export import CHANGES, export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.job import ModelRef
-from mlprune.steps.prune.units import RemovedUnits, UnitModel, chosen_units, new_biases
 from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
