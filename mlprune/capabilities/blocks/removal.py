@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.capabilities.blocks.variant import BlocksVariant, blocks_variant
+from mlprune.capabilities.blocks.variant import BlocksVariant
+from mlprune.errors import RecipeError
 from mlprune.hashing import ordered_by_hash
 from mlprune.json_values import as_float, as_int
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Job, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, Job, RecordKey, SmallJob, make_identity
 from mlprune.steps.observe.block_influence import BlockInfluenceJob
 from mlprune.steps.observe.dense_pass import pass_jobs
 from mlprune.steps.prune.structure_variants import StructureVariants
@@ -69,7 +70,17 @@ class BlockVariants(StructureVariants[BlocksVariant]):
         Raises:
             RecipeError: it would lack no block, or all.
         """
-        return blocks_variant(variant)
+        model, score, scope, share = variant.model, variant.score, variant.scope, variant.sparsity
+        if score.method.removes_scope:
+            share = (len(scope.blocks) or model.n_blocks) / model.n_blocks
+        parameters = {name: value for name, value in variant.identity.parameters.items() if name != "propagation"}
+        identity = make_identity("variants", {**parameters, "sparsity": share}, parents=variant.identity.parents)
+        spec = BlocksVariant(identity, model, share, score, scope, *variant.set_ids)
+        if not 0 < spec.n_removed < model.n_blocks:
+            message = "structure blocks would remove no block, or all"
+            expected = f"1 to {model.n_blocks - 1} of the {model.n_blocks} blocks"
+            raise RecipeError(message, expected=expected, got=spec.n_removed)
+        return spec
 
     def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: BlocksVariant) -> Iterator[Job]:
         """Yield the pass over the set whose block influence the score reads, if any, then the job of the variant.

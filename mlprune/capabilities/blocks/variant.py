@@ -4,13 +4,10 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.pruning.spec import Scope, ScoreSpec
-from mlprune.steps.job import make_identity
 from mlprune.steps.variants.base_variant import SeedSource, SetLink
-from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import CapabilityVariant
 
 
@@ -68,22 +65,3 @@ class BlocksVariant(CapabilityVariant):
             "seed": self.score.seed,
             "scope": self.scope.parameters or None,
         }
-
-
-def blocks_variant(scored: ScoredVariant) -> BlocksVariant:
-    """Return the variant that lacks blocks by the score, the scope and the sparsity of a variant.
-
-    Raises:
-        RecipeError: it would lack no block, or all.
-    """
-    model, scope = scored.model, scored.scope
-    share = scored.sparsity
-    if scored.score.method.removes_scope:
-        share = (len(scope.blocks) or model.n_blocks) / model.n_blocks
-    parameters = {name: value for name, value in scored.identity.parameters.items() if name != "propagation"}
-    identity = make_identity("variants", {**parameters, "sparsity": share}, parents=scored.identity.parents)
-    variant = BlocksVariant(identity, model, share, scored.score, scope, *scored.set_ids)
-    if not 0 < variant.n_removed < model.n_blocks:
-        expected = f"1 to {model.n_blocks - 1} of the {model.n_blocks} blocks"
-        raise RecipeError("structure blocks would remove no block, or all", expected=expected, got=variant.n_removed)
-    return variant

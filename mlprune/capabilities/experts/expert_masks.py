@@ -198,12 +198,10 @@ class ExpertVariants(StructureVariants[ScoredVariant]):
         Raises:
             RecipeError: it has none, or a token could not choose as many as it does.
         """
-        if variant.sparsity:
-            self._check(variant.model, variant.structure, sparsity=variant.sparsity)
-        return variant
-
-    def _check(self, model: ModelRef, structure: str, *, sparsity: float) -> None:
-        groups, experts = groups_of(model), architecture_at(model.path).experts
+        sparsity, structure = variant.sparsity, variant.structure
+        if not sparsity:
+            return variant
+        groups, experts = groups_of(variant.model), architecture_at(variant.model.path).experts
         if not groups:
             expected = "a mixture of experts"
             raise RecipeError("the model has no experts", key="structure", expected=expected, got=structure)
@@ -214,6 +212,7 @@ class ExpertVariants(StructureVariants[ScoredVariant]):
                 message = "too few experts would remain for the choice of a token"
                 expected = f"at most {(n - n_kept) / n:g}, so that {n_kept} of {n} experts remain"
                 raise RecipeError(message, key="sparsity", blocks=list(blocks), expected=expected, got=sparsity)
+        return variant
 
     def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: ScoredVariant) -> Iterator[Job]:
         """Yield the passes over the sets of a variant without experts, then the job that makes it."""

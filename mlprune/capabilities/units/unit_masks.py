@@ -48,6 +48,8 @@ from mlprune.store.store import Store
 
 ReadMoments = Callable[[int], Mapping[str, FeatureMoments]]
 """Returns input -> its moments in a block."""
+UnitsOfBlocks = tuple[tuple["RemovedUnits", ...], ...]
+"""The units of every kind, for each block."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,6 @@ class RemovedUnits:
     layout: UnitLayout
     removed: Tensor
     """[n_units] bool."""
-
-
-UnitsOfBlocks = tuple[tuple[RemovedUnits, ...], ...]
-"""The units of every kind, for each block."""
 
 
 def chosen_units(files: UnitModel, score: ScoreSpec, *, sparsity: float, read_moments: ReadMoments) -> UnitsOfBlocks:

@@ -91,9 +91,10 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
             orderings[ordering_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():
         jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
-    for other in of_kind(CapabilityVariant, specs):
-        if of_structure := variants_of_structure(other.structure):
-            jobs += of_structure.jobs(recipe, inputs, planned=variants[other.id], variant=other)
+    for variant in variants.values():
+        other = variant.spec
+        if isinstance(other, CapabilityVariant) and (of_structure := variants_of_structure(other.structure)):
+            jobs += of_structure.jobs(recipe, inputs, planned=variant, variant=other)
     return [*jobs, *map(_combination, of_kind(CombinedVariant, specs))]
 
 

@@ -187,15 +187,8 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-VariantSpec = (
-    DenseVariant
-    | ScoredVariant
-    | CombinedVariant
-    | CapabilityVariant
-    | AdoptedVariant
-    | InterventionVariant
-    | DerivedVariant
-)
+PrunedVariant = ScoredVariant | CombinedVariant | CapabilityVariant | AdoptedVariant
+VariantSpec = DenseVariant | PrunedVariant | InterventionVariant | DerivedVariant
 
 
 def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:
