@@ -4,6 +4,8 @@
 """
 
 NAMES: tuple[str, ...] = (
+    "units",
+    "blocks",
     "neurons",
     "experts",
     "reconstruction",
