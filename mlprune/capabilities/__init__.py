@@ -4,6 +4,7 @@
 """
 
 NAMES: tuple[str, ...] = (
+    "generation",
     "units",
     "blocks",
     "neurons",

@@ -12,6 +12,7 @@ from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.blocks.records import VARIANTS as WITHOUT_BLOCKS
 from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES
 from mlprune.capabilities.experts.records import VARIANTS as WITHOUT_EXPERTS
+from mlprune.capabilities.generation.records import KINDS as OF_GENERATION
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import VARIANTS as WITHOUT_NEURONS
@@ -29,15 +30,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "base_models": RecordKind(
         1, "base model", tables={"base_models": "base_model_id", "model_layers": "base_model_id"}
     ),
-    "generated_texts": RecordKind(
-        1,
-        "language, prompt, temperature and seed of texts that the dense model writes, for demonstrations `generated`",
-        folders=("generated",),
-        tables={"generated_texts": "generated_texts_id"},
-    ),
-    "text_pass_rates": RecordKind(
-        1, "set of generated texts, metrics and detector", tables={"text_pass_rates": "text_pass_rates_id"}
-    ),
+    **OF_GENERATION,
     "demonstration_sets": RecordKind(
         2,
         "demonstration set",

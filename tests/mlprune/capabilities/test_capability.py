@@ -51,6 +51,17 @@ class Use:
 
 
 USES = {
+    "generation": Use(
+        {
+            "demonstrations": [
+                small_recipe()["demonstrations"][0],
+                {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24},
+            ]
+        },
+        "demonstrations.1.kind",
+        kinds=frozenset(("generated_texts",)),
+        commands=("rescore --generated",),
+    ),
     "units": Use(
         {"variants": [{"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.3}]},
         "variants.0.score",
