@@ -5,6 +5,8 @@
 
 NAMES: tuple[str, ...] = (
     "generation",
+    "units",
+    "blocks",
     "neurons",
     "experts",
     "reconstruction",

@@ -6,7 +6,8 @@ have:
 
 - `keys.py`: the keys of its part of a recipe. `mlprune.recipe` composes its classes of them, in `models.py` and
   `variant_fields.py`, and marks each with `OfCapability`.
-- `records.py`: its kinds of records. `mlprune.store.record_kinds` puts them into the order of all kinds.
+- `records.py`: its kinds of records, and what makes variants of its structures. `mlprune.store.record_kinds` puts them
+  into the order of all kinds.
 - `capability.py`: `CAPABILITY`, the functions below. They return what they are given if a recipe has none of its keys.
 - any further modules. They import the core, and no other capability.
 
