@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.publishing.export import CHANGES, make_smaller
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.load_smaller import load as load_smaller
-from mlprune.steps.export.export import CHANGES, make_smaller
 from tests.type_checks import LayerKey, load, padded_texts, write_masked
 
 

@@ -16,5 +16,6 @@ NAMES: tuple[str, ...] = (
     "tables",
     "harness",
     "importing",
+    "publishing",
 )
 """The folders, in the order in which they add variants and jobs."""

@@ -20,12 +20,12 @@ from mlprune.models.architecture.architecture import Architecture, Experts, orie
 from mlprune.models.architecture.units import (
     EXPERT_KEYS,
     HEAD_KEYS,
+    KeptUnits,
     UnitLayout,
     n_attention_heads,
     unit_layouts,
 )
 from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, read_json_object, weight_name
-from mlprune.models.smaller import KeptUnits
 
 LOADER_FILE = "smaller.json"
 """File of a folder whose blocks have different widths, with the config of the base model."""

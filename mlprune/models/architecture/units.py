@@ -69,6 +69,56 @@ class UnitLayout:
         return torch.zeros(self.n_units, dtype=torch.int64).index_add_(0, self.columns, n_kept) == 0
 
 
+@dataclass(frozen=True)
+class LayerSlice:
+    """The rows and columns of a layer that remain."""
+
+    rows: Tensor | None = None
+    """[n] int64, ascending; None: all."""
+    columns: Tensor | None = None
+    """[n] int64, ascending; None: all."""
+
+    def of_weight(self, weight: Tensor) -> Tensor:
+        """Return what remains of a weight [out, in]."""
+        weight = weight if self.rows is None else weight.index_select(0, self.rows)
+        return weight if self.columns is None else weight.index_select(1, self.columns)
+
+    def of_bias(self, bias: Tensor) -> Tensor:
+        """Return what remains of a bias [out]."""
+        return bias if self.rows is None else bias.index_select(0, self.rows)
+
+
+@dataclass(frozen=True)
+class KeptUnits:
+    """The units of one kind in a block that remain."""
+
+    layout: UnitLayout
+    kept: Tensor
+    """[n_units] bool, True for units that remain."""
+
+    @property
+    def n_kept(self) -> int:
+        """Number of units that remain."""
+        return int(self.kept.sum())
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The units that remain, ascending."""
+        return tuple(_where(self.kept).tolist())
+
+    @property
+    def slices(self) -> dict[str, LayerSlice]:
+        """Layer -> what remains of it; empty if all units remain."""
+        if bool(self.kept.all()):
+            return {}
+        rows = {layer: LayerSlice(rows=_where(self.kept[owner])) for layer, owner in self.layout.rows.items()}
+        return rows | {self.layout.output: LayerSlice(columns=_where(self.kept[self.layout.columns]))}
+
+
+def _where(kept: Tensor) -> Tensor:
+    return kept.nonzero().flatten()
+
+
 def unit_layouts(block: BlockArchitecture, shapes: Shapes, config: JsonObject) -> tuple[UnitLayout, ...]:
     """Return the heads and the neurons of a block, each if the block has them and single ones can be removed.
 

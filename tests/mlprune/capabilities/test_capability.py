@@ -99,6 +99,9 @@ USES = {
         commands=("export --as every_eval_ever", "export --as hub", "import --results", "harness"),
     ),
     "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
+    "publishing": Use(
+        commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
+    ),
 }
 IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
 """Capabilities that add something to a plan."""

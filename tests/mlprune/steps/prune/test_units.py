@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import CHANGES, export_variant
+from mlprune.capabilities.publishing.publish import Publication, publish_variants
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
 from mlprune.models.architecture.architecture import Architecture, oriented
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.evaluate.model_evaluation import apply_variant
-from mlprune.steps.export.export import CHANGES, export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.job import ModelRef
 from mlprune.steps.prune.units import RemovedUnits, UnitModel, chosen_units, new_biases
-from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
 from tests.imported_files import without_packages

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from mlprune import __version__
 from mlprune.atomic import remove_left_over, replacing
+from mlprune.capabilities.publishing import apply_published
+from mlprune.capabilities.publishing.added_biases import added_layers, refuse_added_biases
+from mlprune.capabilities.publishing.export import require_exportable, require_free
+from mlprune.capabilities.publishing.model_card import cell, model_card, section, table, with_ancestors
+from mlprune.capabilities.publishing.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
+from mlprune.capabilities.publishing.tensor_changes import described_tensors, removed_experts_of, write_delta
 from mlprune.errors import BadInputError, StoreError
+from mlprune.evaluation.eval_results import write_eval_results
 from mlprune.json_values import JsonObject, JsonValue, as_str, json_text
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import ModelInfo
-from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
-from mlprune.steps.export.export import require_exportable, require_free, variant_record
-from mlprune.steps.export.model_card import cell, model_card, section, table, with_ancestors
-from mlprune.steps.export.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
-from mlprune.steps.export.tensor_changes import described_tensors, removed_experts_of, write_delta
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.publish import apply_published
-from mlprune.steps.publish.eval_results import FOLDER, eval_results
-from mlprune.steps.variants.variant_rows import form_without_masks
+from mlprune.steps.variants.variant_rows import form_without_masks, variant_record
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -115,9 +115,7 @@ def write_variant_folder(
     _write_json(folder / ENVIRONMENT, publication.environments)
     if publication.recipe is not None:
         (folder / RECIPE).write_text(publication.recipe, encoding="utf-8")
-    for name, text in eval_results(publication.metrics, publication.data_sets).items():
-        (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / FOLDER / name).write_text(text, encoding="utf-8")
+    write_eval_results(folder, publication.metrics, publication.data_sets)
     shutil.copyfile(str(apply_published.__file__), folder / LOADER)
     card = model_card(store, variant, form="published")
     (folder / CARD).write_text("\n".join((card, instructions(base, folder))), encoding="utf-8")

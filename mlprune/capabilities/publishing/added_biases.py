@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture
@@ -31,7 +32,6 @@ from mlprune.models.checkpoint.weight_files import (
 )
 from mlprune.models.meta_model import build_skeleton
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.steps.export.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store

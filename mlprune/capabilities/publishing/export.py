@@ -22,7 +22,29 @@ import torch
 from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, ModelError, StoreError, unknown
+from mlprune.capabilities.publishing.added_biases import (
+    added_layers,
+    index_added_file,
+    require_config,
+    write_zero_biases,
+)
+from mlprune.capabilities.publishing.fewer_experts import RemovedExperts, cut_experts
+from mlprune.capabilities.publishing.model_card import model_card, section
+from mlprune.capabilities.publishing.smaller import (
+    BlockUnits,
+    UnequalWidths,
+    kept_units,
+    loader_changes,
+    narrow_config,
+    narrow_files,
+)
+from mlprune.capabilities.publishing.tensor_changes import (
+    checked_changes,
+    removed_experts_of,
+    removed_weights,
+    require_hashes,
+)
+from mlprune.errors import BadInputError, ModelError, StoreError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
@@ -32,19 +54,9 @@ from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_has
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
 from mlprune.models.fewer_blocks import remove_blocks
-from mlprune.models.fewer_experts import RemovedExperts, cut_experts
 from mlprune.models.loading import checked_tensors, load_tokenizer
 from mlprune.models.meta_model import build_skeleton
-from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.models.wider_files import KEPT_FILE
-from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
-from mlprune.steps.export.model_card import model_card, section
-from mlprune.steps.export.tensor_changes import (
-    checked_changes,
-    removed_experts_of,
-    removed_weights,
-    require_hashes,
-)
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.variants.variant_rows import (
     has_fewer_tokens,
@@ -52,6 +64,7 @@ from mlprune.steps.variants.variant_rows import (
     removed_blocks,
     require_weights,
     stored_tokens,
+    variant_record,
     with_all_tokens,
 )
 from mlprune.steps.variants.variant_text import block_ranges
@@ -214,22 +227,6 @@ def export_variant(
         _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
-
-
-def variant_record(store: Store, variant_id: str) -> Record:
-    """The record of a variant.
-
-    Raises:
-        StoreError: there is no such variant; the message has the nearest ids.
-    """
-    known = [record_id for _, record_id in store.record_names("variants")]
-    if variant_id in known:
-        return store.require("variants", variant_id)
-    raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
-
-
-def _row(variant: Record) -> JsonObject:
-    return variant.rows["variants"][0]
 
 
 def require_exportable(variant: Record) -> None:
