@@ -12,7 +12,6 @@ a router would still choose an expert whose weights are zeros. A folder with oth
 again, without weights, before it is finished.
 """
 
-import json
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,7 @@ from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
+from mlprune.models.checkpoint.rewritten_files import write_json
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
@@ -139,17 +139,17 @@ def make_smaller(
     narrowed = narrow_files(folder, architecture, blocks)
     if has_fewer_units:
         kept: list[JsonValue] = [{unit.layout.kind: list(unit.indices) for unit in of_block} for of_block in blocks]
-        _write_json(folder / KEPT_FILE, {"blocks": kept})
+        write_json(folder / KEPT_FILE, {"blocks": kept})
     if not isinstance(narrow, UnequalWidths):
         original = (folder / "config.json").read_bytes()
-        _write_json(folder / "config.json", narrow)
+        write_json(folder / "config.json", narrow)
         if _has_shapes_of_config(folder, architecture):
             return SmallerModel(counts, None)
         (folder / "config.json").write_bytes(original)
         narrow = UnequalWidths(f"the code of a {architecture.name} derives widths from other keys")
     shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
     changes: JsonObject = {**loader_changes(architecture, config, blocks), "narrowed": dict(narrowed)}
-    _write_json(folder / CHANGES, changes)
+    write_json(folder / CHANGES, changes)
     return SmallerModel(counts, narrow.reason)
 
 
@@ -183,10 +183,6 @@ def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
         units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
         if units:
             yield kind, sum(unit.layout.n_units for unit in units), sum(unit.n_kept for unit in units)
-
-
-def _write_json(path: Path, value: JsonObject) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def export_variant(

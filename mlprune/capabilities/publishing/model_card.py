@@ -146,7 +146,7 @@ def is_permuted(row: Row) -> bool:
 
 def title(variant: Record, base: Row) -> str:
     """The base model, and what was done to it in a few words."""
-    row = variant.rows["variants"][0]
+    row: Row = variant.rows["variants"][0]
     name = method(row)
     bits = f"{row['bits']} bits" if row.get("bits") else None
     structure = None if name == row["structure"] else row["structure"]

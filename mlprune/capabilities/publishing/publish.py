@@ -125,7 +125,7 @@ def _base_model(store: Store, variant: Record, info: ModelInfo, model_path: Path
     """Describe the base model: names, revision, and the hashes of its config and tokenizer."""
     base_id = variant.parent("base_model")
     row = store.require("base_models", base_id).rows["base_models"][0]
-    weights = WeightFiles(model_path, architecture_at(model_path)).file_names
+    weights = _weight_files(model_path)
     return {
         "id": base_id,
         "source": row["source"],
@@ -267,7 +267,7 @@ def _write_index(target: Path, folders: Sequence[PublishedFolder], variants: Seq
         for folder, variant in zip(folders, variants, strict=True)
     ]
     index: JsonObject = {"format": FORMAT, "variants": entries}
-    (target / INDEX).write_text(json_text(index), encoding="utf-8")
+    _write_json(target / INDEX, index)
     rows = [(f"[{entry['label']}]({entry['folder']}/README.md)", entry["achieved_sparsity"]) for entry in entries]
     text = "Each folder is a variant of its own: its README.md says how to apply it to its base model.\n\n"
     page = section("Published variants", text + table(("variant", "removed fraction"), rows))
