@@ -24,9 +24,9 @@ from typing import TypeVar
 
 from catalog.capabilities.live.report_child import RenderReport
 from catalog.report.exhibits import grouped
-from catalog.report.labels import METRIC_LABELS, method_label, number
-from catalog.report.panels.differences import METHOD
+from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.query_results import run_report_query
+from catalog.report.styles import METHOD, method_label
 from catalog.results import Row, visible
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
