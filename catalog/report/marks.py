@@ -14,14 +14,15 @@ from matplotlib.ticker import MaxNLocator
 from catalog.report.exhibits import Grid, LegendEntry, Panel, Scale, Size, distinct, english_first, some
 from catalog.report.labels import Facets, facets_of, number, with_interval
 from catalog.report.styles import BLACK, INK, QUIET, SeriesStyle, first_styles
+from catalog.report.svg import text_width
 from catalog.results import Row
 
 Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
 """A column, and its values in order, with their names if they have other ones."""
 MAX_DOTS = 40
 """Maximum number of rows of a panel of dots; they are chosen at even distances."""
-_LETTER = 0.077
-"""Width of a letter of a name in inches, with a reserve for the fonts of browsers."""
+_NAME, _ASIDE = 8.5, 7.5
+"""Sizes of the letters of names and of texts at the right, in points."""
 
 
 def start(axes: Axes, title: str, *, grid: Literal["x", "y", "both"] = "y", size: float = 9) -> None:
@@ -83,12 +84,13 @@ class Dots:
         """Return the panel of some rows."""
         names, note = some(list(dict.fromkeys(map(self.name, rows))), MAX_DOTS, self.things)
         shown = [row for row in rows if self.name(row) in names]
-        left, aside = (max(len(text(row)) for row in shown) for text in (self.name, self.aside))
+        left = 0.25 + max(text_width(name, _NAME, "normal") for name in names)
+        right = 0.15 + max(text_width(self.aside(row), _ASIDE, "normal") for row in shown)
         size = Size(
-            2.5 + _LETTER * (left + aside),
+            2.5 + left + right,
             (0.85 if self.xlabel else 0.68) + 0.14 * len(self.marks) * len(names) + 0.1 * len(names),
-            left=0.25 + _LETTER * left,
-            right=0.15 + _LETTER * aside,
+            left=left,
+            right=right,
             bottom=0.5 if self.xlabel else 0.34,
         )
         draw = partial(self._draw, rows=shown, names=names, title=self.title + note)
@@ -114,7 +116,7 @@ class Dots:
                 point(
                     axes, (row[mark.value], place), mark.interval(row), self.style(row) or mark.style, **self.look(row)
                 )
-            edge = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7.5, "color": QUIET}
+            edge = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": _ASIDE, "color": QUIET}
             axes.text(1.02, y, self.aside(row), **edge)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         self.finish(axes)
@@ -129,7 +131,7 @@ def point(
     alpha: float = 1.0,
     gid: str | None = None,
     is_upright: bool = False,
-    size: float = 4.5,
+    size: float = 5.0,
 ) -> None:
     """Draw a value and its interval, from left to right or upright; what is unknown is left out."""
     low, high = ends

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from catalog.report.labels import cell
-from catalog.report.styles import DENSE, METHOD, SeriesStyles, method_styles
+from catalog.report.styles import DENSE, METHOD, SeriesStyle, SeriesStyles, distinct_styles, method_styles
 from catalog.results import Row, csv_cell
 from catalog.sql_files import statement
 from catalog.store import Catalog
@@ -109,3 +109,10 @@ def run_report_query(
 def styles_of_store(catalog: Catalog) -> SeriesStyles:
     """Return the style of each method of a store, in the order of figures."""
     return method_styles(catalog.query(report_query("method_order")))
+
+
+def styles_by_text(catalog: Catalog) -> dict[str, SeriesStyle]:
+    """Return the style of each method by its text, such as `wanda fr-en`; methods of other sets differ in it."""
+    rows = catalog.query(report_query("method_order"))
+    styles = method_styles(rows)
+    return distinct_styles({row["method"]: styles[tuple(row[column] for column in METHOD)] for row in rows})

@@ -23,7 +23,12 @@ HUES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 """Colours of marks, in the order in which figures use them; grey and black have meanings."""
 DARK: Mapping[str, str] = {
     **dict(zip(HUES, ("#4A95F5", "#ED9B22", "#37C590", "#B891D0", "#C8F0FB", "#DB5445"), strict=True)),
-    GREY: "#9AA0AA", BLACK: "#FFFFFF", INK: "#E6E8EB", QUIET: "#A3ACB7", GRID: "#333A43", WHITE: "#1C2026",
+    GREY: "#9AA0AA",
+    BLACK: "#FFFFFF",
+    INK: "#E6E8EB",
+    QUIET: "#A3ACB7",
+    GRID: "#333A43",
+    WHITE: "#1C2026",
 }
 """Colour of a figure -> colour of the same thing on a dark page."""
 SHAPES: Mapping[str, str] = {
@@ -78,6 +83,11 @@ class SeriesStyle:
     is_hollow: bool = False
     name: str = field(default="", compare=False)
     """Short name of the method: what distinguishes it from the others of its store."""
+
+    @property
+    def face(self) -> str:
+        """Colour inside of the marker."""
+        return WHITE if self.is_hollow else self.colour
 
     @property
     def marker_options(self) -> MarkerOptions:

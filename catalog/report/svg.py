@@ -113,14 +113,14 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
     It keeps above the axes, so their upper margin limits the number of lines.
     """
     text, points = title.get_text(), float(title.get_fontsize())
-    if max(_width(line, points) for line in text.splitlines()) <= size.width - size.left:
+    if max(text_width(line, points) for line in text.splitlines()) <= size.width - size.left:
         return
     available = size.width - 2 * _EDGE
     while True:
         lines = _wrapped(text, points, width=available)
         pad = 8.0 if len(lines) == 1 else 2.0
         height = pad + _LINE_HEIGHT * points * len(lines)
-        fits = all(_width(line, points) <= available for line in lines) and height <= 72 * size.top
+        fits = all(text_width(line, points) <= available for line in lines) and height <= 72 * size.top
         if fits or points <= _SMALLEST_TITLE:
             break
         points -= 0.5
@@ -133,16 +133,16 @@ def _wrapped(text: str, points: float, *, width: float) -> list[str]:
     """Break a text between words into lines of at most a width in inches."""
     lines = [""]
     for word in re.findall(r" *[^ ]+", text.replace("\n", " ")):
-        if lines[-1] and _width(lines[-1] + word, points) > width:
+        if lines[-1] and text_width(lines[-1] + word, points) > width:
             lines.append(word.strip())
         else:
             lines[-1] += word
     return lines
 
 
-def _width(text: str, points: float) -> float:
-    """Return the width of a bold text in inches, with a reserve for the fonts of browsers."""
-    font = FontProperties(family="DejaVu Sans", weight="bold", size=points)
+def text_width(text: str, points: float, weight: str = "bold") -> float:
+    """Return the width of a text in inches, with a reserve for the fonts of browsers."""
+    font = FontProperties(family="DejaVu Sans", weight=weight, size=points)
     return 1.05 * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 

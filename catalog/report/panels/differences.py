@@ -163,10 +163,10 @@ def _about(language: str, rows: Sequence[Row]) -> str:
 
 def _dots_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], styles: SeriesStyles) -> exhibits.Panel:
     """Return a panel with the methods in order of their differences in the first panel."""
-    has_sparsities = len(exhibits.distinct(members, "sparsity")) > 1
+    sparsities = {row["sparsity"] for row in members if row["sparsity"]}
 
     def name(row: Row) -> str:
-        at = f", at {row['sparsity']:g}" if has_sparsities and row["sparsity"] else ""
+        at = f", at {row['sparsity']:g}" if len(sparsities) > 1 and row["sparsity"] else ""
         return styles[tuple(row[column] for column in METHOD)].name + at
 
     dots = Dots(
@@ -174,7 +174,7 @@ def _dots_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], s
         (_CHANGE,),
         title=_title(rows[0]),
         about=_about(language, rows),
-        xlabel=difference_label(rows[0]),
+        xlabel=difference_label(rows[0]) + (f", sparsity {min(sparsities):g}" if len(sparsities) == 1 else ""),
         style=lambda row: styles[tuple(row[column] for column in METHOD)],
         look=lambda row: {
             "alpha": 1.0 if row["n_significant"] == row["n_variants"] else _PALE,
