@@ -84,7 +84,7 @@ class Dots:
         """Return the panel of some rows."""
         names, note = some(list(dict.fromkeys(map(self.name, rows))), MAX_DOTS, self.things)
         shown = [row for row in rows if self.name(row) in names]
-        left = 0.25 + max(text_width(name, _NAME, "normal") for name in names)
+        left = max(0.42, 0.25 + max(text_width(name, _NAME, "normal") for name in names))
         right = 0.15 + max(text_width(self.aside(row), _ASIDE, "normal") for row in shown)
         size = Size(
             2.5 + left + right,
@@ -263,7 +263,7 @@ def heat(
     values = {place: row[column] for place, row in cells.items()}
     return Grid(
         title=title,
-        label=f"{about}: {_summary(values, *shown)}",
+        label=f"{about}: {_summary(values, *shown, axes=axes)}",
         rows=shown[0],
         columns=shown[1],
         values=values,
@@ -276,12 +276,19 @@ def heat(
     )
 
 
-def _summary(values: Mapping[tuple[int, int], float], rows: Sequence[str], columns: Sequence[str]) -> str:
+def _summary(
+    values: Mapping[tuple[int, int], float], rows: Sequence[str], columns: Sequence[str], *, axes: tuple[str, str]
+) -> str:
     """Return the smallest, the largest and the mean value, with their places, as text."""
     if not values:
         return "no values"
     (low, least), (high, most) = (
-        (f"{rows[place[0]]}, {columns[place[1]]}", values[place])
+        (
+            ", ".join(
+                f"{axis} {name}".strip() for axis, name in zip(axes, (rows[place[0]], columns[place[1]]), strict=True)
+            ),
+            values[place],
+        )
         for place in (min(values, key=values.__getitem__), max(values, key=values.__getitem__))
     )
     mean = number(sum(values.values()) / len(values))

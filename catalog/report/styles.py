@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgba
 from catalog.results import Row
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0B5FB8", "#CB800A", "#0E5844", "#983500"
-PURPLE, SKY, GREY, BLACK = "#D3689A", "#5E92CE", "#80858E", "#1B1F24"
+PURPLE, SKY, GREY, BLACK = "#D96A92", "#6089C9", "#80858E", "#1B1F24"
 INK, QUIET, GRID, WHITE = "#24292F", "#6B7280", "#E5E7EB", "#FFFFFF"
 HUES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 """Colours of marks, in the order in which figures use them; grey and black have meanings."""
@@ -57,6 +57,7 @@ _OF_KINDS: Mapping[str | None, tuple[str, str]] = {
     None: (VERMILLION, "P"),
 }
 """Kind of demonstrations -> colour and marker of a method that reads them, if no other has them."""
+KINDS = tuple(_OF_KINDS)
 METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 """Columns whose values are a method."""
 MAX_IN_LEGEND = 7

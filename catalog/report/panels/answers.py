@@ -79,7 +79,7 @@ def _panel(rows: Sequence[Row]) -> exhibits.Panel:
         lambda row: f"{row['category']} (n = {row['n']:,})",
         _SIDES,
         title=f"{rows[0]['language']}{note}",
-        about=f"Accuracy in {rows[0]['language']} by category, dense and variant",
+        about=f"Accuracy in {rows[0]['language']} by category, dense and variant{note}",
         zero=None,
         is_signed=False,
         aside=lambda row: f"+{row['n_gained']} −{row['n_lost']}",
