@@ -83,7 +83,8 @@ def cut_texts(panel: Panel) -> list[str]:
         axes = draw_panel(figure, panel)
         figure.draw_without_rendering()
         parts = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]  # type: ignore
-        parts += [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            parts += [tick.label1 for tick in axis.get_major_ticks() if min(ends) <= tick.get_loc() <= max(ends)]
         boxes = {part.get_text(): part.get_window_extent() for part in parts if part.get_text() and part.get_visible()}
         return [
             text

@@ -127,6 +127,6 @@ def test_heat_maps_state_the_chance_level_and_leave_out_sparsities_that_are_too_
     assert f"{MAX_MASK_METHODS * MAX_SPARSITIES} of {n_all} methods and sparsities drawn" in group.title
     first = grid(group.panels[0])
     assert first.title.endswith("sparsity 0.1: 3 pairs of variants, Jaccard by chance 0.18")
-    assert "from 0.600 in 2, fc2" in first.label
+    assert "from 0.600 in block 2, layer fc2" in first.label
     assert "least of fr and sw" in first.label
     assert (first.rows, first.columns) == (("2",), ("fc1", "fc2"))
