@@ -185,7 +185,7 @@ def method_label(row: Row) -> str:
 def _parts(row: Row) -> list[str]:
     """Return the score with its demonstrations, and all settings that are not defaults."""
     settings = str(row.get("settings") or "")
-    if row["score"] is None or (row.get("intervention") and row["intervention"] != "vocabulary"):
+    if row["score"] is None:
         text = settings or str(row.get("intervention") or "dense")
         return (text.replace("_", "-") if row.get("intervention") else text).split(", ")
     score = str(row["score"]).replace("_", " ")

@@ -56,7 +56,7 @@ SEEN: dict[str, tuple[tuple[float, float, float], ...]] = {
             ONE | {"score": "union", "set_kind": None, "settings": "union of a and b"},
             "sequential propagation, union of a and b",
         ),
-        (ONE | {"intervention": "self_translate"}, "self-translate"),
+        (ONE | {"score": None, "intervention": "self_translate"}, "self-translate"),
         (
             ONE | {"intervention": "vocabulary", "settings": "vocabulary, keeps fr"},
             "wanda on translation, sequential propagation, vocabulary, keeps fr",

@@ -24,6 +24,8 @@ from mlprune.methods import SCORES
 from mlprune.vocabulary import DemonstrationKind
 from tests.catalog.report.rows import METHOD, TASK, Rows, drawn, grid, texts
 
+INTERVENTIONS = ("lrp2", "self_translate", "translate_test", "vocabulary")
+
 
 def point(english: float, others: float, **more: Any) -> dict[str, Any]:
     """A variant that changes by these differences from a dense model with 0.8 and 0.5."""

@@ -1,0 +1,16 @@
+-- title: Evaluation saved by searches
+-- anchor: search-saved
+-- query: search_evaluation_saved
+-- after: search_winners
+-- topic: Searches
+-- below: search-front
+-- optional: true
+-- explanation: Items x languages scored for the trials, against scoring all variants of the search on all items.
+-- empty: The store has no search. An entry under searches fills this figure.
+-- column name: search
+-- column method: method
+-- column n_trials: trials
+-- column n_variants: variants
+-- column n_items: items scored
+-- column n_items_if_all_were_scored: without the method
+-- column saved_share: saved
