@@ -116,7 +116,12 @@ class Dots:
                 point(
                     axes, (row[mark.value], place), mark.interval(row), self.style(row) or mark.style, **self.look(row)
                 )
-            edge = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": _ASIDE, "color": QUIET}
+            edge: dict[str, Any] = {
+                "transform": axes.get_yaxis_transform(),
+                "va": "center",
+                "fontsize": _ASIDE,
+                "color": QUIET,
+            }
             axes.text(1.02, y, self.aside(row), **edge)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         self.finish(axes)
@@ -124,7 +129,7 @@ class Dots:
 
 def point(
     axes: Axes,
-    at: tuple[float | None, float | None],
+    at: tuple[Any, Any],
     ends: tuple[float | None, float | None],
     style: SeriesStyle,
     *,
@@ -133,7 +138,12 @@ def point(
     is_upright: bool = False,
     size: float = 5.0,
 ) -> None:
-    """Draw a value and its interval, from left to right or upright; what is unknown is left out."""
+    """Draw a value and its interval, from left to right or upright; what is unknown is left out.
+
+    Args:
+        at: x and y, None where the value is unknown.
+        alpha: opacity of the marker, from 0 to 1.
+    """
     low, high = ends
     if low is not None and high is not None:
         bar = axes.vlines if is_upright else axes.hlines

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
@@ -243,7 +244,7 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: st
     for is_significant, alpha in ((True, 1.0), (False, _PALE)):
         marked = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
         if marked:
-            look = {"linestyle": "", "markersize": 4.5, "markevery": marked, "zorder": 3, "gid": gid}
+            look: dict[str, Any] = {"linestyle": "", "markersize": 4.5, "markevery": marked, "zorder": 3, "gid": gid}
             axes.plot(sparsities, differences, **look, **style.options(alpha))
     if first["demonstration_label"] is not None:
         at = (last["sparsity"], last["difference"])

@@ -112,7 +112,7 @@ def _draw_set(
         values = [large.get(depth, math.nan) for depth in depths]
         axes.plot(depths, values, color=style.colour, linewidth=1.0, markersize=4, zorder=3, **style.marker_options)
     _set_scale(axes, *scale)
-    axes.set_xlabel("depth (0: embeddings, n: after block n − 1)")
+    axes.set_xlabel("blocks passed, 0: embeddings")
     axes.set_ylabel("magnitude")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
