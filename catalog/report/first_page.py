@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 
 from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval, question_text
 from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
-from catalog.report.labels import SeriesStyle, method_label, number
-from catalog.report.panels.differences import METHOD, SeriesStyles, method_styles
+from catalog.report.labels import number
+from catalog.report.marks import start
 from catalog.report.query_results import Source, run_report_query
+from catalog.report.styles import INK, METHOD, QUIET, SeriesStyle, SeriesStyles, method_label, method_styles
 from catalog.report.summary import CRITERIA, question_anchor
-from catalog.report.svg import INK, QUIET, start, to_svg
+from catalog.report.svg import to_svg
 from catalog.results import Row
 from catalog.store import Catalog
 from mlprune.counted import counted

@@ -10,7 +10,7 @@
 -- propagation or by a feature overlap fills this figure.
 SELECT
     b.name AS base_model, f.base_model_id, d.kind, d.source_language, d.target_language, d.seed, d.profile,
-    d.label AS demonstration_label,
+    d.label AS demonstration_label, d.settings,
     f.depth, f.rank, f.feature, f.magnitude, f.demonstration_set_id
 FROM feature_magnitudes AS f
 JOIN statistics AS s ON s.statistics_id = f.statistics_id AND s.propagation = 'dense'

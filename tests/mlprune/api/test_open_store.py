@@ -329,3 +329,18 @@ def test_notes_are_in_an_error_only_if_there_are_any(opened: OpenStore) -> None:
     with pytest.raises(QueryError) as error:
         opened.variants().row()
     assert error.value.context == {"expected": 1, "got": len(opened.variants())}
+
+
+def test_methods_have_the_colours_of_the_report(opened: OpenStore) -> None:
+    methods = {row["method"] for row in opened.variants() if not row["is_dense"]}
+    styles = opened.method_styles()
+    assert set(styles) == methods
+    assert len({tuple(style.values()) for style in styles.values()}) == len(styles)
+    assert styles["random"]["color"] != styles["magnitude"]["color"]
+
+
+def test_a_small_p_value_is_a_bound_in_a_notebook(opened: OpenStore) -> None:
+    html = opened.sql("SELECT 1.355e-20::DOUBLE AS p_value, 1.5e-20::DOUBLE AS rate")._repr_html_()
+    assert "&lt;0.001" in html
+    assert "1.355e-20" not in html
+    assert "1.5e-20" in html

@@ -25,7 +25,7 @@ def test_each_language_has_a_heat_map_on_one_scale_with_english_first() -> None:
     assert english.values == {(1, 0): 0.4, (1, 1): 0.8}
     assert english.scale == arabic.scale
     assert english.scale.high == 0.8
-    assert "most in block 1, expert 1" in arabic.label
+    assert "to 0.800 in block 1, expert 1" in arabic.label
 
 
 def test_of_many_blocks_and_experts_an_even_selection_is_drawn() -> None:
