@@ -18,6 +18,8 @@ CAPABILITIES = Path(__file__).parent / "capabilities"
 """One folder per capability, with the same folders as `sql/`."""
 DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
+INTERNAL = "internal"
+"""Schema of helpers: relations that queries and views read, which are not listed."""
 ParameterValue: TypeAlias = str | float | bool | None
 PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "VARCHAR": (),
@@ -73,6 +75,12 @@ class SqlFile:
         """The statement without its comments."""
         lines = (line.partition("--")[0].rstrip() for line in self.text.splitlines())
         return "\n".join(line for line in lines if line)
+
+    @property
+    def relation(self) -> str:
+        """Name in SQL of the table or view that the statement creates: with the schema, if that is `internal`."""
+        is_internal = re.search(rf"^CREATE OR REPLACE (?:TABLE|VIEW) {INTERNAL}\.", self.text, re.MULTILINE)
+        return f"{INTERNAL}.{self.name}" if is_internal else self.name
 
     @property
     def depends_on(self) -> tuple[str, ...]:

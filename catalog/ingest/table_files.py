@@ -60,6 +60,11 @@ class Table:
     file: SqlFile
 
     @property
+    def relation(self) -> str:
+        """Name in SQL."""
+        return self.file.relation
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)

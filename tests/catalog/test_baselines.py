@@ -34,7 +34,7 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     dense = next(iter(baseline_run.plan.variants))
     small = [row for row in found if row["base_model"] == "small"]
     assert {row["baseline_id"] for row in small} == {dense}
-    sql = "SELECT p_value FROM comparisons WHERE test_family = $family"
+    sql = "SELECT p_value FROM internal.comparisons WHERE test_family = $family"
     for row in found:
         family = [other["p_value"] for other in catalog.query(sql, {"family": row["test_family"]})]
         expected = corrected(family)[family.index(row["p_value"])]
@@ -44,7 +44,7 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
 def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
     dense = next(iter(baseline_run.plan.variants))
-    gains = answers(catalog, "FROM against_dense WHERE group_kind = 'language'")
+    gains = answers(catalog, "FROM internal.against_dense WHERE group_kind = 'language'")
     assert small.id not in {row["variant_id"] for row in gains}
     of_dense = answers(catalog, f"SELECT evaluation_id FROM evaluations WHERE variant_id = '{dense}'")
     assert {row["baseline_evaluation_id"] for row in gains} <= {row["evaluation_id"] for row in of_dense}
@@ -55,7 +55,7 @@ def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline
 
 def test_a_baseline_model_has_a_gap_to_english(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
-    gaps = answers(catalog, f"SELECT language, minus_english_change FROM language_gap WHERE variant_id = '{small.id}'")
+    gaps = answers(catalog, f"SELECT language, minus_english_change FROM internal.language_gap WHERE variant_id = '{small.id}'")
     assert {row["language"] for row in gaps} == {"fr", "sw"}
     assert {row["minus_english_change"] for row in gaps} == {0}
 
@@ -72,7 +72,7 @@ def test_a_run_time_baseline_is_neither_a_dense_nor_a_pruned_variant(
     assert len({row["settings"] for row in found.values()}) == len(found)
     for question in ("SELECT variant_id FROM best_variant", "chosen_on_dev"):
         assert not {row["variant_id"] for row in answers(catalog, question)} & set(found)
-    curves = answers(catalog, "SELECT DISTINCT score FROM sparsity_curve")
+    curves = answers(catalog, "SELECT DISTINCT score FROM internal.sparsity_curve")
     assert curves == [{"score": "magnitude"}]
 
 
@@ -82,13 +82,13 @@ def test_a_run_time_baseline_has_a_difference_to_dense_and_a_gap_to_english(
     for name in INTERVENTIONS:
         (own,) = baseline_run.named(name)
         where = f"variant_id = '{own.id}' AND metric = 'accuracy' AND group_kind = 'language'"
-        gains = answers(catalog, f"SELECT * FROM against_dense WHERE {where}")
+        gains = answers(catalog, f"SELECT * FROM internal.against_dense WHERE {where}")
         assert {row["language"] for row in gains} == {"en", "fr", "sw"}
         for row in gains:
             assert row["difference"] == pytest.approx(row["value"] - row["dense_value"])
             if row["language"] == "en":
                 assert (row["difference"], row["p_value"]) == (0, 1)
-        gaps = answers(catalog, f"SELECT * FROM language_gap WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
+        gaps = answers(catalog, f"SELECT * FROM internal.language_gap WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
         assert {row["language"] for row in gaps} == {"fr", "sw"}
 
 

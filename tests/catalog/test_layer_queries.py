@@ -205,7 +205,7 @@ def test_every_block_has_its_losses_per_set(reconstructed: Catalog) -> None:
 @pytest.mark.thorough("fills and folds catalogs of its own")
 def test_labels_say_on_what_blocks_were_reconstructed(reconstructed: Catalog) -> None:
     with reconstructed:
-        rows = reconstructed.select("SELECT label, method_id FROM variant_descriptions ORDER BY label").as_dicts()
+        rows = reconstructed.select("SELECT label, method_id FROM internal.variant_descriptions ORDER BY label").as_dicts()
     labels = [row["label"] for row in rows]
     assert labels == [
         "wanda fr 0.5",

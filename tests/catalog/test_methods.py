@@ -61,7 +61,7 @@ def test_every_variant_has_a_label_of_its_own(methods_catalog: Catalog, methods:
 
 
 def test_variants_of_a_method_are_the_points_of_a_curve(methods_catalog: Catalog, methods: Methods) -> None:
-    rows = methods_catalog.query("FROM variant_descriptions")
+    rows = methods_catalog.query("FROM internal.variant_descriptions")
     assert len({(row["method"], row["method_id"]) for row in rows}) == len({row["method_id"] for row in rows})
     assert len({row["method"] for row in rows}) == len({row["method_id"] for row in rows})
     points: dict[str, set[float]] = defaultdict(set)
@@ -140,7 +140,7 @@ def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
     names = {variant_id: name for name, variant_id in methods.ids.items()}
     found = {
         frozenset((names[row["variant_a"]], names[row["variant_b"]])): row["differs_in"]
-        for row in methods_catalog.query("SELECT * FROM mask_pairs")
+        for row in methods_catalog.query("SELECT * FROM internal.mask_pairs")
         if row["variant_a"] in names
     }
     expected = {

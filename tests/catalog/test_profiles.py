@@ -104,7 +104,7 @@ def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Ca
     assert values
     assert not paper & {row["evaluation_id"] for row in values}
     assert {row["evaluation_id"] for row in answers(opened, "values_by_variant", "profile=paper")} <= paper
-    protocols = {row["protocol"] for row in opened.query("FROM protocols")}
+    protocols = {row["protocol"] for row in opened.query("FROM internal.protocols")}
     assert protocols >= {None, "paper profile"}
     consistency = answers(opened, "rank_consistency_to_english")
     assert len(consistency) == 2 * 2

@@ -380,7 +380,7 @@ def test_without_a_significant_change_the_smallest_p_value_is_shown_with_what_co
 
 
 def test_what_a_family_can_find_is_what_its_own_tests_can(catalog: Catalog) -> None:
-    found = catalog.query("SELECT * FROM comparisons WHERE test_family IS NOT NULL")
+    found = catalog.query("SELECT * FROM internal.comparisons WHERE test_family IS NOT NULL")
     assert {row["test"] for row in found} >= {"tango"}
     for row in found:
         n, n_tests, is_tango = row["n"], row["n_family"], row["test"] == "tango"

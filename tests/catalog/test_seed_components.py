@@ -50,7 +50,7 @@ def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: C
     compared = {
         (row["language"], row["variant_id"]): row for row in rows["comparison_results"] if keys.items() <= row.items()
     }
-    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM variant_costs")}
+    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM costs")}
     found = run_user_query(catalog, "methods_over_seeds", ()).as_dicts()
     assert sorted((row["language"], one) for row in found for one in row["variant_ids"]) == sorted(compared)
     for row in found:
@@ -92,12 +92,12 @@ def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, row
 
 
 def test_variants_with_a_single_draw_are_marked(catalog: Catalog, rows: Rows) -> None:
-    draws = {row["variant_id"]: row for row in catalog.query("SELECT * FROM variant_draws")}
+    draws = {row["variant_id"]: row for row in catalog.query("SELECT * FROM internal.variant_draws")}
     for row in rows["variants"]:
         found = draws[row["variant_id"]]
         n_draws = {"random": 2, None: 0}.get(row["score"], 0 if row["demonstration_set_id"] is None else 1)
         assert (found["n_draws"], found["conditional_on_one_draw"]) == (n_draws, n_draws == 1), row["score"]
-    marked = catalog.query("SELECT DISTINCT variant_id, conditional_on_one_draw AS is_marked FROM comparisons")
+    marked = catalog.query("SELECT DISTINCT variant_id, conditional_on_one_draw AS is_marked FROM internal.comparisons")
     assert {row["variant_id"]: row["is_marked"] for row in marked} == {
         row["variant_id"]: draws[row["variant_id"]]["conditional_on_one_draw"] for row in marked
     }

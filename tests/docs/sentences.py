@@ -112,7 +112,7 @@ def ratio_to_dense(store: Numbers, name: str, language: str) -> float:
 
 
 def named(store: Numbers) -> list[Row]:
-    return list(store.catalog.query("FROM described_questions WHERE name <> ''"))
+    return list(store.catalog.query("FROM internal.described_questions WHERE name <> ''"))
 
 
 Sentence = tuple[str, Callable[[Numbers], tuple[float, ...]]]

@@ -26,6 +26,6 @@ FROM item_answers($task, of_split := $split, of_language := $language, of_varian
 LEFT JOIN item_answers($task, of_split := $split, of_language := $language, of_variant := 'dense') AS d
     ON d.base_model_id = a.base_model_id AND d.language = a.language AND d.example_id = a.example_id
     AND d.scoring_rule = a.scoring_rule AND d.protocol_id = a.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 GROUP BY ALL
 ORDER BY a.base_model_id, a.label, a.variant_id, a.scoring_rule, q.protocol NULLS FIRST, a.language, a.category;

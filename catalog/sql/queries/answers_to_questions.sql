@@ -20,8 +20,8 @@ SELECT
     a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe, a.place,
     a.question_id, a.variant_id, a.baseline_id
 FROM answers AS a
-JOIN question_answers AS t ON t.question_id = a.question_id
-JOIN described_questions AS q ON q.question_id = a.question_id
+JOIN internal.question_answers AS t ON t.question_id = a.question_id
+JOIN internal.described_questions AS q ON q.question_id = a.question_id
 LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
 LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
 WHERE q.is_declared OR NOT $only_declared

@@ -12,6 +12,6 @@ SELECT
     optimism, n_shared_items, shared_clusters, metric,
     concat_ws(', ', scoring_rule, protocol) AS scoring_rule, variant_id, base_model_id
 FROM best_variant
-LEFT JOIN protocols USING (protocol_id)
+LEFT JOIN internal.protocols USING (protocol_id)
 WHERE best_variant.task = $task AND language IS NOT NULL
 ORDER BY base_model_id, scoring_rule, language;

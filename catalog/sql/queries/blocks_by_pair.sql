@@ -29,11 +29,11 @@ blocks AS (
 ),
 sides AS (
     SELECT p.variant_a, p.variant_b, p.variant_a AS variant_id, p.variant_b AS other_id
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     WHERE p.differs_in = 'sets'
     UNION ALL
     SELECT p.variant_a, p.variant_b, p.variant_b, p.variant_a
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     WHERE p.differs_in = 'sets'
 ),
 pairs AS (

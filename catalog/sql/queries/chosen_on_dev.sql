@@ -16,7 +16,7 @@ SELECT
     b.metric, b.scoring_rule, q.protocol, b.variant_id, b.dev_evaluation_id, b.test_evaluation_id, b.base_model_id
 FROM best_variant AS b
 JOIN described_variants AS v ON v.variant_id = b.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = b.protocol_id
 LEFT JOIN metrics AS e
     ON e.evaluation_id = b.dev_evaluation_id AND e.metric = $metric AND e.task = $task AND e.split = 'dev'
 LEFT JOIN metrics AS t

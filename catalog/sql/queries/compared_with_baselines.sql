@@ -12,13 +12,13 @@ SELECT
     b.intervention AS baseline_intervention, b.settings AS baseline_settings,
     ours.source AS base_model, theirs.source AS baseline_base_model, c.test_family, c.scale, c.conditional_on_one_draw,
     m.scoring_rule, m.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id, c.baseline_evaluation_id
-FROM comparisons AS c
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
+FROM internal.comparisons AS c
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN described_variants AS b ON b.variant_id = c.baseline_id
 JOIN metrics AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
 JOIN metrics AS n ON n.evaluation_id = c.baseline_evaluation_id AND n.metric = c.metric
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 JOIN base_models AS ours ON ours.base_model_id = v.base_model_id
 JOIN base_models AS theirs ON theirs.base_model_id = b.base_model_id
 WHERE c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split

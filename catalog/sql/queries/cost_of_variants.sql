@@ -17,7 +17,7 @@ WITH costs AS (
         sum(n_tokens)::BIGINT AS n_tokens,
         sum(n_tries)::BIGINT AS n_tries,
         sum(n_retries)::BIGINT AS n_retries
-    FROM variant_costs
+    FROM costs
     WHERE $run_id::VARCHAR IS NULL OR run_id = $run_id::VARCHAR
     GROUP BY variant_id
 )

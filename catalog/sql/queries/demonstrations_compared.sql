@@ -20,7 +20,7 @@ WITH compared AS (
             WHEN other.set_kind = 'translation' THEN 'unpaired translation'
             ELSE 'monolingual'
         END AS opponent
-    FROM aggregates AS c
+    FROM internal.aggregates AS c
     JOIN described_variants AS ours ON ours.variant_id = c.variant_id
     JOIN described_variants AS other ON other.variant_id = c.baseline_id
     LEFT JOIN demonstration_sets AS our_set ON our_set.demonstration_set_id = ours.demonstration_set_id
@@ -71,7 +71,7 @@ SELECT
     c.conditional_on_one_draw, c.is_primary, c.test_family, c.scale, c.scoring_rule, c.example_limit, q.protocol,
     c.variant_id, c.baseline_id, c.base_model_id
 FROM compared AS c
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 WHERE $opponent::VARCHAR IS NULL OR c.opponent = $opponent::VARCHAR
 ORDER BY
     c.base_model_id, c.opponent, c.propagation, c.settings NULLS FIRST, c.sparsity, c.label, c.baseline_label,

@@ -18,16 +18,16 @@ WITH biases AS (
         min(g.value) AS worst_value,
         arg_max(g.language, (-g.value, g.language)) AS worst_language,
         g.task, g.metric, g.split, g.scoring_rule, g.example_limit, g.protocol_id, g.variant_id
-    FROM language_gap AS g
+    FROM internal.language_gap AS g
     WHERE g.task = $task AND g.metric = $metric AND g.split = $split
         AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
 ),
 to_dense AS (
     SELECT a.*
-    FROM aggregates AS a
+    FROM internal.aggregates AS a
     JOIN variants AS v ON v.variant_id = a.variant_id
-    JOIN variant_descriptions AS b
+    JOIN internal.variant_descriptions AS b
         ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
     WHERE a.task = $task AND a.metric = $metric AND a.split = $split AND a.scale = 'difference'
 )
@@ -46,7 +46,7 @@ SELECT
     b.worst_value - b.english_value AS worst_minus_english,
     b.worst_language, b.worst_value, b.scoring_rule, b.example_limit, q.protocol, b.variant_id, b.base_model_id
 FROM biases AS b
-LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = b.protocol_id
 LEFT JOIN to_dense AS o
     ON o.variant_id = b.variant_id AND o.group_kind = 'outside_english' AND o.n_languages = b.n_languages
     AND o.scoring_rule = b.scoring_rule AND o.protocol_id = b.protocol_id

@@ -10,7 +10,7 @@
 -- $scoring_rule VARCHAR = 'mean'
 WITH english AS (
     SELECT *
-    FROM against_dense
+    FROM internal.against_dense
     WHERE task = $task AND metric = $metric AND split = $split AND language = 'en' AND scale = 'difference'
 )
 SELECT
@@ -21,14 +21,14 @@ SELECT
     a.difference - e.difference AS minus_english_change,
     e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
     a.conditional_on_one_draw, a.scale, a.scoring_rule, a.example_limit, q.protocol, a.variant_id, v.base_model_id
-FROM aggregates AS a
+FROM internal.aggregates AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN described_variants AS d
     ON d.variant_id = a.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id
 LEFT JOIN english AS e
     ON e.variant_id = a.variant_id AND e.baseline_id = a.baseline_id AND e.protocol_id = a.protocol_id
     AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 WHERE a.profile = 'corrected' AND a.task = $task AND a.metric = $metric AND a.split = $split AND a.group_kind = $by
     AND ($scoring_rule::VARCHAR IS NULL OR a.scoring_rule = $scoring_rule::VARCHAR)
 ORDER BY

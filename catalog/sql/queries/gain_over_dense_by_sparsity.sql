@@ -13,8 +13,8 @@ SELECT
     d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, d.detectable_difference,
     d.value, d.dense_value, d.languages, d.n_items, d.n_clusters, d.n_variants, d.estimate, d.shots, d.samples, d.scale,
     d.scoring_rule, d.example_limit, q.protocol, d.method_id, d.base_model_id
-FROM method_differences AS d
-LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+FROM internal.method_differences AS d
+LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
 WHERE d.task = $task AND d.metric = $metric AND d.split = $split
     AND (d.group_kind IN ('outside_english', 'worst') OR d.group_name = 'en')
     AND ($sparsity::DOUBLE IS NULL OR d.sparsity = $sparsity::DOUBLE)

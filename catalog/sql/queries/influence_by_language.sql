@@ -8,6 +8,6 @@ SELECT
     d.kind, d.seed, b.name AS base_model, i.base_model_id, i.demonstration_set_id, i.block_influence_id
 FROM block_influence AS i
 JOIN demonstration_sets AS d ON d.demonstration_set_id = i.demonstration_set_id
-JOIN described_models AS b ON b.base_model_id = i.base_model_id
+JOIN internal.described_models AS b ON b.base_model_id = i.base_model_id
 WHERE $language::VARCHAR IS NULL OR d.source_language = $language::VARCHAR
 ORDER BY base_model, i.base_model_id, language <> 'en', language, i.block_influence_id, i.block;

@@ -35,7 +35,7 @@ SELECT
     r.demonstration_set_id, r.dtype
 FROM ranked AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
 WHERE
     ($language::VARCHAR IS NULL OR $language::VARCHAR IN (d.source_language, d.target_language))
     AND ($variant_id::VARCHAR IS NULL OR r.variant_id = $variant_id::VARCHAR)

@@ -44,7 +44,7 @@ SELECT
 FROM ranked AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
 JOIN variants AS w ON w.variant_id = r.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
 LEFT JOIN records AS g ON g.kind = 'gram_matrices' AND g.id = r.gram_matrices_id
 ORDER BY
     r.base_model_id, set_label, r.demonstration_set_id, r.sparsity, r.structure NULLS LAST, r.gram_matrices_id, r.rank,

@@ -8,7 +8,7 @@ SELECT
     l.n_weights / sum(l.n_weights) OVER (PARTITION BY l.base_model_id) AS share,
     l.input, l.n_out, l.n_in, l.reason, l.base_model_id
 FROM model_layers AS l
-JOIN described_models AS b ON b.base_model_id = l.base_model_id
+JOIN internal.described_models AS b ON b.base_model_id = l.base_model_id
 WHERE $base_model_id::VARCHAR IS NULL OR l.base_model_id = $base_model_id::VARCHAR
 QUALIFY NOT ($only_dense::BOOLEAN AND l.is_pruned)
 ORDER BY base_model, l.base_model_id, l.block, NOT l.is_pruned, l.layer;

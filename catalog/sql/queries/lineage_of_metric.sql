@@ -32,7 +32,7 @@ SELECT
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN variants AS x ON x.variant_id = m.variant_id
-LEFT JOIN variant_orderings AS r ON r.variant_id = m.variant_id
+LEFT JOIN internal.variant_orderings AS r ON r.variant_id = m.variant_id
 LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 CROSS JOIN observed AS o
 CROSS JOIN parents AS p

@@ -14,7 +14,7 @@ SELECT
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard, p.base_model_id
 FROM mask_overlaps AS o
-JOIN mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
+JOIN internal.mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
 LEFT JOIN variant_layers AS x ON x.variant_id = o.variant_a AND x.block = o.block AND x.layer = o.layer
 LEFT JOIN variant_layers AS y ON y.variant_id = o.variant_b AND y.block = o.block AND y.layer = o.layer
 WHERE $sparsity::DOUBLE IS NULL OR p.sparsity = $sparsity::DOUBLE

@@ -16,7 +16,7 @@ SELECT
     avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard, p.base_model_id
-FROM mask_pairs AS p
+FROM internal.mask_pairs AS p
 SEMI JOIN of_kind AS a ON a.variant_id = p.variant_a
 SEMI JOIN of_kind AS b ON b.variant_id = p.variant_b
 JOIN mask_overlaps AS o ON o.variant_a = p.variant_a AND o.variant_b = p.variant_b

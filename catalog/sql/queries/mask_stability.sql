@@ -19,7 +19,7 @@ WITH pairs AS (
             ELSE b.token_scope
         END AS of_b,
         a.base_model_id, a.score, a.structure, a.propagation, a.sparsity, a.demonstration_label
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     JOIN described_variants AS a ON a.variant_id = p.variant_a
     JOIN described_variants AS b ON b.variant_id = p.variant_b
     WHERE p.differs_in IN ('resample_seed', 'n_demonstrations', 'token_scope')

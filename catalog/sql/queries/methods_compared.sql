@@ -16,7 +16,7 @@ WITH errors AS (
 ),
 costs AS (
     SELECT variant_id, sum(prune_cpu_s ORDER BY run_id) AS prune_cpu_s, max(prune_memory_gib) AS prune_memory_gib
-    FROM variant_costs
+    FROM costs
     GROUP BY variant_id
 ),
 ranked AS (
@@ -39,7 +39,7 @@ SELECT
     exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_value, c.p_corrected, c.n_family, r.ratio_to_best,
     e.layer_error, k.prune_cpu_s, k.prune_memory_gib, r.n, r.variant_id, r.evaluation_id, r.base_model_id, r.dtype
 FROM ranked AS r
-LEFT JOIN against_dense AS c
+LEFT JOIN internal.against_dense AS c
     ON c.evaluation_id = r.evaluation_id AND c.metric = r.metric AND c.scale = 'log_ratio'
 LEFT JOIN errors AS e ON e.variant_id = r.variant_id AND e.dtype IS NOT DISTINCT FROM r.dtype
 LEFT JOIN costs AS k ON k.variant_id = r.variant_id

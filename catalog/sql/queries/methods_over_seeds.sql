@@ -9,7 +9,7 @@
 -- $split VARCHAR = 'test'
 WITH costs AS (
     SELECT variant_id, sum(prune_cpu_s ORDER BY run_id) AS prune_cpu_s, max(prune_memory_gib) AS prune_memory_gib
-    FROM variant_costs
+    FROM costs
     GROUP BY variant_id
 ),
 named AS (
@@ -20,7 +20,7 @@ named AS (
 ),
 methods AS (
     SELECT *, row_number() OVER () AS number
-    FROM method_differences
+    FROM internal.method_differences
     WHERE task = 'perplexity' AND metric = 'perplexity' AND split = $split AND group_kind = 'language'
 ),
 parts AS (

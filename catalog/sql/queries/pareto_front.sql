@@ -12,9 +12,9 @@ SELECT
     p.keeps_both_dev, p.keeps_both_probability, p.keeps_both_test, p.on_front_test, p.is_dense,
     v.score, p.sparsity, v.propagation, v.set_kind, v.source_language, v.settings, p.n_candidates, p.metric,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
-FROM pareto AS p
+FROM internal.pareto AS p
 JOIN described_variants AS v ON v.variant_id = p.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = p.protocol_id
 WHERE p.task = $task AND (p.is_efficient OR $with_beaten::BOOLEAN)
 ORDER BY
     p.base_model_id, p.scoring_rule, p.languages, p.dev_english_value DESC, p.dev_others_value DESC, p.variant_id;

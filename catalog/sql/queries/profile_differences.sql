@@ -15,7 +15,7 @@ WITH pairs AS (
         p.variant_a, p.variant_b,
         CASE WHEN a.profile = 'corrected' THEN p.variant_a ELSE p.variant_b END AS corrected_id,
         CASE WHEN a.profile = 'corrected' THEN p.variant_b ELSE p.variant_a END AS paper_id
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     JOIN described_variants AS a ON a.variant_id = p.variant_a
     JOIN described_variants AS b ON b.variant_id = p.variant_b
     WHERE p.differs_in = 'profile' AND list_sort([a.profile, b.profile]) = ['corrected', 'paper']
@@ -80,7 +80,7 @@ evaluated AS (
 ),
 conditions AS (
     SELECT e.* FROM evaluated AS e
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id IN (e.evaluation_id, e.reference_evaluation_id)
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id IN (e.evaluation_id, e.reference_evaluation_id)
     WHERE $variant_id::VARCHAR IS NULL OR e.variant_id = $variant_id::VARCHAR
 ),
 metric_differences AS (

@@ -15,7 +15,7 @@ WITH averages AS (
         max(r.chance) FILTER (WHERE r.reference_language = 'en') AS chance,
         list_avg(list_sort(list(r.value) FILTER (WHERE r.reference_language <> 'en'))) AS with_others,
         count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
-    FROM rank_consistency_by_language AS r
+    FROM internal.rank_consistency_by_language AS r
     WHERE r.profile = 'corrected' AND r.task = $task AND r.split = $split AND r.language <> 'en'
         AND ($scoring_rule::VARCHAR IS NULL OR r.scoring_rule IS NULL OR r.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
@@ -36,5 +36,5 @@ LEFT JOIN leaning AS d
     ON d.is_dense AND d.base_model_id = l.base_model_id AND d.language = l.language
     AND d.scoring_rule IS NOT DISTINCT FROM l.scoring_rule AND d.example_limit IS NOT DISTINCT FROM l.example_limit
     AND d.protocol_id = l.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = l.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = l.protocol_id
 ORDER BY l.base_model_id, l.language, l.sparsity, l.variant_id;

@@ -30,5 +30,5 @@ SELECT
     p.n_both_wrong, p.agreement_both_wrong, p.chance_both_wrong, p.n_items, p.n_skipped, p.n_clusters,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pairs AS p
-LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = p.protocol_id
 ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, q.protocol NULLS FIRST, p.language, p.reference_language;

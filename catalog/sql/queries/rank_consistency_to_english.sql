@@ -29,5 +29,5 @@ SELECT
     c.n_family, c.above_expected, c.above_expected_ci_low, c.above_expected_ci_high, c.n_items, c.n_skipped,
     c.n_clusters, c.scoring_rule, q.protocol, c.variant_id, c.base_model_id
 FROM consistency AS c
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 ORDER BY c.base_model_id, c.language, c.sparsity, c.label, c.variant_id;

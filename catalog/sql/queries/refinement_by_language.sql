@@ -28,7 +28,7 @@ SELECT
 FROM ranked AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN variants AS w ON w.variant_id = c.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = c.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = c.demonstration_set_id
 LEFT JOIN variant_demonstrations AS l
     ON l.variant_id = c.variant_id AND l.demonstration_set_id = c.demonstration_set_id AND l.role = 'calibration'
 WHERE

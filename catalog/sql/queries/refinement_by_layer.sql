@@ -9,7 +9,7 @@ SELECT
 FROM refined_layers AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
 JOIN variants AS w ON w.variant_id = r.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
 WHERE $variant_id::VARCHAR IS NULL OR r.variant_id = $variant_id::VARCHAR
 ORDER BY
     v.base_model_id, v.label, v.sparsity, r.variant_id, r.block, r.layer, demonstrations, r.demonstration_set_id;

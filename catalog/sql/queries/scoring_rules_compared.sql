@@ -7,7 +7,7 @@
 WITH of_task AS (
     SELECT v.base_model_id, v.label, v.sparsity, m.*
     FROM metrics AS m
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     WHERE m.profile = 'corrected' AND m.task = $task AND m.metric = $metric AND m.split = $split
 )
@@ -22,5 +22,5 @@ LEFT JOIN of_task AS u
     AND u.language = m.language
     AND u.example_limit IS NOT DISTINCT FROM m.example_limit
     AND u.protocol_id = m.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 ORDER BY m.base_model_id, m.language, m.sparsity, m.variant_id, m.scoring_rule, m.evaluation_id;

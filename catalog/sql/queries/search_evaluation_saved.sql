@@ -6,5 +6,5 @@ SELECT
     1 - s.n_items / nullif(s.n_items_if_all_were_scored, 0) AS saved_share,
     s.rungs, s.budget, s.direction, s.objective, s.constraints, n.recipe, s.search_id, s.result_id
 FROM searches AS s
-JOIN described_searches AS n ON n.search_id = s.search_id
+JOIN internal.described_searches AS n ON n.search_id = s.search_id
 ORDER BY n.recipe, n.name, s.result_id;

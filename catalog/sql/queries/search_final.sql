@@ -12,7 +12,7 @@ WITH tests AS (
         q.recipe, q.name, a.variant_id, a.baseline_id, q.question_id, q.metric, q.group_kind, q.group_name, q.split,
         a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.verdict, a.verdict_reason
     FROM questions AS q
-    JOIN answers AS a ON a.question_id = q.question_id
+    JOIN internal.verdicts AS a ON a.question_id = q.question_id
     WHERE q.is_declared AND q.claim = 'gain'
 ),
 finalists AS (
@@ -62,7 +62,7 @@ SELECT
     s.objective, n.recipe, s.search_id, s.result_id, d.base_model_id
 FROM searches AS s
 JOIN names AS n ON n.kind = 'search' AND n.id = s.search_id
-LEFT JOIN described_searches AS d ON d.search_id = s.search_id
+LEFT JOIN internal.described_searches AS d ON d.search_id = s.search_id
 WHERE s.variant_id IS NULL
 )
 WHERE $search::VARCHAR IS NULL OR name = $search::VARCHAR

@@ -20,7 +20,7 @@ SELECT
     b.best_number, t.objective AS best_objective, t.ci_low, t.ci_high, t.dense_objective, t.is_feasible,
     v.label, s.direction, s.recipe, t.variant_id, b.search_id, s.base_model_id
 FROM known AS b
-JOIN described_searches AS s ON s.search_id = b.search_id
+JOIN internal.described_searches AS s ON s.search_id = b.search_id
 JOIN search_trials AS t ON t.search_id = b.search_id AND t.number = b.best_number
 LEFT JOIN described_variants AS v ON v.variant_id = t.variant_id
 WHERE $search::VARCHAR IS NULL OR s.name = $search::VARCHAR

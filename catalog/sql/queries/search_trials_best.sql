@@ -21,7 +21,7 @@ SELECT
     t.status, t.reason, t.n_items, t.item_limit, t.rung, t.parent, s.direction, t.point, s.recipe,
     t.variant_id, t.search_id, s.base_model_id
 FROM last_trials AS t
-JOIN described_searches AS s ON s.search_id = t.search_id
+JOIN internal.described_searches AS s ON s.search_id = t.search_id
 LEFT JOIN described_variants AS v ON v.variant_id = t.variant_id
 WHERE ($search::VARCHAR IS NULL OR s.name = $search::VARCHAR) AND ($with_stopped OR t.status = 'kept')
 ORDER BY s.base_model_id, s.name, t.search_id, place;

@@ -26,7 +26,7 @@ ANTI JOIN components AS o
     AND o.scoring_rule IS NOT DISTINCT FROM c.scoring_rule AND o.protocol_id = c.protocol_id
     AND o.example_limit IS NOT DISTINCT FROM c.example_limit
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 ORDER BY
     v.base_model_id, v.score, v.propagation, v.sparsity, v.demonstration_label, v.settings, c.seed_of,
     c.group_kind DESC, c.group_name, c.scoring_rule, q.protocol NULLS FIRST, c.example_limit, c.seed_components_id;

@@ -12,7 +12,7 @@
 -- $change VARCHAR = NULL
 WITH tested AS (
     SELECT *
-    FROM against_dense
+    FROM internal.against_dense
     WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
         AND p_value IS NOT NULL
         AND change IS NOT NULL AND ($change::VARCHAR IS NULL OR change = $change::VARCHAR)

@@ -8,7 +8,7 @@
 -- $alpha DOUBLE = 0.05
 WITH tested AS (
     SELECT *
-    FROM against_dense
+    FROM internal.against_dense
     WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
         AND p_value IS NOT NULL
         AND change = 'gain'

@@ -11,7 +11,7 @@
 -- $sparsity DOUBLE = NULL
 WITH effects AS (
     SELECT *
-    FROM method_differences
+    FROM internal.method_differences
     WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
         AND source_language IS NOT NULL
         AND ($score::VARCHAR IS NULL OR score = $score::VARCHAR)
@@ -29,7 +29,7 @@ SELECT
     d.n_items, d.n_variants, d.estimate, d.score, d.structure, d.settings, d.shots, d.samples, d.scale, d.scoring_rule,
     d.example_limit, q.protocol, m.source AS base_model, d.method_id, d.base_model_id
 FROM effects AS d
-LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
 LEFT JOIN base_models AS m ON m.base_model_id = d.base_model_id
 WINDOW other_sources AS (
     PARTITION BY

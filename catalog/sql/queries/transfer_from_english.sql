@@ -18,7 +18,7 @@ FROM item_answers($task, of_split := $split, of_variant := $variant_id) AS a
 JOIN item_answers($task, of_split := $split, of_language := 'en', of_variant := $variant_id) AS e
     ON e.variant_id = a.variant_id AND e.example_id = a.example_id
     AND e.scoring_rule = a.scoring_rule AND e.protocol_id = a.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 WHERE a.language <> 'en'
 GROUP BY ALL
 ORDER BY a.base_model_id, a.label, a.variant_id, a.scoring_rule, q.protocol NULLS FIRST, a.language;

@@ -8,8 +8,8 @@ SELECT
     c.p_value, c.p_corrected, c.n_family, c.n_gained, c.n_lost, c.detectable_difference, m.n, m.sparsity,
     c.conditional_on_one_draw, m.example_limit, q.protocol, m.variant_id, m.evaluation_id, m.base_model_id
 FROM measured AS m
-LEFT JOIN against_dense AS c
+LEFT JOIN internal.against_dense AS c
     ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.task = 'translation' AND c.split = $split
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 WHERE m.task = 'translation' AND m.split = $split
 ORDER BY m.base_model_id, pair, m.metric, m.sparsity, m.label, m.variant_id, m.evaluation_id;

@@ -13,8 +13,8 @@ SELECT
     m.scoring_rule, m.profile, m.protocol_id, m.variant_id, m.evaluation_id, v.base_model_id
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 WHERE m.task = $task AND m.metric = $metric AND m.split = $split
     AND CASE
         WHEN $scoring_rule::VARCHAR IS NOT NULL THEN m.scoring_rule = $scoring_rule::VARCHAR

@@ -16,12 +16,12 @@ SELECT
     c.p_value, c.p_corrected, c.n_family, c.detectable_difference, c.n, c.n_clusters, c.scale, c.conditional_on_one_draw,
     c.scoring_rule, c.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id, c.baseline_evaluation_id,
     v.base_model_id
-FROM comparisons AS c
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
+FROM internal.comparisons AS c
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN described_variants AS b ON b.variant_id = c.baseline_id AND b.base_model_id = v.base_model_id
 JOIN variants AS ours ON ours.variant_id = c.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 WHERE
     c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split
     AND NOT b.is_dense AND v.intervention IS NULL AND b.intervention IS NULL

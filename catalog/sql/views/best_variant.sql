@@ -39,10 +39,12 @@ SELECT
     coalesce(nullif(c.group_name, ''), c.group_kind) AS criterion,
     nullif(c.group_name, '') AS language,
     c.metric,
+    t.higher_is_better,
     c.scoring_rule,
     c.protocol_id,
     c.variant_id,
     v.label,
+    v.method,
     v.is_dense,
     v.score,
     v.structure,
@@ -83,13 +85,13 @@ SELECT
     c.dev_evaluation_id,
     c.test_evaluation_id
 FROM corrected AS c
-JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
 LEFT JOIN metrics AS t
     ON t.evaluation_id = c.test_evaluation_id
     AND t.metric = c.metric
     AND t.task = c.task
     AND t.split = 'test'
-LEFT JOIN against_dense AS e
+LEFT JOIN internal.against_dense AS e
     ON e.variant_id = c.variant_id
     AND e.baseline_id = c.baseline_id
     AND e.task = c.task

@@ -4,4 +4,4 @@
 -- defaults (NULL if all are). demonstration_label covers all sets that were read. Equal set_ids mean the same sets; equal
 -- sets_made_of mean sets that differ in nothing but profile and seed. The rows are materialized in variant_descriptions.
 CREATE OR REPLACE VIEW described_variants AS
-SELECT * EXCLUDE (method_id) FROM variant_descriptions;
+SELECT * EXCLUDE (method_id) FROM internal.variant_descriptions;

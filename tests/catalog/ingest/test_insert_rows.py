@@ -171,7 +171,7 @@ def evaluated() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def outdone(evaluated: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
-    return evaluated.execute("SELECT evaluation_id FROM outdone_evaluations ORDER BY ALL").fetchall()
+    return evaluated.execute("SELECT evaluation_id FROM internal.outdone_evaluations ORDER BY ALL").fetchall()
 
 
 def test_a_refresh_computes_only_tables_that_depend_on_changed_ones(evaluated: duckdb.DuckDBPyConnection) -> None:

@@ -94,7 +94,7 @@ def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     files, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
-    gains = catalog.query("SELECT * FROM against_dense")
+    gains = catalog.query("SELECT * FROM internal.against_dense")
     assert isinstance(files["gains"], pandas.DataFrame)
     assert isinstance(files["same"], polars.DataFrame)
     assert sorted(files["same"]["variant_id"]) == sorted(files["gains"]["variant_id"])

@@ -20,9 +20,9 @@ SELECT
 FROM lrp2_choices AS c
 JOIN record_parents AS p ON p.id = c.choice_id AND p.role = 'trials'
 JOIN lrp2_trials AS t ON t.trial_id = p.parent_id
-LEFT JOIN protocols AS q ON q.protocol_id = t.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = t.protocol_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-JOIN described_models AS b ON b.base_model_id = t.base_model_id
+JOIN internal.described_models AS b ON b.base_model_id = t.base_model_id
 LEFT JOIN tested AS e ON e.choice_id = c.choice_id AND e.metric = t.metric
 WHERE t.profile = 'corrected' AND t.task = $task
 ORDER BY base_model, v.label, c.variant_id, t.language, t.scoring_rule, q.protocol NULLS FIRST, t.first_block,

@@ -12,9 +12,9 @@ WITH effects AS (
         c.*, q.protocol,
         v.neurons->>'action' AS action, v.neurons->>'of' AS of_language,
         [v.neurons->>'share', v.neurons->>'quantile'] AS thresholds
-    FROM against_dense AS c
+    FROM internal.against_dense AS c
     JOIN variants AS v ON v.variant_id = c.variant_id
-    LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+    LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
     WHERE c.group_kind = 'language' AND c.task = $task AND c.metric = $metric AND c.split = $split
         AND v.neurons IS NOT NULL
         AND ($of_language::VARCHAR IS NULL OR v.neurons->>'of' = $of_language::VARCHAR)

@@ -11,7 +11,7 @@ SELECT
     v.base_model_id, r.variant_id, r.demonstration_set_id
 FROM reconstructed_blocks AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
 LEFT JOIN variant_demonstrations AS l
     ON l.variant_id = r.variant_id AND l.demonstration_set_id = r.demonstration_set_id AND l.role = 'reconstruction'
 WHERE

@@ -36,5 +36,5 @@ SELECT
     r.scale, r.sparsity, r.kind, r.seed, r.scoring_rule, r.example_limit, q.protocol, r.base_model_id,
     r.demonstration_set_id, r.sensitivity_id
 FROM ranked AS r
-LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = r.protocol_id
 ORDER BY r.base_model_id, r.sparsity, r.sensitivity_id, r.language, r.demonstration_set_id, r.block;

@@ -19,7 +19,7 @@ SELECT
     v.base_model_id, s.variant_id, s.sensitivity_id
 FROM sensitivity AS s
 JOIN described_variants AS v ON v.variant_id = s.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = s.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = s.protocol_id
 WHERE s.unit_kind = $by AND s.task = $task AND s.metric = $metric AND s.split = $split
     AND ($language::VARCHAR IS NULL OR (s.group_kind = 'language' AND s.group_name = $language::VARCHAR))
     AND ($sparsity::DOUBLE IS NULL OR s.sparsity = $sparsity::DOUBLE)

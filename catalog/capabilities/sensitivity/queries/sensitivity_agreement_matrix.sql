@@ -12,6 +12,6 @@ SELECT
     a.sparsity, a.scoring_rule, a.example_limit, q.protocol, v.base_model_id, a.sensitivity_id
 FROM sensitivity_agreement AS a
 JOIN described_variants AS v ON v.variant_id = a.baseline_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 WHERE a.unit_kind = $by AND a.task = $task AND a.metric = $metric AND a.split = $split
 ORDER BY v.base_model_id, a.sparsity, a.sensitivity_id, a.language, a.other_language;

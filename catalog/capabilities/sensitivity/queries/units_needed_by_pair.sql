@@ -31,7 +31,7 @@ SELECT
 FROM losses AS a
 JOIN losses AS b ON b.sensitivity_id = a.sensitivity_id AND b.unit = a.unit AND b.group_name = $second
 JOIN described_variants AS v ON v.variant_id = a.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 WHERE a.group_name = $first
 ORDER BY
     v.base_model_id, a.sparsity, a.sensitivity_id, greatest(a.loss, b.loss) DESC, a.block NULLS FIRST, a.layer;

@@ -6,5 +6,5 @@ SELECT
     s.label, t.language, t.side, t.n_tokens, t.n_distinct, t.n_distinct / t.n_tokens AS share, t.distinct_of_1000,
     t.demonstration_set_id
 FROM token_shares AS t
-JOIN described_sets AS s ON s.demonstration_set_id = t.demonstration_set_id
+JOIN internal.described_sets AS s ON s.demonstration_set_id = t.demonstration_set_id
 ORDER BY s.label, t.side, t.demonstration_set_id;

@@ -20,9 +20,9 @@ SELECT
     c.n_removed_weights / c.n_weights AS removed_weights,
     d.scale, d.scoring_rule, d.example_limit, q.protocol, d.base_model_id, d.variant_id, d.evaluation_id,
     d.baseline_evaluation_id
-FROM against_dense AS d
+FROM internal.against_dense AS d
 JOIN vocabularies AS c ON c.variant_id = d.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.id = d.variant_id

@@ -40,7 +40,7 @@ SELECT
 FROM tokenizations AS t
 JOIN variants AS v ON v.variant_id = t.variant_id
 JOIN vocabularies AS c ON c.variant_id = t.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.id = t.variant_id
