@@ -6,14 +6,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
+from catalog.describe import PREDICTIONS
 from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in
 from catalog.sql_files import NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO
 from infra.pages.page import page
-from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.steps.export.model_card import table
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
@@ -23,9 +21,6 @@ OPENING = """
 itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a foreign key
 refers to, which `mlprune check store` verifies.
 """
-
-PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
-"""Table that queries read in addition to the catalog: the predictions of a task with candidates."""
 
 HELPERS = frozenset(
     (

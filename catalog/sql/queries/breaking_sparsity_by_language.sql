@@ -1,6 +1,6 @@
--- breaking_sparsity_by_language: one row per method and language: between which sparsities (last_not_below excluded,
--- first_below included) the method falls significantly below dense, the difference there, and what could be detected at
--- last_not_below. first_below is empty if no evaluated sparsity is below.
+-- breaking_sparsity_by_language: where a language falls below dense. One row per method and language: between which
+-- sparsities (last_not_below excluded, first_below included) the method falls significantly below dense, the difference
+-- there, and what could be detected at last_not_below. first_below is empty if no evaluated sparsity is below.
 -- topic: values
 -- first: method, language, last_not_below, first_below, p_corrected
 -- $task VARCHAR = 'facts'

@@ -1,8 +1,9 @@
--- declarations: one row per declared question, to be registered outside the store before results are known, in the order
--- in which they were recorded. record_id is the hash of the first record that declares it, under today's question_id or
--- that of an earlier version. Records have no times:
--- recorded_at and git_commit are those of the first run with this record, n_evaluations counts the evaluations that runs of
--- this store had finished by then. All are NULL if the files of that run are not in the store. mlprune check store --declarations FILE compares a store with such a file.
+-- declarations: declared questions, to be registered elsewhere. One row per declared question, to be registered outside the
+-- store before results are known, in the order in which they were recorded. record_id is the hash of the first record that
+-- declares it, under today's question_id or that of an earlier version. Records have no times: recorded_at and git_commit
+-- are those of the first run with this record, n_evaluations counts the evaluations that runs of this store had finished by
+-- then. All are NULL if the files of that run are not in the store. mlprune check store --declarations FILE compares a store
+-- with such a file.
 -- topic: answers
 -- first: name, recipe, status, recorded_at, n_evaluations, record_id
 WITH first_runs AS (

@@ -1,8 +1,9 @@
--- protocol: one row per statement about the tests of the store, ready for the appendix of a paper: what was evaluated,
--- the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot know. p_level
--- is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with most clusters
--- can reach: with smallest_p >= p_level nothing can be rejected. Of several families, the one with most tests is shown.
--- topic: origin
+-- protocol: what was tested, for the appendix of a paper. One row per statement about the tests of the store: what was
+-- evaluated, the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot
+-- know. p_level is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with
+-- most clusters can reach: with smallest_p >= p_level nothing can be rejected. Of several families, the one with most tests
+-- is shown.
+-- topic: answers
 WITH single_tests AS (
     SELECT
         'single languages' AS tested, concat_ws(' ', task, split, metric) AS measure, test_family AS family, is_primary, n_family,

@@ -1,8 +1,8 @@
--- rank_consistency_matrix: one row per variant and pair of languages: RankC with its interval and chance level, its
--- change from dense with interval and test, and what explains it: expected is the RankC if the wrong candidates were
--- unrelated and every item kept the ranks of its right one, above_expected the agreement about wrong candidates,
--- agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the dense model's.
--- p_corrected corrects p_value over the n_family pairs of languages of the variant.
+-- rank_consistency_matrix: agreement of each pair of languages. One row per variant and pair of languages: RankC with its
+-- interval and chance level, its change from dense with interval and test, and what explains it: expected is the RankC if
+-- the wrong candidates were unrelated and every item kept the ranks of its right one, above_expected the agreement about
+-- wrong candidates, agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the
+-- dense model's. p_corrected corrects p_value over the n_family pairs of languages of the variant.
 -- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'

@@ -1,8 +1,8 @@
--- seed_variance: one row per group of variants that differ in nothing but a seed, and per language or for all languages
--- outside English: the mean difference from dense with its interval for other seeds and other items, the standard
--- deviation over seeds with its interval, and the share of the seed in the variance of the difference of one seed.
--- seed_of is what the seed draws. Of several recipes the one with most seeds is shown. Methods with one seed have no row:
--- their intervals are conditional on one draw.
+-- seed_variance: how much results vary with the seed. One row per group of variants that differ in nothing but a seed, and
+-- per language or for all languages outside English: the mean difference from dense with its interval for other seeds and
+-- other items, the standard deviation over seeds with its interval, and the share of the seed in the variance of the
+-- difference of one seed. seed_of is what the seed draws. Of several recipes the one with most seeds is shown. Methods with
+-- one seed have no row: their intervals are conditional on one draw.
 -- topic: methods
 -- first: sparsity, group_name, difference, seed_share, sd_seed
 -- $task VARCHAR = 'facts'

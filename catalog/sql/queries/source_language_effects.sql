@@ -1,7 +1,8 @@
--- source_language_effects: one row per method, sparsity and language of the evaluation: how much the source language of
--- the demonstrations helps the language. difference is the difference from dense with its interval and test. Variants of
--- a row differ in nothing but seeds (see english_cost for estimate). against_others is the difference minus its mean over
--- the other source languages of the same kind of set, propagation, settings and sparsity: a description without a test.
+-- source_language_effects: which source language helps which language. One row per method, sparsity and language of the
+-- evaluation: how much the source language of the demonstrations helps the language. difference is the difference from dense
+-- with its interval and test. Variants of a row differ in nothing but seeds (see english_cost for estimate). against_others
+-- is the difference minus its mean over the other source languages of the same kind of set, propagation, settings and
+-- sparsity: a description without a test.
 -- topic: methods
 -- first: source_language, target_language, language, sparsity, difference, p_corrected
 -- $task VARCHAR = 'facts'

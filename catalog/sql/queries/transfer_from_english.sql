@@ -1,6 +1,7 @@
--- transfer_from_english: one row per language: of the items that a variant answers right in English, the
--- share that it also answers right in the language (transfer), and the share among the items that it answers wrong in
--- English (without_english). Items are matched by their id. Without a variant, the rows are those of the dense model.
+-- transfer_from_english: what is right in English and elsewhere. One row per language: of the items that a variant answers
+-- right in English, the share that it also answers right in the language (transfer), and the share among the items that it
+-- answers wrong in English (without_english). Items are matched by their id. Without a variant, the rows are those of the
+-- dense model.
 -- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'

@@ -1,6 +1,7 @@
--- answers: one row per answer to a question: a variant, or the mean of all variants, compared with its baseline, and the
--- verdict. p_claim is the corrected p-value of the claim, and the interval of the claim has the level ci_level: ci_low and
--- ci_high for a gain, ci90_low and ci90_high for a margin. Primary questions are declared before their results.
+-- answers: questions with difference and verdict. One row per answer to a question: a variant, or the mean of all variants,
+-- compared with its baseline, and the verdict. p_claim is the corrected p-value of the claim, and the interval of the claim
+-- has the level ci_level: ci_low and ci_high for a gain, ci90_low and ci90_high for a margin. Primary questions are declared
+-- before their results.
 CREATE OR REPLACE VIEW answers AS
 SELECT
     q.title, coalesce(v.label, 'mean of ' || a.n_variants) AS label, coalesce(b.label, q.against) AS baseline_label,

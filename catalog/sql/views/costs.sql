@@ -1,6 +1,7 @@
--- costs: one row per run and variant for which jobs ran in it: seconds and memory according to the run files, over
--- all attempts. The time of a job that makes several records is divided equally among them; an ordering and its blocks are
--- divided equally among the variants that share it. Observing and demonstrations serve all variants and are not included.
+-- costs: seconds and memory of variants, by run. One row per run and variant for which jobs ran in it: seconds and memory
+-- according to the run files, over all attempts. The time of a job that makes several records is divided equally among them;
+-- an ordering and its blocks are divided equally among the variants that share it. Observing and demonstrations serve all
+-- variants and are not included.
 CREATE OR REPLACE VIEW costs AS
 WITH tries AS (
     SELECT

@@ -1,7 +1,8 @@
--- differences: one row per difference of a variant to a baseline, with its test: the dense model of the variant, or a variant
--- that a recipe names; per metric, split, way of evaluating and language or group of languages. outcome says whether the
--- variant is better or worse. Evaluations that a larger or later one replaces are left out; so is profile paper, which
--- comparisons has. Choose a metric, a split, a group_kind and a kind of baseline before you average rows.
+-- differences: a variant minus its baseline, with a test. One row per difference of a variant to a baseline: the dense model
+-- of the variant, or a variant that a recipe names; per metric, split, way of evaluating and language or group of languages.
+-- outcome says whether the variant is better or worse. Evaluations that a larger or later one replaces are left out; so is
+-- profile paper, which comparisons has. Choose a metric, a split, a group_kind and a kind of baseline before you average
+-- rows.
 CREATE OR REPLACE VIEW differences AS
 WITH compared AS (
     SELECT
@@ -61,7 +62,7 @@ WHERE d.profile = 'corrected';
 -- gain: the difference, above 0 if the variant is better, below 0 if it is worse
 -- outcome: better or worse, by the direction of the metric; NULL if the difference is 0
 -- higher_is_better: whether a higher value of the metric is better
--- p_value: as in comparisons or aggregates
+-- p_value: two-sided p-value of no difference, without correction; NULL where variants are chosen: on dev of a task with a test split
 -- n_clusters: number of different clusters of items, which languages share
 -- evaluation_id: evaluation of the variant; NULL for groups
 -- baseline_evaluation_id: evaluation of the baseline; NULL for groups

@@ -1,7 +1,8 @@
--- language_gap: one row per evaluation and metric in a language other than English: the language minus English,
--- below 0 if English is ahead; the group gap of aggregates has the same sign. minus_english_change is the change from the
--- dense model; above 0, the language is closer to English, or further ahead. It has two parts, language_change -
--- english_change: a gap also becomes smaller where English loses. Differences of perplexity are plain differences here; intervals are for differences.
+-- language_gap: one row per evaluation and metric in a language other than English: the language minus English, below 0 if
+-- English is ahead; the group gap of aggregates has the same sign. minus_english_change is the change from the dense model;
+-- above 0, the language is closer to English, or further ahead. It has two parts, language_change - english_change: a gap
+-- also becomes smaller where English loses. Differences of perplexity are plain differences here; intervals are for
+-- differences.
 CREATE OR REPLACE VIEW internal.language_gap AS
 SELECT
     m.base_model_id,

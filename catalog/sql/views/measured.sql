@@ -1,5 +1,5 @@
--- measured: one row per metric of profile corrected, with the way it was evaluated, the variant's sparsity, and the
--- dense model's value. Evaluations that a larger or later one replaces are left out.
+-- measured: values of metrics, with those of dense. One row per metric of profile corrected, with the way it was evaluated,
+-- the variant's sparsity, and the dense model's value. Evaluations that a larger or later one replaces are left out.
 CREATE OR REPLACE VIEW measured AS
 WITH dense AS (
     SELECT d.*

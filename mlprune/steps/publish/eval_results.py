@@ -31,7 +31,7 @@ def benchmark_entries(metrics: Sequence[JsonObject], commits: Mapping[str, str])
     """Return name of a file -> its entries, sorted by name.
 
     Args:
-        metrics: rows of the query `metrics_of_variant`, or others with the same columns.
+        metrics: rows of `metrics.sql` of the folder `publish`, or others with the same columns.
         commits: repository of a data set that was read from the hub -> its commit.
     """
     entries: dict[str, list[Entry]] = {}

@@ -1,7 +1,8 @@
--- reconstruction_by_block: one row per reconstructed variant, block and demonstration set that was read: the error of the
--- hidden states after the block on the tokens of the set before and after its kept weights were fitted, relative to the
--- squared states of the dense model. change is loss_after / loss_before - 1. With sequential propagation, both contain
--- the errors of the blocks before it. The learning rate of the recipe is relative to step_length, which is measured.
+-- reconstruction_by_block: error of blocks before and after a fit. One row per reconstructed variant, block and
+-- demonstration set that was read: the error of the hidden states after the block on the tokens of the set before and after
+-- its kept weights were fitted, relative to the squared states of the dense model. change is loss_after / loss_before - 1.
+-- With sequential propagation, both contain the errors of the blocks before it. The learning rate of the recipe is relative
+-- to step_length, which is measured.
 -- topic: methods
 -- $language VARCHAR = NULL
 -- $variant_id VARCHAR = NULL

@@ -1,10 +1,9 @@
--- cells_of_metric: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
--- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. These are
--- the cells of mlprune report --tables, in both profiles of evaluations.
--- topic: values
--- $task VARCHAR = 'facts'
--- $metric VARCHAR = 'accuracy'
--- $split VARCHAR = 'test'
+-- metric_cells: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
+-- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. Both profiles of
+-- evaluations.
+-- $task VARCHAR
+-- $metric VARCHAR
+-- $split VARCHAR
 WITH tests AS (
     SELECT c.evaluation_id, c.difference, c.p_value, c.p_corrected, c.test, c.n_family
     FROM internal.comparisons AS c

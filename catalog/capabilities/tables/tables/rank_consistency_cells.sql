@@ -1,9 +1,7 @@
--- cells_of_rank_consistency: one row per variant, language, scoring rule and protocol: RankC with English, with the
--- columns of cells_of_metric. p_corrected corrects p_value over the languages of the variant. These are the cells of mlprune
--- tables.
--- topic: english
--- $task VARCHAR = 'facts'
--- $split VARCHAR = 'test'
+-- rank_consistency_cells: one row per variant, language, scoring rule and protocol: RankC with English, with the columns of
+-- metric_cells. p_corrected corrects p_value over the languages of the variant.
+-- $task VARCHAR
+-- $split VARCHAR
 WITH cells AS (
     SELECT
         r.*,

@@ -1,11 +1,7 @@
--- chosen_on_dev: one row per base model, criterion, scoring rule and protocol: the candidate with the best value on dev,
--- its value on test, and the optimism of dev. Criteria are the languages, outside_english (the mean of the others) and
--- worst (the worst language). The dense model is a candidate, and the choice is over sparsity, score and scope together.
--- optimism is the gain over dense on dev minus that on test: never report a gain on dev, nor the best of test.
--- topic: answers
--- first: criterion, label, difference, p_corrected, dense_value
--- $task VARCHAR = 'facts'
--- $metric VARCHAR = 'accuracy'
+-- chosen_on_dev: one row per base model, criterion, scoring rule and protocol: the candidate with the best value on dev, its
+-- value on test, and the optimism of dev, as in best_by_language
+-- $task VARCHAR
+-- $metric VARCHAR
 SELECT
     b.criterion, b.language, b.label, b.dev_value, b.dev_difference, b.win_share, b.n_tied, b.n_candidates,
     b.test_value, b.test_ci_low AS ci_low, b.test_ci_high AS ci_high, b.dense_value,

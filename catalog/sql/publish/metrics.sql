@@ -1,6 +1,5 @@
--- metrics_of_variant: one row per metric of a variant in profile corrected, with its interval, number of items, chance
--- level, and the dense model's value. Evaluations that a larger or later one replaces are left out.
--- topic: values
+-- metrics: one row per metric of a variant in profile corrected, with its interval, number of items, chance level, and
+-- the dense model's value. Evaluations that a larger or later one replaces are left out.
 -- $variant_id VARCHAR
 WITH evaluated AS (
     SELECT r.record_id AS evaluation_id, max(j.started_at) AS evaluated_at
