@@ -17,7 +17,7 @@
 -- $all_protocols BOOLEAN = false
 SELECT
     v.label, m.language, m.value, m.ci_low, m.ci_high, m.n, v.sparsity, v.is_dense, m.task, m.split, m.metric,
-    m.higher_is_better, d.dense_value, d.difference, d.ci_low AS difference_ci_low, d.ci_high AS difference_ci_high,
+    m.higher_is_better, x.dense_value, d.difference, d.ci_low AS difference_ci_low, d.ci_high AS difference_ci_high,
     CASE d.scale WHEN 'log_ratio' THEN exp(d.difference) END AS ratio,
     CASE d.scale WHEN 'log_ratio' THEN exp(d.ci_low) END AS ratio_ci_low,
     CASE d.scale WHEN 'log_ratio' THEN exp(d.ci_high) END AS ratio_ci_high,
@@ -28,6 +28,7 @@ FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+LEFT JOIN measured AS x ON x.evaluation_id = m.evaluation_id AND x.metric = m.metric
 LEFT JOIN internal.against_dense AS d
     ON d.evaluation_id = m.evaluation_id AND d.metric = m.metric AND d.group_kind = 'language'
 WHERE ($task::VARCHAR IS NULL OR m.task = $task::VARCHAR)

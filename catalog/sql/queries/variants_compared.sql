@@ -1,10 +1,10 @@
--- variants_compared: a variant minus another that it is tested with. One row per language, or group of languages, and
--- pair of variants that a recipe compares (key against): the paired difference with its 95 % interval and its test,
--- corrected over the family of the comparison. For perplexity, ratio is the variant's value divided by the baseline's: below
--- 1 the variant is better. The dense model of the variant is left out: see significant_changes. baseline_kind says what is
+-- variants_compared: a variant minus another that it is tested with. One row per language, or group of languages, and pair
+-- of variants that a recipe compares (key against): the paired difference with its 95 % interval and its test, corrected
+-- over the family of the comparison. For perplexity, ratio is the variant's value divided by the baseline's: below 1 the
+-- variant is better. The dense model of a pruned variant is left out: see significant_changes. baseline_kind says what is
 -- compared: other model (a dense one), run-time method (on one of the sides), and for demonstrations of translation, if
--- nothing else differs: monolingual (the same source language), unpaired translation (the same sentences) and random
--- (random pruning); else other variant. For one test of a mean over pairs, declare a question with over: mean.
+-- nothing else differs: monolingual (the same source language), unpaired translation (the same sentences) and random (random
+-- pruning); else other variant. For one test of a mean over pairs, declare a question with over: mean.
 -- topic: answers
 -- first: language_group, label, baseline_label, difference, p_corrected
 -- $task VARCHAR = 'facts'
@@ -46,7 +46,7 @@ WITH compared AS (
     JOIN described_variants AS b ON b.variant_id = c.baseline_id
     LEFT JOIN demonstration_sets AS s ON s.demonstration_set_id = v.demonstration_set_id
     LEFT JOIN demonstration_sets AS t ON t.demonstration_set_id = b.demonstration_set_id
-    WHERE NOT c.baseline_is_dense AND c.task = $task AND c.metric = $metric AND c.split = $split
+    WHERE (NOT c.baseline_is_dense OR v.intervention IS NOT NULL) AND c.task = $task AND c.metric = $metric AND c.split = $split
         AND c.group_kind = $group_kind
 )
 SELECT
