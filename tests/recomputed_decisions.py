@@ -35,7 +35,9 @@ class Decisions:
     @cached_property
     def primary(self) -> dict[tuple[str, str, str], tuple[float, int]]:
         """Return question, comparison ('' for a mean) and language ('' for none) -> corrected p and size of family."""
-        questions = {row["question_id"]: row for row in self.store.query("FROM internal.described_questions WHERE is_primary")}
+        questions = {
+            row["question_id"]: row for row in self.store.query("FROM internal.described_questions WHERE is_primary")
+        }
         recipes = defaultdict(set)
         for row in self.store.query("FROM recipe_questions UNION SELECT recipe, question_id FROM questions"):
             if row["question_id"] in questions:

@@ -226,7 +226,9 @@ def test_the_catalog_says_which_texts_are_chats_and_in_which_template(run: Finis
 
 
 def test_sets_of_a_chat_are_described_as_such(run: FinishedRun, catalog: Catalog) -> None:
-    rows = {row["kind"]: row for row in catalog.query("SELECT kind, label, settings, made_of FROM internal.described_sets")}
+    rows = {
+        row["kind"]: row for row in catalog.query("SELECT kind, label, settings, made_of FROM internal.described_sets")
+    }
     assert (rows["translation"]["label"], rows["mixed"]["settings"]) == ("fr-en", None)
     assert str(rows["translation"]["settings"]).startswith("chat (")
     assert str(rows["mixed"]["label"]).count(" chat") == 3

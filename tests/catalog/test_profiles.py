@@ -152,7 +152,7 @@ def test_features_are_compared_at_the_published_share_too(opened: Catalog) -> No
     assert {row["profile"] for row in shown} == {"paper"}
 
 
-SHOW_BOTH = {"profile_differences", "cells_of_metric", "cells_of_rank_consistency"}
+SHOW_BOTH = {"profile_differences"}
 """Queries that show both profiles, each row with its own."""
 
 

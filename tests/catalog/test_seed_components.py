@@ -51,7 +51,7 @@ def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: C
         (row["language"], row["variant_id"]): row for row in rows["comparison_results"] if keys.items() <= row.items()
     }
     seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM costs")}
-    found = run_user_query(catalog, "methods_over_seeds", ()).as_dicts()
+    found = run_user_query(catalog, "methods_compared", ()).as_dicts()
     assert sorted((row["language"], one) for row in found for one in row["variant_ids"]) == sorted(compared)
     for row in found:
         differences = [compared[row["language"], one] for one in row["variant_ids"]]
@@ -84,7 +84,7 @@ def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, row
     row = {"seed_components_id": "@id", **seeds, **keys, **numbers}
     write_rows(full_store, "seed_components", parameters={"seeds": 2}, rows={"seed_components": [row]})
     with Catalog.open(full_store) as opened:
-        found = run_user_query(opened, "methods_over_seeds", ()).as_dicts()
+        found = run_user_query(opened, "methods_compared", ()).as_dicts()
     shown = [row for row in found if row["score"] == "random" and row["ratio_ci_low"] is not None]
     assert [(row["language"], row["sparsity"], set(row["variant_ids"])) for row in shown] == [("fr", 0.3, set(chosen))]
     ends = [shown[0][column] for column in ("ratio", "ratio_ci_low", "ratio_ci_high")]

@@ -171,7 +171,9 @@ def test_pareto_marks_the_front_of_dev_and_has_the_values_of_test(catalog: Catal
 
 
 def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Catalog, rows: Rows) -> None:
-    found = catalog.query("SELECT * FROM internal.language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'")
+    found = catalog.query(
+        "SELECT * FROM internal.language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'"
+    )
     compared = {(row["evaluation_id"], row["metric"], row["baseline_id"]): row for row in rows["comparison_results"]}
     dense = dense_of(rows)
     wanted = {"group_kind": "gap", "metric": "accuracy", "split": "test", "baseline_id": dense}
@@ -300,22 +302,22 @@ def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
 
 
 def test_every_comparison_is_against_dense_or_against_others(catalog: Catalog) -> None:
-    names = ("paired_differences", "against_dense", "against_others")
-    counts = {name: catalog.query(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in names}
-    assert counts["against_others"] > 0
-    (rest,) = catalog.query("SELECT count(*) AS n FROM paired_differences WHERE profile <> 'corrected'")
-    assert counts["against_dense"] + counts["against_others"] + rest["n"] == counts["paired_differences"]
+    (to_dense,) = catalog.query("SELECT count(*) AS n FROM internal.against_dense")
+    (to_others,) = catalog.query("SELECT count(*) AS n FROM differences WHERE NOT baseline_is_dense")
+    assert to_others["n"] > 0
     (compared,) = catalog.query(
-        "SELECT count(*) AS n FROM internal.comparisons ANTI JOIN internal.outdone_evaluations USING (evaluation_id)"
+        "SELECT count(*) AS n FROM internal.comparisons ANTI JOIN internal.outdone_evaluations USING (evaluation_id) "
+        "WHERE profile = 'corrected'"
     )
-    (grouped,) = catalog.query("SELECT count(*) AS n FROM internal.aggregates")
-    assert compared["n"] + grouped["n"] == counts["paired_differences"]
+    (grouped,) = catalog.query("SELECT count(*) AS n FROM internal.aggregates WHERE profile = 'corrected'")
+    assert compared["n"] + grouped["n"] == to_dense["n"] + to_others["n"]
     names = "source_language, propagation"
     columns = {row["variant_id"]: row for row in catalog.query(f"SELECT variant_id, {names} FROM described_variants")}
-    for row in catalog.query("SELECT * FROM against_others"):
+    for row in catalog.query("SELECT * FROM differences WHERE NOT baseline_is_dense"):
         one, other = columns[row["variant_id"]], columns[row["baseline_id"]]
         for aspect, column in {"language": "source_language", "propagation": "propagation"}.items():
             differs = None not in (one[column], other[column]) and one[column] != other[column]
             assert (aspect in row["differs_in"].split(", ")) is differs
     for row in catalog.query("SELECT * FROM internal.against_dense WHERE gain IS NOT NULL"):
         assert row["gain"] == (row["difference"] if row["higher_is_better"] else -row["difference"])
+        assert row["outcome"] == ("better" if row["gain"] > 0 else "worse" if row["gain"] < 0 else None)

@@ -63,7 +63,9 @@ def compare(
 
 def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:
     """Evaluation id -> test_family, n_family, p_value, p_corrected and q_bh."""
-    sql = "SELECT evaluation_id, test_family, n_family, p_value, p_corrected, q_bh, is_primary FROM internal.comparisons"
+    sql = (
+        "SELECT evaluation_id, test_family, n_family, p_value, p_corrected, q_bh, is_primary FROM internal.comparisons"
+    )
     return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
 
 

@@ -226,8 +226,12 @@ def test_the_languages_of_several_variants_stay_exploratory(connection: duckdb.D
         languages(connection, variant, {"fr": 0.001, "sw": 0.002})
     ask(connection, "q", [0.01, 0.01], variants=["v", "w"], group_kind="outside_english", group_name="")
     refresh_all(connection)
-    assert connection.execute("SELECT DISTINCT is_primary, n_family FROM internal.comparisons").fetchall() == [(False, 4)]
-    assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM internal.aggregates").fetchall() == [(True, 0.02)]
+    assert connection.execute("SELECT DISTINCT is_primary, n_family FROM internal.comparisons").fetchall() == [
+        (False, 4)
+    ]
+    assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM internal.aggregates").fetchall() == [
+        (True, 0.02)
+    ]
 
 
 def measure(connection: duckdb.DuckDBPyConnection, **higher_is_better: bool) -> None:

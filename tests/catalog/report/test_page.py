@@ -401,7 +401,9 @@ def test_the_gap_to_english_is_split_into_the_change_in_english_and_the_change_o
     (random, *_) = [row for row in rows if row["score"] == "random" and row["sparsity"] == 0.5]
     of_variant = {
         row["language"]: row["difference"]
-        for row in catalog.query("FROM internal.against_dense WHERE task = 'facts' AND split = 'test' AND language IS NOT NULL")
+        for row in catalog.query(
+            "FROM internal.against_dense WHERE task = 'facts' AND split = 'test' AND language IS NOT NULL"
+        )
         if row["variant_id"] == random["variant_id"] and row["metric"] == "accuracy"
     }
     outside = [difference for language, difference in of_variant.items() if language != "en"]

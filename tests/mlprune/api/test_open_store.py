@@ -188,7 +188,7 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(opened: OpenStore, kind:
         lambda store: store.sql("SELECT * FROM metrics WHERE task = $task"),
         lambda store: store.query("best_by_language", task=[1]),
         lambda store: store.query("significant_changes", alpha=True),
-        lambda store: store.query("predictions_of_evaluation"),
+        lambda store: store.query("examples_of_evaluation"),
         lambda store: store.sql("SELECT 1 AS a, 2 AS a"),
         lambda store: store.load("sweep", device="gpu"),
         lambda store: store.mask("dense", 0, "fc1"),
