@@ -197,7 +197,7 @@ def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, r
 
 
 def _format(values: Mapping[str, ParameterValue]) -> str:
-    texts = [f"{name}={value}" for name, value in values.items() if value is not None]
+    texts = [f"{name}={value}" for name, value in values.items() if value not in (None, False)]
     return f" for {', '.join(texts)}" if texts else ""
 
 

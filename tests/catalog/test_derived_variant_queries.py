@@ -96,7 +96,7 @@ def test_the_cost_of_rounding_is_the_difference_to_the_same_masks(derived: Catal
 
 
 def test_the_effect_of_neurons_stands_next_to_the_mean_of_its_random_controls(derived: Catalog) -> None:
-    rows = derived.query("FROM mean_changes('facts') WHERE method LIKE 'neurons%' AND group_kind = 'language'")
+    rows = derived.query("FROM mean_changes('facts') WHERE method LIKE 'without%' AND group_kind = 'language'")
     found = {(row["settings"], row["group_name"]): row for row in rows}
     effects = {"without the neurons of fr": ["without fr"], "without as many random": ["random 0", "random 1"]}
     for beginning, names in effects.items():

@@ -5,7 +5,8 @@
 -- are ranked together, of all sparsities and structures: rank 1 has the best value in the language; rank_at_sparsity compares
 -- those of equal sparsity, structure and bits. A rank is not a test: see answers_to_questions. prune_cpu_s and
 -- prune_memory_gib are for one variant, and do not include what is observed once for all methods. layer_error is the mean
--- error of the layers' outputs, in all sets over which layer errors were computed.
+-- error of the layers' outputs, in all sets over which layer errors were computed in
+-- this dtype.
 -- topic: methods
 -- first: language, rank, method, sparsity, ratio, difference, n_seeds
 -- $task VARCHAR = 'perplexity'
@@ -25,10 +26,13 @@ WITH of_variants AS (
         GROUP BY variant_id
     ) AS k ON k.variant_id = v.variant_id
     LEFT JOIN (
-        SELECT variant_id, avg(error::DECIMAL(28, 15)) AS layer_error -- decimals add up to the same in any order
-        FROM layer_errors
-        GROUP BY variant_id
-    ) AS e ON e.variant_id = v.variant_id
+        SELECT
+            l.variant_id, g.dtype,
+            avg(l.error::DECIMAL(28, 15)) AS layer_error -- decimals add up to the same in any order
+        FROM layer_errors AS l
+        LEFT JOIN records AS g ON g.kind = 'gram_matrices' AND g.id = l.gram_matrices_id
+        GROUP BY l.variant_id, g.dtype
+    ) AS e ON e.variant_id = v.variant_id AND e.dtype IS NOT DISTINCT FROM o.dtype
 ),
 methods AS (
     SELECT *, row_number() OVER () AS number

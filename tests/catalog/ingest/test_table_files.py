@@ -45,7 +45,7 @@ def test_a_foreign_key_to_a_table_of_several_key_columns_has_to_name_one() -> No
         table_files._single_key_column("metrics")
 
 
-READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+READ = re.compile(r"\b(?:FROM|JOIN) (?:internal\.)?(\w+)")
 
 
 def files(**texts: str) -> dict[str, SqlFile]:
