@@ -236,11 +236,11 @@ def write_as_today(store: Store) -> None:
 
 def said(catalog: Catalog) -> dict[str, list[Mapping[str, Any]]]:
     """Return what answers, comparisons and groups say, without ids of records."""
-    answers = "FROM answers AS a JOIN internal.described_questions AS q USING (question_id)"
+    keys = "comparison_id, test_family, question_id"
     queries = {
-        "answers": f"SELECT q.name, a.* EXCLUDE (question_id, comparison_id) {answers} ORDER BY name, variant_id",
-        "comparisons": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM internal.comparisons ORDER BY ALL",
-        "aggregates": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM internal.aggregates ORDER BY ALL",
+        "answers": "SELECT * EXCLUDE (question_id, comparison_id) FROM answers ORDER BY name, variant_id",
+        "comparisons": f"SELECT * EXCLUDE ({keys}) FROM internal.comparisons ORDER BY ALL",
+        "aggregates": f"SELECT * EXCLUDE ({keys}) FROM internal.aggregates ORDER BY ALL",
         "questions": "SELECT name, status FROM internal.described_questions ORDER BY ALL",
     }
     return {name: list(catalog.query(sql)) for name, sql in queries.items()}

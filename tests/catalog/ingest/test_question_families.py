@@ -61,7 +61,8 @@ def question_rows(
 
 def found(connection: duckdb.DuckDBPyConnection) -> Found:
     """(Question, comparison) -> corrected p-value, the largest of several recipes."""
-    sql = "SELECT question_id, comparison_id, max(p_corrected) FROM internal.question_tests WHERE language = '' GROUP BY ALL"
+    sql = "SELECT question_id, comparison_id, max(p_corrected) FROM internal.question_tests "
+    sql += "WHERE language = '' GROUP BY ALL"
     return {(row[0], row[1]): row[2] for row in connection.execute(sql).fetchall()}
 
 

@@ -220,7 +220,7 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     assert opened.queries._ipython_key_completions_() == dir(opened.queries)
     significant = opened.queries.significant_changes
     assert "alpha" in str(significant.__signature__)
-    assert significant.__doc__.startswith("one row per variant and language")
+    assert significant.__doc__.startswith("what is significantly better or worse. One row per variant and language")
     rows = significant(alpha=1, split="test")
     assert rows.parameters["alpha"] == 1
     assert rows.sql == significant.sql
