@@ -85,7 +85,7 @@ class Decisions:
         families = defaultdict(list)
         tested = {row["task"] for row in self.store.evaluations.values() if row["split"] == "test"}
         for table in ("comparisons", "aggregates"):
-            for row in self.store.query(f"FROM {table} WHERE p_value IS NOT NULL AND NOT is_primary"):
+            for row in self.store.query(f"FROM internal.{table} WHERE p_value IS NOT NULL AND NOT is_primary"):
                 assert row["split"] != "dev" or row["task"] not in tested
                 variant, baseline = (self.store.variants[row[f"{who}_id"]] for who in ("variant", "baseline"))
                 is_against_dense = baseline["is_dense"] and baseline["base_model_id"] == variant["base_model_id"]

@@ -91,12 +91,12 @@ def test_rank_consistency_of_the_paper_profile_is_upside_down(profile_run: Finis
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Catalog) -> None:
-    for table in ("evaluations", "metrics", "comparisons", "rank_consistency", "feature_overlaps"):
+    for table in ("evaluations", "metrics", "internal.comparisons", "rank_consistency", "feature_overlaps"):
         found = {row["profile"] for row in opened.query(f"SELECT DISTINCT profile FROM {table}")}
         assert found == {"corrected", "paper"}, table
     sql = "SELECT evaluation_id FROM evaluations WHERE profile = 'paper'"
     paper = {row["evaluation_id"] for row in opened.query(sql)}
-    for view in ("measured", "dense_values", "against_dense"):
+    for view in ("measured", "internal.dense_values", "differences"):
         rows = opened.query(f"SELECT evaluation_id FROM {view}")
         assert rows, view
         assert not paper & {row["evaluation_id"] for row in rows}, view

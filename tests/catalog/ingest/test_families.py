@@ -194,7 +194,7 @@ def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
     current = next(record for record in shown if record.rows["comparison_results"][0]["split"] == "test")
     old_columns = ("task", "language", "split", "metric", "difference", "ci_low", "ci_high", "evaluation_id")
     with Catalog.open(store) as opened:
-        tables = ("comparisons", "aggregates", "comparison_results", "rank_consistency", "against_dense")
+        tables = ("internal.comparisons", "internal.aggregates", "comparison_results", "rank_consistency", "differences")
         before = {table: opened.query(f"FROM {table} ORDER BY ALL") for table in tables}
         for variant_id in ("old", current.rows["comparison_results"][0]["variant_id"]):
             rows = [
@@ -254,7 +254,7 @@ def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_doub
     versions = "SELECT DISTINCT step_version FROM records WHERE kind = $kind AND id IN (SELECT {0}_id FROM {1})"
     shown = {
         "answers": versions.format("question", "answers"),
-        "comparisons": versions.format("comparison", "comparisons"),
+        "comparisons": versions.format("comparison", "internal.comparisons"),
     }
     with Catalog.open(store) as opened:
         before = said(opened)

@@ -202,7 +202,7 @@ def test_no_line_of_a_named_query_is_wider_than_the_terminal(demo: Catalog) -> N
             assert len(table.splitlines()) <= 25, query.name
             assert f"{len(sample.rows)} row" in table or (not sample.rows and table.startswith("No rows")), query.name
         n_tables += bool(sample.rows)
-    assert n_tables > 25
+    assert n_tables > 20
 
 
 COLUMNS = ("label", "value", "ci_low", "ci_high", "note", "empty")
