@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.results import QueryResult
-from catalog.sql_files import statement
+from catalog.sql_files import sql_files, statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.retention import DAY_S, Decision, Ranking
@@ -34,7 +34,8 @@ def rank_variants(catalog: Catalog, request: RankingRequest) -> Ranking:
         BadInputError: the store has no value on dev of a metric, the task or the language.
     """
     _require_values(catalog, request)
-    reasons = {str(row["variant_id"]): str(row["reason"]) for row in catalog.query(statement("retention", "kept"))}
+    kept = statement("retention", "kept", reasons="\nUNION ALL\n".join(file.statement for file in sql_files("kept")))
+    reasons = {str(row["variant_id"]): str(row["reason"]) for row in catalog.query(kept)}
     ranks: dict[str, int] = {}
     for metric in request.metrics:
         values = {"metric": metric, "tasks": list(request.tasks), "language": request.language}

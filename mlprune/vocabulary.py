@@ -16,7 +16,6 @@ DrawName = Literal["hashed", "published"]
 OrderName = Literal["hashed", "file", "shuffled"]
 TokenScope = Literal["all", "content", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
-InterventionName = Literal["lrp2", "self_translate", "translate_test", "vocabulary"]
 TokenScoreName = Literal["frequency", "translation_sets", "random"]
 SharesName = Literal["equal", "proportional"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task", "generated"]
@@ -51,9 +50,6 @@ GroupKind = Literal["language", "outside_english", "all", "script", "resource_cl
 """Kind of a group of languages: one language, a mean over several, the lowest one, or their mean minus English."""
 UnitName = Literal["block", "layer", "block_layer"]
 """Parts of a model that get one sparsity: a block, a layer in all blocks, or a layer of one block."""
-DirectionName = Literal["maximise", "minimise"]
-ComparatorName = Literal["uniform", "owl", "dlp", "alpha_pruning", "random"]
-"""What the winner of a search is compared with."""
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 

@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.search.keys import BudgetConfig, SearchConfig, SearchMethodConfig
+from mlprune.capabilities.search.points import LevelsConfig
+from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
 from mlprune.capabilities.sensitivity.keys import SensitivityConfig
 from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.descriptions import AnswerRule, ConstantAnswer, HubSet, TemplateTask
@@ -25,11 +28,8 @@ from mlprune.recipe.evaluations import KEYS_OF_TASKS, EvaluationConfig
 from mlprune.recipe.models import KEYS_OF_CORPORA, BaseModelConfig, ComputeConfig, CorpusConfig, Recipe
 from mlprune.recipe.questions import QuestionConfig
 from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig, ScopeConfig
-from mlprune.recipe.searches.points import LevelsConfig
-from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SearchMethodConfig
 from mlprune.recipe.variant_checks import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
 from mlprune.recipe.variants import VariantConfig
-from mlprune.search.registry import SEARCH_METHODS
 from mlprune.strict_model import Model
 from mlprune.vocabulary import TASK_TRAITS
 from tests.search_recipes import BASE, SEARCH

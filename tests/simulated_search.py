@@ -3,8 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mlprune.search.method import EvaluatedTrial, ProposedTrial, SearchMethod, Settings, incumbent, points_of
-from mlprune.search.space import Point
+from mlprune.capabilities.search.strategy.method import (
+    EvaluatedTrial,
+    ProposedTrial,
+    SearchMethod,
+    Settings,
+    incumbent,
+    points_of,
+)
+from mlprune.capabilities.search.strategy.space import Point
 
 MAX_BATCHES = 10_000
 

@@ -6,6 +6,7 @@ import pytest
 
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe
+from tests.mlprune.capabilities.search.played_search import searched
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml")) + sorted(
@@ -28,7 +29,7 @@ def test_an_example_recipe_is_accepted(path: Path) -> None:
 
 def test_the_search_of_the_embedded_model_can_be_planned() -> None:
     plan = build_plan(load_recipe(ROOT / "infra" / "recipes" / "search.yaml"))
-    blocks, _, scores = (search.spec for search in plan.searches)
+    blocks, _, scores = (search.spec for search in searched(plan).searches)
     assert blocks.space.n_points == 19
     assert blocks.space.units is not None
     assert blocks.space.units.uniform == (1, 1, 1, 1)

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import dropwhile
 from pkgutil import resolve_name
 
@@ -16,7 +17,6 @@ from catalog.report.panels.influence import influence_panels
 from catalog.report.panels.languages import breaking_tables, pareto_plots, pooled_panels, source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
-from catalog.report.panels.searches import final_panels, front_panels, trial_panels
 from catalog.report.query_results import Source, report_query, run_report_query
 from catalog.results import Row
 from catalog.sql_files import SqlFile, find_query, parse_default, sql_files, statement
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Draw = Callable[[Sequence[Row]], Iterable[Group]]
 """Draws the rows of a query as groups of panels."""
 _KEY = re.compile(
-    r"(title|anchor|query|runs|optional|draw|after|topic|explanation|empty|(?:parameter|column) \w+): (.+)"
+    r"(title|anchor|query|runs|optional|draw|after|topic|below|explanation|empty|(?:parameter|column) \w+): (.+)"
 )
 _INTERVAL = re.compile(r"(.+) \[(\w+), (\w+)\]")
 DRAWN: Mapping[str, Draw] = {
@@ -46,9 +46,6 @@ DRAWN: Mapping[str, Draw] = {
     "layer_profiles": layer_heat_maps,
     "profile_differences": profile_panels,
     "layer_schedule": schedule_panels,
-    "search_final": final_panels,
-    "search_trials": trial_panels,
-    "search_fronts": front_panels,
     "influence_by_language": influence_panels,
     "cost_by_step": cost_bars,
 }
@@ -56,9 +53,8 @@ DRAWN: Mapping[str, Draw] = {
 LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations": generation_tables}
 """The same for examples as text."""
 _ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
-_ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
-TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "item_flow", "failures", "runs", "code", "names", "contents")
-"""Files of the tables."""
+TABULAR = (*_ABOUT_VARIANTS, "item_flow", "failures", "runs", "code", "names", "contents")
+"""Files of the tables, without those of capabilities."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,9 @@ class Exhibit:
     is_optional: bool = False
     """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
     topic: str = ""
-    """For a figure of a capability: heading of its topic; `TOPICS` has those of the others."""
+    """For an exhibit of a capability: heading of its topic; `TOPICS` has those of the others."""
+    below: str = ""
+    """For an exhibit of a capability: anchor of the one above it in its topic; empty for the one before it."""
 
 
 def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
@@ -98,8 +96,9 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
     Its last lines, which may continue on further ones, are `title: TEXT`, `anchor`, `explanation`, `empty`, and if need
     be `runs`, `optional: true`, and `column NAME: HEADING` or `column NAME: HEADING [LOW, HIGH]` for each column of a
     table. A file without a statement has the line `query`, the name of a query, and
-    `parameter NAME: VALUE` for each value that is not its default. The figure of a capability has the lines
-    `draw: MODULE:FUNCTION` instead of an entry in `DRAWN`, `after`, the file of the figure before it, and `topic`.
+    `parameter NAME: VALUE` for each value that is not its default. An exhibit of a capability has
+    the lines `after`, the file of the figure or table before it, and `topic`, a figure also `draw: MODULE:FUNCTION`
+    instead of an entry in `DRAWN`; `below` is the anchor of the exhibit above it in its topic, if that is another one.
     """
     header = _header(SqlFile(name, statement("report", name)).comment)
     columns = _named(header, "column ")
@@ -120,6 +119,7 @@ def read_exhibit(name: str, draw: Draw | None = None) -> Exhibit:
         runs=header.get("runs", ""),
         is_optional="optional" in header,
         topic=header.get("topic", ""),
+        below=header.get("below", ""),
     )
 
 
@@ -148,24 +148,24 @@ def _named(header: Mapping[str, str], kind: str) -> dict[str, str]:
 
 
 EXAMPLES = tuple(read_exhibit(name, draw) for name, draw in LISTED.items())
-TABLES = tuple(read_exhibit(name) for name in TABULAR)
 
 
-def _figures() -> Iterator[Exhibit]:
-    """Yield the figures of `DRAWN`, and after each figure those of capabilities that follow it."""
-    headers = {file.name: _header(file.comment) for file in sql_files("report")}
-
-    def with_followers(name: str, draw: Draw | None = None) -> Iterator[Exhibit]:
+def _with_followers(drawn: Mapping[str, Draw | None]) -> Iterator[Exhibit]:
+    """Yield figures or tables, and after each one those of capabilities that follow it."""
+    for name, draw in drawn.items():
         yield read_exhibit(name, draw)
-        for other, header in headers.items():
-            if header.get("after") == name:
-                yield from with_followers(other)
-
-    for name, draw in DRAWN.items():
-        yield from with_followers(name, draw)
+        yield from _with_followers({other: None for other, before in _places().items() if before == name})
 
 
-FIGURES = tuple(_figures())
+@cache
+def _places() -> Mapping[str, str]:
+    """Return file of an exhibit of a capability -> file of the one before it."""
+    headers = {file.name: _header(file.comment) for file in sql_files("report")}
+    return {name: header["after"] for name, header in headers.items() if "after" in header}
+
+
+FIGURES = tuple(_with_followers(DRAWN))
+TABLES = tuple(_with_followers(dict.fromkeys(TABULAR)))
 
 
 def run_exhibit(catalog: Catalog, exhibit: Exhibit) -> tuple[Source, ...]:

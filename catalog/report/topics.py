@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from catalog.report.figures import FIGURES
+from catalog.report.figures import FIGURES, TABLES
 
 OF_CORE: Mapping[str, Sequence[str]] = {
     "Accuracy and sparsity": ("curves", "outside-english", "breaking", "pareto", "seeds"),
@@ -14,18 +14,19 @@ OF_CORE: Mapping[str, Sequence[str]] = {
     "Inside the model": (
         "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence",
     ),
-    "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
+    "Searches": (),
     "Runs, cost and code": ("item-flow", "failures", "cost", "runs", "code", "names", "store"),
 }  # fmt: skip
 """Heading of a topic -> anchors of its figures and tables, without those of capabilities."""
 
 
 def _with_capabilities(title: str, anchors: Sequence[str]) -> tuple[str, ...]:
-    """Add the figures of capabilities, each after the figure that it follows; if another topic has that, at the end."""
+    """Add the exhibits of capabilities, each below the one that it follows; if another topic has that, at the end."""
     placed = list(anchors)
-    for before, exhibit in pairwise(FIGURES):
+    for before, exhibit in (*pairwise(FIGURES), *pairwise(TABLES)):
         if exhibit.topic == title:
-            place = placed.index(before.anchor) + 1 if before.anchor in placed else len(placed)
+            above = exhibit.below or before.anchor
+            place = placed.index(above) + 1 if above in placed else len(placed)
             placed.insert(place, exhibit.anchor)
     return tuple(placed)
 

@@ -4,13 +4,18 @@
 """
 
 NAMES: tuple[str, ...] = (
+    "generation",
+    "units",
+    "blocks",
     "neurons",
     "experts",
     "reconstruction",
     "quantisation",
     "vocabulary",
+    "adoption",
     "baselines",
     "token_share",
+    "search",
     "sensitivity",
     "live",
     "tables",

@@ -1,25 +1,23 @@
-"""The plan of a recipe: the jobs of all stages in order, its names, and batches of searches."""
+"""The plan of a recipe: the jobs of all stages in order, its names, and what is added when results are there."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from mlprune.capabilities.capability import require_capabilities
+from mlprune.capabilities.capability import all_capabilities, require_capabilities
 from mlprune.json_values import JsonValue
 from mlprune.planning.resources.node_capacity import Node, accelerators_of
 from mlprune.planning.stages import STAGES, Name, Planning
-from mlprune.recipe.models import Recipe, without_searched
+from mlprune.recipe.models import Recipe
 from mlprune.steps.evaluate.model_evaluation import without_evaluations
 from mlprune.steps.inputs import local_accelerators, open_inputs, with_devices
 from mlprune.steps.job import Job, ModelRef, RecordKey, make_identity
+from mlprune.steps.part import Part, Report
 from mlprune.steps.probes import Probes
 from mlprune.steps.prune.composed import distinct_jobs
 from mlprune.steps.questions.asked import PlannedQuestion
 from mlprune.steps.questions.declarations import DeclaredAfter, declaration_parameters, question_rows
-from mlprune.steps.search.batches import PlannedSearch, plan_batch
-from mlprune.steps.search.final import PlannedFinal, plan_final
-from mlprune.steps.search.from_recipe import plan_searched
-from mlprune.steps.search.spec import SearchInputs, is_made
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant_rows import has_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -60,12 +58,8 @@ class Plan:
     """The declared questions, then the default ones."""
     probes: tuple[Probes, ...] = ()
     """Of each capability."""
-    common: SearchInputs | None = None
-    """What the batches of the searches are planned from; None without searches."""
-    searches: tuple[PlannedSearch, ...] = ()
+    parts: tuple[Part, ...] = ()
     """As far as they are planned; see `extend_plan`."""
-    finals: Mapping[str, PlannedFinal] = field(default_factory=dict)
-    """Name of a finished search -> its report; `NAME schedule` -> the variants that have its winner's levels."""
     made: frozenset[RecordKey] = frozenset()
     """All records that the jobs make."""
 
@@ -82,16 +76,19 @@ class Plan:
         """
         return recipe_record(self.recipe, self.names, self.questions, declared)
 
-    def final_record(self, name: str, declared: Mapping[str, DeclaredAfter]) -> Record:
-        """Return the record of the names and questions of a finished search, which exist after its last batch.
+    def report_record(self, report: Report, declared: Mapping[str, DeclaredAfter]) -> Record:
+        """Return the record of the names and questions of a report of a part.
 
         Args:
-            name: of the search.
             declared: of `declarations` in the store of the run, before the jobs of the report.
         """
-        final = self.finals[name]
-        names = [Name("variant", *named) for named in final.names]
-        return recipe_record(self.recipe, names, final.questions, declared)
+        names = [Name("variant", *named) for named in report.names]
+        return recipe_record(self.recipe, names, report.questions, declared)
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """The reports of all parts."""
+        return tuple(report for part in self.parts for report in part.reports)
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -108,8 +105,10 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         BadInputError: something in the recipe cannot be used; the message is one line.
     """
     require_capabilities(given)
-    recipe = without_searched(with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes)))
-    planning = Planning(recipe, open_inputs(recipe))
+    recipe = with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes))
+    for capability in all_capabilities():
+        recipe = capability.without_late(recipe)
+    planning = Planning(given, recipe, open_inputs(recipe))
     for stage in STAGES:
         planning.jobs += stage(planning)
     jobs = tuple(distinct_jobs(planning.jobs))
@@ -121,70 +120,43 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         tuple(planning.names),
         planning.questions,
         planning.probes,
-        planning.common,
-        planning.searches,
+        planning.parts,
         made=frozenset(key for job in jobs for key in job.makes),
     )
 
 
 def extend_plan(plan: Plan, store: Store) -> Plan:
-    """Return a plan with all jobs of its searches that the results in the store allow; nothing is written.
+    """Return a plan with all jobs of its parts that the results in the store allow; nothing is written.
 
-    A search whose last batch has its results gets its next batch. A search without a next batch gets the report of its
-    winner, and the variants whose schedule it is. The same results give the same jobs, except that variants in the
-    store are not made again. Jobs that the plan has already are not added.
+    The same results give the same jobs, except that variants in the store are not made again. Jobs that the plan has
+    already are not added.
 
     Raises:
-        RecipeError: a point of a search is not one variant, or an entry with schedule search has another sparsity than
-            the winner.
+        RecipeError: a part cannot go on with these results.
     """
-    if plan.common is None or not plan.searches:
+    if not plan.parts:
         return plan
-    extension = _Extension(plan.common, store, made=plan.made)
-    searches = [extension.continued(search) for search in plan.searches]
-    finals = dict(plan.finals)
-    by_name = {search.spec.name: search for search in searches}
-    for name, search in by_name.items():
-        if not search.is_finished:
-            continue
-        rival = by_name.get(f"{name}-random") if "random" in search.spec.compare else None
-        if name not in finals and search.is_reported and (rival is None or rival.is_finished):
-            finals[name] = plan_final(plan.common, search, rival, is_known=extension.is_known)
-            extension.add(finals[name].jobs)
-        key = f"{name} schedule"
-        if key not in finals:
-            searched = plan_searched(plan.recipe, plan.common, search, is_known=extension.is_known)
-            finals |= {} if searched is None else {key: searched}
-            extension.add(searched.jobs if searched else ())
-    jobs, made = (*plan.jobs, *extension.jobs), frozenset(extension.made)
-    return replace(plan, jobs=jobs, searches=tuple(searches), finals=finals, made=made)
+    added = _Additions(store, made=plan.made)
+    parts = tuple(part.extended(added) for part in plan.parts)
+    return replace(plan, jobs=(*plan.jobs, *added.jobs), parts=parts, made=frozenset(added.made))
 
 
-class _Extension:
+class _Additions:
     """The jobs that are added to a plan.
 
     Args:
         made: records that the plan makes already.
     """
 
-    def __init__(self, common: SearchInputs, store: Store, *, made: Iterable[RecordKey]) -> None:
+    def __init__(self, store: Store, *, made: Iterable[RecordKey]) -> None:
+        self.store = store
         self.jobs: list[Job] = []
         self.made = set(made)
         """Records that the plan or these jobs make."""
-        self._common, self._store = common, store
 
     def is_known(self, variant_id: str) -> bool:
         """Whether a variant is planned or in the store."""
-        return ("variants", variant_id) in self.made or is_made(self._store, variant_id)
-
-    def continued(self, search: PlannedSearch) -> PlannedSearch:
-        """Return a search with all batches that can be planned; their jobs are added."""
-        search = search.with_results(self._store)
-        while not search.is_finished and not search.is_waiting:
-            search, jobs = plan_batch(self._common, search, is_known=self.is_known)
-            self.add(jobs)
-            search = search.with_results(self._store)
-        return search
+        return ("variants", variant_id) in self.made or has_variant(self.store, variant_id)
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Add jobs without the evaluations that another job makes, unless all their records are made already."""

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
-from mlprune import capabilities
 from mlprune.capabilities.capability import Variants, all_capabilities
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
-from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
@@ -19,15 +17,13 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import activation_jobs
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
+from mlprune.steps.part import Part
 from mlprune.steps.probes import Probes, probe_jobs
 from mlprune.steps.prune.combine import CombineJob, add_combinations
 from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
-from mlprune.steps.search.batches import PlannedSearch, searches_of
-from mlprune.steps.search.from_recipe import search_specs
-from mlprune.steps.search.spec import SearchInputs
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
@@ -47,7 +43,10 @@ class Name(NamedTuple):
 class Planning:
     """What is planned of a recipe so far."""
 
+    given: Recipe
+    """The whole recipe."""
     recipe: Recipe
+    """Without the entries that parts add later."""
     inputs: Inputs
     sets: DemonstrationPlan = field(default_factory=lambda: DemonstrationPlan({}))
     probes: tuple[Probes, ...] = ()
@@ -59,9 +58,7 @@ class Planning:
     """Every job comes after those that it needs. Some may be there more than once."""
     names: list[Name] = field(default_factory=list)
     questions: tuple[PlannedQuestion, ...] = ()
-    common: SearchInputs | None = None
-    """What the batches of the searches are planned from; None without searches."""
-    searches: tuple[PlannedSearch, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @cached_property
     def observations(self) -> list[PlannedObservation]:
@@ -100,7 +97,9 @@ Stage = Callable[[Planning], Iterable[Job]]
 
 def plan_sets(plan: Planning) -> Iterable[Job]:
     """Plan the demonstration sets, which share no line with the evaluations."""
-    plan.sets = plan_demonstrations(plan.recipe, plan.inputs, evaluated=evaluated_lines(plan.recipe, plan.inputs))
+    lines = evaluated_lines(plan.recipe, plan.inputs)
+    of_kinds = {kind: partial(plan_set, plan) for one in all_capabilities() for kind, plan_set in one.sets.items()}
+    plan.sets = plan_demonstrations(plan.recipe, plan.inputs, evaluated=lines, of_kinds=of_kinds)
     plan.names.append(Name("base_model", str(plan.inputs.base_row["source"]), plan.inputs.base.id))
     plan.names += [Name("demonstration_set", planned.name, planned.id) for planned in plan.sets.distinct]
     plan.name_data_sets(planned.spec.hub for planned in plan.sets.distinct)
@@ -118,12 +117,11 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, of capabilities, adopted, combined, derived from these, and baselines."""
+    """Plan the variants: by scores, of capabilities, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants: Variants = plan_variants(recipe, inputs, plan.sets.by_profile)
     for capability in all_capabilities():
         variants = capability.variants(plan, variants)
-    variants = add_adopted(recipe, inputs, variants, fewer_tokens="vocabulary" in capabilities.NAMES)
     variants = add_combinations(recipe, inputs, variants)
     for capability in all_capabilities():
         variants = capability.derived(plan, variants)
@@ -164,10 +162,10 @@ def measure_probes(plan: Planning) -> Iterable[Job]:
 
 def make_variants(plan: Planning) -> Iterable[Job]:
     """Make the variants that are not probes; combinations come after all variants that they combine."""
-    variants, probed = plan.variants.values(), {key for probes in plan.probes for key in probes.variants}
+    probed = {key for probes in plan.probes for key in probes.variants}
     others = {key: variant for key, variant in plan.variants.items() if key not in probed}
     masks = (job for capability in all_capabilities() for job in capability.masks(plan))
-    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks, *adopt_jobs(variants)]
+    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
     of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
     return [*of_masks, *of_capabilities]
@@ -214,11 +212,11 @@ def answer(plan: Planning) -> Iterable[Job]:
     return answer_jobs(plan.questions)
 
 
-def plan_searches(plan: Planning) -> Iterable[Job]:
-    """Plan the searches; the jobs of their batches follow from results."""
-    plan.common = SearchInputs(plan.recipe, plan.inputs, plan.sets) if plan.recipe.searches else None
-    plan.searches = searches_of(search_specs(plan.recipe, plan.inputs, plan.sets))
-    plan.names += [Name("search", search.spec.name, search.id) for search in plan.searches]
+def plan_parts(plan: Planning) -> Iterable[Job]:
+    """Plan the parts, whose jobs follow from results."""
+    found = (capability.part(plan) for capability in all_capabilities())
+    plan.parts = tuple(part for part in found if part is not None)
+    plan.names += [Name(*name) for part in plan.parts for name in part.names]
     return ()
 
 
@@ -234,6 +232,6 @@ STAGES: Sequence[Stage] = (
     compare,
     choose,
     answer,
-    plan_searches,
+    plan_parts,
 )
 """All stages, in the order in which they plan."""

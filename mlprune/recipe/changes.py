@@ -6,8 +6,6 @@ The result is a recipe like any other, with a name that shows the changes; its r
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import BaseModelConfig, Recipe
-from mlprune.recipe.searches.search import BudgetConfig, SearchConfig
-from mlprune.recipe.trials import fewer_samples, with_fewer_samples
 from mlprune.recipe.variants import VariantConfig
 
 
@@ -25,7 +23,7 @@ def shrink(recipe: Recipe, n: int) -> Recipe:
             "variants": tuple(_shrink_variant(entry, n) for entry in recipe.variants),
             "baselines": tuple(entry.shrunk(n) for entry in recipe.baselines),
             "evaluations": tuple(_shrink_evaluation(entry, n) for entry in recipe.evaluations),
-            "searches": tuple(_shrink_search(entry, n) for entry in recipe.searches),
+            "searches": tuple(entry.shrunk(n) for entry in recipe.searches),
             "sensitivity": tuple(entry.shrunk(n) for entry in recipe.sensitivity),
         }
     )
@@ -71,14 +69,3 @@ def _shrink_variant(entry: VariantConfig, n: int) -> VariantConfig:
 
 def _shrink_evaluation(entry: EvaluationConfig, n: int) -> EvaluationConfig:
     return entry.model_copy(update={"limit": min(entry.limit or n, n), "shots": min(entry.shots, n)})
-
-
-def _shrink_search(entry: SearchConfig, n: int) -> SearchConfig:
-    n_variants = min(entry.budget.variants or n, n) if entry.budget else n
-    update: dict[str, object] = {
-        "base": with_fewer_samples(entry.base, n),
-        "space": {key: fewer_samples(values, n) if key == "samples" else values for key, values in entry.space.items()},
-        "budget": BudgetConfig(variants=n_variants),
-        "rungs": tuple(rung for rung in entry.rungs if rung < n),
-    }
-    return entry.model_copy(update=update)

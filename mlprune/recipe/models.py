@@ -1,6 +1,6 @@
 """The recipe as frozen typed models: every key with its type, range and description."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.capabilities.neurons.keys import check_counted_sets
+from mlprune.capabilities.search.keys import SearchConfig, check_searched_schedules, check_searches
 from mlprune.capabilities.sensitivity.keys import SensitivityConfig, check_sensitivity
 from mlprune.descriptions import HubSet, LanguageNames, TemplateTask
 from mlprune.errors import repeated
@@ -16,13 +17,11 @@ from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import RecipeName, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig, check_described_files
-from mlprune.recipe.names import OfCapability, check_names
+from mlprune.recipe.names import OfCapability, check_names, keys_in_mappings
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
-from mlprune.recipe.searches.search import SearchConfig
-from mlprune.recipe.searches.search_checks import check_searches
 from mlprune.recipe.variants import VariantConfig
-from mlprune.strict_model import Model, unknown_name
+from mlprune.strict_model import Model
 from mlprune.vocabulary import DeviceName, DtypeName, full_dtype
 
 Auto = Literal["auto"]
@@ -180,7 +179,7 @@ class Recipe(Model):
     """Evaluations of the variants and the dense model."""
     questions: tuple[QuestionConfig, ...] = ()
     """Questions that the results are to answer. `mlprune plan` says what the items can show."""
-    searches: tuple[SearchConfig, ...] = ()
+    searches: Annotated[tuple[SearchConfig, ...], OfCapability("search")] = ()
     """Searches for the best variant on one split, which is reported on another one."""
     sensitivity: Annotated[tuple[SensitivityConfig, ...], OfCapability("sensitivity")] = ()
     """What each language loses when one block or layer alone is pruned."""
@@ -237,84 +236,12 @@ class Recipe(Model):
         return tuple(entry for entry in self.demonstrations if entry.name == name)
 
 
-def searched_entries(variants: Iterable[VariantConfig], search: str | None = None) -> tuple[VariantConfig, ...]:
-    """Return the entries with schedule search, of one search or of all."""
-    entries = (entry for entry in variants if entry.schedule.kind == "search")
-    return tuple(entry for entry in entries if search in (None, entry.schedule.source))
-
-
-def check_searched_schedules(
-    variants: Sequence[VariantConfig],
-    searches: Sequence[SearchConfig],
-    questions: Sequence[QuestionConfig],
-    *,
-    names: Iterable[str],
-) -> None:
-    """Check the entries with schedule search, and that nothing reads them before the search has finished.
-
-    Args:
-        names: of the entries that baselines and analyses read.
-    Raises:
-        ValueError: the search has no levels or another total, or something else names such an entry.
-        PydanticCustomError: there is no such search.
-    """
-    by_name = {search.name: search for search in searches}
-    for index, entry in enumerate(variants):
-        source = entry.schedule.source
-        if entry.schedule.kind != "search" or source is None:
-            continue
-        where = f"variants.{index}.schedule"
-        if source not in by_name:
-            raise unknown_name("search", source, sorted(by_name), key=f"{where}.from")
-        levels = by_name[source].levels
-        if levels is None:
-            raise ValueError(f"{where}: search {source} has no levels that a schedule could have; give it levels")
-        if None not in (entry.sparsity, levels.total) and entry.sparsity != levels.total:
-            raise ValueError(f"{where}: search {source} has total {levels.total}, got sparsity {entry.sparsity}")
-    late = {entry.name for entry in searched_entries(variants) if entry.name}
-    asked = (name for question in questions for name in (question.variants, question.against.name))
-    read = (name for entry in variants for name in (*entry.of, *names_of(entry.against)))
-    for name in (*read, *asked, *names):
-        if name in late:
-            raise ValueError(f"{name} has the schedule of a search, and only evaluations can name it")
-
-
-def without_searched(recipe: "Recipe") -> "Recipe":
-    """Return the recipe without the entries that are planned once their search has finished."""
-    late = searched_entries(recipe.variants)
-    if not late:
-        return recipe
-    kept = tuple(entry for entry in recipe.variants if entry not in late)
-    baselines = {baseline.name for baseline in recipe.baselines}
-    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | baselines))
-    return recipe.model_copy(update={"variants": kept, "evaluations": evaluations})
-
-
-def evaluations_of_searched(recipe: "Recipe", entries: Sequence[VariantConfig]) -> tuple[EvaluationConfig, ...]:
-    """Return the evaluations of some entries and of those that they are compared with."""
-    names = {entry.name for entry in entries}
-    return tuple(_with_names(recipe.evaluations, names))
-
-
-def _with_names(evaluations: Iterable[EvaluationConfig], names: set[str | None]) -> Iterator[EvaluationConfig]:
-    """Yield the evaluations of all variants, and those of named ones with the names that are left."""
-    for evaluation in evaluations:
-        left = tuple(name for name in evaluation.variants if name in names)
-        if left or not evaluation.variants:
-            yield evaluation.model_copy(update={"variants": left})
-
-
 def called_methods(recipe: "Recipe") -> Iterator[tuple[PluginKind, str]]:
     """Yield kind and name of the methods that a recipe names."""
     for entry in recipe.variants:
         yield from _of_keys({"score": entry.score, "structure": entry.group, "refine": entry.refine})
-    for search in recipe.searches:
-        yield from _of_keys(search.base)
-        for key, values in search.space.items():
-            for value in values:
-                yield from _of_keys({key: value})
-    for analysis in recipe.sensitivity:
-        yield from _of_keys(analysis.base)
+    for _, key, value, _ in keys_in_mappings(recipe):
+        yield from _of_keys({key: value})
 
 
 def _of_keys(keys: Mapping[str, object]) -> Iterator[tuple[PluginKind, str]]:

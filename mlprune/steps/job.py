@@ -292,6 +292,8 @@ class Job(ABC):
     """Name of the step in progress messages and in the catalog's table `jobs`."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
+    extends_plan: ClassVar[bool] = False
+    """Whether a part of the plan adds jobs that follow from its result."""
     n_halvings: int = field(default=0, kw_only=True)
     """How often the batch size was halved after the job ran out of memory; never part of an identity."""
     offload_level: int = field(default=WHOLE_MODEL, kw_only=True)

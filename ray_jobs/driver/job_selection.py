@@ -1,10 +1,9 @@
-"""Parts of a plan's jobs: those of some variants, and those that unfinished searches will add."""
+"""Parts of a plan's jobs: those of some variants, and those that its parts will add."""
 
 from collections.abc import Iterable, Sequence
 
 from mlprune.planning import Plan
 from mlprune.steps.job import Job, RecordKey
-from mlprune.steps.search.from_recipe import searched_jobs
 
 
 def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Job]:
@@ -21,14 +20,14 @@ def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Jo
 
 
 def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
-    """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
+    """Return jobs like those that waiting parts will add: the plan has enough memory for them from the start.
 
-    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those of the
-    entries whose schedule is the winner.
+    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those that differ
+    from them.
     """
-    waiting = [search.spec for search in plan.searches if search.is_waiting]
-    if not waiting or plan.common is None:
+    waiting = [part for part in plan.parts if part.is_waiting]
+    if not waiting:
         return []
     evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
-    later = [job for spec in waiting for job in searched_jobs(plan.recipe, plan.common, spec)]
+    later = [job for part in waiting for job in part.expected_jobs()]
     return [job for job in (*evaluated, *later) if job.needs_chain]

@@ -1,4 +1,4 @@
-"""Run a recipe, from its file to the exit code, with a plan that grows with the results of searches."""
+"""Run a recipe, from its file to the exit code, with a plan that grows with its results."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +16,10 @@ from mlprune.planning.resources.estimate import adopted_evaluations, mean_flops,
 from mlprune.planning.resources.node_capacity import format_pool
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.recipe.models import Recipe
-from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.questions.declarations import awaited_variants, declarations
-from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
-from mlprune.steps.search.batches import PlannedSearch, forecast_batches
-from mlprune.steps.search.spec import SearchSpec, orderings_of
+from mlprune.steps.variants.variant_rows import orderings_of
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.records import Record
@@ -66,23 +63,6 @@ class RunOptions:
 DEFAULTS = RunOptions()
 
 
-@dataclass(frozen=True)
-class SearchLimits:
-    """Most trials and most items x languages of a search."""
-
-    n_trials: int
-    n_items: int
-
-    @classmethod
-    def of(cls, spec: SearchSpec) -> "SearchLimits":
-        """Compute them from the batches that are expected, or from a budget of items."""
-        batches = forecast_batches(spec)
-        n_items = sum(batch.n_trials * spec.settings.rung_items[batch.rung] for batch in batches)
-        if isinstance(spec.budget, ItemBudget):
-            n_items = spec.budget.n_items
-        return cls(sum(batch.n_trials for batch in batches), n_items)
-
-
 class _Services(NamedTuple):
     """Everything that the rounds of a run share."""
 
@@ -107,7 +87,7 @@ class GrowingPlan:
     """A plan with everything that the results in a store allow.
 
     Args:
-        plan: as it was built, without batches of searches.
+        plan: as it was built, without what follows from results.
         store: where the results are.
         remake: which retired files the run makes again.
     """
@@ -118,16 +98,12 @@ class GrowingPlan:
         self._remake = remake
         self._retired: list[RetiredFiles] = []
         """Retired files of what was planned."""
-        self._limits: dict[str, SearchLimits] = {}
-        """Search -> what it needs at most, which takes time to compute."""
-        self._states: tuple[Plan, tuple[SearchState, ...]] | None = None
-        """The searches of a plan, described once: the driver asks after every job."""
         self._awaited: frozenset[str] = frozenset()
         """The only variants whose jobs are pending, as long as questions wait for their masks."""
         self.plan = extend_plan(plan, store)
 
     def plan_again(self) -> None:
-        """Plan the searches from their start, after records were moved to quarantine."""
+        """Plan the parts from their start, after records were moved to quarantine."""
         self.plan = extend_plan(self._built, self._store)
 
     def pending(self, *, repair: bool = False) -> list[Job]:
@@ -161,7 +137,7 @@ class GrowingPlan:
 
         The questions of a report are recorded before its jobs run.
         """
-        if not isinstance(job, BatchResultJob):
+        if not job.extends_plan:
             return ()
         n_planned = len(self.plan.jobs)
         self.plan = extend_plan(self.plan, self._store)
@@ -179,23 +155,13 @@ class GrowingPlan:
     @property
     def search_states(self) -> tuple[SearchState, ...]:
         """How far each search is."""
-        if self._states is None or self._states[0] is not self.plan:
-            states = tuple(_state_of(search, self._limits_of(search.spec)) for search in self.plan.searches)
-            self._states = (self.plan, states)
-        return self._states[1]
-
-    def _limits_of(self, spec: SearchSpec) -> SearchLimits:
-        if spec.name not in self._limits:
-            self._limits[spec.name] = SearchLimits.of(spec)
-        return self._limits[spec.name]
+        return tuple(state for part in self.plan.parts for state in part.states)
 
     @property
     def records(self) -> list[RecordKey]:
         """(kind, id) of all records that the jobs make or resume from, and of the masks of trials that need no job."""
         made = [key for job in self.plan.jobs for key in (*job.makes, *job.intermediates)]
-        trials = [trial for search in self.plan.searches for batch in search.batches for trial in batch.trials]
-        named = [variant_id for final in self.plan.finals.values() for _, variant_id in final.names]
-        variant_ids = dict.fromkeys((*(trial.scored.variant_id for trial in trials), *named))
+        variant_ids = dict.fromkeys(one for part in self.plan.parts for one in part.variant_ids)
         return [*made, *orderings_of(self._store, variant_ids)]
 
     def undeclared(self) -> list[Record]:
@@ -204,8 +170,8 @@ class GrowingPlan:
         A question keeps the number of results of its first declaration.
         """
         records = [
-            self.plan.final_record(name, declarations(final.questions, self._store, can_wait=False))
-            for name, final in self.plan.finals.items()
+            self.plan.report_record(report, declarations(report.questions, self._store, can_wait=False))
+            for report in self.plan.reports
         ]
         return [record for record in records if self._store.read_record(record.kind, record.id) is None]
 
@@ -213,25 +179,6 @@ class GrowingPlan:
         """Record the questions of the reports, which has to be done before their jobs run."""
         for record in self.undeclared():
             self._store.write_record(record)
-
-
-def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
-    """Describe a search by its evaluated trials."""
-    spec, best = search.spec, winner(search.history)
-    return SearchState(
-        name=spec.name,
-        n_trials=len(search.history),
-        most_trials=limits.n_trials,
-        n_items=sum(trial.n_new_items for trial in search.history),
-        most_items=limits.n_items,
-        rung=0 if best is None else best.rung + 1,
-        n_rungs=len(spec.rungs),
-        item_limit=None if best is None else spec.rungs[best.rung],
-        best=None if best is None else best.number,
-        objective=None if best is None else SIGN[spec.direction] * best.objective,
-        is_feasible=best is not None and best.is_feasible,
-        is_finished=search.is_finished,
-    )
 
 
 def run_recipe(
@@ -408,19 +355,12 @@ def _run_rounds(
 
 
 def result_lines(plan: Plan, store: Store) -> list[str]:
-    """Return a warning per search without a winner, and for variants that are not as asked for."""
+    """Return the warnings of the parts, and those for variants that are not as asked for."""
     lines = [f"warning: {line}" for line in _variant_lines(plan, store)]
     if len(lines) > MAX_LINES:
         hidden = f"warning: {len(lines) - MAX_LINES} more variants; mlprune check store lists them"
         lines = [*lines[:MAX_LINES], hidden]
-    return [*(f"warning: {line}" for line in _search_lines(plan)), *lines]
-
-
-def _search_lines(plan: Plan) -> Iterator[str]:
-    for search in plan.searches:
-        if search.is_finished and feasible_winner(search.history) is None:
-            constraints = ", ".join(str(one) for one in search.spec.constraints) or "a finite objective"
-            yield f"search {search.spec.name} has no winner: none of its best trials meets {constraints}"
+    return [*(f"warning: {line}" for part in plan.parts for line in part.warnings()), *lines]
 
 
 def _variant_lines(plan: Plan, store: Store) -> Iterator[str]:

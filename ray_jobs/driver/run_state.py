@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from mlprune.capabilities.capability import all_capabilities
 from mlprune.recipe.models import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.vocabulary import TASK_TRAITS
@@ -280,11 +281,11 @@ def next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
     """Return the commands to try after a run: a query that has rows for this recipe, and the report."""
     without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads != "candidates"}
     splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
-    query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
-    if recipe.searches:
-        query = "search_final"
-    elif recipe.sensitivity and not recipe.variants:
-        query = "sensitive_units"
+    of_capabilities = (capability.query(recipe) for capability in all_capabilities())
+    by_default = (
+        "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
+    )
+    query = next(filter(None, of_capabilities), by_default)
     store = shlex.quote(store_uri)
     return f"mlprune query {query} --store {store}", f"mlprune report --store {store} --out report.html"
 

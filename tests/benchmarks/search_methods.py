@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from mlprune.capabilities.search.strategy.level_units import LevelUnits
+from mlprune.capabilities.search.strategy.method import ItemBudget, Settings, VariantBudget, n_items_spent, winner
+from mlprune.capabilities.search.strategy.methods.evolution import EvolutionParameters
+from mlprune.capabilities.search.strategy.methods.racing import RacingParameters
+from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS, build_method
+from mlprune.capabilities.search.strategy.space import Axis, Point, Space
 from mlprune.methods import NO_PARAMETERS
-from mlprune.search.level_units import LevelUnits
-from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent, winner
-from mlprune.search.methods.evolution import EvolutionParameters
-from mlprune.search.methods.racing import RacingParameters
-from mlprune.search.registry import SEARCH_METHODS, build_method
-from mlprune.search.space import Axis, Point, Space
 from tests.benchmarks.conditions import machine, moment
 from tests.simulated_search import run_search
 

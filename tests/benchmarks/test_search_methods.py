@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlprune.search.method import Settings
-from mlprune.search.methods.halving import HalvingParameters
+from mlprune.capabilities.search.strategy.method import Settings
+from mlprune.capabilities.search.strategy.methods.halving import HalvingParameters
 from tests.benchmarks.search_methods import PARTS, RUNGS, selection
 
 

@@ -13,11 +13,11 @@ from infra.pages import cookbook
 from infra.pages.command_reference import commands
 from infra.pages.frozen import thawed
 from infra.pages.model_reference import working_types
+from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
 from mlprune.evaluation.inference import estimates
 from mlprune.numeric.evaluation import choice, metrics
 from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES, cluster_resamples
-from mlprune.search.registry import SEARCH_METHODS
 from mlprune.steps.questions import answers
 from ray_jobs.cli import command_table
 from ray_jobs.cli.command_line import present_arguments, select_form

@@ -10,7 +10,7 @@ import pytest
 
 from mlprune.store.store import Store
 from tests.forked_runs import ForkedRun
-from tests.mlprune.steps.search.played_search import search_recipe, write_more_facts
+from tests.mlprune.capabilities.search.played_search import search_recipe, write_more_facts
 from tests.tiny_recipes import copied_inputs, results, write_recipe
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from mlprune.recipe.base import EntryName
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, require_split, require_task
-from mlprune.recipe.names import NamesOf
+from mlprune.recipe.names import KeysOf, NamesOf
 from mlprune.recipe.trials import check_base, check_sets, checked_trial, require_dense, with_fewer_samples
+from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model, as_tuple, distinct_values
 from mlprune.vocabulary import UnitName
 
@@ -23,7 +24,12 @@ class SensitivityConfig(Model):
 
     name: EntryName
     """Name of the analysis, unique among all entries."""
-    base: Annotated[Mapping[str, object], AfterValidator(check_base), Field(title="keys of an entry of `variants`")]
+    base: Annotated[
+        Mapping[str, object],
+        KeysOf(VariantConfig),
+        AfterValidator(check_base),
+        Field(title="keys of an entry of `variants`"),
+    ]
     """What all probes have in common; needs `propagation: dense` if its score reads demonstrations, which are one
     set."""
     by: Annotated[tuple[UnitName, ...], BeforeValidator(as_tuple)] = ("block",)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from mlprune.models.placement.budget import group_limit
@@ -22,6 +23,7 @@ from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import evaluations_in, without_evaluations
 from mlprune.steps.evaluate.results import adoptable_ids
 from mlprune.steps.job import Job, JobCost, ModelRef
+from mlprune.steps.trials_cost import TrialsCost, total_seconds
 from mlprune.store.store import Store
 
 SHORTEST_ROW = 32
@@ -153,6 +155,26 @@ def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration | None
         n_batches = sum(cost.n_tokens for cost in needs.costs) / needs.batch_tokens / pool.n_workers
         n_from_files += in_experts * max(0.0, n_batches - n_passes)
     return Duration(products_s, n_from_files / rates.file_bytes)
+
+
+def trials_seconds(trials: TrialsCost, needs: Needs, *, pool: Pool, rates: Rates) -> float | None:
+    """Estimate the duration of trials: batch after batch, with the dense model in the first one.
+
+    The trials of a batch run at the same time, as far as there are workers.
+
+    Returns: None if a rate is unknown.
+    """
+
+    @cache
+    def batch_seconds(n_trials: int, n_made: int) -> float | None:
+        sweeps = trials.sweeps
+        made = [sweeps[index % len(sweeps)] for index in range(n_made)] if sweeps else []
+        costs = (*made, *[trials.trial] * n_trials)
+        duration = estimate_duration(replace(needs, costs=costs), pool, rates)
+        return None if duration is None else duration.total_s
+
+    sizes = enumerate(trials.batches)
+    return total_seconds([batch_seconds(size + trials.n_dense * (index == 0), size) for index, size in sizes])
 
 
 def busiest_flops(needs: Needs, pool: Pool) -> float:

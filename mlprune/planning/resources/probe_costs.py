@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.planning.plan import Plan
-from mlprune.planning.resources.trials_cost import TrialsCost
 from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import SetSizes
 from mlprune.steps.probes import ProbedLosses
 from mlprune.steps.tasks.evaluation import task_data
+from mlprune.steps.trials_cost import TrialsCost
 
 
 @dataclass(frozen=True)

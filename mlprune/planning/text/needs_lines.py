@@ -2,13 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlprune.counted import counted
-from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration
+from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration, trials_seconds
 from mlprune.planning.resources.node_capacity import GIB, Node, Pool, format_node, format_pool, n_fitting
-from mlprune.planning.resources.probe_costs import AnalysisCost
 from mlprune.planning.resources.rates import (
     GPU_KINDS,
     Rates,
@@ -17,10 +16,7 @@ from mlprune.planning.resources.rates import (
     recognised_kind,
     stated_gpu_rates,
 )
-from mlprune.planning.resources.search_costs import SearchCost
-from mlprune.planning.text.probe_lines import probe_lines
-from mlprune.planning.text.search_lines import search_lines
-from mlprune.planning.text.times import format_time
+from mlprune.steps.trials_cost import Seconds, format_time
 
 NOT_INCLUDED = "start-up and small jobs not included"
 
@@ -43,15 +39,13 @@ def needs_lines(
     pool: Pool,
     machines: PlannedMachines,
     *,
-    searches: Sequence[SearchCost] = (),
-    analyses: Sequence[AnalysisCost] = (),
+    of_trials: Callable[[Seconds], Iterable[str]] = lambda _: (),
 ) -> list[str]:
     """Describe the pool on its machines and what the pending jobs need, one line each.
 
     Args:
         pool: planned for the machines.
-        searches: costs of the searches, of whose jobs only some are pending yet.
-        analyses: costs of the analyses of probes, whose jobs may be done.
+        of_trials: describes trials and probes, of which some jobs may be done, and others not be planned yet.
     """
     usable = [node for node in machines.nodes if _room(pool, node)]
     rates = _rates(needs, pool, usable, machines)
@@ -62,8 +56,7 @@ def needs_lines(
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *_time_lines(needs, pool, rates, machines),
-        *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
-        *probe_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
+        *of_trials(lambda trials: trials_seconds(trials, needs, pool=pool, rates=rates)),
         *(f"hint:   {hint}" for hint in _hints(needs, pool, machines.nodes)),
     ]
 

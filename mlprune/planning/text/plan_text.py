@@ -10,15 +10,15 @@ from mlprune.planning.pending import RetiredFiles, find_retired, pending_jobs
 from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.planning.resources.probe_costs import probe_costs
-from mlprune.planning.resources.search_costs import search_costs
 from mlprune.planning.text.needs_lines import PlannedMachines, needs_lines
 from mlprune.planning.text.probe_lines import probe_lines
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.planning.text.recipe_lines import corpus_lines, recipe_warnings
-from mlprune.planning.text.search_lines import search_lines
+from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.job import Job, JobCost
 from mlprune.steps.plan_lines import Place, PlannedJobs
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.trials_cost import Seconds
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 
@@ -155,8 +155,15 @@ def _processor_lines(processors: Mapping[str, int]) -> list[str]:
 def _needs_lines(work: PlannedWork, machines: PlannedMachines) -> list[str]:
     """What the pending jobs need on the machines."""
     needs = work.needs
-    searches, analyses = search_costs(work.plan, needs.sizes), probe_costs(work.plan, needs.sizes)
+    sizes, sets, analyses = needs.sizes, set_sizes(work.plan.jobs), probe_costs(work.plan, needs.sizes)
+
+    def of_trials(seconds: Seconds) -> list[str]:
+        of_parts = [line for part in work.plan.parts for line in part.plan_lines(sizes, sets, seconds=seconds)]
+        return [*of_parts, *probe_lines(analyses, seconds)]
+
     if machines.is_here and needs.model.device == "cuda" and not machines.nodes[0].gpus:
-        lines = [*search_lines(searches, lambda _: None), *probe_lines(analyses, lambda _: None)]
-        return [*lines, "pool:   none on this machine, which has no accelerator: describe the machines with --cluster"]
-    return needs_lines(needs, needs.pool(machines.nodes), machines, searches=searches, analyses=analyses)
+        return [
+            *of_trials(lambda _: None),
+            "pool:   none on this machine, which has no accelerator: describe the machines with --cluster",
+        ]
+    return needs_lines(needs, needs.pool(machines.nodes), machines, of_trials=of_trials)

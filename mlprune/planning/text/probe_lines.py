@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from mlprune.counted import counted
 from mlprune.planning.resources.probe_costs import AnalysisCost
-from mlprune.planning.resources.trials_cost import total_seconds
-from mlprune.planning.text.times import Seconds, about
+from mlprune.steps.trials_cost import Seconds, about, total_seconds
 
 
 def probe_lines(costs: Sequence[AnalysisCost], seconds: Seconds) -> list[str]:

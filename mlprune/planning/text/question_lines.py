@@ -40,9 +40,9 @@ def question_lines(
     n_before = {name: found.n for name, found in after.items()}
     head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
     primary = [each for each in declared if each.config and each.config.primary and not n_before[each.id]]
-    of_searches = [each for final in plan.finals.values() for each in final.questions if each.config]
-    dropped = dropped_questions(plan.recipe.name, [*primary, *of_searches], store)
-    n_questions = len(primary) + sum(bool(each.config and each.config.primary) for each in of_searches) + len(dropped)
+    of_reports = [each for report in plan.reports for each in report.questions if each.config]
+    dropped = dropped_questions(plan.recipe.name, [*primary, *of_reports], store)
+    n_questions = len(primary) + sum(bool(each.config and each.config.primary) for each in of_reports) + len(dropped)
     sharing = {each.id: n_questions for each in primary}
     powers = [power_of(each, store, n_questions=sharing.get(each.id, 1)) for each in declared]
     if not is_detailed:

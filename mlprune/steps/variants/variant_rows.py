@@ -1,6 +1,6 @@
 """Records of variants: their rows in the catalog, and their masks and changes in the store."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from mlprune.json_values import JsonObject, Row, as_int, as_str
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
 from mlprune.pruning.mask_files import Levels, StoredChanges, fingerprint
-from mlprune.steps.job import Identity, make_identity
+from mlprune.steps.job import Identity, RecordKey, make_identity
 from mlprune.steps.variants.variant import ALL_TOKENS, UNQUANTISED, VariantSpec, quantisation_in, variant_row
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -197,6 +197,25 @@ def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
         raise DamagedArtefactError("no ordering contains the masks of a variant", variant_id=variant.id)
     intact = candidates if len(candidates) == 1 else [one for one in candidates if store.is_complete(one.record)]
     return (intact or candidates)[0]
+
+
+def has_variant(store: Store, variant_id: str) -> bool:
+    """Whether the store has a variant with all files of its masks."""
+    record = store.read_record("variants", variant_id)
+    if record is None:
+        return False
+    try:
+        stored = stored_masks(store, record)
+    except DamagedArtefactError:
+        return False
+    return stored is None or store.is_complete(stored.record)
+
+
+def orderings_of(store: Store, variant_ids: Iterable[str]) -> list[RecordKey]:
+    """Return the (kind, id) of the orderings whose files contain the masks of variants, as far as they are stored."""
+    made = (store.require("variants", variant_id) for variant_id in variant_ids if has_variant(store, variant_id))
+    masks = [stored_masks(store, record) for record in made]
+    return list(dict.fromkeys(("masks", stored.record.id) for stored in masks if stored is not None))
 
 
 def require_masks(store: Store, variant_id: str) -> StoredMasks:

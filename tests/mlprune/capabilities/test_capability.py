@@ -1,5 +1,6 @@
 """The core runs without any one capability, and says so where a recipe needs it."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +8,14 @@ from pkgutil import resolve_name
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from catalog.check import check
 from catalog.report.page import render_page
 from catalog.store import Catalog
 from mlprune import capabilities
 from mlprune.capabilities.capability import Capability, all_capabilities
+from mlprune.capabilities.experts.keys import SCORES_OF_EXPERTS
 from mlprune.capabilities.harness.harness import import_results
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.planning import build_plan
@@ -24,10 +27,11 @@ from mlprune.store.store import Store
 from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
+from tests.mlprune.capabilities.search.played_search import play, search_plan
 from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
-from tests.search_recipes import sensitivity_recipe
-from tests.tiny_recipes import FinishedRun, copy_of, finished_run, run_here, small_recipe
+from tests.search_recipes import search_recipe, sensitivity_recipe
+from tests.tiny_recipes import FinishedRun, copied_inputs, copy_of, finished_run, run_here, small_recipe
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,27 @@ class Use:
 
 
 USES = {
+    "generation": Use(
+        {
+            "demonstrations": [
+                small_recipe()["demonstrations"][0],
+                {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24},
+            ]
+        },
+        "demonstrations.1.kind",
+        kinds=frozenset(("generated_texts",)),
+        commands=("rescore --generated",),
+    ),
+    "units": Use(
+        {"variants": [{"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.3}]},
+        "variants.0.score",
+        kinds=frozenset(("masks", "variants")),
+    ),
+    "blocks": Use(
+        {"variants": [{"score": "random", "structure": "blocks", "sparsity": 0.5}]},
+        "variants.0.structure",
+        kinds=frozenset(("variants",)),
+    ),
     "neurons": Use(
         {key: neuron_recipe()[key] for key in ("demonstrations", "variants")},
         "variants.0.neurons",
@@ -74,6 +99,9 @@ USES = {
         "vocabulary_run",
         frozenset(("tokenizations",)),
     ),
+    "adoption": Use(
+        {"variants": [{"adopt": "pruned"}]}, "variants.0.adopt", "adopted_run", frozenset(("masks", "variants"))
+    ),
     "baselines": Use(
         {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
         "baselines",
@@ -84,6 +112,12 @@ USES = {
         {"analyses": {"token_share": ["mt"]}},
         "analyses.token_share",
         kinds=frozenset(("token_shares",)),
+    ),
+    "search": Use(
+        {key: search_recipe()[key] for key in ("evaluations", "searches")},
+        "searches",
+        "run_with_search",
+        frozenset(("search_batches", "searches")),
     ),
     "sensitivity": Use(
         {"sensitivity": [{"name": "where", "base": {"score": "magnitude"}, "sparsity": 0.5, "split": "test"}]},
@@ -101,7 +135,15 @@ USES = {
     "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
     "notebook": Use(commands=("report --notebook",)),
 }
-IN_PLANS = [one.name for one in all_capabilities() if one != Capability(one.name)]
+EXHAUSTIVE = {
+    "name": "sparsities",
+    "base": {"score": "magnitude"},
+    "space": {"sparsity": [0.25, 0.5]},
+    "maximise": "all",
+    "method": "exhaustive",
+}
+"""A search of two points."""
+IN_PLANS = [name for name, use in USES.items() if use.key]
 """Capabilities that add something to a plan."""
 
 
@@ -118,6 +160,23 @@ def run_with_imported_results(tiny_run: FinishedRun, tmp_path: Path) -> Finished
     store = copy_of(tiny_run.store, tmp_path / "imported")
     assert list(import_results(store, [write_output(tmp_path / "output")], variant_id=None))
     return tiny_run._replace(store=store)
+
+
+@pytest.fixture
+def run_with_search(tiny_inputs: Path, tmp_path: Path) -> FinishedRun:
+    plan = search_plan(copied_inputs(tiny_inputs, tmp_path / "inputs"), EXHAUSTIVE)
+    store = Store(tmp_path / "played")
+    store.write_record(plan.record)
+    return FinishedRun(tmp_path / "inputs" / "searches.yaml", play(plan, store, lambda _, __: 0.5), store)
+
+
+@pytest.fixture
+def adopted_run(tiny_inputs: Path, tmp_path: Path) -> FinishedRun:
+    pruned = shutil.copytree(tiny_inputs / "model", tmp_path / "pruned")
+    tensors = load_file(pruned / "model.safetensors")
+    tensors["model.layers.1.fc1.weight"][:, ::2] = 0
+    save_file(tensors, pruned / "model.safetensors")
+    return finished_run(tiny_inputs, {**small_recipe(), "variants": [{"adopt": str(pruned)}]}, name="adopted")
 
 
 @pytest.fixture
@@ -139,7 +198,7 @@ def test_every_capability_has_its_name_and_a_use_in_this_file() -> None:
     assert [one.name for one in all_capabilities()] == list(capabilities.NAMES)
     assert set(USES) == set(capabilities.NAMES)
     assert all(use.key or use.commands for use in USES.values())
-    assert {name for name, use in USES.items() if use.key} == set(IN_PLANS)
+    assert {one.name for one in all_capabilities() if one != Capability(one.name)} <= set(IN_PLANS)
 
 
 def test_every_job_that_a_kind_names_is_there_and_writes_this_kind() -> None:
@@ -161,6 +220,27 @@ def test_a_recipe_with_keys_of_an_absent_capability_is_refused(tiny_inputs: Path
     use = USES[left_out]
     recipe = parse_recipe({**small_recipe(), **use.sections}, folder=tiny_inputs)
     with refused(RecipeError, key=use.key, got=left_out):
+        build_plan(recipe)
+
+
+OF_TRIALS: dict[str, Any] = {"demonstrations": "mt", "propagation": "dense"}
+VARIED: dict[str, dict[str, Any]] = {
+    "searches.0.base.score": {
+        "base": {**OF_TRIALS, "score": SCORES_OF_EXPERTS[0]},
+        "space": {"sparsity": [0.25, 0.5]},
+    },
+    "searches.0.space.score": {"base": {**OF_TRIALS, "sparsity": 0.5}, "space": {"score": SCORES_OF_EXPERTS[:2]}},
+}
+"""Key of a search with a value of the experts -> its keys."""
+
+
+@pytest.mark.parametrize("key", VARIED)
+def test_what_the_trials_of_a_search_have_is_refused_without_its_capability(
+    tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    recipe = parse_recipe(search_recipe(levels=None, **VARIED[key]), folder=tiny_inputs)
+    leave_out("experts", monkeypatch)
+    with refused(RecipeError, key=key, got="experts"):
         build_plan(recipe)
 
 

@@ -37,7 +37,7 @@ from ray_jobs.workers.node_resources import n_cpus
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
-from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
+from tests.mlprune.capabilities.search.played_search import search_recipe, trial_rows, write_more_facts
 from tests.refusals import refused
 from tests.run_entries import entries
 from tests.search_recipes import BASE
@@ -145,10 +145,11 @@ def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches
 def test_the_state_of_searches_is_computed_once_for_each_plan(recipe_path: Path, tmp_path: Path) -> None:
     growing = GrowingPlan(plan_of(recipe_path), Store(tmp_path))
     states = growing.search_states
-    assert growing.search_states is states
+    (state,) = growing.search_states
+    assert state is states[0]
     growing.plan_again()
     assert growing.search_states == states
-    assert growing.search_states is not states
+    assert growing.search_states[0] is not state
 
 
 @pytest.mark.thorough("starts runs or workers of its own")

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from mlprune.errors import BadInputError
-from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan
 from mlprune.planning.resources.actor_memory import (
     costs_of,
@@ -18,7 +17,7 @@ from mlprune.planning.resources.actor_memory import (
     peak_device_bytes,
     peak_host_bytes,
 )
-from mlprune.planning.resources.estimate import Needs, needs_of
+from mlprune.planning.resources.estimate import Needs, needs_of, trials_seconds
 from mlprune.planning.resources.node_capacity import Gpu, Node, Pool
 from mlprune.planning.resources.rates import (
     GPU_KINDS,
@@ -31,11 +30,10 @@ from mlprune.planning.resources.rates import (
     share_of_peak,
     stated_gpu_rates,
 )
-from mlprune.planning.resources.search_costs import SearchCost, search_costs
-from mlprune.planning.resources.trials_cost import TrialsCost
 from mlprune.steps.job import SMALL_JOB_BYTES, JobCost, ModelRef
+from mlprune.steps.trials_cost import TrialsCost
 from tests.mlprune.steps.job_costs import sizes_of
-from tests.search_recipes import BASE, search_recipe
+from tests.search_recipes import search_recipe
 from tests.tiny_recipes import plan_of, write_recipe
 
 GIB = 2**30
@@ -218,10 +216,6 @@ def planned(folder: Path, **changes: Any) -> Plan:
     return plan_of(write_recipe(folder, search_recipe(**changes), name="costed.yaml"))
 
 
-def costs_of_searches(plan: Plan) -> tuple[SearchCost, ...]:
-    return search_costs(plan, footprint(Path(plan.model.path), plan.model.dtype))
-
-
 @pytest.fixture(scope="module")
 def plan(tiny_inputs: Path) -> Plan:
     return planned(tiny_inputs)
@@ -236,54 +230,11 @@ def pool_of(needs: Needs, n_workers: int) -> Pool:
     return replace(needs.pool([Node(2, 2**34)]), n_workers=n_workers)
 
 
-def test_a_rung_counts_trials_and_items(plan: Plan) -> None:
-    (cost,) = costs_of_searches(plan)
-    (rung,) = cost.rungs
-    spec = cost.search.spec
-    assert (rung.n_items, rung.n_trials, cost.n_trials) == (None, 6, 6)
-    assert rung.n_items_scored == 6 * spec.n_scored(None)
-    assert rung.sweeps == ()
-    assert rung.trial.flops > 0
-    assert cost.report is not None
-    assert cost.report.n_trials == 3
-
-
-def test_a_random_search_for_comparison_has_costs_and_no_report(tiny_inputs: Path, plan: Plan) -> None:
-    assert plan.common is not None
-    (search,) = plan.searches
-    rival = replace(search, spec=replace(search.spec, name="r"), is_reported=False)
-    assert [cost.report is None for cost in costs_of_searches(replace(plan, searches=(search, rival)))] == [False, True]
-
-
-def test_masks_with_sequential_propagation_cost_a_pass_each(tiny_inputs: Path) -> None:
-    base = {key: value for key, value in BASE.items() if key != "propagation"}
-    space = {"sparsity": [0.3, 0.6], "propagation": ["dense", "sequential"]}
-    (cost,) = costs_of_searches(planned(tiny_inputs, base=base, levels=None, space=space))
-    assert len(cost.rungs[0].sweeps) == 4
-    assert sorted(sweep.flops > 0 for sweep in cost.rungs[0].sweeps) == [False, False, True, True]
-
-
-def test_entries_with_the_levels_of_the_winner_cost_their_masks_and_evaluations(tiny_inputs: Path, plan: Plan) -> None:
-    schedule = {"schedule": {"kind": "search", "from": "blocks"}}
-    swept = {**BASE, "name": "swept", "propagation": "sequential", **schedule}
-    entries = [swept, {"name": "drawn", "score": "random", "seed": [0, 1], **schedule}]
-    recipe = {**search_recipe(), "variants": entries}
-    (without,), (cost,) = (
-        costs_of_searches(plan),
-        costs_of_searches(plan_of(write_recipe(tiny_inputs, recipe, name="searched.yaml"))),
-    )
-    assert (without.n_searched, without.searched) == (0, None)
-    assert cost.searched is not None
-    assert (cost.n_searched, cost.searched.n_trials, cost.searched.n_dense) == (3, 3, 0)
-    assert cost.searched.trial.flops > cost.rungs[0].trial.flops  # on dev and on test
-    assert sorted(sweep.flops > 0 for sweep in cost.searched.sweeps) == [False, False, True]
-
-
 def test_batches_run_one_after_another_and_their_trials_on_all_workers(needs: Needs) -> None:
     def seconds(*batches: int, n_workers: int = 1, sweeps: tuple[JobCost, ...] = ()) -> float:
         rung = TrialsCost(None, batches, 10, JobCost("evaluate", flops=1e9), sweeps)
         threads = pool_of(needs, n_workers).threads
-        got = rung.seconds(needs, pool_of(needs, n_workers), RATES)
+        got = trials_seconds(rung, needs, pool=pool_of(needs, n_workers), rates=RATES)
         assert got is not None
         return round(got * threads)
 

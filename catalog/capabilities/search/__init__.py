@@ -1,0 +1,1 @@
+"""Searches: tables, queries and figures of trials, winners and fronts."""

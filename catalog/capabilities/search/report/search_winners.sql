@@ -1,0 +1,23 @@
+-- title: Winners of searches and what they are compared with
+-- anchor: search-table
+-- query: search_final
+-- after: perplexity
+-- topic: Searches
+-- below: search-final
+-- optional: true
+-- explanation: Values of the objective on the split of the report, with 95 % intervals, and the winner minus the
+-- variant. Test, corrected p and verdict are those of the recipe's question.
+-- Optimism is the gain over dense on dev minus that on the split of the report.
+-- empty: The store has no search. An entry under searches fills this figure.
+-- column name: search
+-- column role: role
+-- column label: variant
+-- column test_value: objective (95 %) [test_ci_low, test_ci_high]
+-- column test_dense_value: dense
+-- column difference: winner minus this (95 %) [ci_low, ci_high]
+-- column tested_difference: tested difference (95 %) [tested_ci_low, tested_ci_high]
+-- column p_value: p
+-- column p_corrected: p, corrected
+-- column verdict: verdict
+-- column dev_value: on dev
+-- column optimism: optimism (95 %) [optimism_ci_low, optimism_ci_high]

@@ -1,7 +1,0 @@
--- title: What did the searches find?
--- anchor: search-final
--- query: search_final
--- optional: true
--- explanation: The objective of the winner and of what it is compared with, on a split that chose nothing. The sentence
--- follows from the tests of the recipe's questions about the first measure of the objective.
--- empty: The store has no search. An entry under searches fills this figure.

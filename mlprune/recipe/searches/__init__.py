@@ -1,1 +1,0 @@
-"""Searches of a recipe: which sparsity, where, for which languages."""
