@@ -8,7 +8,7 @@
 -- explanation: One table per method and sparsity, with a row per block and a column per layer. The Jaccard index of two
 -- sets of removed weights is corrected for chance, (J - chance) / (1 - chance), and is the mean over the pairs of
 -- variants that differ only in their demonstration sets: 0 means unrelated masks, 1 equal ones. The data name the least
--- alike pair of each cell; the query mask_overlap_of_pairs has every pair.
+-- alike pair of each cell; the query mask_overlap_by_layer has every pair with by_pair.
 -- empty: The store has no comparison of masks that differ only in their demonstration sets. Two demonstrations in one
 -- entry of variants fill this figure.
 WITH pairs AS (

@@ -194,7 +194,8 @@ def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
     current = next(record for record in shown if record.rows["comparison_results"][0]["split"] == "test")
     old_columns = ("task", "language", "split", "metric", "difference", "ci_low", "ci_high", "evaluation_id")
     with Catalog.open(store) as opened:
-        tables = ("internal.comparisons", "internal.aggregates", "comparison_results", "rank_consistency", "differences")
+        helpers = ("internal.comparisons", "internal.aggregates")
+        tables = (*helpers, "comparison_results", "rank_consistency", "differences")
         before = {table: opened.query(f"FROM {table} ORDER BY ALL") for table in tables}
         for variant_id in ("old", current.rows["comparison_results"][0]["variant_id"]):
             rows = [
