@@ -1,12 +1,13 @@
 """What a query, table, view or macro of the catalog says: its description, parameters and columns.
 
-The texts are those of the `.sql` files. Types are those of a catalog without records.
+The texts are those of the `.sql` files, the types those of a catalog.
 """
 
 import re
 import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +79,20 @@ class Description:
         yield from _table(rows, width)
 
 
-def describe(name: str) -> Description:
+@contextmanager
+def empty_catalog() -> Iterator[Catalog]:
+    """Open the catalog of a store without records."""
+    with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
+        yield catalog
+
+
+def describe(catalog: Catalog, name: str) -> Description:
     """Describe a query, or a table, view or macro, whose name may have its schema.
 
     A query is preferred to a table of its name.
 
+    Args:
+        catalog: any catalog of this version; see `empty_catalog`.
     Raises:
         QueryError: nothing has the name.
     """
@@ -93,8 +103,7 @@ def describe(name: str) -> Description:
         known = [*queries, *(file.relation for _, file in relations.values())]
         listing = "mlprune query --topics"
         raise unknown("query, table or view", name, known, error=QueryError, n_nearest=3, listing=listing)
-    with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
-        return _of_query(catalog, queries[name]) if name in queries else _of_relation(catalog, *relations[plain])
+    return _of_query(catalog, queries[name]) if name in queries else _of_relation(catalog, *relations[plain])
 
 
 def _relations() -> dict[str, tuple[str, SqlFile]]:

@@ -86,10 +86,11 @@ def query(
 
 def _describe(name: str, format_: str) -> None:
     """Write what there is to know about a query, table or view; other formats have its columns."""
-    from catalog.describe import describe as described  # noqa: PLC0415 - loads DuckDB
+    from catalog.describe import describe, empty_catalog  # noqa: PLC0415 - loads DuckDB
     from catalog.terminal.result_table import render  # noqa: PLC0415 - loads rich
 
-    description = described(name)
+    with empty_catalog() as catalog:
+        description = describe(catalog, name)
     if format_ == "table":
         for line in description.lines(options.screen_width()):
             options.echo(line)

@@ -138,7 +138,7 @@ def test_the_breaking_sparsity_lies_between_the_last_that_is_not_below_and_the_f
         "WHERE c.group_kind = 'language' AND c.p_value IS NOT NULL "
         "AND c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND NOT v.is_dense"
     ):
-        is_below = row["change"] == "loss" and row["p_corrected"] < 0.05
+        is_below = row["outcome"] == "worse" and row["p_corrected"] < 0.05
         curves.setdefault((row["method"], row["language"]), {}).setdefault(row["sparsity"], []).append(is_below)
     shown = run_report_query(catalog, "breaking_sparsity").rows
     assert len(shown) == len(curves)
