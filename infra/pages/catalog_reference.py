@@ -12,7 +12,7 @@ from catalog.sql_files import INTERNAL, NamedQuery, SqlFile, capability_of, list
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO
 from infra.pages.page import page
-from mlprune.steps.export.model_card import table
+from mlprune.capabilities.publishing.model_card import table
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 

@@ -33,8 +33,8 @@ from mlprune.vocabulary import DemonstrationKind, ProfileName
 
 PUBLISHED: tuple[DemonstrationKind, ...] = ("translation", "monolingual", "code")
 """Kinds of drawn sets that the published code has."""
-PlanSet = Callable[[DemonstrationConfig, SetSpec], PlannedSet]
-"""Plans a set of a kind whose texts a job makes."""
+PlanEntry = Callable[[DemonstrationConfig, SetSpec], PlannedSet]
+"""Plans the set of an entry of a kind whose texts a job makes."""
 
 
 def evaluated_keys(
@@ -175,7 +175,7 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
 
 
 def plan_demonstrations(
-    recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int], of_kinds: Mapping[DemonstrationKind, PlanSet] = {}
+    recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int], of_kinds: Mapping[DemonstrationKind, PlanEntry] = {}
 ) -> DemonstrationPlan:
     """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`.
 
@@ -198,7 +198,7 @@ def plan_sets(
     *,
     evaluated: frozenset[int],
     profile: ProfileName = "corrected",
-    of_kinds: Mapping[DemonstrationKind, PlanSet] = {},
+    of_kinds: Mapping[DemonstrationKind, PlanEntry] = {},
 ) -> dict[str, tuple[PlannedSet, ...]]:
     """Plan all sets of a recipe: name -> its sets, in the order of the recipe, parts before the sets that mix them.
 
