@@ -75,7 +75,7 @@ def first_page(catalog: Catalog) -> FirstPage:
     if curve.rows:
         task = str(curve.rows[0]["task"])
         parameters = {"task": task, "metric": curve.rows[0]["metric"]}
-        chosen = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters=parameters)
+        chosen = run_report_query(catalog, "chosen_on_dev", parameters=parameters)
     model = curve.rows[0]["base_model_id"] if curve.rows else None
     best = [row for row in chosen.rows if row["base_model_id"] == model] if chosen else []
     lines = shown_lines(curve.rows)

@@ -234,7 +234,7 @@ def headlines(catalog: Catalog, *, answers: Sequence[Row], models: Sequence[Row]
 def _headline(
     catalog: Catalog, task: str, *, questions: Sequence[Sequence[Row]], models: Mapping[str, str], has_accuracy: bool
 ) -> Headline:
-    best = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters={"task": task, "metric": "accuracy"})
+    best = run_report_query(catalog, "chosen_on_dev", parameters={"task": task, "metric": "accuracy"})
     return Headline(
         title=task,
         findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),

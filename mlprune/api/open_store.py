@@ -359,7 +359,7 @@ class OpenStore:
             QueryError: there is no such evaluation, or several.
         """
         evaluation_id = self._evaluation_id(evaluation, filters)
-        return self.query("predictions_of_evaluation", evaluation_id=evaluation_id)
+        return self._reader.read("predictions", {"evaluation_id": evaluation_id})
 
     def _evaluation_id(self, evaluation: str | None, filters: Mapping[str, Value]) -> str:
         if evaluation is not None:

@@ -11,8 +11,7 @@ from catalog.results import Row
 from catalog.store import Catalog
 
 ANSWERS = """
-SELECT q.name, q.margin, a.* EXCLUDE (margin)
-FROM answers AS a JOIN questions AS q USING (question_id) WHERE q.name <> ''
+FROM answers WHERE name <> ''
 """
 VALUES = """
 SELECT n.name, coalesce(split_part(v.demonstration_label, '-', 1), '') AS source, coalesce(v.seed, 0) AS seed,
@@ -112,7 +111,7 @@ def ratio_to_dense(store: Numbers, name: str, language: str) -> float:
 
 
 def named(store: Numbers) -> list[Row]:
-    return list(store.catalog.query("FROM described_questions WHERE name <> ''"))
+    return list(store.catalog.query("FROM internal.described_questions WHERE name <> ''"))
 
 
 Sentence = tuple[str, Callable[[Numbers], tuple[float, ...]]]

@@ -48,7 +48,7 @@ SELECT
     question_id, verdict, difference, p_value, n_baseline_seeds,
     CASE claim WHEN 'gain' THEN a.ci_low ELSE ci90_low END AS ci_low,
     coalesce(p_margin_corrected, p_corrected) AS p_claim
-FROM answers AS a JOIN questions USING (question_id) WHERE place = 1
+FROM answers AS a WHERE place = 1
 """
 
 

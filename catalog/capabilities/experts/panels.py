@@ -61,7 +61,7 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per model and share: a row per pair of languages, a column per block.
 
     Args:
-        rows: result of `expert_overlap.sql`.
+        rows: result of `expert_overlaps.sql`.
     """
     named = [{**row, "pair": _pair(row)} for row in rows]
     for (source, _, dtype, share), members in grouped(named, "base_model", "base_model_id", "dtype", "share"):

@@ -1,4 +1,5 @@
--- answers_to_questions: one row per answer: a variant, or the mean of all variants, compared with its baseline. Primary
+-- answers_to_questions: questions with difference and verdict. One row per answer: a variant, or the mean of all variants,
+-- compared with its baseline. Primary
 -- questions come first, and of each question the best answer. The interval has the level ci_level: 0.95 for a gain, 0.9 for
 -- a margin; it is not corrected for other tests. A claim that is not shown is not refuted: read the interval, and what could
 -- have been found. p_claim is the corrected p-value of the claim: p_margin_corrected of a claim with a margin, else
@@ -20,8 +21,8 @@ SELECT
     a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe, a.place,
     a.question_id, a.variant_id, a.baseline_id
 FROM answers AS a
-JOIN question_answers AS t ON t.question_id = a.question_id
-JOIN described_questions AS q ON q.question_id = a.question_id
+JOIN internal.question_answers AS t ON t.question_id = a.question_id
+JOIN internal.described_questions AS q ON q.question_id = a.question_id
 LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
 LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
 WHERE q.is_declared OR NOT $only_declared

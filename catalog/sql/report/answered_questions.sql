@@ -14,7 +14,7 @@ answered AS (
         count(DISTINCT v.seed) OVER (PARTITION BY q.question_id) > 1 AS seeds_differ,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id,
         count(*) OVER (PARTITION BY q.question_id) AS n_answers
-    FROM answers AS a
+    FROM internal.verdicts AS a
     JOIN questions AS q ON q.question_id = a.question_id
     LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
     LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id

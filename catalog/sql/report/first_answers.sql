@@ -14,8 +14,8 @@ tests AS (
         max(v.sparsity) FILTER (a.verdict = 'yes') OVER of_question AS highest_sparsity,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id
     FROM questions AS q
-    ANTI JOIN outdone_questions AS u ON u.question_id = q.question_id
-    LEFT JOIN answers AS a ON a.question_id = q.question_id
+    ANTI JOIN internal.outdone_questions AS u ON u.question_id = q.question_id
+    LEFT JOIN internal.verdicts AS a ON a.question_id = q.question_id
     LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
     LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
     LEFT JOIN asked AS s ON s.question_id = q.question_id
@@ -23,7 +23,7 @@ tests AS (
 )
 SELECT m.source AS base_model, t.*, c.* EXCLUDE (question_id)
 FROM tests AS t
-LEFT JOIN question_answers AS c ON c.question_id = t.question_id
+LEFT JOIN internal.question_answers AS c ON c.question_id = t.question_id
 LEFT JOIN base_models AS m ON m.base_model_id = t.base_model_id
 WHERE coalesce(t.place, 1) = 1
 QUALIFY row_number() OVER (

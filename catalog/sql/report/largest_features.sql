@@ -15,8 +15,8 @@ SELECT
 FROM feature_magnitudes AS f
 JOIN statistics AS s ON s.statistics_id = f.statistics_id AND s.propagation = 'dense'
     AND coalesce(s.token_scope, 'all') = 'all'
-JOIN described_models AS b ON b.base_model_id = f.base_model_id
-JOIN described_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
+JOIN internal.described_models AS b ON b.base_model_id = f.base_model_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
 WHERE f.rank <= 20
 QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
 ORDER BY

@@ -1,6 +1,6 @@
 -- described_questions: one row per question that no later version replaces (outdone_questions), with whether it is
 -- primary and why not
-CREATE OR REPLACE VIEW described_questions AS
+CREATE OR REPLACE VIEW internal.described_questions AS
 SELECT
     *,
     coalesce(
@@ -21,7 +21,7 @@ FROM (
             ELSE 'exploratory: declared as such'
         END AS status
     FROM questions
-    ANTI JOIN outdone_questions USING (question_id)
+    ANTI JOIN internal.outdone_questions USING (question_id)
 ) AS q;
 -- languages: the group of languages as a recipe names it
 -- status: primary, or exploratory and why

@@ -82,7 +82,7 @@ def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Ca
     rows = run_report_query(catalog, "first_curve").rows
     row = next(row for row in rows if row["language"] == "outside_english" and row["score"] == "magnitude")
     values = catalog.query(
-        "SELECT avg(a.value) AS value FROM aggregates AS a JOIN described_variants AS v USING (variant_id) "
+        "SELECT avg(a.value) AS value FROM internal.aggregates AS a JOIN described_variants AS v USING (variant_id) "
         "JOIN described_variants AS b ON b.variant_id = a.baseline_id AND b.is_dense "
         "WHERE a.group_kind = 'outside_english' AND a.task = $task AND a.split = $split AND a.metric = 'accuracy' "
         "AND v.score = 'magnitude' AND v.sparsity = $sparsity AND v.settings IS NULL",

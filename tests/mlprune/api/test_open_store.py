@@ -188,7 +188,7 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(opened: OpenStore, kind:
         lambda store: store.sql("SELECT * FROM metrics WHERE task = $task"),
         lambda store: store.query("best_by_language", task=[1]),
         lambda store: store.query("significant_changes", alpha=True),
-        lambda store: store.query("predictions_of_evaluation"),
+        lambda store: store.query("examples_of_evaluation"),
         lambda store: store.sql("SELECT 1 AS a, 2 AS a"),
         lambda store: store.load("sweep", device="gpu"),
         lambda store: store.mask("dense", 0, "fc1"),
@@ -220,7 +220,7 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     assert opened.queries._ipython_key_completions_() == dir(opened.queries)
     significant = opened.queries.significant_changes
     assert "alpha" in str(significant.__signature__)
-    assert significant.__doc__.startswith("one row per variant and language")
+    assert significant.__doc__.startswith("what is significantly better or worse. One row per variant and language")
     rows = significant(alpha=1, split="test")
     assert rows.parameters["alpha"] == 1
     assert rows.sql == significant.sql

@@ -51,7 +51,7 @@ def test_pairs_of_languages_are_rows_and_significant_differences_have_a_star() -
 
 
 def test_queries_give_what_the_panels_draw(catalog: Catalog) -> None:
-    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlap")]
+    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlaps")]
     for exhibit in exhibits:
         rows = [row for source in run_exhibit(catalog, exhibit) for row in source.rows]
         assert rows

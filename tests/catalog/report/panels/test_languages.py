@@ -138,11 +138,11 @@ CELL |= {"n_family": 318, "detectable_difference": 0.11, "difference": -0.2, "p_
 def test_the_breaking_sparsity_lies_between_the_last_that_is_not_below_and_the_first_that_is(catalog: Catalog) -> None:
     curves: dict[tuple[str, str], dict[float, list[bool]]] = {}
     for row in catalog.query(
-        "SELECT c.* FROM against_dense AS c JOIN described_variants AS v USING (variant_id) "
+        "SELECT c.* FROM internal.against_dense AS c JOIN described_variants AS v USING (variant_id) "
         "WHERE c.group_kind = 'language' AND c.p_value IS NOT NULL "
         "AND c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND NOT v.is_dense"
     ):
-        is_below = row["change"] == "loss" and row["p_corrected"] < 0.05
+        is_below = row["outcome"] == "worse" and row["p_corrected"] < 0.05
         curves.setdefault((row["method"], row["language"]), {}).setdefault(row["sparsity"], []).append(is_below)
     shown = run_report_query(catalog, "breaking_sparsity").rows
     assert len(shown) == len(curves)
@@ -200,7 +200,7 @@ def test_a_cell_is_the_paired_difference_of_the_variants_that_read_a_source(cata
     (compared,) = [
         row
         for row in catalog.query(
-            "FROM against_dense WHERE group_kind = 'language' AND metric = 'accuracy' "
+            "FROM internal.against_dense WHERE group_kind = 'language' AND metric = 'accuracy' "
             "AND split = 'test' AND language = 'sw'"
         )
         if (variant := read[row["variant_id"]])[1]

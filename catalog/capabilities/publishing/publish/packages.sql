@@ -1,5 +1,4 @@
--- packages_of_environment: one row per package that was installed where jobs ran, as pip writes it
--- topic: origin
+-- packages: one row per package that was installed where jobs ran, as pip writes it
 -- $environment_id VARCHAR
 SELECT package || '==' || version AS requirement
 FROM environment_packages

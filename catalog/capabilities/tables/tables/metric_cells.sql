@@ -1,15 +1,14 @@
--- cells_of_metric: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
--- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. These are
--- the cells of mlprune report --tables, in both profiles of evaluations.
--- topic: values
--- $task VARCHAR = 'facts'
--- $metric VARCHAR = 'accuracy'
--- $split VARCHAR = 'test'
+-- metric_cells: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
+-- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. Both profiles of
+-- evaluations.
+-- $task VARCHAR
+-- $metric VARCHAR
+-- $split VARCHAR
 WITH tests AS (
     SELECT c.evaluation_id, c.difference, c.p_value, c.p_corrected, c.test, c.n_family
-    FROM comparisons AS c
-    JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
-    JOIN variant_descriptions AS d
+    FROM internal.comparisons AS c
+    JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
+    JOIN internal.variant_descriptions AS d
         ON d.variant_id = c.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id
     WHERE c.task = $task AND c.metric = $metric AND c.split = $split
 ),
@@ -19,15 +18,15 @@ measured_cells AS (
         m.value, m.ci_low, m.ci_high, m.n, t.difference, t.p_value, t.p_corrected, t.test,
         t.n_family, m.evaluation_id
     FROM metrics AS m
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     LEFT JOIN tests AS t ON t.evaluation_id = m.evaluation_id
     WHERE m.task = $task AND m.metric = $metric AND m.split = $split AND m.value IS NOT NULL
 ),
 unchanged_cells AS (
     SELECT DISTINCT l.variant_id, d.* EXCLUDE (variant_id)
     FROM measured_cells AS l
-    JOIN variant_descriptions AS v ON v.variant_id = l.variant_id AND v.intervention = 'lrp2'
-    JOIN variant_descriptions AS u ON u.base_model_id = v.base_model_id AND u.is_dense
+    JOIN internal.variant_descriptions AS v ON v.variant_id = l.variant_id AND v.intervention = 'lrp2'
+    JOIN internal.variant_descriptions AS u ON u.base_model_id = v.base_model_id AND u.is_dense
     JOIN measured_cells AS d
         ON d.variant_id = u.variant_id AND d.language = 'en' AND d.protocol_id = l.protocol_id
         AND d.scoring_rule IS NOT DISTINCT FROM l.scoring_rule
@@ -44,7 +43,7 @@ SELECT
     m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_corrected, m.test,
     m.n_family, v.variant_id, m.evaluation_id
 FROM (FROM measured_cells UNION ALL FROM unchanged_cells) AS m
-JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = m.variant_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 ORDER BY b.name, m.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, m.language;

@@ -1,16 +1,14 @@
--- cells_of_rank_consistency: one row per variant, language, scoring rule and protocol: RankC with English, with the
--- columns of cells_of_metric. p_corrected corrects p_value over the languages of the variant. These are the cells of mlprune
--- tables.
--- topic: english
--- $task VARCHAR = 'facts'
--- $split VARCHAR = 'test'
+-- rank_consistency_cells: one row per variant, language, scoring rule and protocol: RankC with English, with the columns of
+-- metric_cells. p_corrected corrects p_value over the languages of the variant.
+-- $task VARCHAR
+-- $split VARCHAR
 WITH cells AS (
     SELECT
         r.*,
         count(r.p_value) OVER variant_languages AS n_family,
         count(r.p_value) OVER (variant_languages ORDER BY r.p_value, r.language) AS p_rank
     FROM rank_consistency AS r
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = r.evaluation_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = r.evaluation_id
     WHERE r.task = $task AND r.split = $split AND r.reference_language = 'en' AND r.value IS NOT NULL
     WINDOW variant_languages AS (PARTITION BY r.variant_id, r.profile, r.scoring_rule, r.protocol_id)
 )
@@ -26,7 +24,7 @@ SELECT
     ) END AS p_corrected,
     CASE WHEN r.p_value IS NOT NULL THEN 'sign_flip' END AS test, r.n_family, v.variant_id, r.evaluation_id
 FROM cells AS r
-JOIN variant_descriptions AS v ON v.variant_id = r.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = r.variant_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = r.protocol_id
 ORDER BY b.name, r.scoring_rule, q.protocol NULLS FIRST, v.label, v.variant_id, r.language;

@@ -1,11 +1,7 @@
--- chosen_on_dev: one row per base model, criterion, scoring rule and protocol: the candidate with the best value on dev,
--- its value on test, and the optimism of dev. Criteria are the languages, outside_english (the mean of the others) and
--- worst (the worst language). The dense model is a candidate, and the choice is over sparsity, score and scope together.
--- optimism is the gain over dense on dev minus that on test: never report a gain on dev, nor the best of test.
--- topic: answers
--- first: criterion, label, difference, p_corrected, dense_value
--- $task VARCHAR = 'facts'
--- $metric VARCHAR = 'accuracy'
+-- chosen_on_dev: one row per base model, criterion, scoring rule and protocol: the candidate with the best value on dev, its
+-- value on test, and the optimism of dev, as in best_by_language
+-- $task VARCHAR
+-- $metric VARCHAR
 SELECT
     b.criterion, b.language, b.label, b.dev_value, b.dev_difference, b.win_share, b.n_tied, b.n_candidates,
     b.test_value, b.test_ci_low AS ci_low, b.test_ci_high AS ci_high, b.dense_value,
@@ -16,7 +12,7 @@ SELECT
     b.metric, b.scoring_rule, q.protocol, b.variant_id, b.dev_evaluation_id, b.test_evaluation_id, b.base_model_id
 FROM best_variant AS b
 JOIN described_variants AS v ON v.variant_id = b.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = b.protocol_id
 LEFT JOIN metrics AS e
     ON e.evaluation_id = b.dev_evaluation_id AND e.metric = $metric AND e.task = $task AND e.split = 'dev'
 LEFT JOIN metrics AS t

@@ -1,8 +1,5 @@
--- lineage_of_code: one row per record that an evaluation was made from, directly or indirectly: the commit and the
--- SHA-256 of the code that made it, the interpreter, the main libraries, the processor, and the run.
--- packages_of_environment lists all packages of an environment. The columns are NULL if no run file mentions the
--- record.
--- topic: origin
+-- origins: one row per record that a variant or an evaluation was made from, directly or indirectly, with the code, the
+-- libraries, the processor and the run that made it
 -- $evaluation_id VARCHAR
 WITH libraries AS (
     SELECT environment_id,

@@ -1,7 +1,8 @@
--- variant_costs: one row per run and variant for which jobs ran in it: seconds and memory according to the run files, over
--- all attempts. The time of a job that makes several records is divided equally among them; an ordering and its blocks are
--- divided equally among the variants that share it. Observing and demonstrations serve all variants and are not included.
-CREATE OR REPLACE VIEW variant_costs AS
+-- costs: seconds and memory of variants, by run. One row per run and variant for which jobs ran in it: seconds and memory
+-- according to the run files, over all attempts. The time of a job that makes several records is divided equally among them;
+-- an ordering and its blocks are divided equally among the variants that share it. Observing and demonstrations serve all
+-- variants and are not included.
+CREATE OR REPLACE VIEW costs AS
 WITH tries AS (
     SELECT
         run_file, run_id, r.record_kind, r.record_id, j.peak_memory_gib, j.retries,
@@ -34,7 +35,7 @@ pieces AS (
     SELECT variant_id, 'evaluations', evaluation_id, 'evaluate', 1 FROM evaluations
 )
 SELECT
-    t.run_id, p.variant_id,
+    t.run_id, v.label, v.method, v.sparsity, p.variant_id,
     coalesce(list_sum(list_sort(list(t.elapsed_s) FILTER (WHERE p.part = 'own'))), 0) AS own_s,
     coalesce(sum(t.elapsed_s / p.n_sharing ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'shared'), 0) AS shared_s,
     coalesce(list_sum(list_sort(list(t.elapsed_s) FILTER (WHERE p.part = 'evaluate'))), 0) AS evaluate_s,
@@ -44,10 +45,12 @@ SELECT
     max(t.peak_memory_gib) AS peak_memory_gib,
     round(sum(t.n_tokens / p.n_sharing ORDER BY t.n_tokens))::BIGINT AS n_tokens,
     count(DISTINCT t.run_file) AS n_tries,
-    count(DISTINCT t.run_file) FILTER (WHERE t.retries > 0) AS n_retries
+    count(DISTINCT t.run_file) FILTER (WHERE t.retries > 0) AS n_retries,
+    v.base_model_id
 FROM pieces AS p
 JOIN tries AS t ON t.record_kind = p.kind AND t.record_id = p.id
-GROUP BY t.run_id, p.variant_id;
+JOIN internal.variant_descriptions AS v ON v.variant_id = p.variant_id
+GROUP BY t.run_id, v.label, v.method, v.sparsity, p.variant_id, v.base_model_id;
 -- own_s: seconds of the variant itself
 -- shared_s: seconds of its ordering, its equal share
 -- evaluate_s: seconds of its evaluations

@@ -1,6 +1,5 @@
--- metrics_of_variant: one row per metric of a variant in profile corrected, with its interval, number of items, chance
--- level, and the dense model's value. Evaluations that a larger or later one replaces are left out.
--- topic: values
+-- metrics: one row per metric of a variant in profile corrected, with its interval, number of items, chance level, and
+-- the dense model's value. Evaluations that a larger or later one replaces are left out.
 -- $variant_id VARCHAR
 WITH evaluated AS (
     SELECT r.record_id AS evaluation_id, max(j.started_at) AS evaluated_at
@@ -15,7 +14,7 @@ SELECT
     d.scoring_rule, d.prompt_language, d.example_limit, q.protocol, e.evaluated_at, d.protocol_id, d.evaluation_id
 FROM measured AS d
 JOIN metrics AS m ON m.evaluation_id = d.evaluation_id AND m.metric = d.metric
-LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
 LEFT JOIN evaluated AS e ON e.evaluation_id = d.evaluation_id
 WHERE d.variant_id = $variant_id
 ORDER BY d.task, d.split, d.language, d.metric, d.scoring_rule, d.evaluation_id;
