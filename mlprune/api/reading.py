@@ -98,7 +98,7 @@ class CatalogReader:
         table = self.use(lambda catalog: catalog.arrow(text, parameters))
         return Relation(table, sql=text, parameters=parameters)
 
-    def read(self, file: str, values: Mapping[str, Value]) -> Relation:
+    def read(self, file: str, values: Mapping[str, "ParameterValue"]) -> Relation:
         """Run a statement in the folder `api` with values of its parameters.
 
         Raises:
