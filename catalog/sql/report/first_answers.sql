@@ -13,8 +13,7 @@ tests AS (
         min(v.sparsity) FILTER (a.verdict = 'yes') OVER of_question AS lowest_sparsity,
         max(v.sparsity) FILTER (a.verdict = 'yes') OVER of_question AS highest_sparsity,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id
-    FROM questions AS q
-    ANTI JOIN outdone_questions AS u ON u.question_id = q.question_id
+    FROM described_questions AS q
     LEFT JOIN answers AS a ON a.question_id = q.question_id
     LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
     LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
