@@ -1,9 +1,10 @@
 """Answers to questions as texts and sentences: verdicts are those of the view `answers`, numbers those of its tests."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from catalog.report.labels import number, text_range
+from catalog.report.labels import METRIC_LABELS, number, text_range
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO, is_higher_better
 
@@ -64,11 +65,12 @@ def verdict_text(row: Row) -> str:
     return str(row["answer"])
 
 
-def estimate_text(row: Row) -> str:
+def estimate_text(row: Row, *, has_p: bool = True) -> str:
     """Return what the best test of a question measured: difference, interval with its level, margin and p-value.
 
     Args:
         row: the answer in the first place, with the columns of `answers`, `questions` and `question_answers`.
+        has_p: whether the p-value is stated.
     """
     columns = "ci" if row["claim"] == "gain" else "ci90"
     ends = row[f"{columns}_low"], row[f"{columns}_high"]
@@ -76,8 +78,10 @@ def estimate_text(row: Row) -> str:
     parts = [estimate if row["n_answers"] == 1 else f"best of {row['n_answers']}: {estimate}"]
     if row["claim"] != "gain":
         parts.append(f"margin {margin_text(row)}")
-    p_value, kind = p_of_verdict(row)
-    return ", ".join([*parts, p_text(p_value) + (f" ({kind})" if kind else "")])
+    if has_p:
+        p_value, kind = p_of_verdict(row)
+        parts.append(p_text(p_value) + (f" ({kind})" if kind else ""))
+    return ", ".join(parts)
 
 
 def p_of_verdict(row: Row) -> tuple[float | None, str]:
@@ -173,21 +177,87 @@ def margin_text(row: Row) -> str:
     return magnitude(row["margin"], row["scale"])
 
 
-def question_text(row: Row) -> str:
-    """Return a question as a sentence.
+TALLY = {
+    "n_yes": "yes",
+    "n_not_shown": "not shown",
+    "n_no": "no",
+    "n_exploratory": "exploratory",
+    "n_not_askable": "cannot be asked",
+}
+"""Column of `question_answers` -> verdict, in the order of a tally of questions."""
+
+
+def verdicts_of(row: Row) -> tuple[str, ...]:
+    """Return the verdicts that tests of a question have, a `no` first; empty without a test."""
+    order = ("n_no", "n_not_shown", "n_not_askable", "n_yes", "n_exploratory")
+    return tuple(TALLY[column] for column in order if row[column])
+
+
+def rank(row: Row) -> tuple[bool, int]:
+    """Return the place of a question: primary ones first, and of them those that are refuted or not shown."""
+    order, found = ("no", "not shown", CANNOT_BE_ASKED), verdicts_of(row)
+    return not row["is_primary"], next((place for place, verdict in enumerate(order) if verdict in found), len(order))
+
+
+def questions_tally(rows: Sequence[Row]) -> str:
+    """Return how many questions have each verdict, such as `8 yes, 6 not shown, 1 no`.
+
+    A question whose tests have several verdicts is `mixed`. Exploratory ones are only counted beside primary ones.
 
     Args:
-        row: of `answered_questions.sql`.
+        rows: one per question, with the columns of `question_answers`.
     """
-    variants, against = row["variants"] or "any variant", row["against"]
-    what = f"{group_text(row)} ({row['task']}, {row['metric']})?"
-    if row["claim"] == "equivalent":
-        return f"Do {row['variants'] or 'pruned variants'} and {against} differ by less than {margin_text(row)} {what}"
-    if row["claim"] == "noninferior":
-        return f"Does {variants} lose less than {margin_text(row)} against {against} {what}"
-    if row["over"] == "mean":
-        return f"Is {variants} on average better than {against} {what}"
-    return f"Is {f'a variant of {variants}' if row['variants'] else variants} better than {against} {what}"
+    primary = [row for row in rows if row["is_primary"]] or rows
+    words = Counter(
+        found[0] if len(found) == 1 else "mixed" if found else "not answered" for found in map(verdicts_of, primary)
+    )
+    tally = ", ".join(f"{words[word]} {word}" for word in (*TALLY.values(), "mixed", "not answered") if words[word])
+    n_others = len(rows) - len(primary)
+    return f"{tally}; {n_others} more exploratory" if n_others else tally
+
+
+def meaning(rows: Sequence[Row]) -> str:
+    """Return what the verdicts of a question mean, in one sentence without its end; empty if nothing is shown.
+
+    Sizes are named only of differences whose test is significant.
+
+    Args:
+        rows: of `closing/answers.sql`, all of one question.
+    """
+    first, asked = rows[0], [row for row in rows if row["verdict"] != CANNOT_BE_ASKED]
+    if not asked or not first["is_primary"]:
+        return ""
+    where, measured = first["place_words"], METRIC_LABELS.get(str(first["metric"]), str(first["metric"]))
+    against = "" if first["against"] == "dense" else f" compared with {first['against_words']}"
+    verdicts = {str(row["verdict"]) for row in asked}
+    if first["claim"] == "gain":
+        better, worse = (list(filter(test, asked)) for test in (is_better, is_worse))
+        changed = better or worse
+        if not changed or (better and worse):
+            return ""
+        sizes = sorted((row["difference"] for row in changed), key=abs)
+        of_size = points if first["scale"] == LOG_RATIO else magnitude
+        size = text_range(*(of_size(end if of_size is points else abs(end), first["scale"]) for end in (sizes[0], sizes[-1])))
+        part = "" if len(changed) == len(asked) else f" in {len(changed)} of {len(asked)} variants"
+        verb = "is better" if better else "is worse"
+        if first["against"] == "dense":
+            levels = sorted({100 * row["sparsity"] for row in changed if row["sparsity"] is not None})
+            if first["scale"] == LOG_RATIO:
+                return f"Pruning changes {measured} {where} by {size}{part}"
+            share = f"{levels[0]:g} %" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g} %" if levels else "some"
+            effect = "gained" if better else "cost"
+            return f"Removing {share} of the weights {effect} {size} of {measured} {where}{part}"
+        return f"{measured} {where} {verb} ({size}) with {first['variant_words']}{against}{part}"
+    if verdicts == {"yes"} and first["claim"] == "equivalent":
+        return (
+            f"{first['variant_words']} and {first['against_words']} make no difference of {margin_text(first)} or more "
+            f"to {measured} {where}"
+        )
+    if verdicts == {"yes"}:
+        return f"{_payer(first)} loses less than {margin_text(first)} with {first['variant_words']}{against}"
+    if verdicts == {"no"} and first["claim"] == "noninferior":
+        return f"{_payer(first)} loses {margin_text(first)} or more with {first['variant_words']}{against}"
+    return ""
 
 
 def answer_sentences(rows: Sequence[Row]) -> str:

@@ -26,7 +26,7 @@ worded AS (
             || CASE WHEN q.metric = q.task THEN '' ELSE ' on ' || replace(q.task, '_', ' ') END AS measure,
         CASE q.group_kind
             WHEN 'outside_english' THEN 'outside English'
-            WHEN 'all' THEN 'over all languages'
+            WHEN 'all' THEN 'in all languages on average'
             WHEN 'worst' THEN 'in the worst language'
             WHEN 'script' THEN 'in languages written in ' || q.group_name
             WHEN 'resource_class' THEN 'in languages of resource class ' || q.group_name
@@ -56,7 +56,8 @@ worded AS (
         ON m.metric = q.metric
 )
 SELECT
-    * EXCLUDE (given_title, measure, place_words, variant_words, against_words, than_words, better, worse, margin_words),
+    * EXCLUDE (given_title, measure, than_words, better, worse, margin_words),
+    better = 'higher' AS higher_is_better,
     CASE
         WHEN is_primary THEN 'primary'
         WHEN NOT is_declared THEN 'exploratory: not declared'
@@ -80,4 +81,8 @@ SELECT
 FROM worded;
 -- languages: the group of languages as a recipe names it
 -- status: primary, or exploratory and why
+-- higher_is_better: whether higher values of its metric are better
+-- place_words: the languages in words
+-- variant_words: the entry with the variants in words
+-- against_words: the entry with the baselines in words
 -- title: the question in plain words: the title that the newest recipe gives to it, else one made of its entries
