@@ -237,14 +237,18 @@ def meaning(rows: Sequence[Row]) -> str:
             return ""
         sizes = sorted((row["difference"] for row in changed), key=abs)
         of_size = points if first["scale"] == LOG_RATIO else magnitude
-        size = text_range(*(of_size(end if of_size is points else abs(end), first["scale"]) for end in (sizes[0], sizes[-1])))
+        size = text_range(
+            *(of_size(end if of_size is points else abs(end), first["scale"]) for end in (sizes[0], sizes[-1]))
+        )
         part = "" if len(changed) == len(asked) else f" in {len(changed)} of {len(asked)} variants"
         verb = "is better" if better else "is worse"
         if first["against"] == "dense":
             levels = sorted({100 * row["sparsity"] for row in changed if row["sparsity"] is not None})
             if first["scale"] == LOG_RATIO:
                 return f"Pruning changes {measured} {where} by {size}{part}"
-            share = f"{levels[0]:g} %" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g} %" if levels else "some"
+            share = (
+                f"{levels[0]:g} %" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g} %" if levels else "some"
+            )
             effect = "gained" if better else "cost"
             return f"Removing {share} of the weights {effect} {size} of {measured} {where}{part}"
         return f"{measured} {where} {verb} ({size}) with {first['variant_words']}{against}{part}"

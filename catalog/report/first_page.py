@@ -88,13 +88,13 @@ class FirstPage:
 def first_page(catalog: Catalog) -> FirstPage:
     """Return page one of a catalog."""
     answers, curve, cost = (run_report_query(catalog, name) for name in ("first_answers", "first_curve", "first_cost"))
-    task, chosen = "", None
+    task, choices = "", None
     if curve.rows:
         task = str(curve.rows[0]["task"])
         parameters = {"task": task, "metric": curve.rows[0]["metric"]}
-        chosen = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters=parameters)
+        choices = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters=parameters)
     model = curve.rows[0]["base_model_id"] if curve.rows else None
-    best = [row for row in chosen.rows if row["base_model_id"] == model] if chosen else []
+    best = [row for row in choices.rows if row["base_model_id"] == model] if choices else []
     lines = shown_lines(curve.rows)
     every = [answer_line(row) for row in answers.rows]
     shown = sorted([row for row in answers.rows if row["is_declared"]] or list(answers.rows), key=claims.rank)
@@ -104,7 +104,7 @@ def first_page(catalog: Catalog) -> FirstPage:
         tally=claims.questions_tally(shown),
         verdicts={line.anchor: line for line in every},
         tested=_tested(shown),
-        chosen=tuple(map(_chosen, best[:MAX_CHOSEN])),
+        chosen=tuple(map(chosen, best[:MAX_CHOSEN])),
         task=task,
         curve=Markup(to_svg(_panel(lines), "first-curve")) if lines else Markup(),  # noqa: S704 - escaped there
         curve_title=_curve_title(curve.rows),
@@ -173,7 +173,7 @@ def _is_gain(row: Row) -> bool:
     return not row["is_dense"] and claims.is_better(row)
 
 
-def _chosen(row: Row) -> Choice:
+def chosen(row: Row) -> Choice:
     """Return a row of `chosen_on_dev.sql` as text."""
     name, is_shown = CRITERIA.get(row["criterion"], str(row["criterion"])), _is_gain(row)
     use = str(row["label"]) if is_shown else "keep dense"
@@ -258,15 +258,15 @@ def _draw(axes: Axes, *, lines: Sequence[Line]) -> None:
     axes.set_xlim(left=0.0)
 
 
-def price_sentences(rows: Sequence[Row], chosen: Sequence[Row]) -> tuple[str, ...]:
+def price_sentences(rows: Sequence[Row], choices: Sequence[Row]) -> tuple[str, ...]:
     """Return what English pays: for the variant chosen for the other languages, and by method at one sparsity.
 
     Args:
         rows: of `first_curve.sql`.
-        chosen: of `chosen_on_dev.sql`.
+        choices: of `chosen_on_dev.sql`.
     """
     sentences = []
-    best = next((row for row in chosen if row["criterion"] == "outside_english"), None)
+    best = next((row for row in choices if row["criterion"] == "outside_english"), None)
     if best is not None and best["is_dense"]:
         sentences.append("Outside English no variant is better than dense on dev: pruning buys nothing there.")
     elif best is not None and not _is_gain(best):

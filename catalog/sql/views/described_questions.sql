@@ -40,8 +40,8 @@ worded AS (
         END AS variant_words,
         b.words AS against_words,
         CASE q.against WHEN 'dense' THEN 'without pruning' ELSE 'with ' || b.words END AS than_words,
-        CASE WHEN m.metric IS NULL OR m.higher_is_better THEN 'higher' ELSE 'lower' END AS better,
-        CASE WHEN m.metric IS NULL OR m.higher_is_better THEN 'lower' ELSE 'higher' END AS worse,
+        CASE WHEN coalesce(m.higher_is_better, q.metric <> 'perplexity') THEN 'higher' ELSE 'lower' END AS better,
+        CASE better WHEN 'higher' THEN 'lower' ELSE 'higher' END AS worse,
         CASE q.metric
             WHEN 'perplexity' THEN regexp_replace(printf('%.1f', 100 * (exp(q.margin) - 1)), '\.0$', '') || ' %'
             ELSE regexp_replace(printf('%.1f', 100 * q.margin), '\.0$', '') || ' points'
