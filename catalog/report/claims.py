@@ -1,10 +1,9 @@
 """Answers to questions as texts and sentences: verdicts are those of the view `answers`, numbers those of its tests."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from catalog.report.labels import METRIC_LABELS, number, text_range
+from catalog.report.labels import number, text_range
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO, is_higher_better
 
@@ -177,93 +176,6 @@ def margin_text(row: Row) -> str:
     return magnitude(row["margin"], row["scale"])
 
 
-TALLY = {
-    "n_yes": "yes",
-    "n_not_shown": "not shown",
-    "n_no": "no",
-    "n_exploratory": "exploratory",
-    "n_not_askable": "cannot be asked",
-}
-"""Column of `question_answers` -> verdict, in the order of a tally of questions."""
-
-
-def verdicts_of(row: Row) -> tuple[str, ...]:
-    """Return the verdicts that tests of a question have, a `no` first; empty without a test."""
-    order = ("n_no", "n_not_shown", "n_not_askable", "n_yes", "n_exploratory")
-    return tuple(TALLY[column] for column in order if row[column])
-
-
-def rank(row: Row) -> tuple[bool, int]:
-    """Return the place of a question: primary ones first, and of them those that are refuted or not shown."""
-    order, found = ("no", "not shown", CANNOT_BE_ASKED), verdicts_of(row)
-    return not row["is_primary"], next((place for place, verdict in enumerate(order) if verdict in found), len(order))
-
-
-def questions_tally(rows: Sequence[Row]) -> str:
-    """Return how many questions have each verdict, such as `8 yes, 6 not shown, 1 no`.
-
-    A question whose tests have several verdicts is `mixed`. Exploratory ones are only counted beside primary ones.
-
-    Args:
-        rows: one per question, with the columns of `question_answers`.
-    """
-    primary = [row for row in rows if row["is_primary"]] or rows
-    words = Counter(
-        found[0] if len(found) == 1 else "mixed" if found else "not answered" for found in map(verdicts_of, primary)
-    )
-    tally = ", ".join(f"{words[word]} {word}" for word in (*TALLY.values(), "mixed", "not answered") if words[word])
-    n_others = len(rows) - len(primary)
-    return f"{tally}; {n_others} more exploratory" if n_others else tally
-
-
-def meaning(rows: Sequence[Row]) -> str:
-    """Return what the verdicts of a question mean, in one sentence without its end; empty if nothing is shown.
-
-    Sizes are named only of differences whose test is significant.
-
-    Args:
-        rows: of `closing/answers.sql`, all of one question.
-    """
-    first, asked = rows[0], [row for row in rows if row["verdict"] != CANNOT_BE_ASKED]
-    if not asked or not first["is_primary"]:
-        return ""
-    where, measured = first["place_words"], METRIC_LABELS.get(str(first["metric"]), str(first["metric"]))
-    against = "" if first["against"] == "dense" else f" compared with {first['against_words']}"
-    verdicts = {str(row["verdict"]) for row in asked}
-    if first["claim"] == "gain":
-        better, worse = (list(filter(test, asked)) for test in (is_better, is_worse))
-        changed = better or worse
-        if not changed or (better and worse):
-            return ""
-        sizes = sorted((row["difference"] for row in changed), key=abs)
-        of_size = points if first["scale"] == LOG_RATIO else magnitude
-        size = text_range(
-            *(of_size(end if of_size is points else abs(end), first["scale"]) for end in (sizes[0], sizes[-1]))
-        )
-        part = "" if len(changed) == len(asked) else f" in {len(changed)} of {len(asked)} variants"
-        verb = "is better" if better else "is worse"
-        if first["against"] == "dense":
-            levels = sorted({100 * row["sparsity"] for row in changed if row["sparsity"] is not None})
-            if first["scale"] == LOG_RATIO:
-                return f"Pruning changes {measured} {where} by {size}{part}"
-            share = (
-                f"{levels[0]:g} %" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g} %" if levels else "some"
-            )
-            effect = "gained" if better else "cost"
-            return f"Removing {share} of the weights {effect} {size} of {measured} {where}{part}"
-        return f"{measured} {where} {verb} ({size}) with {first['variant_words']}{against}{part}"
-    if verdicts == {"yes"} and first["claim"] == "equivalent":
-        return (
-            f"{first['variant_words']} and {first['against_words']} make no difference of {margin_text(first)} or more "
-            f"to {measured} {where}"
-        )
-    if verdicts == {"yes"}:
-        return f"{_payer(first)} loses less than {margin_text(first)} with {first['variant_words']}{against}"
-    if verdicts == {"no"} and first["claim"] == "noninferior":
-        return f"{_payer(first)} loses {margin_text(first)} or more with {first['variant_words']}{against}"
-    return ""
-
-
 def answer_sentences(rows: Sequence[Row]) -> str:
     """Return the answer to one question in sentences.
 
@@ -358,7 +270,7 @@ def _noninferior(rows: Sequence[Row]) -> str:
     if bounds and shown:
         low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
         paid = text_range(low, high) + ("" if low == high else ", depending on the variant")
-        span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
+        span = f" With any one of them, {payer(first)} pays at most {paid} (one-sided 95 % bound)."
     elif bounds and not all(map(is_worse, rows)):
         span = (
             f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
@@ -381,7 +293,7 @@ def _noninferior_of_one(row: Row) -> str:
     corrected = "after correction " if is_left_open_by_correction(row) else ""
     outcomes = {"yes": f"less than {margin}", "no": f"the loss is larger than {margin}"}
     outcome = outcomes.get(str(row["verdict"]), f"{corrected}a loss of {margin} is not excluded")
-    return f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): {outcome}. {estimate}."
+    return f"With {_name(row)}, {payer(row)} pays {paid} (one-sided 95 % bound): {outcome}. {estimate}."
 
 
 def _equivalent(rows: Sequence[Row]) -> str:
@@ -473,7 +385,7 @@ def _name(row: Row) -> str:
     return str(row["label"])
 
 
-def _payer(row: Row) -> str:
+def payer(row: Row) -> str:
     """Return who bears a loss."""
     if row["group_kind"] == "language":
         return "English" if row["group_name"] == "en" else str(row["group_name"])

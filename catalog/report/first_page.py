@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from catalog.report import claims
+from catalog.report import claims, verdicts
 from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval
 from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
 from catalog.report.labels import SeriesStyle, method_label, number
@@ -97,11 +97,11 @@ def first_page(catalog: Catalog) -> FirstPage:
     best = [row for row in choices.rows if row["base_model_id"] == model] if choices else []
     lines = shown_lines(curve.rows)
     every = [answer_line(row) for row in answers.rows]
-    shown = sorted([row for row in answers.rows if row["is_declared"]] or list(answers.rows), key=claims.rank)
+    shown = sorted([row for row in answers.rows if row["is_declared"]] or list(answers.rows), key=verdicts.rank)
     return FirstPage(
         answers=tuple(answer_line(row) for row in shown[:MAX_QUESTIONS]),
         n_questions=len(shown),
-        tally=claims.questions_tally(shown),
+        tally=verdicts.questions_tally(shown),
         verdicts={line.anchor: line for line in every},
         tested=_tested(shown),
         chosen=tuple(map(chosen, best[:MAX_CHOSEN])),

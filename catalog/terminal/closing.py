@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from catalog.report import claims
+from catalog.report import claims, verdicts
 from catalog.report.labels import text_range
 from catalog.results import Row, Value, visible
 from catalog.sql_files import statement
@@ -37,7 +37,7 @@ def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], wid
     """
     answers = _rows(catalog, "answers", {"recipe": recipe})
     questions = [list(rows) for _, rows in groupby(answers, key=lambda row: row["question_id"])]
-    questions.sort(key=lambda rows: claims.rank(rows[0]))
+    questions.sort(key=lambda rows: verdicts.rank(rows[0]))
     primary = [rows for rows in questions if rows[0]["is_primary"]] or questions
     splits = " and ".join(sorted({str(row["split"]) for row in answers}))
     head = f"Answers ({splits} split; verdicts are corrected over all primary questions of the recipe, intervals not)"
@@ -83,8 +83,8 @@ def meaning_line(questions: Sequence[Sequence[Row]]) -> str:
     Args:
         questions: the rows of each question, of `closing/answers.sql`.
     """
-    tally = f"{counted(len(questions), 'question')}: {claims.questions_tally([rows[0] for rows in questions])}"
-    found = [text for rows in questions if (text := claims.meaning(rows))]
+    tally = f"{counted(len(questions), 'question')}: {verdicts.questions_tally([rows[0] for rows in questions])}"
+    found = [text for rows in questions if (text := verdicts.meaning(rows))]
     if len(found) > MAX_MEANINGS:
         return f"In short, {tally}."
     shown = found or ["Nothing is shown: the intervals say how large a difference can still be"]

@@ -345,10 +345,12 @@ def test_a_title_is_the_one_of_the_recipe_or_made_of_plain_words(tmp_path: Path)
     assert titles == {
         "named": "Does Swahili gain?",
         "perplexity": "Is perplexity in Swahili lower with wanda on sw-en than with English?",
-        "dense": "Is accuracy on facts in the worst language higher with a variant of wanda on sw-en than without pruning?",
-        "margin": "Is perplexity in languages written in Latn less than 5.1 % higher with wanda on sw-en than with English?",
-        "equal": "Does accuracy on facts in all languages on average differ by less than 2 points between wanda on sw-en "
-        "and English?",
+        "dense": "Is accuracy on facts in the worst language higher with a variant of wanda on sw-en "
+        "than without pruning?",
+        "margin": "Is perplexity in languages written in Latn less than 5.1 % higher with wanda on sw-en "
+        "than with English?",
+        "equal": "Does accuracy on facts in all languages on average differ by less than 2 points "
+        "between wanda on sw-en and English?",
     }
 
 

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from catalog.report.claims import questions_tally, rank
 from catalog.report.first_page import (
     MAX_METHODS,
     NO_TEST,
@@ -15,6 +14,7 @@ from catalog.report.first_page import (
     shown_lines,
 )
 from catalog.report.query_results import run_report_query
+from catalog.report.verdicts import questions_tally, rank
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.report.answer_rows import answered, question
