@@ -138,8 +138,9 @@ def views() -> Mapping[str, SqlFile]:
 
 
 def _language_rows() -> str:
-    """Rows of (language, script, resource class), as SQL."""
-    return ", ".join(f"('{tag}', '{script}', {number})" for tag, script, number in languages_with_resource_class())
+    """Rows of (language, script, resource class, name), as SQL."""
+    rows = languages_with_resource_class()
+    return ", ".join(f"('{tag}', '{script}', {number}, '{name}')" for tag, script, number, name in rows)
 
 
 @cache

@@ -86,9 +86,9 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
         n_models: number of base models in the catalog.
     """
     first = rows[0]
-    text, standing = claims.question_text(first), "primary" if first["is_primary"] else "exploratory"
+    standing = "primary" if first["is_primary"] else "exploratory"
     return Finding(
-        question=text[0].upper() + text[1:],
+        question=str(first["title"]),
         sentence=claims.answer_sentences(rows),
         kind=" · ".join(word for word in (str(first["name"]), standing) if word),
         evidence=_evidence(rows),

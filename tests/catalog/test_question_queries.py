@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import answers
-from tests.catalog_data import STARTED, write_rows
+from tests.catalog_data import STARTED, declared_parameters, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -263,25 +264,75 @@ def test_a_question_about_missing_or_damaged_files_is_an_error(full_store: Store
 
 
 def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog, rows: Rows) -> None:
-    found = answers(catalog, "answers_to_questions")
+    found = answers(catalog, "answers_to_questions", "only_declared=false", "all_answers=true")
     assert len(found) == len(rows["answers"])
     assert found[0]["status"] == "primary"
     for row in found:
         assert row["p_claim"] == row["p_corrected" if row["claim"] == "gain" else "p_margin_corrected"]
-    statuses = {row["title"]: row["status"] for row in found}
+        assert row["answer"] == row["verdict"]
+        assert (row["title"] in row["question"]) == (row["place"] == 1)
+    statuses = {row["name"]: row["status"] for row in found}
     assert statuses == {
         "together": "primary",
         "late": "exploratory: 3 results existed before it was declared",
-        "gain: facts accuracy in outside_english": "exploratory: not declared",
+        "": "exploratory: not declared",
     }
-    assert {row["title"] for row in found if row["label"].startswith("mean of")} == {"together"}
-    assert {row["title"]: row["ci_level"] for row in found} == {
-        title: 0.95 if title.startswith("gain") else 0.9 for title in statuses
+    assert {row["name"] for row in found if row["label"].startswith("mean of")} == {"together"}
+    assert {row["claim"]: row["ci_level"] for row in found} == {
+        claim: 0.95 if claim == "gain" else 0.9 for claim in {row["claim"] for row in found}
     }
-    places = [row["place"] for row in found if row["title"] == "late"]
+    places = [row["place"] for row in found if row["name"] == "late"]
     assert places == [*range(1, len(places) + 1)]
-    declared = answers(catalog, "answers_to_questions", "only_declared=true")
-    assert {row["title"] for row in declared} == {"together", "late"}
+
+
+def test_by_default_each_declared_question_has_one_row_with_its_tally(catalog: Catalog) -> None:
+    found = answers(catalog, "answers_to_questions")
+    assert [row["name"] for row in found] == ["together", "late"]
+    tallies = {row["question_id"]: row["answer"] for row in catalog.query("FROM internal.question_answers")}
+    for row in found:
+        assert (row["place"], row["question"], row["answer"]) == (1, row["title"], tallies[row["question_id"]])
+
+
+def test_titles_are_made_of_the_names_in_plain_words(catalog: Catalog) -> None:
+    titles = {row["name"]: row["title"] for row in catalog.query("FROM internal.described_questions")}
+    assert titles[""] == "Is accuracy on facts outside English higher with a pruned variant than without pruning?"
+    assert all(title.endswith("?") and "outside_english" not in title for title in titles.values())
+
+
+def asked(name: str, **columns: Any) -> dict[str, Any]:
+    """A row of a declared question about gains in Swahili, on average over variants."""
+    row = {"question_id": f"id of {name}", "name": name, "variants": "wanda-on-sw-en", "against": "english"}
+    row |= {"task": "perplexity", "metric": "perplexity", "group_kind": "language", "group_name": "sw"}
+    row |= {"claim": "gain", "over": "mean", "split": "test", "criterion_id": "c", "recipe": "mine"}
+    return {**row, "is_declared": True, "is_primary": True, "declared_after": 0, **columns}
+
+
+def test_a_title_is_the_one_of_the_recipe_or_made_of_plain_words(tmp_path: Path) -> None:
+    rows = [
+        asked("named", title="Does Swahili gain?"),
+        asked("perplexity"),
+        asked(
+            "dense", against="dense", task="facts", metric="accuracy", over="each", group_kind="worst", group_name=""
+        ),
+        asked("margin", claim="noninferior", margin=0.05, group_kind="script", group_name="Latn"),
+        asked(
+            "equal", claim="equivalent", margin=0.02, task="facts", metric="accuracy", group_kind="all", group_name=""
+        ),
+    ]
+    store = Store(tmp_path)
+    write_rows(store, "recipes", parameters=declared_parameters(rows, []), rows={"questions": rows})
+    with Catalog.in_memory(store) as filled:
+        titles = {row["name"]: row["title"] for row in filled.query("FROM internal.described_questions")}
+    assert titles == {
+        "named": "Does Swahili gain?",
+        "perplexity": "Is perplexity in Swahili lower with wanda on sw-en than with English?",
+        "dense": "Is accuracy on facts in the worst language higher with a variant of wanda on sw-en "
+        "than without pruning?",
+        "margin": "Is perplexity in languages written in Latn less than 5.1 % higher with wanda on sw-en "
+        "than with English?",
+        "equal": "Does accuracy on facts in all languages on average differ by less than 2 points "
+        "between wanda on sw-en and English?",
+    }
 
 
 def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_families(
@@ -290,7 +341,8 @@ def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_fami
     found = answers(catalog, "protocol")
     assert {row["part"] for row in found} == {"evaluation", "question", "family", "choice", "seeds", "not known"}
     questions = {row["subject"]: row for row in found if row["part"] == "question"}
-    declared = {row["name"]: row for row in rows["questions"] if row["is_declared"]}
+    titles = {row["name"]: row["title"] for row in catalog.query("FROM internal.described_questions WHERE is_declared")}
+    declared = {titles[row["name"]]: row for row in rows["questions"] if row["is_declared"]}
     assert set(questions) == set(declared)
     assert {name for name, row in questions.items() if row["status"] == "primary"} == {
         name for name, row in declared.items() if row["is_primary"]

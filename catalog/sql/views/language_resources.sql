@@ -5,7 +5,8 @@
 CREATE OR REPLACE VIEW internal.language_resources AS
 SELECT * FROM (
     VALUES {languages}
-) AS t(language, script, resource_class);
+) AS t(language, script, resource_class, language_name);
 -- script: ISO 15924 code of its usual script
 -- resource_class: from 0 (left behind) to 5 (winners)
 -- language: tag of the language
+-- language_name: its English name
