@@ -282,7 +282,7 @@ def declaration_parameters(
             after = declared.get(question.id, NOTHING)
             numbers: list[JsonValue] = [after.results.get(pair, NO_RESULTS).parameters for pair in question.pairs]
             against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
-            columns = after.columns | title_of(config)
+            columns = {**after.columns, **title_of(config)}
             further = [columns] if columns else []
             yield [question.id, config.name, config.variants, against, config.primary, numbers, *further]
 
