@@ -49,7 +49,7 @@ def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Pat
 def test_without_details_a_question_says_what_it_can_find_and_its_name_is_not_cut(
     own_inputs: Path, tmp_path: Path
 ) -> None:
-    long_name = {**GAIN, "name": "x" * 200}
+    long_name = {**GAIN, "name": "x" * 200, "languages": "all"}
     head, *lines = lines_of(own_inputs, Store(str(tmp_path)), GAIN, MARGIN, long_name, is_detailed=False)
     assert "mlprune plan --power" in head
     text = " ".join(lines)
