@@ -11,17 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.ingest.table_files import NO_MEANING, declared_tables, macros, meanings_in, meanings_of, views
 from catalog.sql_files import INTERNAL, NamedQuery, Parameter, SqlFile, list_queries
 from catalog.store import Catalog
+from catalog.store.item_answers import PREDICTIONS
 from mlprune.errors import QueryError, unknown
-from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.store.store import Store
 
-PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
-"""Table that queries read in addition to the catalog: the predictions of a task with candidates."""
 MIN_WIDTH = 40
 INTERVAL = re.compile(r"(?:(.+)_)?ci(90)?_(low|high)")
 UNITS: Mapping[str, str] = {

@@ -6,11 +6,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from catalog.describe import PREDICTIONS
 from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in, views
 from catalog.sql_files import INTERNAL, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
-from catalog.store.item_answers import MACRO
+from catalog.store.item_answers import MACRO, PREDICTIONS
 from infra.pages.page import page
 from mlprune.capabilities.publishing.model_card import table
 from mlprune.store.record_kinds import RECORD_KINDS

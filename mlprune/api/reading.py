@@ -107,7 +107,8 @@ class CatalogReader:
         from catalog.queries import answer_query  # noqa: PLC0415
         from catalog.sql_files import parse_query, statement  # noqa: PLC0415
 
-        answer = self.use(lambda catalog: answer_query(catalog, parse_query(file, statement("api", file)), values))
+        query = parse_query(file, statement("api", file))
+        answer = self.use(lambda catalog: answer_query(catalog, query, _plain(values)))
         return Relation(answer.table, sql=answer.sql, parameters=answer.values, notes=answer.notes)
 
     def named(self, name: str, values: Mapping[str, Value]) -> Relation:

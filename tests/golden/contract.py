@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import safetensors.numpy
 
-from catalog.describe import PREDICTIONS
 from catalog.ingest.table_files import macros
 from catalog.results import QueryResult
 from catalog.sql_files import list_queries, statement
 from catalog.store import Catalog
+from catalog.store.item_answers import PREDICTIONS
 from infra.pages.command_reference import commands
 from mlprune.hashing import canonical_json, digest
 from mlprune.store.records import Record
