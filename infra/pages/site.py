@@ -15,22 +15,20 @@ from infra.pages.transcripts import refreshed
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "cookbook.md": cookbook,
     "reference/catalog.md": catalog_reference,
     "reference/commands.md": command_reference,
+    "reference/cookbook.md": cookbook,
     "reference/models.md": model_reference,
     "reference/recipe.md": recipe_reference,
 }
 """Path below docs/ -> function that makes the page."""
 
 WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "comparison.md": ("comparison", "comparison-languages"),
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
+    "report.md": ("demo",),
+    "studies/README.md": ("which-text", "which-mix", "where-gemma", "where", "comparison", "comparison-languages"),
     "study.md": ("study",),
-    "study-where.md": ("where", "where-gemma"),
-    "study-mix.md": ("which-mix",),
-    "study-text.md": ("which-text",),
 }
 """Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""
 
