@@ -217,7 +217,7 @@ def test_constants_on_the_page_are_those_of_the_code() -> None:
 
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in re.findall(r"^\| `(?!method).*\|$", (ROOT / "docs/search.md").read_text("utf-8"), re.MULTILINE)
+    for line in re.findall(r"^\| `(?!method).*\|$", (ROOT / "docs/analyses.md").read_text("utf-8"), re.MULTILINE)
 ]
 
 
