@@ -44,7 +44,7 @@ def values(evaluations):
 
 
 def published(name):
-    with (ROOT / "docs" / "real-study" / f"subset-{name}.csv").open(encoding="utf-8", newline="") as file:
+    with (ROOT / "docs" / "studies" / "real" / f"subset-{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

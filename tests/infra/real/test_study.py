@@ -174,7 +174,7 @@ def test_a_missing_package_is_an_error_that_names_it(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-FOLDER = Path(__file__).parents[3] / "docs" / "real-study"
+FOLDER = Path(__file__).parents[3] / "docs" / "studies" / "real"
 PAGE = FOLDER.with_suffix(".md")
 CORPORA = {"CLDR": "subset", "FLORES": "flores"}
 
