@@ -214,7 +214,7 @@ SENTENCES: Mapping[tuple[str, str], tuple[Sentence, ...]] = {
             ),
         ),
         (
-            "leave {:.2f} (`french-from-french`) and {:.2f} (`swahili-from-swahili`) of the perplexity that English text",
+            "leave {:.2f} (`french-from-french`) and {:.2f} (`swahili-from-swahili`) of the perplexity that",
             lambda s: tuple(ratio(s, name) for name in ("french-from-french", "swahili-from-swahili")),
         ),
         (
