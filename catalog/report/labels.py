@@ -77,7 +77,7 @@ _PREFIX = "facets?"
 
 def method_label(row: Row) -> str:
     """Return the label of a method, such as `wanda on translation, sequential propagation`."""
-    if row.get("intervention") and (row["score"] is None or row["intervention"] != "vocabulary"):
+    if row["score"] is None and row.get("intervention"):
         return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
         return str(row.get("settings") or "dense")

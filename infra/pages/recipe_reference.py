@@ -9,7 +9,7 @@ from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
 from mlprune.recipe.models import Recipe
-from mlprune.recipe.names import markers_of_capabilities
+from mlprune.recipe.names import OfCapability, markers
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.export.model_card import table
 from mlprune.strict_model import Model
@@ -55,7 +55,7 @@ def _table(model: type[Model], hidden: Iterable[str] = ()) -> str:
 
 def _capability(model: type[Model], key: str) -> str:
     """Return the capability of a key, or of some of its values; empty if it belongs to the core."""
-    marks = markers_of_capabilities(model, key)
+    marks = markers(model, key, OfCapability)
     values = {
         mark: f" (for {', '.join(f'`{value}`' for value in mark.values)})" if mark.values else "" for mark in marks
     }

@@ -9,6 +9,7 @@ NAMES: tuple[str, ...] = (
     "reconstruction",
     "quantisation",
     "vocabulary",
+    "adoption",
     "baselines",
     "token_share",
     "search",

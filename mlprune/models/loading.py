@@ -33,7 +33,7 @@ from mlprune.models.checkpoint.tensor_hashes import scan_weights
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 from mlprune.models.model_layers import ModelLayer, model_layers
 from mlprune.models.model_limits import require_sizes, within_limits
-from mlprune.models.wider_files import LOADER_FILE
+from mlprune.models.smaller import LOADER_FILE
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 CHAT_TEMPLATE = "chat_template.jinja"

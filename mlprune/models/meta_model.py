@@ -21,10 +21,9 @@ from mlprune.errors import ModelError, reason_of
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
+from mlprune.models.checkpoint.weight_files import DTYPES, TensorFiles, WeightFiles, architecture_at, read_json_object
 from mlprune.models.experts import split_experts, stacked_weight
 from mlprune.models.scaled_experts import prepare_scaled_experts
-from mlprune.models.wider_files import TensorFiles
 from mlprune.vocabulary import DtypeName
 
 MOVE_TOKENS = ("llama4_text",)

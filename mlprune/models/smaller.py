@@ -16,6 +16,10 @@ from mlprune.models.architecture.architecture import Architecture, BlockArchitec
 from mlprune.models.architecture.units import HEAD_KEYS, UnitLayout, n_attention_heads
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
 
+LOADER_FILE = "smaller.json"
+"""File of a folder whose blocks have different widths, with the config of the base model."""
+KEPT_FILE = "kept_units.json"
+"""File of an export with fewer heads or neurons: `blocks` has, for each block, kind -> those that remain, ascending."""
 BlockUnits = Sequence["KeptUnits"]
 """The units of a block: heads (unless single heads cannot be removed), and neurons."""
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from mlprune import capabilities
 from mlprune.capabilities.capability import Variants, all_capabilities
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
-from mlprune.steps.adopt import add_adopted, adopt_jobs
 from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
@@ -117,12 +115,11 @@ def plan_probes(plan: Planning) -> Iterable[Job]:
 
 
 def plan_named_variants(plan: Planning) -> Iterable[Job]:
-    """Plan the variants: by scores, of capabilities, adopted, combined, derived from these, and baselines."""
+    """Plan the variants: by scores, of capabilities, combined, derived from these, and baselines."""
     recipe, inputs = plan.recipe, plan.inputs
     variants: Variants = plan_variants(recipe, inputs, plan.sets.by_profile)
     for capability in all_capabilities():
         variants = capability.variants(plan, variants)
-    variants = add_adopted(recipe, inputs, variants, fewer_tokens="vocabulary" in capabilities.NAMES)
     variants = add_combinations(recipe, inputs, variants)
     for capability in all_capabilities():
         variants = capability.derived(plan, variants)
@@ -163,10 +160,10 @@ def measure_probes(plan: Planning) -> Iterable[Job]:
 
 def make_variants(plan: Planning) -> Iterable[Job]:
     """Make the variants that are not probes; combinations come after all variants that they combine."""
-    variants, probed = plan.variants.values(), {key for probes in plan.probes for key in probes.variants}
+    probed = {key for probes in plan.probes for key in probes.variants}
     others = {key: variant for key, variant in plan.variants.items() if key not in probed}
     masks = (job for capability in all_capabilities() for job in capability.masks(plan))
-    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks, *adopt_jobs(variants)]
+    jobs = [*variant_jobs(plan.recipe, plan.inputs, others), *masks]
     of_masks = sorted(jobs, key=lambda job: isinstance(job, CombineJob))
     of_capabilities = (job for capability in all_capabilities() for job in capability.make(plan))
     return [*of_masks, *of_capabilities]

@@ -1,4 +1,4 @@
-"""What the type of a key says beyond its values: the entries that it names, and the capability that it belongs to.
+"""What the type of a key says beyond its values: the entries that it names, its capability, and kinds of entries.
 
     demonstrations: Annotated[str | None, NamesOf("sets")] = None
     baselines: Annotated[tuple[BaselineConfig, ...], OfCapability("baselines")] = ()
@@ -47,6 +47,16 @@ class KeysOf:
     """Whether it maps each key to several values."""
 
 
+@dataclass(frozen=True)
+class WithoutScore:
+    """Marks a key of variants that entries without a score may have."""
+
+    kinds: tuple[str, ...] = ()
+    """Only these kinds of entries; empty for all."""
+    chooses: bool = False
+    """Whether an entry with the key is of this kind."""
+
+
 def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str = "") -> None:
     """Check all names in a section and the sections inside it.
 
@@ -57,7 +67,7 @@ def check_names(section: Model, known: Mapping[Named, Set[str]], *, where: str =
         PydanticCustomError: one is unknown.
     """
     for entry, key, place in _keys(section, where):
-        for marker in _markers(type(entry), key, NamesOf):
+        for marker in markers(type(entry), key, NamesOf):
             names, own = known[marker.named], getattr(entry, "name", None) if marker.not_itself else None
             for name in _names_in(getattr(entry, key)):
                 if (name not in names or name == own) and name not in marker.words:
@@ -72,7 +82,7 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
     """
     own = ((type(entry), key, getattr(entry, key), _path(place, key)) for entry, key, place in _keys(section, where))
     for model, key, value, path in (*own, *keys_in_mappings(section, where=where)):
-        for marker in markers_of_capabilities(model, key):
+        for marker in markers(model, key, OfCapability):
             default = model.model_fields[key].get_default(call_default_factory=True)
             if marker.name not in present and (value in marker.values if marker.values else value != default):
                 yield path, marker.name
@@ -87,16 +97,17 @@ def keys_in_mappings(section: Model, *, where: str = "") -> Iterator[tuple[type[
         where: path of the section in the recipe.
     """
     for entry, key, place in _keys(section, where):
-        for marker in _markers(type(entry), key, KeysOf):
+        for marker in markers(type(entry), key, KeysOf):
             for inner, given in getattr(entry, key).items():
                 if inner in marker.model.model_fields:
                     for value in given if marker.lists else (given,):
                         yield marker.model, inner, value, f"{_path(place, key)}.{inner}"
 
 
-def markers_of_capabilities(model: type[Model], key: str) -> tuple[OfCapability, ...]:
-    """Return the marks of a key that says that it, or some of its values, belong to a capability."""
-    return _markers(model, key, OfCapability)
+@cache
+def markers(model: type[Model], key: str, kind: type[Marker]) -> tuple[Marker, ...]:
+    """Return the marks of a kind that a key has."""
+    return tuple(one for one in model.model_fields[key].metadata if isinstance(one, kind))
 
 
 def _keys(section: Model, where: str) -> Iterator[tuple[Model, str, str]]:
@@ -114,11 +125,6 @@ def _keys(section: Model, where: str) -> Iterator[tuple[Model, str, str]]:
 
 def _path(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
-
-
-@cache
-def _markers(model: type[Model], key: str, kind: type[Marker]) -> tuple[Marker, ...]:
-    return tuple(one for one in model.model_fields[key].metadata if isinstance(one, kind))
 
 
 def _names_in(value: object) -> Iterator[str]:

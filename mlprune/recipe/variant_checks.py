@@ -6,18 +6,20 @@ from dataclasses import fields
 from mlprune.methods import REFINERS, Score, StatisticsName
 from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe import options
+from mlprune.recipe.names import WithoutScore, markers
 from mlprune.recipe.variant_fields import DENSE_STRUCTURES, VariantFields
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
-WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group", "keep"))
-"""Keys that also entries without a score may have."""
+MARKS: Mapping[str, WithoutScore] = {
+    key: mark for key in VariantFields.model_fields for mark in markers(VariantFields, key, WithoutScore)
+}
+"""Key of a variant -> which entries without a score may have it."""
+WITH_ANY_KIND = frozenset(key for key, mark in MARKS.items() if not mark.kinds)
+"""Keys that all entries without a score may have."""
 KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
-    "neurons": frozenset(("neurons",)),
-    **dict.fromkeys(DENSE_STRUCTURES, frozenset(("structure",))),
-    "combination": frozenset(("combine", "of", "reconstruct")),
-    "dense": frozenset(("sparsity",)),
-    "adopted": frozenset(("adopt", "reconstruct")),
+    kind: frozenset(key for key, mark in MARKS.items() if kind in mark.kinds)
+    for kind in dict.fromkeys(kind for mark in MARKS.values() for kind in mark.kinds)
 }
 """Kind of an entry without a score -> its keys, in addition to those of any kind."""
 OF_BLOCKS = frozenset(
@@ -55,16 +57,16 @@ def check_kind(entry: VariantFields) -> None:
         raise ValueError("a variant needs a sparsity")
 
 
+def chosen_kind(entry: VariantFields) -> str | None:
+    """Return the kind that a key such as `combine` gives an entry; None without such a key."""
+    return next((mark.kinds[0] for key, mark in MARKS.items() if mark.chooses and getattr(entry, key)), None)
+
+
 def _kind_without_score(entry: VariantFields) -> str | None:
     """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
-    given = {
-        "neurons": entry.neurons is not None,
-        "adopted": entry.adopt is not None,
-        "combination": bool(entry.combine or entry.of),
-        **{name: entry.structure == name for name in DENSE_STRUCTURES},
-        "dense": entry.score is None and entry.sparsity == 0,
-    }
-    return next((kind for kind, is_given in given.items() if is_given), None)
+    of_structure = entry.structure if entry.structure in DENSE_STRUCTURES else None
+    is_dense = entry.score is None and entry.sparsity == 0
+    return chosen_kind(entry) or of_structure or ("dense" if is_dense else None)
 
 
 def check_structure(entry: VariantFields, score: Score) -> None:

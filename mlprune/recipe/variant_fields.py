@@ -14,7 +14,7 @@ from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
 from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
-from mlprune.recipe.names import NamesOf, OfCapability
+from mlprune.recipe.names import NamesOf, OfCapability, WithoutScore
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -42,7 +42,7 @@ STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 class VariantFields(Model):
     """One variant."""
 
-    name: EntryName | None = None
+    name: Annotated[EntryName | None, WithoutScore()] = None
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
     score: Annotated[ScoreName | None, OfCapability("experts", SCORES_OF_EXPERTS)] = None
     """Importance of a weight; needed except for combinations and the dense model."""
@@ -69,10 +69,12 @@ class VariantFields(Model):
     magnitude and random ignore it."""
     resample: Seed | None = None
     """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
-    sparsity: Sparsity | None = None
+    sparsity: Annotated[Sparsity | None, WithoutScore(("dense",))] = None
     """Share of weights removed from each comparison group, or of blocks or experts; 0 is the dense variant. Optional
     for structure N:M and schedule search; score given has none."""
-    structure: Annotated[StructureName | None, OfCapability("experts", STRUCTURES)] = None
+    structure: Annotated[
+        StructureName | None, OfCapability("experts", STRUCTURES), WithoutScore(tuple(DENSE_STRUCTURES))
+    ] = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
     removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and
@@ -92,7 +94,9 @@ class VariantFields(Model):
     """Blocks and layers that are pruned (all)."""
     profile: ProfileName = "corrected"
     """`paper` follows the published code; needs `tokens: all`."""
-    reconstruct: Annotated[ReconstructConfig | None, OfCapability("reconstruction")] = None
+    reconstruct: Annotated[
+        ReconstructConfig | None, OfCapability("reconstruction"), WithoutScore(("combination", "adopted"))
+    ] = None
     """Fits the kept weights of each block after pruning. The variant without it is planned too. Also for combinations
     and adopted checkpoints; nothing happens at sparsity 0."""
     bits: Bits = None
@@ -100,20 +104,24 @@ class VariantFields(Model):
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
     quantisation_group: QuantisationGroup = 128
     """bits: consecutive inputs of a row that share a scale."""
-    neurons: Annotated[NeuronsConfig | None, OfCapability("neurons")] = None
+    neurons: Annotated[NeuronsConfig | None, OfCapability("neurons"), WithoutScore(("neurons",), chooses=True)] = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
     `bits`, `quantisation_group` and `keep` only."""
-    adopt: Annotated[str, Field(min_length=1)] | None = None
+    adopt: Annotated[
+        Annotated[str, Field(min_length=1)] | None, OfCapability("adoption"), WithoutScore(("adopted",), chooses=True)
+    ] = None
     """Instead of a score: folder of a pruned checkpoint made elsewhere, or its hub id with an optional `@REVISION`."""
-    keep: Annotated[KeepConfig | None, OfCapability("vocabulary")] = None
+    keep: Annotated[KeepConfig | None, OfCapability("vocabulary"), WithoutScore()] = None
     """The tokens that stay, with the weights of the dense model (`structure: vocabulary`) or of the variant that the
     other keys describe. The variant with all tokens is planned too."""
-    combine: CombinationName | None = None
+    combine: Annotated[CombinationName | None, WithoutScore(("combination",), chooses=True)] = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits`,
     `quantisation_group` and `keep` only."""
-    of: Annotated[tuple[str, ...], NamesOf("variants", not_itself=True)] = ()
+    of: Annotated[
+        tuple[str, ...], NamesOf("variants", not_itself=True), WithoutScore(("combination",), chooses=True)
+    ] = ()
     """Names of the entries that are combined."""
-    against: Annotated[tuple[AgainstConfig, ...], NamesOf("evaluated")] = ()
+    against: Annotated[tuple[AgainstConfig, ...], NamesOf("evaluated"), WithoutScore()] = ()
     """Names of other entries to compare with, in addition to dense. Variants are compared if they agree in sparsity and
     structure and, if both read demonstrations, in propagation, source language and seed, each unless
     `{name: mono, ignore: [language]}` leaves it out."""

@@ -6,6 +6,7 @@ from.
 
 from collections.abc import Mapping
 
+from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES
@@ -216,6 +217,8 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
 REBUILDERS: Mapping[str, str] = {**OF_NEURONS}
 """Parameter of a variant -> function that makes its masks again, as `module:name`. It takes the store, the identity and
 the model of the variant, and returns a function that makes the levels of a block."""
+NOT_REBUILT: Mapping[str, tuple[str, str]] = {**OF_ADOPTION}
+"""Parameter of a variant whose masks do not follow from the store -> why, and what to do instead."""
 MASKS_OF_STRUCTURES: Mapping[str, str] = {**OF_EXPERTS}
 """Structure whose masks a capability makes -> its `StructureMasks`, as `module:name`."""
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,7 @@ from torch import Tensor, nn
 from mlprune.errors import BadInputError, ModelError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
-from mlprune.models.adopted_checkpoint import KeptTokens, has_tokenizer_files_of, tokenizer_rules
-from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON, file_sha256
 from mlprune.models.checkpoint.tensor_slices import (
     TensorSlice,
     padded_rows,
@@ -39,6 +39,18 @@ COPIED = (TOKENIZER_CONFIG, "special_tokens_map.json", TEMPLATE)
 """Files of a tokenizer next to its vocabulary."""
 TOKEN_LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids")
 """Keys of configs with tokens whose names do not end in `_token_id`."""
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The tokens of a base model that a checkpoint with fewer tokens has, and what follows from them."""
+
+    ids: tuple[int, ...]
+    """Of the base model, ascending."""
+    tensors: tuple[str, ...]
+    """Stored tensors of the base model with a row per token."""
+    settings: Mapping[str, JsonValue]
+    """Key of the config -> its value in the checkpoint, where it differs."""
 
 
 def read_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> TokenizerJson:
@@ -214,6 +226,20 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
         generation = read_json_object(folder / GENERATION_CONFIG)
         _write_json(folder / GENERATION_CONFIG, _renumbered(generation, kept))
     return n_new
+
+
+def has_tokenizer_files_of(base: Path, folder: Path) -> bool:
+    """Whether all files of a checkpoint's tokenizer are those of its base model; a checkpoint may have none."""
+    present = [name for name in TOKENIZER_FILES if (folder / name).exists()]
+    return all((base / name).exists() and file_sha256(base / name) == file_sha256(folder / name) for name in present)
+
+
+def tokenizer_rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Return what determines the tokens of a text, without the truncation and padding of the last call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
+    rules |= {"vocabulary": tokenizer.get_vocab(), "special tokens": tokenizer.all_special_tokens}
+    return {key: value for key, value in rules.items() if key not in ("truncation", "padding", "version")}
 
 
 def kept_tokens(base: Path, adopted: Path) -> KeptTokens | None:

@@ -33,13 +33,12 @@ from mlprune.errors import BadInputError, RecipeError, TaskFileError
 from mlprune.hashing import digest, without_defaults
 from mlprune.hub import format_size
 from mlprune.json_values import JsonObject, JsonValue, Row, as_int
-from mlprune.models.adopted_checkpoint import checkpoint_content
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
-from mlprune.steps.adopt import checkpoint_folder, origin_of
+from mlprune.steps.checkpoints import checkpoint_content, checkpoint_folder, origin_of
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.job import (
     ChainLoader,

@@ -13,7 +13,7 @@ from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.recipe.models import CorpusConfig, Recipe
-from mlprune.steps.adopt import require_unchanged
+from mlprune.steps.checkpoints import require_unchanged
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref
 from mlprune.steps.job import RecordKey

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EFBIG
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -116,6 +116,23 @@ class TensorPart:
         """Return a view of the rows of the parameter in the whole tensor."""
         own = stored if self.index is None else stored[self.index]
         return own.T if self.transposed else own
+
+
+class TensorFiles(Protocol):
+    """What a comparison of checkpoints reads."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the model."""
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint has a tensor."""
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Stored dtype of a tensor."""
+
+    def read(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Read one tensor."""
 
 
 class WeightFiles:

@@ -35,8 +35,15 @@ from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.fewer_experts import RemovedExperts, cut_experts
 from mlprune.models.loading import checked_tensors, load_tokenizer
 from mlprune.models.meta_model import build_skeleton
-from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
-from mlprune.models.wider_files import KEPT_FILE
+from mlprune.models.smaller import (
+    KEPT_FILE,
+    BlockUnits,
+    UnequalWidths,
+    kept_units,
+    loader_changes,
+    narrow_config,
+    narrow_files,
+)
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
 from mlprune.steps.export.tensor_changes import (

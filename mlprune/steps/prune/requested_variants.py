@@ -36,6 +36,7 @@ from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import AskedLanguages, asked_languages
+from mlprune.recipe.variant_checks import chosen_kind
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
@@ -370,8 +371,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
     dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
-        others = (entry.combine, entry.neurons, entry.adopt)
-        if all(other is None for other in others):
+        if chosen_kind(entry) is None:
             planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
 

@@ -48,12 +48,11 @@ from mlprune.steps.prune.structure_masks import masks_of_structure
 from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import FindModel, StoredJobs, evaluation_spec
-from mlprune.steps.variants.adopted_variant import ADOPTED
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
 from mlprune.steps.variants.variant import ALL_TOKENS, ROLES_OF_PARENT, CombinedVariant
 from mlprune.steps.variants.variant_rows import form_without_masks, require_masks, stored_masks
 from mlprune.store.parquet import columns_of
-from mlprune.store.record_kinds import REBUILDERS, RECORD_KINDS
+from mlprune.store.record_kinds import NOT_REBUILT, REBUILDERS, RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
@@ -103,9 +102,9 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
     if row["mask_sha256"] is None or row["weights_changed"]:
         got = "changed weights" if row["mask_sha256"] is not None else form_without_masks(record)
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
-    if ADOPTED in record.parameters:
-        message = "the masks of an adopted variant are those of its checkpoint, which is not in the store"
-        raise BadInputError(message, variant_id=record.id, next="mlprune import CHECKPOINT --base BASE compares them")
+    for parameter, (message, step) in NOT_REBUILT.items():
+        if parameter in record.parameters:
+            raise BadInputError(message, variant_id=record.id, next=step)
     if reads_unstored_statistics(record):
         expected = "a variant of dense propagation, or of a method that reads sums of squares"
         raise BadInputError("the statistics of the masks are not stored", variant_id=record.id, expected=expected)
@@ -394,9 +393,9 @@ def has_masks_to_rebuild(record: Record) -> bool:
     is_current = record.kind == "variants" and record.step_version == RECORD_KINDS["variants"].version
     if not is_current or len(rows) != 1 or rows[0].get("mask_sha256") is None or rows[0]["weights_changed"]:
         return False
-    if ADOPTED in record.parameters or ALL_TOKENS in record.parents:  # the masks of a parent are rebuilt with it
+    if ALL_TOKENS in record.parents:  # the masks of a parent are rebuilt with it
         return False
-    return not reads_unstored_statistics(record)
+    return not (NOT_REBUILT.keys() & record.parameters.keys() or reads_unstored_statistics(record))
 
 
 def rebuilt_masks_differ(store: Store, record: Record, model: Path) -> str | None:

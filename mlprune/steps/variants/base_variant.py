@@ -27,6 +27,8 @@ class BaseVariant:
     """Whether it has all weights of its base model."""
     has_all_tokens: ClassVar[bool] = True
     """Whether it has all tokens of its base model."""
+    has_known_structure: ClassVar[bool] = True
+    """Whether it is known from which comparison groups weights were removed."""
 
     @property
     def id(self) -> str:

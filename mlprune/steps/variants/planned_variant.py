@@ -10,7 +10,6 @@ from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
@@ -107,10 +106,10 @@ class PlannedVariant:
 
         They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
         language and seed of the sets. A combination has the values that its parents share, and agrees with everything
-        in which they differ. The structure of an adopted variant is unknown. Baselines are comparable with every other
-        variant. A variant with fewer tokens is as comparable as its parent, and also with it; the dense model with
-        fewer tokens is a baseline. Quantised variants also have to agree in their quantisation, unless they have the
-        same masks; and the quantised dense model is comparable with every variant of its quantisation.
+        in which they differ. A structure can be unknown. Baselines are comparable with every other variant. A variant
+        with fewer tokens is as comparable as its parent, and also with it; the dense model with fewer tokens is a
+        baseline. Quantised variants also have to agree in their quantisation, unless they have the same masks; and the
+        quantised dense model is comparable with every variant of its quantisation.
         """
         first, second = self.with_all_tokens, other.with_all_tokens
         if first is not self or second is not other:
@@ -128,7 +127,7 @@ class PlannedVariant:
             "sparsity": (a.sparsity, b.sparsity),
             "structure": (a.structure, b.structure),
         }
-        if isinstance(a, AdoptedVariant) or isinstance(b, AdoptedVariant):
+        if not (a.has_known_structure and b.has_known_structure):
             del pairs["structure"]
         if a.rounding:
             inner = self.unquantised.differing_aspects(other.unquantised)

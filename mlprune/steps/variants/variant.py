@@ -9,13 +9,12 @@ from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
-from mlprune.steps.variants.adopted_variant import AdoptedVariant
 from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
 from mlprune.steps.variants.blocks_variant import BlocksVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
+from mlprune.vocabulary import CombinationName, PropagationName
 
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
@@ -133,24 +132,32 @@ class CombinedVariant(BaseVariant):
 class MaskedByCapability(BaseVariant, ABC):
     """A base model with masks that a capability makes."""
 
-    structure: ClassVar[str | None] = None
     propagation: ClassVar[PropagationName | None] = None
-    weights_changed: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def sparsity(self) -> float:
         """The sparsity that the recipe gives."""
 
+    @property
+    def structure(self) -> str | None:
+        """The comparison group; None if there is none."""
+        return None
 
-MaskedVariant = ScoredVariant | CombinedVariant | MaskedByCapability | AdoptedVariant
+    @property
+    def weights_changed(self) -> bool:
+        """Whether kept weights have other values than in the base model."""
+        return False
+
+
+MaskedVariant = ScoredVariant | CombinedVariant | MaskedByCapability
 
 
 @dataclass(frozen=True)
 class InterventionVariant(BaseVariant):
     """A base model whose hidden states or inputs are changed at run time."""
 
-    intervention: InterventionName
+    intervention: str
     settings: tuple[tuple[str, JsonValue], ...] = ()
     """Parameters that are not at their defaults."""
     is_candidate: ClassVar[bool] = False

@@ -51,7 +51,7 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
             METHOD | {"score": "union", "set_kind": None, "settings": "union of a and b"},
             "sequential propagation, union of a and b",
         ),
-        (METHOD | {"intervention": "self_translate"}, "self-translate"),
+        (METHOD | {"score": None, "intervention": "self_translate"}, "self-translate"),
         (
             METHOD | {"intervention": "vocabulary", "settings": "vocabulary, keeps fr"},
             "wanda on translation, sequential propagation, vocabulary, keeps fr",

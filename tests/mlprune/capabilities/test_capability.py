@@ -1,5 +1,6 @@
 """The core runs without any one capability, and says so where a recipe needs it."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from catalog.check import check
 from catalog.report.page import render_page
@@ -76,6 +78,9 @@ USES = {
         "vocabulary_run",
         frozenset(("tokenizations",)),
     ),
+    "adoption": Use(
+        {"variants": [{"adopt": "pruned"}]}, "variants.0.adopt", "adopted_run", frozenset(("masks", "variants"))
+    ),
     "baselines": Use(
         {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
         "baselines",
@@ -142,6 +147,15 @@ def run_with_search(tiny_inputs: Path, tmp_path: Path) -> FinishedRun:
     store = Store(tmp_path / "played")
     store.write_record(plan.record)
     return FinishedRun(tmp_path / "inputs" / "searches.yaml", play(plan, store, lambda _, __: 0.5), store)
+
+
+@pytest.fixture
+def adopted_run(tiny_inputs: Path, tmp_path: Path) -> FinishedRun:
+    pruned = shutil.copytree(tiny_inputs / "model", tmp_path / "pruned")
+    tensors = load_file(pruned / "model.safetensors")
+    tensors["model.layers.1.fc1.weight"][:, ::2] = 0
+    save_file(tensors, pruned / "model.safetensors")
+    return finished_run(tiny_inputs, {**small_recipe(), "variants": [{"adopt": str(pruned)}]}, name="adopted")
 
 
 @pytest.fixture

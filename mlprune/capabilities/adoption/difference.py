@@ -6,7 +6,6 @@ Everything else has to be equal: with another embedding or norm, the checkpoint 
 revision of it.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,26 +14,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.adoption.wider_files import WiderFiles, stored
 from mlprune.errors import BadInputError
 from mlprune.hashing import digest
-from mlprune.json_values import JsonValue
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.architecture.units import BIAS_KEYS
-from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.tensor_slices import padded_rows
 from mlprune.models.checkpoint.weight_files import (
+    TensorFiles,
     WeightFiles,
     architecture_at,
     bias_name,
     is_obsolete_buffer,
     weight_name,
 )
-from mlprune.models.loading import MAX_LISTED, check_tokenizer, inspect_model, inspect_narrowed, load_tokenizer
+from mlprune.models.loading import MAX_LISTED, check_tokenizer, inspect_model, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
-from mlprune.models.wider_files import KEPT_FILE, LOADER_FILE, TensorFiles, WiderFiles, stored
+from mlprune.steps.checkpoints import checkpoint_content
+from mlprune.trimming.folder import KeptTokens, has_tokenizer_files_of, tokenizer_rules
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 _IGNORED_SETTINGS = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict")
 """Keys of a config that do not change what a model computes from tokens. Private keys and ids of tokens do not either:
@@ -63,18 +63,6 @@ class CheckpointDifference:
     def is_none(self) -> bool:
         """Whether all blocks have the weights of the base model; the checkpoint then has fewer tokens."""
         return not (self.n_removed or self.weights_changed or self.biases_changed)
-
-
-@dataclass(frozen=True)
-class KeptTokens:
-    """The tokens of a base model that a checkpoint with fewer tokens has, and what follows from them."""
-
-    ids: tuple[int, ...]
-    """Of the base model, ascending."""
-    tensors: tuple[str, ...]
-    """Stored tensors of the base model with a row per token."""
-    settings: Mapping[str, JsonValue]
-    """Key of the config -> its value in the checkpoint, where it differs."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +95,6 @@ def compare_checkpoint(base: Path, adopted: Path, *, tokens: KeptTokens | None =
     name += f" with tokens {digest(asdict(tokens))}" if tokens else ""
     cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted, tokens)))
     return CheckpointDifference(**{**cached, "removed_blocks": tuple(cached["removed_blocks"])})
-
-
-def checkpoint_content(adopted: Path) -> dict[str, str]:
-    """Check the weight files of a pruned checkpoint against its config, and return name -> SHA-256 of its files.
-
-    Raises:
-        ModelError: the checkpoint is not a model that can be read.
-    """
-    content = dict(inspect_narrowed(adopted) if (adopted / LOADER_FILE).exists() else inspect_model(adopted).content)
-    stated = [name for name in (LOADER_FILE, KEPT_FILE) if (adopted / name).exists()]
-    return content | {name: file_sha256(adopted / name) for name in stated}
 
 
 def open_adopted(base: Path, adopted: Path) -> tuple[WeightFiles, WiderFiles]:
@@ -376,20 +353,6 @@ def _require_equal_tokenizers(base: Path, adopted: Path) -> None:
         if unknown_tokens := sorted(got["vocabulary"].keys() - expected["vocabulary"].keys()):
             context["tokens"] = unknown_tokens[:MAX_LISTED]
         raise BadInputError("the tokenizer of a checkpoint differs from that of its base model", context)
-
-
-def has_tokenizer_files_of(base: Path, adopted: Path) -> bool:
-    """Whether all files of a checkpoint's tokenizer are those of its base model; a checkpoint may have none."""
-    present = [name for name in TOKENIZER_FILES if (adopted / name).exists()]
-    return all((base / name).exists() and file_sha256(base / name) == file_sha256(adopted / name) for name in present)
-
-
-def tokenizer_rules(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
-    """Return what determines the tokens of a text, without the truncation and padding of the last call."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
-    rules |= {"vocabulary": tokenizer.get_vocab(), "special tokens": tokenizer.all_special_tokens}
-    return {key: value for key, value in rules.items() if key not in ("truncation", "padding", "version")}
 
 
 def _are_equal(first: Tensor, second: Tensor) -> bool:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from catalog.report.page import write_report
 from catalog.store import Catalog
+from mlprune.capabilities.adoption.difference import compare_checkpoint
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.planning import build_plan

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mlprune.models.wider_files import LOADER_FILE
+from mlprune.models.smaller import LOADER_FILE
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.variants.variant_rows import stored_tokens
 from tests.expert_models import save_expert_model

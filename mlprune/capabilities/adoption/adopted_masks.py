@@ -1,16 +1,16 @@
 """Adopted variants: plan them, and store the masks and new values of checkpoints that were made elsewhere."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.errors import BadInputError, RecipeError
+from mlprune.capabilities.adoption.difference import compare_checkpoint, layer_differences, open_adopted
+from mlprune.capabilities.adoption.records import ADOPTED
+from mlprune.capabilities.adoption.variant import AdoptedVariant
+from mlprune.capabilities.capability import Planned, Variants
+from mlprune.errors import RecipeError
 from mlprune.hashing import digest
-from mlprune.hub import snapshot_origin
-from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.adopted_checkpoint import checkpoint_content, compare_checkpoint, layer_differences, open_adopted
-from mlprune.models.import_record import read_import_record
-from mlprune.models.loading import resolve_model
+from mlprune.json_values import JsonObject
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
@@ -24,10 +24,10 @@ from mlprune.pruning.mask_files import (
 from mlprune.pruning.scoring import described_levels
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
+from mlprune.steps.checkpoints import checkpoint_content, checkpoint_folder, origin_of, require_unchanged
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.blocks import require_no_masks_of, rows_without_blocks
-from mlprune.steps.variants.adopted_variant import ADOPTED, AdoptedVariant
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import block_identity
@@ -35,7 +35,7 @@ from mlprune.steps.variants.variant import DenseVariant, dense_variant, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from mlprune.trimming.folder import kept_tokens
+from mlprune.trimming.folder import KeptTokens, kept_tokens
 
 BYTES_PER_WEIGHT = 32
 """Memory per weight of a block: both weights and the new one, in float32 at most, copies of both in the order of heads
@@ -106,28 +106,25 @@ class AdoptJob(MasksJob):
         return block_identity(owner, block, parents={"variant": self.variant.id}).record(artefacts=tuple(artefacts))
 
 
-def add_adopted(
-    recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant], *, fewer_tokens: bool
-) -> dict[str, PlannedVariant]:
+def add_adopted(planned: Planned, variants: Variants) -> Variants:
     """Return the planned variants and those of checkpoints that were made elsewhere.
 
     Of a checkpoint with fewer tokens, the variant has all of them; one with fewer tokens is derived from it.
 
-    Args:
-        fewer_tokens: whether variants with fewer tokens can be planned.
     Raises:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
         RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks, or masks or other tokens
-            of one that has fewer tokens, or no variant can have fewer tokens.
+            of one that has fewer tokens.
     """
-    together = dict(planned)
+    recipe, inputs, together = planned.recipe, planned.inputs, dict(variants)
     for entry in recipe.variants:
         if entry.adopt is not None:
             folder = checkpoint_folder(recipe, entry.adopt)
-            if kept_tokens(Path(inputs.model.path), folder) is not None:
-                _require_own_tokens(recipe, entry, fewer_tokens=fewer_tokens)
-            variant = adopted_variant(inputs, folder)
+            tokens = kept_tokens(Path(inputs.model.path), folder)
+            if tokens is not None:
+                _require_own_tokens(recipe, entry)
+            variant = _planned(inputs, folder, tokens)
             if isinstance(variant, AdoptedVariant) and variant.difference.removed_blocks:
                 require_no_masks_of(recipe, entry)
                 if entry.bits:
@@ -137,11 +134,24 @@ def add_adopted(
     return together
 
 
-def _require_own_tokens(recipe: Recipe, entry: VariantConfig, *, fewer_tokens: bool) -> None:
+def require_fewer_tokens(planned: Planned, variants: Variants) -> Variants:
+    """Return the planned variants, in which those of checkpoints with fewer tokens are derived by now.
+
+    Raises:
+        RecipeError: one is not: it has all tokens.
+    """
+    base = Path(planned.inputs.model.path)
+    entries = (entry for variant in variants.values() if variant.spec.has_all_tokens for entry in variant.entries)
+    for entry in entries:
+        checkpoint = entry.adopt if isinstance(entry, VariantConfig) else None
+        if checkpoint is not None and kept_tokens(base, checkpoint_folder(planned.recipe, checkpoint)) is not None:
+            message = "the checkpoint has fewer tokens than its base model, and no capability plans such variants"
+            raise RecipeError(message, variant=entry.name, key="adopt", expected="a checkpoint with all tokens")
+    return variants
+
+
+def _require_own_tokens(recipe: Recipe, entry: VariantConfig) -> None:
     """Refuse other tokens, and combinations of masks, for a checkpoint with fewer tokens."""
-    if not fewer_tokens:
-        message = "the checkpoint has fewer tokens than its base model, and no capability plans such variants"
-        raise RecipeError(message, variant=entry.name, key="adopt", expected="a checkpoint with all tokens")
     if entry.keep is not None:
         message = "the checkpoint has fewer tokens than its base model already"
         raise RecipeError(message, variant=entry.name, key="keep", expected="no keep")
@@ -150,33 +160,9 @@ def _require_own_tokens(recipe: Recipe, entry: VariantConfig, *, fewer_tokens: b
         raise RecipeError(message, variant=entry.name, key="of", expected="names of other variants")
 
 
-def checkpoint_folder(recipe: Recipe, name: str) -> Path:
-    """Return the folder of a checkpoint.
-
-    Args:
-        name: folder, or id on the hub with an optional `@REVISION`.
-    """
-    local = recipe.resolve(name)
-    hub_id, _, revision = name.partition("@")
-    return (resolve_model(str(local)) if local.exists() else resolve_model(hub_id, revision or "main")).absolute()
-
-
-def require_unchanged(folder: Path, content: str) -> None:
-    """Check that a checkpoint is as it was planned.
-
-    Args:
-        content: hash of its files.
-    Raises:
-        BadInputError: it has changed.
-    """
-    if digest(checkpoint_content(folder)) != content:
-        raise BadInputError("the adopted checkpoint has changed", path=str(folder), next="run the command again")
-
-
-def adopted_variant(inputs: Inputs, folder: Path) -> AdoptedVariant | DenseVariant:
+def _planned(inputs: Inputs, folder: Path, tokens: KeptTokens | None) -> AdoptedVariant | DenseVariant:
     """Return the variant of a checkpoint, with all tokens; the dense one if the checkpoint only lacks tokens."""
-    base = Path(inputs.model.path)
-    difference = compare_checkpoint(base, folder, tokens=kept_tokens(base, folder))
+    difference = compare_checkpoint(Path(inputs.model.path), folder, tokens=tokens)
     if difference.is_none:
         return dense_variant(inputs.base, inputs.model)
     contents = checkpoint_content(folder)
@@ -185,20 +171,7 @@ def adopted_variant(inputs: Inputs, folder: Path) -> AdoptedVariant | DenseVaria
     return AdoptedVariant(identity, inputs.model, str(folder), tuple(origin_of(folder)), difference)
 
 
-def adopt_jobs(variants: Iterable[PlannedVariant]) -> Iterator[AdoptJob]:
+def adopt_jobs(planned: Planned) -> Iterator[AdoptJob]:
     """Yield the job of each adopted variant."""
-    for spec in of_kind(AdoptedVariant, (variant.spec for variant in variants)):
+    for spec in of_kind(AdoptedVariant, (variant.spec for variant in planned.variants.values())):
         yield AdoptJob(make_identity("masks", {ADOPTED: True}, parents={"variant": spec.id}), spec)
-
-
-def origin_of(folder: Path) -> Iterator[tuple[str, JsonValue]]:
-    """Yield the name of a checkpoint and, for one of the hub, its commit."""
-    snapshot, record = snapshot_origin(folder), read_import_record(folder)
-    if snapshot is not None:
-        yield from zip(("source", "commit"), snapshot, strict=True)
-    elif record is not None:
-        yield "source", record.source
-        if record.origin is not None:
-            yield "commit", record.origin.commit
-    else:
-        yield "source", folder.name

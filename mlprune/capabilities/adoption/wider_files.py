@@ -9,7 +9,6 @@ model.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,30 +23,8 @@ from mlprune.models.architecture.units import (
     n_attention_heads,
     unit_layouts,
 )
-from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, read_json_object, weight_name
-from mlprune.models.smaller import KeptUnits
-
-LOADER_FILE = "smaller.json"
-"""File of a folder whose blocks have different widths, with the config of the base model."""
-KEPT_FILE = "kept_units.json"
-"""File of an export with fewer heads or neurons: `blocks` has, for each block, kind -> those that remain, ascending."""
-
-
-class TensorFiles(Protocol):
-    """What a comparison of checkpoints reads."""
-
-    @property
-    def architecture(self) -> Architecture:
-        """The architecture of the model."""
-
-    def has(self, name: str) -> bool:
-        """Whether the checkpoint has a tensor."""
-
-    def dtype(self, name: str) -> torch.dtype:
-        """Stored dtype of a tensor."""
-
-    def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Read one tensor."""
+from mlprune.models.checkpoint.weight_files import TensorFiles, WeightFiles, bias_name, read_json_object, weight_name
+from mlprune.models.smaller import KEPT_FILE, LOADER_FILE, KeptUnits
 
 
 def stored(files: TensorFiles, name: str) -> Tensor:

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mlprune import capabilities
+from mlprune.capabilities.adoption.difference import compare_checkpoint
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.models.adopted_checkpoint import compare_checkpoint
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.loading import load_tokenizer
@@ -154,7 +154,7 @@ def test_other_tokens_and_combined_masks_are_refused_by_the_plan(
 def test_fewer_tokens_are_refused_if_no_capability_plans_them(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capabilities, "NAMES", ())
+    monkeypatch.setattr(capabilities, "NAMES", ("adoption",))
     shutil.copytree(base, tmp_path / "model")
     trimmed(base, tmp_path / "small")
     write_texts(tmp_path)

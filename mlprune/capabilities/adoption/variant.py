@@ -4,17 +4,16 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.capabilities.adoption.difference import CheckpointDifference
+from mlprune.capabilities.adoption.records import ADOPTED
 from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.adopted_checkpoint import CheckpointDifference
-from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
-
-ADOPTED = "adopted"
-"""Value of the column `score`, and parameter of the identity."""
+from mlprune.steps.variants.base_variant import SeedSource
+from mlprune.steps.variants.variant import MaskedByCapability
 
 
 @dataclass(frozen=True)
-class AdoptedVariant(BaseVariant):
+class AdoptedVariant(MaskedByCapability):
     """A base model with the masks, new values or removed blocks of a checkpoint."""
 
     folder: str
@@ -22,7 +21,7 @@ class AdoptedVariant(BaseVariant):
     origin: tuple[tuple[str, JsonValue], ...]
     """Where the checkpoint comes from: `source` and, for a checkpoint of the hub, `commit`."""
     difference: CheckpointDifference
-    propagation: ClassVar[None] = None
+    has_known_structure: ClassVar[bool] = False
 
     @property
     def sparsity(self) -> float:

@@ -1,0 +1,1 @@
+"""Adoption: variants that are checkpoints which were made elsewhere."""
