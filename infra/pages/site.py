@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.pages.catalog_reference import catalog_reference
+from infra.pages.catalog_reference import catalog_reference, table_reference
 from infra.pages.command_reference import command_reference
 from infra.pages.cookbook import cookbook
 from infra.pages.frozen import archive_of, thaw
@@ -20,6 +20,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/cookbook.md": cookbook,
     "reference/models.md": model_reference,
     "reference/recipe.md": recipe_reference,
+    "reference/tables.md": table_reference,
 }
 """Path below docs/ -> function that makes the page."""
 
