@@ -19,13 +19,13 @@ from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 
 OPENING = """
-[catalog.md](../catalog.md) explains the catalog and how to query it, [tables.md](tables.md) lists what the views are made
-from. The texts are those of `COMMENT ON` in the catalog itself.
+[catalog.md](../catalog.md) explains the catalog and how to query it, [tables.md](tables.md) lists what the views are
+made from. The texts are those of `COMMENT ON` in the catalog itself.
 """
 OPENING_OF_TABLES = """
-[catalog.md](catalog.md) has the queries and views, which answer most questions. The texts are those of `COMMENT ON` in the
-catalog itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a foreign
-key refers to, which `mlprune check store` verifies. Views and other tables show helpers in full.
+[catalog.md](catalog.md) has the queries and views, which answer most questions. The texts are those of `COMMENT ON` in
+the catalog itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a
+foreign key refers to, which `mlprune check store` verifies. Views and other tables show helpers in full.
 """
 VIEWS, TABLES = "catalog.md", "tables.md"
 """The two pages."""
