@@ -78,7 +78,8 @@ def _help(command: Any) -> tuple[str, ...]:
 
 
 def _parameters(command: Any) -> tuple[str, ...]:
-    rows = [_parameter(parameter) for parameter in command.params if parameter.name not in OF_ALL]
+    shown = [one for one in command.params if one.name not in OF_ALL and not getattr(one, "hidden", False)]
+    rows = [_parameter(parameter) for parameter in shown]
     return (table(("argument or option", "default", "meaning"), rows),) if rows else ()
 
 

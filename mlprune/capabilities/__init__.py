@@ -4,6 +4,9 @@
 """
 
 NAMES: tuple[str, ...] = (
+    "generation",
+    "units",
+    "blocks",
     "neurons",
     "experts",
     "reconstruction",

@@ -6,7 +6,8 @@ have:
 
 - `keys.py`: the keys of its part of a recipe. `mlprune.recipe` composes its classes of them, in `models.py` and
   `variant_fields.py`, and marks each with `OfCapability`.
-- `records.py`: its kinds of records. `mlprune.store.record_kinds` puts them into the order of all kinds.
+- `records.py`: its kinds of records, and what makes variants of its structures. `mlprune.store.record_kinds` puts them
+  into the order of all kinds.
 - `capability.py`: `CAPABILITY`, the functions below. They return what they are given if a recipe has none of its keys.
 - any further modules. They import the core, and no other capability.
 
@@ -15,23 +16,25 @@ keys and its commands are refused, and everything else works, also on stores tha
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol
 
 from mlprune import capabilities
 from mlprune.errors import RecipeError
 from mlprune.models.import_record import HubCheckpoint
+from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.names import missing_capabilities
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.part import Part
 from mlprune.steps.probes import Probes
-from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.sets import DemonstrationPlan, PlannedSet, SetSpec
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
+from mlprune.vocabulary import DemonstrationKind
 
 Variants = Mapping[str, PlannedVariant]
 """Id -> planned variant."""
@@ -48,12 +51,15 @@ class Planned(Protocol):
     """Without the entries that parts add later."""
     inputs: Inputs
     sets: DemonstrationPlan
+    """Empty until all sets are planned."""
     variants: Variants
     """Empty until all variants are planned."""
     evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
     """Variant id -> its evaluations; empty until all are planned."""
 
 
+PlanSet = Callable[[Planned, DemonstrationConfig, SetSpec], PlannedSet]
+"""Plans a demonstration set of an entry. The description has the keys that all kinds have."""
 AddVariants = Callable[[Planned, Variants], Variants]
 """Returns some planned variants and those that it adds."""
 AddJobs = Callable[[Planned], Iterable[Job]]
@@ -90,6 +96,8 @@ class Capability:
     """Its folder."""
     without_late: Callable[[Recipe], Recipe] = lambda recipe: recipe
     """Returns a recipe without the entries that its part adds to the plan later."""
+    sets: Mapping[DemonstrationKind, PlanSet] = field(default_factory=dict)
+    """Kind of demonstration set whose texts it makes -> function that plans a set."""
     probe: PlanProbes = _no_probes
     """Plans variants whose losses the schedules of the recipe's variants may read, before these are planned."""
     variants: AddVariants = _same

@@ -38,6 +38,7 @@ from mlprune.methods.scores import (
     RiaParameters,
     SparseGptParameters,
     WandaPlusPlusParameters,
+    scores_of_structures,
     shortest_name,
 )
 from mlprune.methods.structures import OF_EXPERTS, STRUCTURES, pattern_of, structure_of
@@ -78,6 +79,7 @@ __all__ = [
     "checked_parameters",
     "parameter",
     "pattern_of",
+    "scores_of_structures",
     "shortest_name",
     "structure_of",
 ]

@@ -101,6 +101,8 @@ class Structure(Method):
     """The aggregation that several sets need; empty if any will do."""
     counts: str = ""
     """What its sparsity counts; empty for weights."""
+    keys: frozenset[str] = frozenset()
+    """The only keys of an entry that removes whole blocks, and so names no layers; empty for other structures."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,10 @@ class Score(Method):
     """Structures with which its parameters apply; empty for all."""
     short_for: tuple[str, Parameters] | None = None
     """Score and parameters of which it is another name: variants of both are the same."""
+    reads_states: bool = False
+    """Whether it reads the hidden states of a demonstration set, instead of statistics."""
+    removes_scope: bool = False
+    """Whether it removes the whole scope, so that it has no sparsity."""
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,10 @@ SCORES: Mapping[str, Score] = {
         citation="X. Men et al., *ShortGPT: Layers in Large Language Models are More Redundant Than You Expect*, "
         "arXiv:2403.03853",
         formula="mean over tokens of 1 - cosine of the states before and after the block",
+        reads_states=True,
         structures=("blocks",),
     ),
-    "given": Score("the blocks of the scope, all of which are removed", structures=("blocks",)),
+    "given": Score("the blocks of the scope, all of which are removed", removes_scope=True, structures=("blocks",)),
     "ria": Score(
         "relative importance of the weight times a power of the feature norm",
         citation=PLUG_AND_PLAY,
@@ -197,3 +198,8 @@ def shortest_name(score: str, parameters: Parameters) -> tuple[str, Parameters]:
     """Return the score of which this one with these parameters is the long form; otherwise both as given."""
     names = [name for name, one in SCORES.items() if one.short_for == (score, parameters)]
     return (names[0], NO_PARAMETERS) if names else (score, parameters)
+
+
+def scores_of_structures(structures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scores that take these structures and no others."""
+    return tuple(name for name, score in SCORES.items() if score.structures == structures)

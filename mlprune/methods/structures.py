@@ -26,7 +26,12 @@ STRUCTURES: Mapping[str, Structure] = {
     "units": Structure(
         "attention heads and neurons of all blocks together", masks_nest=False, of_model=True, aggregation="pooled"
     ),
-    "blocks": Structure("blocks of the model, which are removed as a whole", of_model=True),
+    "blocks": Structure(
+        "blocks of the model, which are removed as a whole",
+        of_model=True,
+        keys=frozenset(("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed"))
+        | {"scope", "keep"},
+    ),
     "experts": _EXPERTS,
     "all_experts": replace(_EXPERTS, summary="experts of all blocks together"),
     "N:M": Structure("M consecutive inputs of a row, of which N are removed"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from mlprune.capabilities.capability import Variants, all_capabilities
@@ -97,7 +97,9 @@ Stage = Callable[[Planning], Iterable[Job]]
 
 def plan_sets(plan: Planning) -> Iterable[Job]:
     """Plan the demonstration sets, which share no line with the evaluations."""
-    plan.sets = plan_demonstrations(plan.recipe, plan.inputs, evaluated=evaluated_lines(plan.recipe, plan.inputs))
+    lines = evaluated_lines(plan.recipe, plan.inputs)
+    of_kinds = {kind: partial(plan_set, plan) for one in all_capabilities() for kind, plan_set in one.sets.items()}
+    plan.sets = plan_demonstrations(plan.recipe, plan.inputs, evaluated=lines, of_kinds=of_kinds)
     plan.names.append(Name("base_model", str(plan.inputs.base_row["source"]), plan.inputs.base.id))
     plan.names += [Name("demonstration_set", planned.name, planned.id) for planned in plan.sets.distinct]
     plan.name_data_sets(planned.spec.hub for planned in plan.sets.distinct)

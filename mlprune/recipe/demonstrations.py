@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import ChatKey, Name, Seed
-from mlprune.recipe.names import NamesOf
+from mlprune.recipe.names import NamesOf, OfCapability
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, unknown_name
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, DrawName, LongerDemonstration, SharesName, full_dtype
@@ -17,7 +17,6 @@ from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, DrawName, LongerD
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
 DEFAULT_SPLIT = "dev"
-DEFAULT_PROMPT = "{endonym}:"
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _SHARES = "`equal`, `proportional`, or a mapping of parts to numbers above 0"
@@ -95,7 +94,7 @@ class DemonstrationConfig(Model):
 
     name: Name
     """Name that variants refer to; unique among the entries."""
-    kind: DemonstrationKind
+    kind: Annotated[DemonstrationKind, OfCapability("generation", ("generated",))]
     """Kind of its texts; the table below lists the keys of each kind."""
     source: Language | None = None
     """translation: language of the first side of a shot."""
@@ -150,10 +149,10 @@ class DemonstrationConfig(Model):
     """Write each shot as a turn of the user and one of the assistant in the model's chat template, optionally with a
     system text, as in `{system: Translate.}`. The user's turn is the source side, the prompt of a generated text, or
     the words before the answer or before `{text}`."""
-    prompt: str | None = None
+    prompt: Annotated[str | None, OfCapability("generation")] = None
     """generated: text that the model continues, with `{language}` and `{endonym}`; empty: the start token alone
     (`{endonym}:`)."""
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    temperature: Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, OfCapability("generation")] = None
     """generated: temperature at which tokens are drawn; 0 chooses the likeliest ones, and all texts are equal (1)."""
     seed: Seed = 0
     """Seed of the order of sentences, documents, items or files, and of the draws of generated texts. Sets with equal

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from mlprune.methods import REFINERS, Score, StatisticsName
+from mlprune.methods import REFINERS, Score, StatisticsName, Structure
 from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe import options
 from mlprune.recipe.names import WithoutScore, markers
@@ -22,10 +22,6 @@ KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
     for kind in dict.fromkeys(kind for mark in MARKS.values() for kind in mark.kinds)
 }
 """Kind of an entry without a score -> its keys, in addition to those of any kind."""
-OF_BLOCKS = frozenset(
-    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
-)
-"""Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
 
 
 def check_kind(entry: VariantFields) -> None:
@@ -53,7 +49,11 @@ def check_kind(entry: VariantFields) -> None:
                 others = "a score, adopt, neurons, or combine and of"
                 raise ValueError(f"{key} needs structure: {structure}, or {others}")
         raise ValueError("a variant needs a score, adopt, or combine and of")
-    elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
+    elif (
+        entry.sparsity is None
+        and entry.schedule.kind != "search"
+        and not options.score_named(entry.score).removes_scope
+    ):
         raise ValueError("a variant needs a sparsity")
 
 
@@ -105,10 +105,8 @@ def check_units(entry: VariantFields) -> None:
     Raises:
         ValueError: one does not apply.
     """
-    if entry.score is None or not entry.sparsity or ":" in entry.group or entry.group == "blocks":
-        return
-    structure = STRUCTURE_METHODS.find(entry.group)[0]
-    if not structure.of_model:
+    structure = _structure(entry.group)
+    if entry.score is None or not entry.sparsity or not structure.of_model or structure.keys:
         return
     required: dict[str, tuple[object, object]] = {
         **({"propagation": (entry.propagation, "dense")} if entry.reads_statistics else {}),
@@ -141,23 +139,25 @@ def check_parameters_fit_structure(entry: VariantFields, score: Score) -> None:
         raise ValueError(f"{', '.join(given)} of score {entry.score} needs structure {expected}")
 
 
-def check_blocks(entry: VariantFields, score: Score) -> None:
+def check_keys_of_structure(entry: VariantFields, score: Score) -> None:
     """Check the options of a variant that lacks whole blocks.
 
     Raises:
         ValueError: one does not apply, or the score needs another one.
     """
-    if "blocks" not in (entry.group, score.structures[0]):
+    keys = _structure(entry.group).keys or _structure(score.structures[0]).keys
+    if not keys:
         return
     _require_structure(entry, f"score {entry.score}", score.structures)
-    defaults = {key: type(entry).model_fields[key].default for key in entry.model_fields_set - OF_BLOCKS}
+    defaults = {key: type(entry).model_fields[key].default for key in entry.model_fields_set - keys}
     refused = sorted(key for key, default in defaults.items() if getattr(entry, key) != default)
     if refused:
-        raise ValueError(f"structure blocks takes {', '.join(sorted(OF_BLOCKS))}, and not {', '.join(refused)}")
+        raise ValueError(f"structure {entry.group} takes {', '.join(sorted(keys))}, and not {', '.join(refused)}")
     if entry.scope.layers or entry.scope.without_layers:
-        raise ValueError("structure blocks removes whole blocks: leave layers out of the scope")
-    if entry.score == "given" and (entry.sparsity is not None or not entry.scope.blocks):
-        raise ValueError("score given removes all blocks of the scope: it needs scope: {blocks: ...} and no sparsity")
+        raise ValueError(f"structure {entry.group} removes whole blocks: leave layers out of the scope")
+    if score.removes_scope and (entry.sparsity is not None or not entry.scope.blocks):
+        expected = "scope: {blocks: ...} and no sparsity"
+        raise ValueError(f"score {entry.score} removes all blocks of the scope: it needs {expected}")
 
 
 def check_choice_of_demonstrations(entry: VariantFields) -> None:
@@ -206,6 +206,10 @@ def named_methods(entry: VariantFields) -> str:
 def _require_lowest(entry: VariantFields, what: str) -> None:
     if entry.removes != "lowest":
         raise ValueError(f"{what} needs removes: lowest, got {entry.removes}")
+
+
+def _structure(name: str) -> Structure:
+    return STRUCTURE_METHODS.find("N:M" if ":" in name else name)[0]
 
 
 def _require_structure(entry: VariantFields, what: str, structures: Sequence[str]) -> None:

@@ -5,10 +5,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mlprune.capabilities.experts.keys import SCORES_OF_EXPERTS, STRUCTURES
+from mlprune.capabilities.blocks import keys as of_blocks
+from mlprune.capabilities.experts import keys as of_experts
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.units import keys as of_units
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
@@ -44,7 +46,12 @@ class VariantFields(Model):
 
     name: Annotated[EntryName | None, WithoutScore()] = None
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
-    score: Annotated[ScoreName | None, OfCapability("experts", SCORES_OF_EXPERTS)] = None
+    score: Annotated[
+        ScoreName | None,
+        OfCapability("units", of_units.SCORES_OF_UNITS),
+        OfCapability("blocks", of_blocks.SCORES_OF_BLOCKS),
+        OfCapability("experts", of_experts.SCORES_OF_EXPERTS),
+    ] = None
     """Importance of a weight; needed except for combinations and the dense model."""
     refine: RefinerName | None = None
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
@@ -73,7 +80,11 @@ class VariantFields(Model):
     """Share of weights removed from each comparison group, or of blocks or experts; 0 is the dense variant. Optional
     for structure N:M and schedule search; score given has none."""
     structure: Annotated[
-        StructureName | None, OfCapability("experts", STRUCTURES), WithoutScore(tuple(DENSE_STRUCTURES))
+        StructureName | None,
+        OfCapability("units", of_units.STRUCTURES),
+        OfCapability("blocks", of_blocks.STRUCTURES),
+        OfCapability("experts", of_experts.STRUCTURES),
+        WithoutScore(tuple(DENSE_STRUCTURES)),
     ] = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
@@ -130,7 +141,8 @@ class VariantFields(Model):
     def reads_statistics(self) -> bool:
         """Whether the variant reads demonstrations."""
         is_pruned = bool(self.sparsity) or (self.sparsity is None and self.schedule.kind == "search")
-        return is_pruned and (bool(self.needs) or self.score == "block_influence")
+        reads_states = self.score is not None and options.score_named(self.score).reads_states
+        return is_pruned and (bool(self.needs) or reads_states)
 
     @property
     def needs(self) -> tuple[StatisticsName, ...]:

@@ -16,9 +16,9 @@ from mlprune.methods import (
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS
 from mlprune.recipe import options
 from mlprune.recipe.variant_checks import (
-    check_blocks,
     check_changed_weights,
     check_choice_of_demonstrations,
+    check_keys_of_structure,
     check_kind,
     check_parameters_fit_structure,
     check_permuted,
@@ -98,7 +98,7 @@ class CheckedVariant(VariantFields):
             check_permuted(self, score)
         if self.profile == "paper" and self.tokens != "all":
             raise ValueError("profile paper counts all tokens, padding included")
-        check_blocks(self, score)
+        check_keys_of_structure(self, score)
         if self.sparsity:
             check_structure(self, score)
             if score.changes_weights:

@@ -85,10 +85,8 @@ class SetSpec:
     split: str | None = None
     part_kinds: tuple[DemonstrationKind, ...] = ()
     """Kinds of demonstrations in a mixed set."""
-    prompt: str | None = None
-    """Text that the model continues in a set of generated texts."""
-    temperature: float | None = None
-    """Temperature of generated texts."""
+    own: tuple[tuple[str, JsonValue], ...] = ()
+    """Parameters that only sets of its kind have."""
     paired: bool = True
     """Whether the sides of a shot are translations of each other."""
     longer: LongerDemonstration = "truncate_right"
@@ -143,7 +141,7 @@ class SetSpec:
             **({} if self.draw == "hashed" else {"draw": self.draw}),
             **({} if self.paired else {"paired": False}),
             **({} if self.longer == "truncate_right" else {"longer": self.longer}),
-            **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
+            **dict(self.own),
             **({} if self.chat is None else {"chat": self.chat.parameters}),
         }
 
@@ -186,7 +184,7 @@ class SourceTexts:
 
 
 def read_source_texts(spec: SetSpec, corpus: CorpusConfig) -> SourceTexts:
-    """Read and check the texts of a set of any kind except mixed.
+    """Read and check the texts of a set of a kind whose texts are there.
 
     Raises:
         CorpusError: the texts are missing or unusable, or the template is wrong.
@@ -198,6 +196,7 @@ def read_source_texts(spec: SetSpec, corpus: CorpusConfig) -> SourceTexts:
         return numbered_texts(spec, read_documents(Path(spec.path)))
     if spec.kind == "task":
         return _task(spec)
+    assert spec.kind in READS_THE_CORPUS, f"the texts of a set of kind {spec.kind} are not read"
     return _sentences(spec, open_corpus(corpus))
 
 
@@ -279,13 +278,16 @@ def _code(spec: SetSpec) -> SourceTexts:
     return SourceTexts("Python files", dict(enumerate(names)), (side,), contents)
 
 
-def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "documents") -> SourceTexts:
+def numbered_texts(
+    spec: SetSpec, documents: Sequence[str], *, unit: str = "documents", prompt: str = ""
+) -> SourceTexts:
     """Texts that are given, in order.
 
+    Args:
+        prompt: what is before each document, and is part of the user's turn of a chat.
     Raises:
         CorpusError: the template is wrong.
     """
-    prompt = spec.prompt if spec.chat and spec.prompt else ""  # the user's turn of a chat that the model continued
     texts = {number: prompt + document for number, document in enumerate(documents)}
     sides = _sides(spec, texts, language=spec.source, starts=dict.fromkeys(texts, len(prompt)))
 
@@ -342,9 +344,9 @@ class PlannedSet:
     activations: ActivationsConfig | None = None
     """Which raw activations are stored, if any."""
     sample: tuple[str, ...] = ()
-    """Some of its texts; empty for a mixed or a generated set."""
-    generation: Job | None = None
-    """Job that writes the texts of a generated set."""
+    """Some of its texts; empty for a mixed set, and if a job makes the texts."""
+    jobs_before: tuple[Job, ...] = ()
+    """Jobs that make its texts, if they are not there."""
     lines: tuple[int, ...] = ()
     """Lines of the recipe's corpus that were drawn; those of a mixed set are in its parts."""
     parts: tuple["PlannedSet", ...] = ()
@@ -367,8 +369,8 @@ class PlannedSet:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The job of the set, after the one that writes its texts, if there is one."""
-        return (self.job,) if self.generation is None else (self.generation, self.job)
+        """The job of the set, after those that make its texts."""
+        return (*self.jobs_before, self.job)
 
     @property
     def label(self) -> str:

@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.capabilities.blocks.records import VARIANTS as WITHOUT_BLOCKS
 from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES
-from mlprune.capabilities.experts.records import MASKS as OF_EXPERTS
+from mlprune.capabilities.experts.records import VARIANTS as WITHOUT_EXPERTS
+from mlprune.capabilities.generation.records import KINDS as OF_GENERATION
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
-from mlprune.capabilities.neurons.records import REBUILDERS as OF_NEURONS
+from mlprune.capabilities.neurons.records import VARIANTS as WITHOUT_NEURONS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
 from mlprune.capabilities.search.records import KINDS as OF_SEARCH
 from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.token_share.records import TOKEN_SHARES
+from mlprune.capabilities.units.records import UNIT_TABLES
+from mlprune.capabilities.units.records import VARIANTS as WITHOUT_UNITS
 from mlprune.capabilities.vocabulary.records import KINDS as OF_VOCABULARY
 from mlprune.capabilities.vocabulary.records import OF_VARIANTS
 from mlprune.store.record_kind import RecordKind
@@ -26,15 +30,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "base_models": RecordKind(
         1, "base model", tables={"base_models": "base_model_id", "model_layers": "base_model_id"}
     ),
-    "generated_texts": RecordKind(
-        1,
-        "language, prompt, temperature and seed of texts that the dense model writes, for demonstrations `generated`",
-        folders=("generated",),
-        tables={"generated_texts": "generated_texts_id"},
-    ),
-    "text_pass_rates": RecordKind(
-        1, "set of generated texts, metrics and detector", tables={"text_pass_rates": "text_pass_rates_id"}
-    ),
+    **OF_GENERATION,
     "demonstration_sets": RecordKind(
         2,
         "demonstration set",
@@ -122,7 +118,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variants": "variant_id",
             "variant_demonstrations": "variant_id",
             "variant_layers": "variant_id",
-            "pruned_units": "variant_id",
+            **UNIT_TABLES,
             **NEURON_TABLES,
             **EXPERT_TABLES,
             "variant_parents": "variant_id",
@@ -214,13 +210,15 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
 }
 """Name of the kind -> what there is to know of it."""
-REBUILDERS: Mapping[str, str] = {**OF_NEURONS}
-"""Parameter of a variant -> function that makes its masks again, as `module:name`. It takes the store, the identity and
-the model of the variant, and returns a function that makes the levels of a block."""
 NOT_REBUILT: Mapping[str, tuple[str, str]] = {**OF_ADOPTION}
 """Parameter of a variant whose masks do not follow from the store -> why, and what to do instead."""
-MASKS_OF_STRUCTURES: Mapping[str, str] = {**OF_EXPERTS}
-"""Structure whose masks a capability makes -> its `StructureMasks`, as `module:name`."""
+VARIANTS_OF_STRUCTURES: Mapping[str, str] = {
+    **WITHOUT_UNITS,
+    **WITHOUT_BLOCKS,
+    **WITHOUT_NEURONS,
+    **WITHOUT_EXPERTS,
+}
+"""Structure whose variants a capability makes -> its `StructureVariants`, as `module:name`."""
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
 _RENAMED_TABLES: Mapping[str, str] = {"answers": "answer_results"}

@@ -19,6 +19,7 @@ FORM_OPTIONS: Mapping[str, str] = {
     "--notebook": "Write a notebook and open it.",
     "--as": "Format, folder by default: a model folder.",
     "--results": "Import results of lm-evaluation-harness.",
+    "--generated": "Instead of evaluations, the language of generated texts.",
 }
 """Option that chooses a form -> its help."""
 _MOVED = {"--model": "--base-model"}
@@ -69,7 +70,11 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--notebook": Form("ray_jobs.capabilities.notebook:notebook"),
         },
     ),
-    "rescore": CommandSource("rescore:rescore", "Recompute stored evaluations with another rule or metric."),
+    "rescore": CommandSource(
+        "rescore:rescore",
+        "Recompute stored evaluations with another rule or metric.",
+        {"--generated": Form("ray_jobs.capabilities.generation:rescore")},
+    ),
     "export": CommandSource(
         "export_variant:export",
         "Write variants or results in a format that others read.",

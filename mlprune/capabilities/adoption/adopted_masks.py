@@ -27,12 +27,12 @@ from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.checkpoints import checkpoint_content, checkpoint_folder, origin_of, require_unchanged
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, JobCost, RecordKey, SetSizes, make_identity
-from mlprune.steps.prune.blocks import require_no_masks_of, rows_without_blocks
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import DenseVariant, dense_variant, of_kind
 from mlprune.steps.variants.variant_rows import write_variants
+from mlprune.steps.variants.without_blocks import require_no_masks_of, rows_without_blocks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import KeptTokens, kept_tokens

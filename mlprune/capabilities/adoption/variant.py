@@ -9,11 +9,11 @@ from mlprune.capabilities.adoption.records import ADOPTED
 from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.variants.base_variant import SeedSource
-from mlprune.steps.variants.variant import MaskedByCapability
+from mlprune.steps.variants.variant import CapabilityVariant
 
 
 @dataclass(frozen=True)
-class AdoptedVariant(MaskedByCapability):
+class AdoptedVariant(CapabilityVariant):
     """A base model with the masks, new values or removed blocks of a checkpoint."""
 
     folder: str

@@ -32,6 +32,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import (
     SMALL_JOB_DISK_BYTES,
     ChainLoader,
+    Identity,
     Job,
     JobCost,
     ModelRef,
@@ -39,10 +40,10 @@ from mlprune.steps.job import (
     SetSizes,
     make_identity,
 )
-from mlprune.steps.prune.structure_masks import StructureMasks
+from mlprune.steps.prune.structure_variants import StructureVariants
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.steps.variants.scored_variant import ScoredVariant, scored_variant
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -188,16 +189,19 @@ def _rows(variant_id: str, chosen: Mapping[int, BlockChoice]) -> Iterator[Row]:
         yield {**row, "n_unused": choice.n_unused, "n_removed": len(removed), "removed": removed}
 
 
-class ExpertMasks(StructureMasks):
-    """Masks of structures `experts` and `all_experts`."""
+class ExpertVariants(StructureVariants[ScoredVariant]):
+    """Variants of structures `experts` and `all_experts`."""
 
-    def check(self, model: ModelRef, structure: str, *, sparsity: float) -> None:
-        """Check that a model has experts, and that enough of them would remain.
+    def planned(self, variant: ScoredVariant) -> ScoredVariant:
+        """Return the variant itself, after a check that the model has experts, and that enough of them would remain.
 
         Raises:
             RecipeError: it has none, or a token could not choose as many as it does.
         """
-        groups, experts = groups_of(model), architecture_at(model.path).experts
+        sparsity, structure = variant.sparsity, variant.structure
+        if not sparsity:
+            return variant
+        groups, experts = groups_of(variant.model), architecture_at(variant.model.path).experts
         if not groups:
             expected = "a mixture of experts"
             raise RecipeError("the model has no experts", key="structure", expected=expected, got=structure)
@@ -208,6 +212,7 @@ class ExpertMasks(StructureMasks):
                 message = "too few experts would remain for the choice of a token"
                 expected = f"at most {(n - n_kept) / n:g}, so that {n_kept} of {n} experts remain"
                 raise RecipeError(message, key="sparsity", blocks=list(blocks), expected=expected, got=sparsity)
+        return variant
 
     def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: ScoredVariant) -> Iterator[Job]:
         """Yield the passes over the sets of a variant without experts, then the job that makes it."""
@@ -219,8 +224,11 @@ class ExpertMasks(StructureMasks):
         parents = {"variant": variant.id, KIND: list(records.sets) or None, CONTRAST: records.contrast}
         yield ExpertMasksJob(make_identity("masks", {"experts": True}, parents=parents), variant, records)
 
-    def rebuilder(self, store: Store, variant: ScoredVariant, *, ordering: Record) -> Callable[[int], BlockLevels]:
+    def rebuilder(
+        self, store: Store, identity: Identity, model: ModelRef, *, ordering: Record
+    ) -> Callable[[int], BlockLevels]:
         """Return a function that makes the levels of a block again, from the stored statistics."""
+        variant = scored_variant(identity, model)
         chosen = chosen_experts(store, variant, ExpertRecords.of(ordering))
         removed = {block: choice.removed for block, choice in chosen.items()}
         return lambda block: expert_levels(variant.model, block, removed.get(block), sparsity=variant.sparsity)

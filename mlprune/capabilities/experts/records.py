@@ -1,4 +1,4 @@
-"""The kinds of records, the table of variants and the masks that experts add."""
+"""The kinds of records and the table of variants that experts add, and what makes these variants."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ EXPERT_OVERLAPS = RecordKind(
 """Kind of the overlaps by language."""
 EXPERT_TABLES: Mapping[str, str | None] = {"variant_experts": "variant_id"}
 """Table to which the record of a variant without experts adds rows -> column with its id."""
-MASKS: Mapping[str, str] = dict.fromkeys(
-    ("experts", "all_experts"), "mlprune.capabilities.experts.expert_masks:ExpertMasks"
+VARIANTS: Mapping[str, str] = dict.fromkeys(
+    ("experts", "all_experts"), "mlprune.capabilities.experts.expert_masks:ExpertVariants"
 )
-"""Structure -> class that makes its masks."""
+"""Structure -> class that plans and makes its variants."""

@@ -1,8 +1,9 @@
 """Variants without feed-forward neurons: plan them, choose the neurons, and write their masks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,11 +18,12 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.pruning.scoring import BlockLevels, described_levels
+from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Identity, JobCost, ModelRef, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
+from mlprune.steps.prune.structure_variants import StructureVariants
 from mlprune.steps.variants.masks_job import MasksJob
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
-from mlprune.steps.variants.variant import of_kind
 from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -61,27 +63,23 @@ def chosen_neurons(activities: Iterable[tuple[str, Record]], selection: NeuronSe
     return random_neurons(removed, seed=selection.seed) if selection.action == "random" else removed
 
 
-def neuron_levels(model: ModelRef, block: int, removed: Tensor, *, sparsity: float) -> BlockLevels:
+def neuron_levels(variant: NeuronVariant, removed: Sequence[Tensor], block: int) -> BlockLevels:
     """Return layer -> keep mask of a block, as levels 0 (removed) and 1 (kept).
 
     The last feed-forward layer loses the columns of the removed neurons; nothing else of a neuron has an effect then.
+
+    Args:
+        removed: of each block, bool [neurons].
     """
-    architecture = architecture_at(model.path)
+    model, architecture = variant.model, architecture_at(variant.model.path)
     part = architecture.block(block).feed_forward
     levels = {}
     for layer, shape in WeightFiles(Path(model.path), architecture).layer_shapes(block).items():
         keep = torch.ones(shape, dtype=torch.uint8)
         if part is not None and layer == part.after:
-            keep[:, removed] = 0
-        levels[layer] = described_levels(keep, (sparsity,))
+            keep[:, removed[block]] = 0
+        levels[layer] = described_levels(keep, (variant.sparsity,))
     return levels
-
-
-def neuron_rebuilder(store: Store, identity: Identity, model: ModelRef) -> Callable[[int], BlockLevels]:
-    """Return a function that makes the levels of a block again, from the stored counts. Raises as `removed_neurons`."""
-    variant = neuron_variant(identity, model)
-    removed = removed_neurons(store, variant)
-    return lambda block: neuron_levels(variant.model, block, removed[block], sparsity=variant.sparsity)
 
 
 def _language(store: Store, activity: Record) -> str:
@@ -112,11 +110,7 @@ class NeuronMasksJob(MasksJob):
             StatisticsError: a language has no counted tokens, or a block too few neurons for a random control.
         """
         removed = removed_neurons(store, self.variant)
-
-        def levels_of(block: int) -> BlockLevels:
-            return neuron_levels(self.variant.model, block, removed[block], sparsity=self.variant.sparsity)
-
-        blocks = self.write_masks(store, levels_of)
+        blocks = self.write_masks(store, partial(neuron_levels, self.variant, removed))
         rows = {"variant_neurons": [self._row(block, of_block) for block, of_block in enumerate(removed)]}
         write_variants(store, self.ordering, blocks, (self.variant,), rows=rows)
 
@@ -142,14 +136,22 @@ def add_neuron_variants(planned: Planned, variants: Variants) -> Variants:
     return together
 
 
-def neuron_mask_jobs(planned: Planned) -> Iterator[NeuronMasksJob]:
-    """Yield the job of each variant without neurons."""
-    for spec in of_kind(NeuronVariant, (variant.spec for variant in planned.variants.values())):
-        ordering = make_identity("masks", {"neurons": True}, parents={"variant": spec.id})
-        yield NeuronMasksJob(ordering, spec)
-
-
 def _planned(inputs: Inputs, selection: NeuronSelection, counts: Mapping[str, str]) -> PlannedVariant:
     parents = {"base_model": inputs.base.id, "neuron_activity": list(counts)}
     identity = make_identity("variants", {"neurons": selection.parameters}, parents=parents)
     return PlannedVariant(NeuronVariant(identity, inputs.model, selection, tuple(counts), tuple(counts.values())))
+
+
+class NeuronVariants(StructureVariants[NeuronVariant]):
+    """Variants without feed-forward neurons, which the section `neurons` of an entry plans."""
+
+    def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: NeuronVariant) -> Iterator[Job]:
+        """Yield the job that makes the variant; the counts are among what is observed."""
+        yield NeuronMasksJob(make_identity("masks", {"neurons": True}, parents={"variant": variant.id}), variant)
+
+    def rebuilder(
+        self, store: Store, identity: Identity, model: ModelRef, *, ordering: Record
+    ) -> Callable[[int], BlockLevels]:
+        """Return a function that makes the levels of a block again, from the stored counts."""
+        variant = neuron_variant(identity, model)
+        return partial(neuron_levels, variant, removed_neurons(store, variant))

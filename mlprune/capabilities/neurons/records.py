@@ -1,4 +1,4 @@
-"""The kinds of records and the table of variants that neurons add."""
+"""The kinds of records and the table of variants that neurons add, and what makes these variants."""
 
 from collections.abc import Mapping
 
@@ -19,5 +19,5 @@ NEURON_REMOVALS = RecordKind(
 """Kind of the removed weights of every neuron."""
 NEURON_TABLES: Mapping[str, str | None] = {"variant_neurons": "variant_id"}
 """Table to which the record of a variant without neurons adds rows -> column with its id."""
-REBUILDERS: Mapping[str, str] = {"neurons": "mlprune.capabilities.neurons.neuron_masks:neuron_rebuilder"}
-"""Parameter of these variants -> function that makes their masks again."""
+VARIANTS: Mapping[str, str] = {"neurons": "mlprune.capabilities.neurons.neuron_masks:NeuronVariants"}
+"""Structure -> class that makes its variants."""

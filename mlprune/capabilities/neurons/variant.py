@@ -8,11 +8,11 @@ from mlprune.capabilities.neurons.selection import NeuronSelection
 from mlprune.json_values import JsonObject, JsonValue, as_object
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.variants.base_variant import SeedSource, SetLink
-from mlprune.steps.variants.variant import MaskedByCapability
+from mlprune.steps.variants.variant import CapabilityVariant
 
 
 @dataclass(frozen=True)
-class NeuronVariant(MaskedByCapability):
+class NeuronVariant(CapabilityVariant):
     """A base model without some feed-forward neurons."""
 
     selection: NeuronSelection
@@ -21,7 +21,7 @@ class NeuronVariant(MaskedByCapability):
     set_ids: tuple[str, ...] = ()
     """The demonstration sets, in the same order."""
     is_candidate: ClassVar[bool] = False
-    structure: ClassVar[str | None] = "neurons"
+    structure: ClassVar[str] = "neurons"
 
     @property
     def sparsity(self) -> float:

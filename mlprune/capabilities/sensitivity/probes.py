@@ -22,7 +22,8 @@ from mlprune.steps.evaluate.model_evaluation import plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.loss_records import LossRecord
-from mlprune.steps.observe.block_influence import influence_jobs
+from mlprune.steps.observe.block_influence import BlockInfluenceJob
+from mlprune.steps.observe.dense_pass import pass_jobs
 from mlprune.steps.probes import Evaluations, ProbedLosses, Probes
 from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
@@ -53,6 +54,7 @@ def plan_probes(planned: Planned) -> Probes:
     evaluations: dict[str, dict[str, EvaluationSpec]] = {}
     variant_jobs: dict[object, Job] = {}
     losses: list[ProbedLosses] = []
+    of_influence = [name for config in recipe.sensitivity for name in config.influence]
     for config in recipe.sensitivity:
         derived = recipe.model_copy(update={"evaluations": _evaluations(recipe, config)})
         probes = sorted(_probes(derived, inputs, config, sets=sets), key=lambda probe: probe.unit.block or 0)
@@ -69,7 +71,7 @@ def plan_probes(planned: Planned) -> Probes:
         variants,
         {variant: tuple(specs.values()) for variant, specs in evaluations.items()},
         tuple(variant_jobs.values()),
-        tuple(influence_jobs(recipe, inputs, sets.default)),
+        tuple(pass_jobs(BlockInfluenceJob, "block_influence", recipe, inputs, sets.default, names=of_influence)),
         tuple(losses),
     )
 

@@ -1,24 +1,22 @@
-"""Plan the demonstration sets of a recipe: drawn, generated, mixed and published, without evaluated texts."""
+"""Plan the demonstration sets of a recipe: drawn, mixed and published, without evaluated texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 from mlprune.corpus.demonstrations import exact_shares, part_counts
-from mlprune.corpus.templates import fill_template
 from mlprune.errors import CorpusError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.task_files import CORPUS, ItemSelection, log_once, read_items
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
-from mlprune.recipe.demonstrations import DEFAULT_PROMPT, DemonstrationConfig
+from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate import writing
-from mlprune.steps.demonstrate.generation import GenerateJob, GenerationSpec, prompt_ids
 from mlprune.steps.inputs import Inputs, planned_chat
-from mlprune.steps.job import computed_parameters, make_identity
+from mlprune.steps.job import make_identity
 from mlprune.steps.sets import (
     DEFAULT_TEMPLATES,
     READS_THE_CORPUS,
@@ -27,15 +25,16 @@ from mlprune.steps.sets import (
     PlannedSets,
     SetSpec,
     SourceTexts,
-    numbered_texts,
     read_source_texts,
 )
 from mlprune.steps.tasks.evaluation import task_data
 from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items, task_of_entry, task_source
 from mlprune.vocabulary import DemonstrationKind, ProfileName
 
-WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
-"""Kinds of sets that the published code does not have."""
+PUBLISHED: tuple[DemonstrationKind, ...] = ("translation", "monolingual", "code")
+"""Kinds of drawn sets that the published code has."""
+PlanEntry = Callable[[DemonstrationConfig, SetSpec], PlannedSet]
+"""Plans the set of an entry of a kind whose texts a job makes."""
 
 
 def evaluated_keys(
@@ -164,7 +163,7 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
             cut the end of longer demonstrations off, or is a chat.
     """
     for what, absent in (
-        (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
+        (f"kind {entry.kind}", entry.kind not in PUBLISHED),
         ("token_budget", entry.token_budget is not None),
         ("paired: false", not entry.paired),
         (f"longer: {entry.longer}", entry.longer != "truncate_right"),
@@ -175,64 +174,18 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
             raise RecipeError(message, demonstrations=entry.name, expected="profile: corrected", got=what)
 
 
-def filled_prompt(entry: DemonstrationConfig) -> str:
-    """Return the prompt of a generated set, with the names of its language.
-
-    Raises:
-        CorpusError: the prompt has an unknown placeholder, or the language has no such name.
-    """
-    prompt = DEFAULT_PROMPT if entry.prompt is None else entry.prompt
-    return fill_template(prompt + "{text}", "", language=entry.language, end="")
-
-
-def generated_jobs(
-    entry: DemonstrationConfig, spec: SetSpec, recipe: Recipe, inputs: Inputs
-) -> tuple[GenerateJob, writing.DemonstrateJob]:
-    """Return the job that writes the texts, and the one that makes demonstrations of them.
-
-    Raises:
-        CorpusError: the template is wrong.
-        RecipeError: the prompt leaves no room for a text.
-    """
-    assert spec.source is not None, "a generated set has a language"
-    assert spec.prompt is not None, "a generated set has a prompt"
-    assert spec.temperature is not None, "a generated set has a temperature"
-    numbered_texts(spec, ())  # checks the template
-    model = inputs.model
-    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt, chat=spec.chat))
-    if n_prompt >= spec.max_tokens:
-        expected = f"max_tokens above {n_prompt}"
-        message = "a prompt leaves no room for a text"
-        raise RecipeError(message, demonstrations=entry.name, expected=expected, got=spec.max_tokens)
-    generation = GenerationSpec(
-        spec.source,
-        spec.prompt,
-        spec.temperature,
-        seed=spec.seed,
-        n_texts=spec.samples,
-        max_tokens=spec.max_tokens,
-        chat=spec.chat,
-    )
-    batch_tokens = model.batch_tokens(recipe.compute)
-    parameters = {**generation.parameters, **computed_parameters(model, batch_tokens=batch_tokens)}
-    contents = {"tokenizer": inputs.tokenizer_content}
-    base = {"base_model": model.base_model_id}
-    written = make_identity("generated_texts", parameters, parents=base, contents=contents)
-    texts = {"generated_texts": written.id}
-    identity = make_identity("demonstration_sets", spec.parameters, parents=texts, contents=contents)
-    generate = GenerateJob(written, model, generation, batch_tokens=batch_tokens)
-    return generate, writing.DemonstrateJob(identity, model, inputs.corpus_ref, spec, written.id)
-
-
-def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> DemonstrationPlan:
+def plan_demonstrations(
+    recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int], of_kinds: Mapping[DemonstrationKind, PlanEntry] = {}
+) -> DemonstrationPlan:
     """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`.
 
     Raises:
         CorpusError: the tokenizer does not know the texts of a set.
     """
-    by_profile: dict[ProfileName, PlannedSets] = {"corrected": plan_sets(recipe, inputs, evaluated=evaluated)}
+    plan_profile = partial(plan_sets, inputs=inputs, evaluated=evaluated, of_kinds=of_kinds)
+    by_profile: dict[ProfileName, PlannedSets] = {"corrected": plan_profile(recipe)}
     if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
-        by_profile["paper"] = plan_sets(with_published_sets(recipe), inputs, evaluated=evaluated, profile="paper")
+        by_profile["paper"] = plan_profile(with_published_sets(recipe), profile="paper")
     plan = DemonstrationPlan(by_profile)
     samples = {f"{planned.name} ({planned.label})": planned.sample for planned in plan.distinct if planned.sample}
     writing.check_samples(Path(inputs.model.path), samples)
@@ -245,12 +198,14 @@ def plan_sets(
     *,
     evaluated: frozenset[int],
     profile: ProfileName = "corrected",
+    of_kinds: Mapping[DemonstrationKind, PlanEntry] = {},
 ) -> dict[str, tuple[PlannedSet, ...]]:
     """Plan all sets of a recipe: name -> its sets, in the order of the recipe, parts before the sets that mix them.
 
     Args:
         evaluated: corpus lines that evaluations use.
         profile: `paper` makes the sets as the published code does.
+        of_kinds: kind whose texts a job makes -> function that plans a set.
     Raises:
         RecipeError: a set would contain an evaluated sentence or item, mixed sets contain each other, or the published
             code has no such set.
@@ -259,7 +214,12 @@ def plan_sets(
     """
     planned: dict[str, list[PlannedSet]] = {}
     for entry in (entry for entry in recipe.demonstrations if entry.kind != "mixed"):
-        planned_set = _plan_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
+        if profile == "paper":
+            refuse_without_counterpart(entry)
+        if entry.kind in of_kinds:
+            planned_set = of_kinds[entry.kind](entry, _spec(recipe, inputs, entry, profile=profile))
+        else:
+            planned_set = _plan_drawn_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
         planned.setdefault(entry.name, []).append(planned_set)
     waiting = [entry for entry in recipe.demonstrations if entry.kind == "mixed"]
     while waiting:
@@ -273,16 +233,10 @@ def plan_sets(
     return {name: tuple(sets) for name, sets in planned.items()}
 
 
-def _plan_set(
+def _plan_drawn_set(
     recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int], profile: ProfileName
 ) -> PlannedSet:
-    """Plan a set that is drawn from texts."""
-    if profile == "paper":
-        refuse_without_counterpart(entry)
-    if entry.kind == "generated":
-        spec = _spec(recipe, inputs, entry, profile=profile)
-        generate, job = generated_jobs(entry, spec, recipe, inputs)
-        return PlannedSet(entry.name, spec, job.identity, job, entry.activations, generation=generate)
+    """Plan a set that is drawn from texts that are there."""
     held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
     spec = _spec(recipe, inputs, entry, profile=profile)
     if recipe.corpus.leave_out_evaluated:
@@ -332,8 +286,6 @@ def _spec(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, profile
         token_budget=entry.token_budget,
         task=entry.task,
         split=entry.split,
-        prompt=filled_prompt(entry) if entry.kind == "generated" else None,
-        temperature=(1.0 if entry.temperature is None else entry.temperature) if entry.kind == "generated" else None,
         paired=entry.paired,
         longer=entry.longer,
         chat=planned_chat(inputs.model, entry.chat),

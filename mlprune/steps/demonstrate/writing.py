@@ -20,10 +20,9 @@ from mlprune.json_values import JsonValue
 from mlprune.models.loading import MAX_UNKNOWN_SHARE, MIN_REPRODUCED_SHARE, coverage, load_tokenizer, unknown_id
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.recipe.models import CorpusConfig
-from mlprune.steps.demonstrate.generation import generated_texts
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSize, SmallJob
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs
-from mlprune.steps.sets import SetSpec, SourceTexts, numbered_texts, read_source_texts
+from mlprune.steps.sets import SetSpec, SourceTexts, read_source_texts
 from mlprune.store.parquet import Columns
 from mlprune.store.store import Store
 
@@ -235,8 +234,6 @@ class DemonstrateJob(SmallJob):
     model: ModelRef
     corpus: CorpusConfig
     spec: SetSpec
-    generated: str | None = None
-    """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""
     n_longer: int = field(default=0, compare=False)
     """Number of demonstrations that are longer than `max_tokens`, if it is counted; for people only."""
     cut: CutTargets = field(default=CutTargets(), compare=False)
@@ -244,8 +241,12 @@ class DemonstrateJob(SmallJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The texts that the model wrote, if it wrote them."""
-        return (("generated_texts", self.generated),) if self.generated else ()
+        """No records: the texts are read from the corpus or from files."""
+        return ()
+
+    def source_texts(self, store: Store) -> SourceTexts:
+        """Read the texts that the set can draw from; see `read_source_texts`."""
+        return read_source_texts(self.spec, self.corpus)
 
     @classmethod
     def plan_lines(cls, planned: PlannedJobs[Self, JobCost]) -> Iterable[PlanLine]:
@@ -265,10 +266,7 @@ class DemonstrateJob(SmallJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Draw, write and tokenise the demonstrations."""
         tokenizer = load_tokenizer(Path(self.model.path))
-        if self.generated is None:
-            texts = read_source_texts(self.spec, self.corpus)
-        else:
-            texts = numbered_texts(self.spec, generated_texts(store, self.generated), unit="generated texts")
+        texts = self.source_texts(store)
         longer = calibration.LongerDemonstrations(self.spec.longer)
         columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples, longer=longer)
         check_unknown_tokens(columns["token_ids"], tokenizer)

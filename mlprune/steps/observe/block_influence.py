@@ -21,11 +21,8 @@ from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
 from mlprune.numeric.statistics.clusters import Interval
 from mlprune.processes.job_parts import job_parts
-from mlprune.recipe.models import Recipe
-from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader
-from mlprune.steps.observe.dense_pass import DensePassJob, pass_jobs
-from mlprune.steps.sets import PlannedSets
+from mlprune.steps.observe.dense_pass import DensePassJob
 from mlprune.store.parquet import columns_of
 from mlprune.store.store import Store
 
@@ -105,9 +102,3 @@ def _columns(influence: Influence) -> JsonObject:
         **interval_columns("ci", influence.interval),
         "standard_error": influence.standard_error,
     }
-
-
-def influence_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[BlockInfluenceJob]:
-    """One job per distinct set that a `sensitivity` entry names."""
-    names = [name for config in recipe.sensitivity for name in config.influence]
-    return pass_jobs(BlockInfluenceJob, "block_influence", recipe, inputs, sets, names=names)

@@ -13,17 +13,14 @@ from mlprune.steps.job import Identity, Job, RecordKey, make_identity
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS
 from mlprune.steps.observe.passes import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values import DenseScores, PlannedValues, ValueSources, plan_block_values
-from mlprune.steps.prune.blocks import block_jobs
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
-from mlprune.steps.prune.structure_masks import masks_of_structure
+from mlprune.steps.prune.structure_variants import variants_of_structure
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.prune.units import UnitsJob
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.variants.blocks_variant import BlocksVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
-from mlprune.steps.variants.variant import CombinedVariant, DenseVariant, of_kind
+from mlprune.steps.variants.variant import CapabilityVariant, CombinedVariant, DenseVariant, of_kind
 from mlprune.vocabulary import TokenScope
 
 MAX_SPARSITIES = 255
@@ -84,20 +81,21 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
     for variant, spec in scored:
-        if masks := masks_of_structure(spec.structure):
-            jobs += masks.jobs(recipe, inputs, planned=variant, variant=spec)
+        if of_structure := variants_of_structure(spec.structure, spec.score.structure_plugin):
+            jobs += of_structure.jobs(recipe, inputs, planned=variant, variant=spec)
         elif spec.calibration is not None and spec.calibration.propagation == "sequential":
             jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
         else:
-            ordering = _ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
-            if spec.score.group.of_model:
-                jobs.append(UnitsJob(_identity(ordering, spec, (spec.sparsity,)), spec, ordering))
-                continue
+            ordering = planned_ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
             alone = (spec.sparsity,) if spec.is_alone else ()
-            orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
+            orderings[ordering_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():
         jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
-    jobs += block_jobs(recipe, inputs, [variants[spec.id] for spec in of_kind(BlocksVariant, specs)])
+    for variant in variants.values():
+        other = variant.spec
+        if isinstance(other, CapabilityVariant) and other.has_known_structure:
+            of_structure = variants_of_structure(other.structure)
+            jobs += of_structure.jobs(recipe, inputs, planned=variant, variant=other) if of_structure else ()
     return [*jobs, *map(_combination, of_kind(CombinedVariant, specs))]
 
 
@@ -145,7 +143,7 @@ def _combination(spec: CombinedVariant) -> CombineJob:
     return CombineJob(ordering, spec)
 
 
-def _ordering(
+def planned_ordering(
     recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, values: RecordKey | None
 ) -> Ordering:
     """Return the ordering of one variant, with its sparsity only."""
@@ -171,7 +169,7 @@ def _observations(
     return tuple((name, tuple(further[name].id for further in sets)) for name in OBSERVED_KINDS if name in spec.needs)
 
 
-def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
+def ordering_identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
     """Return the identity of an ordering. Without sparsities, it is equal for variants that can share one."""
     shared = {name: value for name, value in spec.identity.parameters.items() if name != "sparsity"}
     parents: JsonObject = {
@@ -192,7 +190,7 @@ def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) 
     if len(sparsities) > MAX_SPARSITIES:
         got = f"{len(sparsities)} of score {variant.score.score}, structure {variant.score.structure}"
         raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
-    ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
+    ordering, identity = replace(first, sparsities=sparsities), ordering_identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
     jobs: list[Job] = [OrderBlockJob(block, inputs.model, identity.id, n, ordering) for n, block in enumerate(blocks)]
     return [*jobs, CollectVariantsJob(identity, tuple(block.id for block in blocks), tuple(spec for _, spec in group))]

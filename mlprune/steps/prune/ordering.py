@@ -36,10 +36,11 @@ from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
 from mlprune.steps.observe.expert_products import FILE_BYTES, expert_files
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.plan_lines import MAX_LISTED, PlanLine, PlannedJobs
-from mlprune.steps.prune.block_values import read_block_values
+from mlprune.steps.prune.block_values import read_block_values, values_key
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import DenseVariant, variant_row
 from mlprune.steps.variants.variant_rows import write_variants
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 SUMS_BYTES = 16
@@ -63,6 +64,20 @@ class Ordering:
     """Record of the values of blocks that the schedule reads, such as outlier ratios."""
     observations: tuple[tuple[StatisticsName, tuple[str, ...]], ...] = ()
     """Statistics other than sums of squares, with the ids of their records, in the order of the sets."""
+
+    @classmethod
+    def of_record(cls, record: Record, variant: ScoredVariant) -> Self:
+        """Return the ordering that the masks of a variant come from, with the variant's sparsity only."""
+        return cls(
+            variant,
+            (variant.sparsity,),
+            statistics=tuple(record.parents.get("statistics", ())),
+            contrast=record.optional_parent("contrast_statistics"),
+            block_values=values_key(record),
+            observations=tuple(
+                (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
+            ),
+        )
 
     @property
     def method(self) -> PruningMethod:

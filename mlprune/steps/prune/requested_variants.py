@@ -10,7 +10,7 @@ from math import fsum, prod
 from pathlib import Path
 from typing import Protocol
 
-from mlprune.errors import ModelError, RecipeError, unknown
+from mlprune.errors import RecipeError, unknown
 from mlprune.json_values import JsonObject
 from mlprune.methods import (
     GivenParameters,
@@ -19,7 +19,6 @@ from mlprune.methods import (
     SensitivityParameters,
     pattern_of,
     shortest_name,
-    structure_of,
 )
 from mlprune.methods.plugins import (
     SCHEDULE_METHODS,
@@ -29,8 +28,7 @@ from mlprune.methods.plugins import (
     ScheduleInputs,
     SchedulePlugin,
 )
-from mlprune.models.architecture.units import require_neurons, require_separable_heads
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.numeric.allocation import may_shrink
 from mlprune.pruning.plugin_calls import ConfiguredPlugin, plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
@@ -41,12 +39,11 @@ from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
-from mlprune.steps.prune.structure_masks import masks_of_structure
+from mlprune.steps.prune.structure_variants import variants_of_structure
 from mlprune.steps.sets import PlannedSet, check_token_scope
-from mlprune.steps.variants.blocks_variant import BlocksVariant, blocks_variant
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
-from mlprune.steps.variants.variant import dense_variant
+from mlprune.steps.variants.variant import CapabilityVariant, dense_variant
 from mlprune.vocabulary import ProfileName, TokenScope
 
 Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
@@ -296,17 +293,11 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
 
 
 def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:
-    """Check that M of N:M divides the number of inputs of every pruned layer, and that the model has enough units.
+    """Check that M of N:M divides the number of inputs of every pruned layer.
 
     Raises:
         RecipeError: it does not.
     """
-    if entry.structure_source is None and structure_of(entry.group).of_model and entry.sparsity:
-        masks = masks_of_structure(entry.group)
-        if masks is None:
-            _check_heads(inputs)
-        else:
-            masks.check(inputs.model, entry.group, sparsity=entry.sparsity)
     pattern = pattern_of(entry.group)
     if pattern is None:
         return
@@ -320,26 +311,6 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
                 expected=f"a divisor of {d_in}",
                 got=group,
             )
-
-
-def lacks_biases(inputs: Inputs) -> bool:
-    """Whether a layer after heads or neurons has no bias in the model's files."""
-    architecture = architecture_at(inputs.model.path)
-    files = WeightFiles(Path(inputs.model.path), architecture)
-    after_units = (
-        (block, layer) for block in range(architecture.n_blocks) for layer in architecture.block(block).after_units
-    )
-    return not all(files.has(bias_name(architecture, *key)) for key in after_units)
-
-
-def _check_heads(inputs: Inputs) -> None:
-    """Check that single heads and neurons of the model can be removed."""
-    try:
-        architecture = architecture_at(inputs.model.path)
-        require_separable_heads(architecture)
-        require_neurons(architecture)
-    except ModelError as err:
-        raise RecipeError(err.message, err.context, key="structure", expected="another model or structure") from err
 
 
 def input_sizes(inputs: Inputs) -> dict[str, int]:
@@ -391,14 +362,12 @@ def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Set
 
 def _spec(
     recipe: Recipe, inputs: Inputs, entry: VariantConfig, group: tuple[PlannedSet, ...], contrast: PlannedSet | None
-) -> ScoredVariant | BlocksVariant:
+) -> ScoredVariant | CapabilityVariant:
     """Return the variant itself; settings that its score does not read are not part of it."""
     score, schedule, planned_scope = score_spec(entry), schedule_spec(entry, inputs), scope(entry, inputs)
     set_ids = tuple(planned.id for planned in group)
     batch_tokens = inputs.model.batch_tokens(recipe.compute) if group else None
     computed = computed_parameters(inputs.model, batch_tokens=batch_tokens)
-    if entry.group == "blocks":
-        return blocks_variant(inputs.base, inputs.model, (score, planned_scope, entry.sparsity), set_ids, computed)
     check_structure(entry, planned_scope, inputs)
     contrast_id = contrast.id if contrast else None
     calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
@@ -408,15 +377,13 @@ def _spec(
     )
     if entry.profile != "corrected":
         parameters["profile"] = entry.profile
-    if score.compensates and lacks_biases(inputs):
-        parameters["adds_biases"] = True  # earlier versions left the compensation out
     parameters |= computed
     parents: JsonObject = {
         "base_model": inputs.base.id,
         "demonstration_sets": list(set_ids) or None,
         "contrast_set": contrast_id,
     }
-    return ScoredVariant(
+    variant = ScoredVariant(
         make_identity("variants", parameters, parents=parents),
         inputs.model,
         sparsity=sparsity,
@@ -427,3 +394,5 @@ def _spec(
         profile=entry.profile,
         refinement=refinement,
     )
+    of_structure = variants_of_structure(variant.structure, score.structure_plugin)
+    return of_structure.planned(variant) if of_structure else variant

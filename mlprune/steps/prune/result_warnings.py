@@ -1,12 +1,13 @@
 """Warnings about finished variants: a sparsity that was not reached, and a schedule that stayed uniform."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
-from mlprune.methods import STRUCTURES, FlapParameters, SensitivityParameters
+from mlprune.json_values import JsonValue, as_float, as_int, as_str
+from mlprune.methods import STRUCTURES, SensitivityParameters
 from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
-from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
+from mlprune.pruning.spec import ScheduleSpec, Scope
 from mlprune.steps.loss_records import losses_of
+from mlprune.steps.prune.structure_variants import variants_of_structure
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -44,21 +45,10 @@ def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
         if n_removed == 0:
             yield f"variant {record.id} lacks no {structure.counts}, asked for: {asked:g}"
         return
-    units = record.rows.get("pruned_units", ())
-    step = _largest_step(record, units, layers) / n_weights if units else 1.0
+    of_structure = variants_of_structure(record.parameters.get("structure"), record.parameters.get("structure_plugin"))
+    step = of_structure.largest_step(record, layers) / n_weights if of_structure else 1.0
     if n_removed == 0 or abs(n_removed / n_weights - asked) > step:
         yield f"variant {record.id} lacks {n_removed / n_weights:.4g} of its pruned weights, asked for: {asked:g}"
-
-
-def _largest_step(record: Record, units: Sequence[JsonObject], layers: Sequence[JsonObject]) -> int:
-    """Return a bound on the number of weights that are removed together: a unit, or one of every block."""
-    sizes = [
-        sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"]) // as_int(row["n_units"])
-        for row in units
-    ]
-    parameters = ScoreSpec.from_parameters(record.parameters).score_parameters
-    is_equal = isinstance(parameters, FlapParameters) and parameters.equal_widths
-    return max(sizes) * (len({row["block"] for row in units}) if is_equal else 1)
 
 
 def _flat_schedule(store: Store, record: Record, schedule: ScheduleSpec) -> Iterator[str]:

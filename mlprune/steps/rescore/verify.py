@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -38,21 +37,18 @@ from mlprune.steps.compare.overlaps import read_magnitudes
 from mlprune.steps.evaluate.results import evaluation_rows, read_predictions, stated_n_longer
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.job import Identity, ModelRef
-from mlprune.steps.observe.block_pass import OBSERVED_KINDS
 from mlprune.steps.observe.statistics import largest_features
 from mlprune.steps.observe.statistics_files import read_block_statistics
-from mlprune.steps.prune.block_values import values_key
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
-from mlprune.steps.prune.structure_masks import masks_of_structure
+from mlprune.steps.prune.structure_variants import variants_of_structure
 from mlprune.steps.prune.sweep import roles, swept_factors
-from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import FindModel, StoredJobs, evaluation_spec
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
 from mlprune.steps.variants.variant import ALL_TOKENS, ROLES_OF_PARENT, CombinedVariant
 from mlprune.steps.variants.variant_rows import form_without_masks, require_masks, stored_masks
 from mlprune.store.parquet import columns_of
-from mlprune.store.record_kinds import NOT_REBUILT, REBUILDERS, RECORD_KINDS
+from mlprune.store.record_kinds import NOT_REBUILT, RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
@@ -136,7 +132,7 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
         None,
         cast("DtypeName", values.get("dtype", "float32")),
     )
-    identity = Identity(record.kind, values, parents, record.contents)
+    identity = Identity.of_record(record)
     if "combination" in values:
         sparsity = as_float(record.rows["variants"][0]["sparsity"])
         combined = CombinedVariant(
@@ -144,19 +140,14 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
         )
         masks = [require_masks(store, parent) for parent in combined.parent_ids]
         return lambda block: combined_block(store, masks, block, variant=combined)
-    for parameter, path in REBUILDERS.items():
-        if parameter in values:
-            rebuilder: Callable[[int], BlockLevels] = resolve_name(path)(store, identity, model)
-            return rebuilder
-    variant = scored_variant(identity, model, values, parents)
     stored = stored_masks(store, record)
     if stored is None:
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant")
-    ordering = _ordering(stored.record, variant)
-    if structure := masks_of_structure(variant.structure):
-        return structure.rebuilder(store, variant, ordering=stored.record)
-    if variant.score.group.of_model:
-        return units_rebuilder(store, variant, ordering)
+    structure = record.rows["variants"][0]["structure"]
+    if of_structure := variants_of_structure(structure, values.get("structure_plugin")):
+        return of_structure.rebuilder(store, identity, model, ordering=stored.record)
+    variant = scored_variant(identity, model)
+    ordering = Ordering.of_record(stored.record, variant)
     calibration = variant.calibration
     if calibration is None or calibration.propagation != "sequential":
         return lambda block: order_block(store, model, block, ordering).levels
@@ -181,20 +172,6 @@ def _swept_block(
         block=block,
         architecture=architecture,
     ).levels
-
-
-def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
-    """Return the ordering that the variant's masks come from, with the variant's sparsity only."""
-    return Ordering(
-        variant,
-        (variant.sparsity,),
-        statistics=tuple(record.parents.get("statistics", ())),
-        contrast=record.optional_parent("contrast_statistics"),
-        block_values=values_key(record),
-        observations=tuple(
-            (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
-        ),
-    )
 
 
 class Recheck:

@@ -11,7 +11,7 @@ from mlprune.pruning.scoring import BlockLevels
 from mlprune.steps.job import Identity, Job, RecordKey
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import VariantSpec
-from mlprune.store.records import Record
+from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 
@@ -33,13 +33,23 @@ class MasksJob(Job):
         """The ordering, which has the masks."""
         return self.ordering.key
 
-    def write_masks(self, store: Store, levels_of: Callable[[int], BlockLevels]) -> list[Record]:
-        """Write the masks of all blocks, as levels 0 (removed) and 1 (kept), and return their records."""
+    def write_masks(
+        self,
+        store: Store,
+        levels_of: Callable[[int], BlockLevels],
+        *,
+        further: Callable[[int], tuple[Artefact, ...]] = lambda _: (),
+    ) -> list[Record]:
+        """Write the masks of all blocks, as levels 0 (removed) and 1 (kept), and return their records.
+
+        Args:
+            further: writes other files of a block.
+        """
 
         def write(block: int) -> Record:
             artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels_of(block))
             identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
-            return identity.record(artefacts=(artefact,))
+            return identity.record(artefacts=(artefact, *further(block)))
 
         n_blocks = self.variant.model.n_blocks
         return list(finished_parts("block", n_blocks, parallel_map(write, range(n_blocks))))

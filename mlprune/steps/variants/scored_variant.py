@@ -202,10 +202,10 @@ def scored_parameters(
     return parameters | {name: part for name, part in parts.items() if part}
 
 
-def scored_variant(
-    identity: Identity, model: ModelRef, parameters: Mapping[str, Any], parents: Mapping[str, Any]
-) -> ScoredVariant:
-    """Build a scored variant from the parameters and parents of its record; absent parameters have their defaults."""
+def scored_variant(identity: Identity, model: ModelRef) -> ScoredVariant:
+    """Build a scored variant from the identity in its record; absent parameters have their defaults."""
+    parameters: Mapping[str, Any] = identity.parameters
+    parents: Mapping[str, Any] = identity.parents
     calibration = None
     if "propagation" in parameters:
         calibration = Calibration(

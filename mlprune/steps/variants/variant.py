@@ -10,7 +10,6 @@ from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
-from mlprune.steps.variants.blocks_variant import BlocksVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -129,8 +128,8 @@ class CombinedVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
-class MaskedByCapability(BaseVariant, ABC):
-    """A base model with masks that a capability makes."""
+class CapabilityVariant(BaseVariant, ABC):
+    """A base model with masks, or without blocks, that a capability makes by other settings than scored variants."""
 
     propagation: ClassVar[PropagationName | None] = None
 
@@ -148,9 +147,6 @@ class MaskedByCapability(BaseVariant, ABC):
     def weights_changed(self) -> bool:
         """Whether kept weights have other values than in the base model."""
         return False
-
-
-MaskedVariant = ScoredVariant | CombinedVariant | MaskedByCapability
 
 
 @dataclass(frozen=True)
@@ -198,7 +194,8 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | DerivedVariant
+PrunedVariant = ScoredVariant | CombinedVariant | CapabilityVariant
+VariantSpec = DenseVariant | PrunedVariant | InterventionVariant | DerivedVariant
 
 
 def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:

@@ -1,6 +1,5 @@
 """`mlprune rescore` and `mlprune query ranks`: new results from stored evaluations, without running a model."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -45,9 +44,6 @@ def rescore(
         typer.Option(help="Only evaluations of this variant: a label, name or id.", autocompletion=complete_variant),
     ] = None,
     from_rule: Annotated[str | None, typer.Option(help="Only evaluations made with this scoring rule.")] = None,
-    generated: Annotated[
-        bool, typer.Option("--generated", help="Instead of evaluations, the language of generated texts.")
-    ] = False,
 ) -> None:
     """Recompute stored evaluations with another rule or metric.
 
@@ -60,10 +56,6 @@ def rescore(
     from mlprune.steps.rescore.rescore import rescore as rescore_store  # noqa: PLC0415
     from ray_jobs.driver.run_log import recorded_run  # noqa: PLC0415
 
-    if generated:
-        unused = {"rule": rule, "examples": examples, "task": task, "split": split, "variant": variant}
-        _rate_generated(store, tuple(metric or ()), language=language, unused={**unused, "from-rule": from_rule})
-        return
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
     stored = options.existing_store(store)
     stored.require_writable()
@@ -74,30 +66,6 @@ def rescore(
     for evaluation_id in result.evaluation_ids:
         options.echo(evaluation_id)
     options.echo(_format_summary(result), err=True)
-
-
-def _rate_generated(
-    store: str, metrics: tuple[str, ...], *, language: str | None, unused: Mapping[str, object]
-) -> None:
-    """Compute pass rates of generated texts.
-
-    Raises:
-        BadInputError: an option of evaluations is given.
-    """
-    from mlprune.steps.demonstrate.generation import rate_generated_texts  # noqa: PLC0415 - these load torch
-    from ray_jobs.driver.run_log import recorded_run  # noqa: PLC0415
-
-    for option, value in unused.items():
-        if value is not None:
-            expected = "--metric and --language only"
-            raise BadInputError("an option does not apply to generated texts", expected=expected, got=f"--{option}")
-    stored = options.existing_store(store)
-    stored.require_writable()
-    with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
-        result = rate_generated_texts(opened, metrics, language=language)
-    for record_id in result.record_ids:
-        options.echo(record_id)
-    options.echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
 
 
 def ranks(

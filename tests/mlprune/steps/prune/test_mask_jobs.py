@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlprune.capabilities.units.unit_masks import units_cost
 from mlprune.errors import RecipeError
 from mlprune.methods import SCORES
 from mlprune.models.placement.memory_estimate import footprint
@@ -18,7 +19,6 @@ from mlprune.steps.prune.block_values import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, MethodCost, OrderBlockJob, ordering_cost
 from mlprune.steps.prune.sweep import SweepJob, sweep_cost
-from mlprune.steps.prune.units import units_cost
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
 from tests.tiny_models import HIDDEN
 from tests.tiny_recipes import tiny_recipe

@@ -15,6 +15,7 @@ from mlprune.planning import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe.loading import parse_recipe
+from mlprune.steps.job import Identity
 from mlprune.steps.variants.scored_variant import ScoredVariant, scored_parameters, scored_variant
 from mlprune.steps.variants.variant import DenseVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
@@ -195,7 +196,7 @@ def test_a_refinement_is_part_of_the_id_and_comes_back_from_it(
     for refinement in (RefinementSpec(NAME), RefinementSpec(NAME, PlantedParameters(2.0))):
         parameters = scored_parameters(spec.score, spec.calibration, **options, refinement=refinement)
         assert parameters == {**plain, "refinement": refinement.parameters}
-        back = scored_variant(spec.identity, spec.model, parameters, spec.identity.parents)
+        back = scored_variant(replace(spec.identity, parameters=parameters), spec.model)
         assert (back.refinement, back.is_alone, back.needs) == (refinement, True, ("squares", "products"))
     assert not spec.is_alone
 
@@ -269,7 +270,7 @@ def test_a_variant_is_built_again_from_its_record_and_absent_parameters_have_the
         spec = planned.spec
         if isinstance(spec, ScoredVariant):
             record = method_run.store.require("variants", spec.id)
-            assert scored_variant(spec.identity, spec.model, record.parameters, record.parents) == spec
+            assert scored_variant(Identity.of_record(record), spec.model) == spec
             assert "profile" not in record.parameters or spec.profile != "corrected"
             assert "device" not in record.parameters
 

@@ -242,8 +242,6 @@ def test_example_ids_are_read_from_a_file(rescored_path: str, tmp_path: Path) ->
         (["--from-rule", "max"], "scoring rule"),
         ([], "nothing to compute"),
         (["--examples", "absent.txt"], "absent.txt"),
-        (["--generated", "--rule", "mean"], "does not apply to generated texts"),
-        (["--generated", "--metric", "line_pass_rate"], "no generated texts are stored"),
     ],
 )
 def test_wrong_options_are_bad_input(rescored_path: str, arguments: list[str], message: str) -> None:

@@ -1,19 +1,25 @@
 """Remove heads and neurons after FLAP: choose them from stored statistics, write masks and biases."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
-from mlprune.json_values import JsonObject, Row
+from mlprune.capabilities.units.flap import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
+from mlprune.errors import ModelError, RecipeError, StatisticsError
+from mlprune.json_values import JsonObject, Row, as_int
 from mlprune.methods import FlapParameters, checked_parameters
 from mlprune.models.architecture.architecture import Architecture, oriented
-from mlprune.models.architecture.units import Shapes, UnitLayout, unit_layouts
+from mlprune.models.architecture.units import (
+    Shapes,
+    UnitLayout,
+    require_neurons,
+    require_separable_heads,
+    unit_layouts,
+)
 from mlprune.models.checkpoint.weight_files import (
     DTYPES,
     WeightFiles,
@@ -23,22 +29,27 @@ from mlprune.models.checkpoint.weight_files import (
     weight_name,
 )
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.structured import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
-from mlprune.processes.job_parts import finished_parts
-from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.mask_files import biases_path, mask_path, write_block_masks, write_block_weights
+from mlprune.pruning.mask_files import biases_path, write_block_weights
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.pruning.spec import ScoreSpec
+from mlprune.recipe.models import Recipe
+from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, most_demonstrations
+from mlprune.steps.prune.mask_jobs import ordering_identity, planned_ordering
 from mlprune.steps.prune.ordering import LEVEL_BYTES, MethodCost, Ordering, stored_inputs
-from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
+from mlprune.steps.prune.structure_variants import StructureVariants
+from mlprune.steps.variants.masks_job import MasksJob
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.scored_variant import ScoredVariant, scored_variant
 from mlprune.steps.variants.variant_rows import write_variants
-from mlprune.store.records import Record
+from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 ReadMoments = Callable[[int], Mapping[str, FeatureMoments]]
 """Returns input -> its moments in a block."""
+UnitsOfBlocks = tuple[tuple["RemovedUnits", ...], ...]
+"""The units of every kind, for each block."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,7 @@ class RemovedUnits:
     """[n_units] bool."""
 
 
-def chosen_units(
-    files: UnitModel, score: ScoreSpec, *, sparsity: float, read_moments: ReadMoments
-) -> tuple[tuple[RemovedUnits, ...], ...]:
+def chosen_units(files: UnitModel, score: ScoreSpec, *, sparsity: float, read_moments: ReadMoments) -> UnitsOfBlocks:
     """Return, per block, the heads and neurons that are removed.
 
     Args:
@@ -129,10 +138,10 @@ def moments_of(moments: Mapping[str, FeatureMoments], name: str, *, block: int) 
     return moments[name]
 
 
-def unit_levels(files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int, sparsity: float) -> BlockLevels:
+def unit_levels(files: UnitModel, units: UnitsOfBlocks, block: int, *, sparsity: float) -> BlockLevels:
     """Return layer -> its mask as levels 0 (removed) and 1 (kept), in the block's order."""
     shapes = files.shapes(block)
-    masks = {layer: mask for one in units for layer, mask in one.layout.keep_masks(one.removed, shapes).items()}
+    masks = {layer: mask for one in units[block] for layer, mask in one.layout.keep_masks(one.removed, shapes).items()}
     kept = {layer: torch.ones(shape, dtype=torch.bool) for layer, shape in shapes.items()}
     return {layer: described_levels(mask.to(torch.uint8), (sparsity,)) for layer, mask in {**kept, **masks}.items()}
 
@@ -166,58 +175,42 @@ def units_cost(step: str, sizes: Footprint, *, method: MethodCost) -> JobCost:
 
 
 @dataclass(frozen=True)
-class UnitsJob(Job):
+class UnitsJob(MasksJob):
     """Choose the heads and neurons of a variant over all blocks, and write its masks and biases."""
 
-    step: ClassVar[str] = "prune"
-    identity: Identity
-    """Of the ordering, which has one level."""
     variant: ScoredVariant
-    ordering: Ordering
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The ordering and the variant."""
-        return (self.identity.key, self.variant.identity.key)
+    inputs: Ordering
+    """The variant alone, and what it reads."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """Statistics."""
-        return self.ordering.needs
-
-    @property
-    def artefact_record(self) -> RecordKey | None:
-        """The ordering, which has the masks."""
-        return self.identity.key
+        return self.inputs.needs
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
-        needs = tuple(name for name, _ in self.ordering.observations)
-        method = MethodCost(needs, len(self.ordering.statistics), n_demonstrations=most_demonstrations(sets))
+        needs = tuple(name for name, _ in self.inputs.observations)
+        method = MethodCost(needs, len(self.inputs.statistics), n_demonstrations=most_demonstrations(sets))
         return units_cost(self.step, sizes, method=method)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Choose the units, write the files of all blocks, then the records."""
-        files, read_moments = UnitModel(self.variant.model), moments_reader(store, self.ordering)
-        score, sparsity = self.variant.score, self.variant.sparsity
-        units = chosen_units(files, score, sparsity=sparsity, read_moments=read_moments)
+        files, read_moments = UnitModel(self.variant.model), moments_reader(store, self.inputs)
+        units = chosen_units(files, self.variant.score, sparsity=self.variant.sparsity, read_moments=read_moments)
         removes = any(bool(one.removed.any()) for of_block in units for one in of_block)
-        compensates = score.compensates and removes
+        compensates = self.variant.score.compensates and removes
 
-        def write(block: int) -> Record:
-            levels = unit_levels(files, units[block], block=block, sparsity=sparsity)
-            artefacts = [write_block_masks(store, mask_path(self.identity.id, block), levels)]
-            if compensates:
-                biases = new_biases(files, units[block], block=block, read_moments=read_moments)
-                artefacts.append(write_block_weights(store, biases_path(self.variant.id, block), biases))
-            identity = block_identity(self.identity.id, block, parents={"variant": self.variant.id})
-            return identity.record(artefacts=tuple(artefacts))
+        def write_biases(block: int) -> tuple[Artefact, ...]:
+            if not compensates:
+                return ()
+            biases = new_biases(files, units[block], block=block, read_moments=read_moments)
+            return (write_block_weights(store, biases_path(self.variant.id, block), biases),)
 
-        n_blocks = self.variant.model.n_blocks
-        blocks = list(finished_parts("block", n_blocks, parallel_map(write, range(n_blocks))))
+        levels_of = partial(unit_levels, files, units, sparsity=self.variant.sparsity)
+        blocks = self.write_masks(store, levels_of, further=write_biases)
         columns: Row = {"biases_changed": True} if compensates else {}
         rows = {"pruned_units": unit_rows(self.variant.id, units)}
-        write_variants(store, self.identity, blocks, (self.variant,), columns=columns, rows=rows)
+        write_variants(store, self.ordering, blocks, (self.variant,), columns=columns, rows=rows)
 
 
 def moments_reader(store: Store, ordering: Ordering) -> ReadMoments:
@@ -225,15 +218,7 @@ def moments_reader(store: Store, ordering: Ordering) -> ReadMoments:
     return lambda block: stored_inputs(store, ordering, block=block).moments
 
 
-def units_rebuilder(store: Store, variant: ScoredVariant, ordering: Ordering) -> Callable[[int], BlockLevels]:
-    """Return the function that makes the levels of a block of a variant again."""
-    files = UnitModel(variant.model)
-    read_moments = moments_reader(store, ordering)
-    units = chosen_units(files, variant.score, sparsity=variant.sparsity, read_moments=read_moments)
-    return lambda block: unit_levels(files, units[block], block=block, sparsity=variant.sparsity)
-
-
-def unit_rows(variant_id: str, units: tuple[tuple[RemovedUnits, ...], ...]) -> list[Row]:
+def unit_rows(variant_id: str, units: UnitsOfBlocks) -> list[Row]:
     """Return the rows of table `pruned_units`."""
     return [
         {
@@ -246,3 +231,64 @@ def unit_rows(variant_id: str, units: tuple[tuple[RemovedUnits, ...], ...]) -> l
         for block, of_block in enumerate(units)
         for one in of_block
     ]
+
+
+def lacks_biases(model: ModelRef) -> bool:
+    """Whether a layer after heads or neurons has no bias in the model's files."""
+    architecture = architecture_at(model.path)
+    files = WeightFiles(Path(model.path), architecture)
+    after_units = (
+        (block, layer) for block in range(architecture.n_blocks) for layer in architecture.block(block).after_units
+    )
+    return not all(files.has(bias_name(architecture, *key)) for key in after_units)
+
+
+class UnitVariants(StructureVariants[ScoredVariant]):
+    """Variants of structure `units`."""
+
+    def planned(self, variant: ScoredVariant) -> ScoredVariant:
+        """Return the variant, whose id says whether layers get biases that they lack.
+
+        Raises:
+            RecipeError: single heads or neurons of the model cannot be removed.
+        """
+        if variant.sparsity:
+            _check_model(architecture_at(variant.model.path))
+        if not (variant.score.compensates and lacks_biases(variant.model)):
+            return variant
+        parameters = {**variant.identity.parameters, "adds_biases": True}  # earlier versions left the compensation out
+        return replace(variant, identity=replace(variant.identity, parameters=parameters))
+
+    def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: ScoredVariant) -> Iterator[Job]:
+        """Yield the job that makes the variant; the statistics are among what is observed."""
+        ordering = planned_ordering(recipe, inputs, planned, variant, None)
+        yield UnitsJob(ordering_identity(ordering, variant, (variant.sparsity,)), variant, ordering)
+
+    def rebuilder(
+        self, store: Store, identity: Identity, model: ModelRef, *, ordering: Record
+    ) -> Callable[[int], BlockLevels]:
+        """Return a function that makes the levels of a block again, from the stored statistics."""
+        variant, files = scored_variant(identity, model), UnitModel(model)
+        read_moments = moments_reader(store, Ordering.of_record(ordering, variant))
+        units = chosen_units(files, variant.score, sparsity=variant.sparsity, read_moments=read_moments)
+        return partial(unit_levels, files, units, sparsity=variant.sparsity)
+
+    def largest_step(self, variant: Record, layers: Sequence[JsonObject]) -> float:
+        """Return a bound on the number of weights that are removed together: a unit, or one of every block."""
+        units = variant.rows["pruned_units"]
+        sizes = [
+            sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"]) // as_int(row["n_units"])
+            for row in units
+        ]
+        parameters = ScoreSpec.from_parameters(variant.parameters).score_parameters
+        is_equal = checked_parameters(parameters, FlapParameters).equal_widths
+        return max(sizes) * (len({row["block"] for row in units}) if is_equal else 1)
+
+
+def _check_model(architecture: Architecture) -> None:
+    """Check that single heads and neurons of a model can be removed."""
+    try:
+        require_separable_heads(architecture)
+        require_neurons(architecture)
+    except ModelError as err:
+        raise RecipeError(err.message, err.context, key="structure", expected="another model or structure") from err

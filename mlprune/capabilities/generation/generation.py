@@ -1,34 +1,30 @@
-"""Step `generate`: demonstrations that the dense model writes itself, and whether their language is right.
+"""Step `generate`, and demonstration sets of the texts that the dense model writes.
 
 After self-calibration (Williams et al., arXiv:2410.17170), of which the abstract could be read. That paper samples from
 the start token alone; here a prompt names the language. Texts are drawn at one temperature from the first token on.
-
-Pass rates say whether the texts are in the language that their prompt names. No model runs for them. They are those of
-translations (`mlprune.evaluation.languages`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from mlprune.capabilities.capability import Planned
 from mlprune.corpus.chat import Chat, ChatTemplate, chat_columns
-from mlprune.errors import BadInputError, ModelError
-from mlprune.evaluation.inference.estimates import MetricValue, interval_columns
-from mlprune.evaluation.inference.methods import measure
-from mlprune.evaluation.languages import has_word_rate
-from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, decoding_batches
-from mlprune.evaluation.task_metrics import PASS_RATES, Metric, task_metrics, with_detectors
+from mlprune.corpus.templates import fill_template
+from mlprune.errors import ModelError, RecipeError
+from mlprune.evaluation.scoring.translation import PreparedTranslation, decoding_batches
 from mlprune.json_values import JsonValue
-from mlprune.languages import language_tag
 from mlprune.models.inference.decoding import Sampling, StoppingCriteria, decode
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
+from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.steps import job
+from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
-from mlprune.store.records import Record
+from mlprune.steps.sets import PlannedSet, SetSpec, SourceTexts, numbered_texts
 from mlprune.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,6 +32,7 @@ if TYPE_CHECKING:
 
 SCHEMA = {"index": "int32", "text": "string", "token_ids": "list<int32>"}
 """Columns of a file of generated texts, one row per text; `token_ids` are the drawn tokens, without the prompt."""
+DEFAULT_PROMPT = "{endonym}:"
 
 
 @dataclass(frozen=True)
@@ -159,79 +156,70 @@ def generated_texts(store: Store, record_id: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class RatedTexts:
-    """Result of rating generated texts."""
+class GeneratedSetJob(DemonstrateJob):
+    """Write a demonstration set of texts that the model wrote."""
 
-    record_ids: tuple[str, ...]
-    """Ids of the records, including those that already existed."""
-    n_new: int
-    """Number of records written."""
+    generated: str = field(kw_only=True)
+    """Record of the texts."""
+
+    @property
+    def needs(self) -> tuple[job.RecordKey, ...]:
+        """The texts."""
+        return (("generated_texts", self.generated),)
+
+    def source_texts(self, store: Store) -> SourceTexts:
+        """Read the texts; see `generated_texts`."""
+        return _source_texts(self.spec, generated_texts(store, self.generated))
 
 
-def rate_generated_texts(store: Store, metrics: Sequence[str], *, language: str | None = None) -> RatedTexts:
-    """Compute pass rates of stored generated texts, and record them.
+def filled_prompt(entry: DemonstrationConfig) -> str:
+    """Return the prompt of a generated set, with the names of its language.
 
-    Args:
-        metrics: names in `PASS_RATES`; empty for all that a language has.
-        language: only texts of this language.
     Raises:
-        BadInputError: a metric is not a pass rate or does not exist for a language, no texts are selected, or the
-            language detector is not installed or does not know the language.
+        CorpusError: the prompt has an unknown placeholder, or the language has no such name.
     """
-    for name in metrics:
-        if name not in PASS_RATES:
-            raise BadInputError("not a metric of generated texts", expected=tuple(PASS_RATES), got=name)
-    tag = None if language is None else language_tag(language)
-    selected = [record for record in store.records("generated_texts") if tag in (None, _language(record))]
-    if not selected:
-        expected = "a set of kind generated in the recipe"
-        raise BadInputError("no generated texts are stored", language=language, expected=expected, got=0)
-    planned = [(record, _names(metrics, _language(record))) for record in selected]
-    rated = [
-        (record, _identity(record, names), task_metrics("translation", _language(record), names=names))
-        for record, names in planned
-    ]
-    n_new = sum(_rate(store, record, identity, metrics=chosen) for record, identity, chosen in rated)
-    return RatedTexts(tuple(sorted(identity.id for _, identity, _ in rated)), n_new)
+    prompt = DEFAULT_PROMPT if entry.prompt is None else entry.prompt
+    return fill_template(prompt + "{text}", "", language=entry.language, end="")
 
 
-def _language(record: Record) -> str:
-    return str(record.rows["generated_texts"][0]["language"])
+def plan_generated_set(planned: Planned, entry: DemonstrationConfig, spec: SetSpec) -> PlannedSet:
+    """Plan the job that writes the texts, and the one that makes demonstrations of them.
+
+    Raises:
+        CorpusError: the prompt or the template is wrong.
+        RecipeError: the prompt leaves no room for a text.
+    """
+    assert spec.source is not None, "a generated set has a language"
+    inputs, model = planned.inputs, planned.inputs.model
+    generation = GenerationSpec(
+        spec.source,
+        filled_prompt(entry),
+        1.0 if entry.temperature is None else entry.temperature,
+        seed=spec.seed,
+        n_texts=spec.samples,
+        max_tokens=spec.max_tokens,
+        chat=spec.chat,
+    )
+    spec = replace(spec, own=(("prompt", generation.prompt), ("temperature", generation.temperature)))
+    _source_texts(spec, ())  # checks the template
+    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), generation.prompt, chat=spec.chat))
+    if n_prompt >= spec.max_tokens:
+        expected = f"max_tokens above {n_prompt}"
+        message = "a prompt leaves no room for a text"
+        raise RecipeError(message, demonstrations=entry.name, expected=expected, got=spec.max_tokens)
+    batch_tokens = model.batch_tokens(planned.recipe.compute)
+    parameters = {**generation.parameters, **job.computed_parameters(model, batch_tokens=batch_tokens)}
+    contents = {"tokenizer": inputs.tokenizer_content}
+    base = {"base_model": model.base_model_id}
+    written = job.make_identity("generated_texts", parameters, parents=base, contents=contents)
+    texts = {"generated_texts": written.id}
+    identity = job.make_identity("demonstration_sets", spec.parameters, parents=texts, contents=contents)
+    generate = GenerateJob(written, model, generation, batch_tokens=batch_tokens)
+    makes_set = GeneratedSetJob(identity, model, inputs.corpus_ref, spec, generated=written.id)
+    return PlannedSet(entry.name, spec, identity, makes_set, entry.activations, jobs_before=(generate,))
 
 
-def _names(metrics: Sequence[str], language: str) -> tuple[str, ...]:
-    """Return the metrics to compute, with their detectors."""
-    every = (name for name in PASS_RATES if name != "word_pass_rate" or has_word_rate(language))
-    return with_detectors(tuple(metrics) or tuple(every))
-
-
-def _identity(record: Record, names: Sequence[str]) -> job.Identity:
-    return job.make_identity("text_pass_rates", {"metrics": list(names)}, parents={"generated_texts": record.id})
-
-
-def _rate(store: Store, record: Record, identity: job.Identity, *, metrics: Sequence[Metric]) -> bool:
-    """Write one record unless it exists; return whether it was written."""
-    if store.has_record(*identity.key):
-        return False
-    texts = generated_texts(store, record.id)
-    numbers = tuple(map(str, range(len(texts))))
-    values = measure(metrics, Translations(numbers, texts, ("",) * len(texts)))
-    rows = [_row(record, identity, metric=metric, value=values[metric.name]) for metric in metrics]
-    store.write_record(identity.record(rows={"text_pass_rates": rows}))
-    return True
-
-
-def _row(record: Record, identity: job.Identity, *, metric: Metric, value: MetricValue) -> dict[str, JsonValue]:
-    source = record.rows["generated_texts"][0]
-    return {
-        "text_pass_rates_id": identity.id,
-        "generated_texts_id": record.id,
-        "base_model_id": source["base_model_id"],
-        "language": source["language"],
-        "metric": metric.name,
-        "value": value.value,
-        **interval_columns("ci", value.interval),
-        "interval": value.method,
-        "n": value.n,
-        "detector": metric.signature,
-    }
+def _source_texts(spec: SetSpec, texts: Sequence[str]) -> SourceTexts:
+    """Number the texts; in a chat, the prompt is the user's turn, which the model continued."""
+    prompt = str(dict(spec.own)["prompt"]) if spec.chat else ""
+    return numbered_texts(spec, texts, unit="generated texts", prompt=prompt)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.units.unit_masks import RemovedUnits, UnitModel, chosen_units, new_biases
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
 from mlprune.models.architecture.architecture import Architecture, oriented
@@ -20,7 +22,7 @@ from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.export.export import CHANGES, export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.job import ModelRef
-from mlprune.steps.prune.units import RemovedUnits, UnitModel, chosen_units, new_biases
+from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
@@ -316,6 +318,16 @@ def test_an_export_of_added_biases_extends_the_index_of_a_model_in_several_files
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
     masked = load_masked_model(run.store, variant.id, base)
     torch.testing.assert_close(logits(whole), logits(masked), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["one", "equal"])
+def test_only_a_sparsity_that_differs_by_more_than_a_step_has_a_warning(flap_run: FinishedRun, name: str) -> None:
+    for variant in flap_run.named(name):
+        record = flap_run.store.require("variants", variant.id)
+        assert not list(variant_warnings(flap_run.store, record))
+        (line,) = variant_warnings(flap_run.store, replace(record, parameters={**record.parameters, "sparsity": 0.9}))
+        assert variant.id in line
+        assert "0.9" in line
 
 
 def test_only_variants_that_add_biases_have_new_ids(flap_run: FinishedRun, llama_run: FinishedRun) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mlprune.capabilities.units.flap import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.structured import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 
 

@@ -1,24 +1,18 @@
-"""Structured pruning: FLAP scores of heads and neurons, and the choice of the units to remove.
-
-FLAP: scores of attention heads and feed-forward neurons by how much their outputs vary, and biases for their means.
+"""FLAP: scores of attention heads and feed-forward neurons, the units to remove, and biases for their means.
 
 An et al., *Fluctuation-based Adaptive Structured Pruning for Large Language Models*, arXiv:2312.11983; published code
 CASIA-IVA-Lab/FLAP, `prune_flap` with metric WIFV and structure AL-AM. A unit whose output hardly varies can be replaced
-by a constant, and the bias of the next layer can contain that constant.
+by a constant, and the bias of the next layer can contain that constant. Units of all blocks are removed by ascending
+score until the weights that remain are nearest to the target; a unit counts as many weights as it has. (The published
+code has the ratio of LLaMA-7B as a constant, 512/3 for a head against 1 for a neuron, which is the ratio of their
+weights.)
 
 Differences to the published code: the variance is that of all counted tokens, in float64 (there: an online update in
 half precision whose first sample counts as 0, and whose k-th sample counts (k - 1) / k of its squared deviations, so
 later samples weigh more); as many units are removed as come nearest to the target (there: those above a threshold stay,
-which is the score of a unit, so one more is removed); the compensation is added to a bias that the model has (there: it
-replaces the bias). Like there, the scores of the features of heads are squared before they are standardised; the paper
-does not mention it, and `head_power: 1` leaves it out.
-
-Choice of units to remove from a model: one order of all heads and neurons, cut where the total is nearest.
-
-An et al., arXiv:2312.11983, structure AL-AM: units are removed by ascending score until the weights that remain are
-nearest to the target; a unit counts as many weights as it has. (The published code has the ratio of LLaMA-7B as a
-constant, 512/3 for a head against 1 for a neuron, which is the ratio of their weights.) Difference to the published
-code: the best head and the best neuron of every block stay.
+which is the score of a unit, so one more is removed); the best head and the best neuron of every block stay; the
+compensation is added to a bias that the model has (there: it replaces the bias). Like there, the scores of the features
+of heads are squared before they are standardised; the paper does not mention it, and `head_power: 1` leaves it out.
 """
 
 from collections import defaultdict

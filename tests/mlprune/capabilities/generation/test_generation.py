@@ -5,46 +5,16 @@ from typing import Any
 
 import pytest
 
+from mlprune.capabilities.generation.generation import prompt_ids
 from mlprune.corpus.chat import inspect_chat
-from mlprune.errors import BadInputError, CorpusError, RecipeError
-from mlprune.evaluation import languages
-from mlprune.evaluation.languages import pass_sums
-from mlprune.evaluation.task_metrics import PASS_RATES
+from mlprune.errors import CorpusError, RecipeError
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.demonstrate.generation import GenerateJob, RatedTexts, prompt_ids, rate_generated_texts
 from mlprune.store.store import Store
 from tests.chat_models import ALTERNATING, save_chat_model
+from tests.mlprune.capabilities.generation.own_texts import recipe_of, written
 from tests.tiny_models import tiny_tokenizer
-from tests.tiny_recipes import contents, copy_of, plan_of, run_jobs, tiny_recipe, write_recipe
-
-OWN: dict[str, Any] = {"name": "own", "kind": "generated", "language": ["fr", "sw"], "samples": 3, "max_tokens": 24}
-WANDA = {"name": "pruned", "score": "wanda", "demonstrations": "own", "sparsity": 0.5, "propagation": "dense"}
-
-
-def recipe_of(*, batch_tokens: int = 128, variants: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
-    recipe = {key: value for key, value in tiny_recipe().items() if key not in ("evaluations", "questions")}
-    compute = {"batch_tokens": batch_tokens}
-    return {**recipe, "demonstrations": [{**OWN, **changes}], "variants": list(variants), "compute": compute}
-
-
-def written(folder: Path, store: Store, **changes: Any) -> dict[str, dict[str, list[Any]]]:
-    """Run a recipe; return language -> table of its generated texts."""
-    plan = plan_of(write_recipe(folder, recipe_of(**changes), name="own.yaml"))
-    steps = ("generate", "demonstrate")
-    run_jobs([job for job in plan.jobs if "variants" in changes or job.step in steps], store, model=plan.model)
-    jobs = [job for job in plan.jobs if isinstance(job, GenerateJob)]
-    tables = {job.spec.language: store.read_table(store.require(*job.identity.key).artefacts[0]) for job in jobs}
-    return {
-        language: {"text": table["text"], "token_ids": [[int(token) for token in ids] for ids in table["token_ids"]]}
-        for language, table in tables.items()
-    }
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
-    store = Store(tmp_path_factory.mktemp("generated"))
-    return store, written(tiny_inputs, store, variants=(WANDA,))
+from tests.tiny_recipes import contents, plan_of, write_recipe
 
 
 def test_every_text_has_the_tokens_that_the_prompt_leaves_and_no_special_one(
@@ -63,34 +33,6 @@ def test_every_text_has_the_tokens_that_the_prompt_leaves_and_no_special_one(
         row["language"]: row for record in store.records("generated_texts") for row in record.rows["generated_texts"]
     }
     assert (rows["fr"]["prompt"], rows["fr"]["n_texts"], rows["fr"]["n_distinct"]) == ("français:", 3, 3)
-
-
-def test_the_language_of_generated_texts_is_rated_once(
-    finished: tuple[Store, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, tables = copy_of(finished[0], tmp_path / "copy"), finished[1]
-    rated = rate_generated_texts(store, ())
-    assert (rated.n_new, len(rated.record_ids)) == (2, 2)
-    assert rate_generated_texts(store, ()) == RatedTexts(rated.record_ids, 0)
-    rows = [row for one in store.records("text_pass_rates") for row in one.rows["text_pass_rates"]]
-    assert {(row["language"], row["metric"]) for row in rows} == {
-        (language, metric) for language in tables for metric in ("line_pass_rate", "judged_share")
-    }
-    for row in rows:
-        sums = pass_sums(tables[row["language"]]["text"], row["language"], detector=row["detector"]).sum(axis=0)
-        assert row["value"] == float(PASS_RATES[row["metric"]](sums))
-        assert (row["n"], row["ci_low"] <= row["value"] <= row["ci_high"]) == (3, True)
-    only = rate_generated_texts(store, ("line_pass_rate",), language="swh_Latn")
-    assert (only.n_new, len(only.record_ids)) == (1, 1)
-    monkeypatch.setattr(languages, "version", lambda package: "9.9")
-    assert rate_generated_texts(store, ("line_pass_rate",), language="sw").n_new == 1
-
-
-def test_texts_that_cannot_be_rated_are_refused(finished: tuple[Store, dict[str, Any]]) -> None:
-    for metrics, language in ((("bleu",), None), ((), "zh"), (("word_pass_rate",), "fr")):
-        with pytest.raises(BadInputError):
-            rate_generated_texts(finished[0], metrics, language=language)
-    assert not list(finished[0].records("text_pass_rates"))
 
 
 def test_demonstrations_are_the_texts_and_a_variant_reads_them(finished: tuple[Store, dict[str, Any]]) -> None:

@@ -1,0 +1,1 @@
+"""Whole blocks: variants without some of them, which hidden states then pass unchanged."""

@@ -1,0 +1,1 @@
+"""Generation: demonstration sets whose texts the dense model writes itself."""
