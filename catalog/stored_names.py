@@ -120,7 +120,7 @@ def data_set_commits(catalog: Catalog) -> dict[str, str]:
     Data sets of which recipes read several commits are left out: the catalog does not say which one an evaluation read.
     """
     found: dict[str, set[str]] = {}
-    for row in catalog.query(statement("publish", "data_sets")):
+    for row in catalog.query(statement("api", "data_sets")):
         found.setdefault(str(row["name"]).partition("@")[0], set()).add(str(row["id"]))
     return {name: commit for name, (commit, *more) in ((name, sorted(ids)) for name, ids in found.items()) if not more}
 

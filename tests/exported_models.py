@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mlprune.steps.export.export import LOADER
+from mlprune.capabilities.publishing.export import LOADER
 from tests.imported_files import imported_file
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.publishing.export import make_smaller
 from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.units import unit_layouts
+from mlprune.models.architecture.units import LOADER_FILE, unit_layouts
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.load_smaller import load as load_smaller
-from mlprune.steps.export.export import CHANGES, make_smaller
 from tests.type_checks import LayerKey, load, padded_texts, write_masked
 
 
@@ -32,7 +32,7 @@ def check_smaller(folder: Path, work: Path, architecture: Architecture, *, atol:
             expected = _logits(load(work / name))
             smaller = Path(shutil.copytree(work / name, work / f"{name}-smaller"))
             make_smaller(smaller, architecture, ((key, ~mask) for key, mask in masks.items()))
-            model = load_smaller(smaller) if (smaller / CHANGES).exists() else load(smaller)
+            model = load_smaller(smaller) if (smaller / LOADER_FILE).exists() else load(smaller)
             torch.testing.assert_close(_logits(model), expected, rtol=1e-5, atol=atol)
 
 

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from tokenizers.processors import TemplateProcessing
 
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe.loading import load_recipe
-from mlprune.steps.export.export import export_variant
 from mlprune.store.store import Store
 from tests.float64_reference import (
     BLOCKS,

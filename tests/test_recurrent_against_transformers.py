@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, ModelError
 from mlprune.evaluation.scoring.batches import ScoredText
 from mlprune.models.architecture.architecture import oriented
@@ -26,7 +27,6 @@ from mlprune.models.masks.masking import RemovedBlock
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.export.export import export_variant
 from tests.chains import worker_threads
 from tests.refusals import refused
 from tests.scored_texts import one_batch, score_of_text, scored, scored_alone, some_texts

@@ -13,8 +13,8 @@ from catalog.sql_files import TOPICS, NamedQuery, SqlFile, capability_of, list_q
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO
 from infra.pages.page import page
+from mlprune.capabilities.publishing.model_card import table
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
-from mlprune.steps.export.model_card import table
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.pages.page import page
-from mlprune.steps.export.model_card import table
+from mlprune.capabilities.publishing.model_card import table
 from ray_jobs.cli.command_line import Command, load_command
 from ray_jobs.cli.command_table import COMMANDS
 

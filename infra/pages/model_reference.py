@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.pages.page import page
-from mlprune.steps.export.model_card import table
+from mlprune.capabilities.publishing.model_card import table
 
 OUTCOMES = Path(__file__).parent / "model_types.json"
 """Outcome of each model type, which `python -m tests.type_outcomes` writes and the slow tests compare with."""

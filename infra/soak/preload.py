@@ -2,7 +2,7 @@
 
 import gc
 
-import mlprune.steps.export.export
+import mlprune.capabilities.publishing.export
 import mlprune.steps.rescore.rescore  # noqa: F401
 import tests.forkserver_preload  # noqa: F401
 

@@ -86,8 +86,8 @@ def load(
     folder: str | Path | None,
 ) -> "PreTrainedModel":
     """Load a variant; see `OpenStore.load`."""
+    from mlprune.api.masked_model import load_masked_model  # noqa: PLC0415 - loads transformers
     from mlprune.models.checkpoint.weight_files import DTYPES  # noqa: PLC0415 - loads torch
-    from mlprune.steps.export.masked_model import load_masked_model  # noqa: PLC0415 - loads transformers
 
     given = full_dtype(str(dtype).removeprefix("torch."))
     name = next((known for known in DTYPES if known == given), None)

@@ -22,5 +22,6 @@ NAMES: tuple[str, ...] = (
     "harness",
     "importing",
     "notebook",
+    "publishing",
 )
 """The folders, in the order in which they add variants and jobs."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mlprune.errors import HubError, ModelError, reason_of
 from mlprune.hub import list_files, snapshot
 from mlprune.json_values import as_object
+from mlprune.models.architecture.units import LOADER_FILE
 from mlprune.models.checkpoint import weight_files
 from mlprune.models.checkpoint.content_hashes import (
     SENTENCEPIECE_FILES,
@@ -33,7 +34,6 @@ from mlprune.models.checkpoint.tensor_hashes import scan_weights
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 from mlprune.models.model_layers import ModelLayer, model_layers
 from mlprune.models.model_limits import require_sizes, within_limits
-from mlprune.models.smaller import LOADER_FILE
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 CHAT_TEMPLATE = "chat_template.jinja"

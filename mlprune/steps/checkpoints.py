@@ -7,10 +7,10 @@ from mlprune.errors import BadInputError
 from mlprune.hashing import digest
 from mlprune.hub import snapshot_origin
 from mlprune.json_values import JsonValue
+from mlprune.models.architecture.units import KEPT_FILE, LOADER_FILE
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.import_record import read_import_record
 from mlprune.models.loading import inspect_model, inspect_narrowed, resolve_model
-from mlprune.models.smaller import KEPT_FILE, LOADER_FILE
 from mlprune.recipe.models import Recipe
 
 

@@ -76,12 +76,12 @@ COMMANDS: Mapping[str, CommandSource] = {
         {"--generated": Form("ray_jobs.capabilities.generation:rescore")},
     ),
     "export": CommandSource(
-        "export_variant:export",
+        "ray_jobs.capabilities.publishing:export",
         "Write variants or results in a format that others read.",
         {
-            "--as folder": Form("export_variant:export"),
-            "--as masks": Form("publish:publish"),
-            "--as patches": Form("export_variant:patches"),
+            "--as folder": Form("ray_jobs.capabilities.publishing:export"),
+            "--as masks": Form("ray_jobs.capabilities.publishing:publish"),
+            "--as patches": Form("ray_jobs.capabilities.publishing:patches"),
             "--as every_eval_ever": Form("ray_jobs.capabilities.harness.share:export", {"format_": "every_eval_ever"}),
             "--as hub": Form("ray_jobs.capabilities.harness.share:export", {"format_": "hub"}),
             "--as mlflow": Form("ray_jobs.capabilities.tables:mlflow"),
@@ -95,7 +95,9 @@ COMMANDS: Mapping[str, CommandSource] = {
         "Import a published checkpoint, or results from elsewhere.",
         {"--results": Form("ray_jobs.capabilities.harness.share:import_")},
     ),
-    "apply": CommandSource("publish:apply", "Make a pruned model from its base model and published masks."),
+    "apply": CommandSource(
+        "ray_jobs.capabilities.publishing:apply", "Make a pruned model from its base model and published masks."
+    ),
     "harness": CommandSource(
         "ray_jobs.capabilities.harness.harness:harness", "Run tasks of lm-evaluation-harness on variants."
     ),

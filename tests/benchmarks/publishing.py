@@ -24,13 +24,13 @@ from process import measured, memory_bytes
 from rows import HEAD, Row
 from safetensors.torch import load_file, save_file
 
+from mlprune.capabilities.publishing.apply import apply_published
+from mlprune.capabilities.publishing.apply_published import write
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.publish import Publication, publish_variants
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes, read_hashes
 from mlprune.planning import build_plan, pending_jobs
 from mlprune.recipe.loading import load_recipe
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.publish.apply import apply_published
-from mlprune.steps.publish.apply_published import write
-from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.store.store import Store
 
 N_THREADS = 2

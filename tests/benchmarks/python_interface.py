@@ -39,7 +39,7 @@ SPARSITY = 0.5
 LOAD = """
 import json, resource, sys, time
 import torch, mlprune
-from mlprune.steps.export import masked_model  # loads the libraries before the clock starts
+from mlprune.api import masked_model  # loads the libraries before the clock starts
 store = mlprune.open(sys.argv[1])
 label = store.variants(is_dense=False).row()["label"]
 store.model_folder(label)  # the metadata of the model are cached by runs, too

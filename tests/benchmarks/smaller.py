@@ -25,11 +25,11 @@ from rows import HEAD, Row
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.publishing.export import LOADER, make_smaller
 from mlprune.capabilities.units.flap import UnitGroup, feature_scores, removed_units, unit_scores
 from mlprune.models.architecture.units import UnitLayout, unit_layouts
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
-from mlprune.steps.export.export import LOADER, make_smaller
 from tests.tiny_models import ARCHITECTURES
 
 N_THREADS = 2

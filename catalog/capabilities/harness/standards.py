@@ -26,9 +26,9 @@ from mlprune.capabilities.harness.every_eval_ever import (
     log_uuid,
 )
 from mlprune.errors import BadInputError, PermanentError, UnreadableFileError, unknown
+from mlprune.evaluation.eval_results import write_eval_results
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.steps.publish.eval_results import FOLDER, benchmark_entries, yaml_text
 from mlprune.vocabulary import RuleName
 
 MODEL_SETTINGS = (
@@ -261,15 +261,10 @@ def write_hub_results(
     """Write the files of one model repository per variant."""
     done, commits = ResultsExport(), data_set_commits(catalog)
     for variant in variants:
-        files = benchmark_entries(variant.rows, commits)
-        n_results = sum(map(len, files.values()))
-        done.leave_out(NOT_EXPRESSED, len(variant.rows) - n_results)
-        for name, entries in files.items():
-            target = folder / variant.model.variant_id / FOLDER
-            target.mkdir(parents=True, exist_ok=True)
-            (target / name).write_text(yaml_text(entries), encoding="utf-8")
-            done.n_files += 1
-        done.n_results += n_results
+        n_entries = write_eval_results(folder / variant.model.variant_id, variant.rows, commits)
+        done.leave_out(NOT_EXPRESSED, len(variant.rows) - sum(n_entries))
+        done.n_files += len(n_entries)
+        done.n_results += sum(n_entries)
     return done
 
 

@@ -19,12 +19,14 @@ from mlprune.models.architecture.architecture import Architecture, Experts, orie
 from mlprune.models.architecture.units import (
     EXPERT_KEYS,
     HEAD_KEYS,
+    KEPT_FILE,
+    LOADER_FILE,
+    KeptUnits,
     UnitLayout,
     n_attention_heads,
     unit_layouts,
 )
 from mlprune.models.checkpoint.weight_files import TensorFiles, WeightFiles, bias_name, read_json_object, weight_name
-from mlprune.models.smaller import KEPT_FILE, LOADER_FILE, KeptUnits
 
 
 def stored(files: TensorFiles, name: str) -> Tensor:

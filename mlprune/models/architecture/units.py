@@ -29,6 +29,10 @@ EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_
 """Keys of configs for the number of experts of a block."""
 ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY = BIAS_KEYS = "attention_bias", "mlp_bias"
 """Keys of configs that declare biases of the attention, and of the feed-forward layers."""
+LOADER_FILE = "smaller.json"
+"""File of a folder whose blocks have different widths, with the config of the base model."""
+KEPT_FILE = "kept_units.json"
+"""File of an export with fewer heads or neurons: `blocks` has, for each block, kind -> those that remain, ascending."""
 INSEPARABLE: Mapping[HeadLayout, str] = {
     "joined": "a norm over all heads together follows the query projection",
     "unknown": "the order of the heads in the weights is not known",
@@ -67,6 +71,56 @@ class UnitLayout:
         """Return [n_units] bool, True for units of whose columns the keep mask [out, in] keeps no weight."""
         n_kept = output_mask.any(dim=0).to(torch.int64)
         return torch.zeros(self.n_units, dtype=torch.int64).index_add_(0, self.columns, n_kept) == 0
+
+
+@dataclass(frozen=True)
+class LayerSlice:
+    """The rows and columns of a layer that remain."""
+
+    rows: Tensor | None = None
+    """[n] int64, ascending; None: all."""
+    columns: Tensor | None = None
+    """[n] int64, ascending; None: all."""
+
+    def of_weight(self, weight: Tensor) -> Tensor:
+        """Return what remains of a weight [out, in]."""
+        weight = weight if self.rows is None else weight.index_select(0, self.rows)
+        return weight if self.columns is None else weight.index_select(1, self.columns)
+
+    def of_bias(self, bias: Tensor) -> Tensor:
+        """Return what remains of a bias [out]."""
+        return bias if self.rows is None else bias.index_select(0, self.rows)
+
+
+@dataclass(frozen=True)
+class KeptUnits:
+    """The units of one kind in a block that remain."""
+
+    layout: UnitLayout
+    kept: Tensor
+    """[n_units] bool, True for units that remain."""
+
+    @property
+    def n_kept(self) -> int:
+        """Number of units that remain."""
+        return int(self.kept.sum())
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The units that remain, ascending."""
+        return tuple(_where(self.kept).tolist())
+
+    @property
+    def slices(self) -> dict[str, LayerSlice]:
+        """Layer -> what remains of it; empty if all units remain."""
+        if bool(self.kept.all()):
+            return {}
+        rows = {layer: LayerSlice(rows=_where(self.kept[owner])) for layer, owner in self.layout.rows.items()}
+        return rows | {self.layout.output: LayerSlice(columns=_where(self.kept[self.layout.columns]))}
+
+
+def _where(kept: Tensor) -> Tensor:
+    return kept.nonzero().flatten()
 
 
 def unit_layouts(block: BlockArchitecture, shapes: Shapes, config: JsonObject) -> tuple[UnitLayout, ...]:

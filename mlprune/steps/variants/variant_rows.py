@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
+from mlprune.errors import BadInputError, DamagedArtefactError, StoreError, unknown
 from mlprune.json_values import JsonObject, Row, as_int, as_str
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
@@ -270,6 +270,18 @@ def composed_levels(composition: Record, ordering: Record) -> tuple[Mapping[str,
     for row in composition.rows.get("composed_layers", ()):
         levels[as_int(row["block"])][as_str(row["layer"])] = as_int(row["level"])
     return levels
+
+
+def variant_record(store: Store, variant_id: str) -> Record:
+    """The record of a variant.
+
+    Raises:
+        StoreError: there is no such variant; the message has the nearest ids.
+    """
+    known = [record_id for _, record_id in store.record_names("variants")]
+    if variant_id in known:
+        return store.require("variants", variant_id)
+    raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
 
 
 def require_weights(variant: Record, message: str) -> None:

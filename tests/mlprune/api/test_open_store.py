@@ -14,8 +14,8 @@ import mlprune
 from catalog.store import Catalog
 from catalog.stored_names import find_variants
 from mlprune.api import OpenStore
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, MlpruneError, QueryError, StoreError
-from mlprune.steps.export.export import export_variant
 from mlprune.store.store import Store
 from tests.refusals import refused
 

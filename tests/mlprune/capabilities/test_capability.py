@@ -134,6 +134,9 @@ USES = {
     ),
     "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
     "notebook": Use(commands=("report --notebook",)),
+    "publishing": Use(
+        commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
+    ),
 }
 EXHAUSTIVE = {
     "name": "sparsities",

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError
 from mlprune.models import fewer_blocks
 from mlprune.models.checkpoint.weight_files import architecture_at, read_json_object
 from mlprune.models.fewer_blocks import settings_of_blocks, without_blocks
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
 from tests.tiny_types import save_tiny_model_of, tiny_config_of

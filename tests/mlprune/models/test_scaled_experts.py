@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.rescore.verify import verify_variant
 from tests.tiny_recipes import finished_run, small_recipe, write_texts
 from tests.tiny_types import save_tiny_model_of

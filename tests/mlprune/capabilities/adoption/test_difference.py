@@ -14,12 +14,12 @@ from torch import Tensor
 from catalog.report.page import write_report
 from catalog.store import Catalog
 from mlprune.capabilities.adoption.difference import compare_checkpoint
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.planning import build_plan
 from mlprune.recipe.loading import load_recipe
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.store.store import Store
 from tests.expert_models import save_expert_model

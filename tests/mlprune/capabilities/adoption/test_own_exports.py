@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mlprune.models.smaller import LOADER_FILE
-from mlprune.steps.export.export import export_variant
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.models.architecture.units import LOADER_FILE
 from mlprune.steps.variants.variant_rows import stored_tokens
 from tests.expert_models import save_expert_model
 from tests.tiny_models import save_tiny_model

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mlprune.capabilities.adoption.difference import compare_checkpoint
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, ModelError
+from mlprune.models.architecture.units import KEPT_FILE, LOADER_FILE
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.models.checkpoint.weight_files import read_json_object
-from mlprune.models.smaller import KEPT_FILE, LOADER_FILE
-from mlprune.steps.export.export import export_variant
 from tests.expert_models import save_expert_model
 from tests.refusals import refused
 from tests.tiny_models import save_tiny_model

@@ -14,6 +14,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from catalog.store import Catalog
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.publish import Publication, publish_variants
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.fewer_blocks import remove_blocks
 from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
@@ -21,9 +24,6 @@ from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
-from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import removed_blocks
 from tests.refusals import refused

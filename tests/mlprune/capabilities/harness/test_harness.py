@@ -12,8 +12,8 @@ from lm_eval.models.huggingface import HFLM
 
 from mlprune.capabilities.harness.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.capabilities.harness.task_requests import HarnessTask, load_tasks, run_task
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError
-from mlprune.steps.export.export import export_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.harness_tasks import TASKS, task_files

@@ -9,13 +9,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.capabilities.importing.model_import import import_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.meta_model import build_skeleton
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import verify_variant
 from tests.expert_models import EXPERT_TYPES, save_expert_model
-from tests.mlprune.steps.publish.publications import require_equal_models
+from tests.mlprune.capabilities.publishing.publications import require_equal_models
 from tests.published_models import publish
 from tests.refusals import refused
 from tests.tiny_recipes import finished_run, small_recipe, write_texts

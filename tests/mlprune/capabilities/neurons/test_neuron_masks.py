@@ -12,10 +12,10 @@ from mlprune.capabilities.neurons.neuron_activity import NeuronActivityJob
 from mlprune.capabilities.neurons.neuron_masks import chosen_neurons, removed_neurons
 from mlprune.capabilities.neurons.selection import NeuronSelection
 from mlprune.capabilities.neurons.variant import NeuronVariant
+from mlprune.capabilities.publishing.model_card import model_card
 from mlprune.errors import RecipeError
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.export.model_card import model_card
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.store.records import Record
 from tests.neuron_recipe import neuron_recipe

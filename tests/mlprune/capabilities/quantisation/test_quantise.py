@@ -10,6 +10,8 @@ from torch import Tensor
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.model_card import model_card
 from mlprune.capabilities.quantisation.variant import QuantisedVariant
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.shard import Shard
@@ -20,8 +22,6 @@ from mlprune.recipe.loading import parse_recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, apply_variant
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.model_card import model_card
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from tests.derived_recipe import derived_recipe

@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.patches import INDEX, export_patches
 from mlprune.capabilities.reconstruction.reconstruct import ReconstructJob, reconstruction_cost
 from mlprune.errors import PermanentError, RecipeError, WorkerLostError
 from mlprune.models.inference import spilled_states
@@ -24,16 +27,13 @@ from mlprune.pruning.mask_files import read_block_weights, weights_path, write_b
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.seeds import seed_groups
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
-from mlprune.steps.export.patches import INDEX, export_patches
 from mlprune.steps.job import SetSize
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
 from tests.derived_recipe import reconstructed_recipe
+from tests.mlprune.capabilities.publishing.publications import require_equal_models
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class, sizes_of
-from tests.mlprune.steps.publish.publications import require_equal_models
 from tests.refusals import refused
 from tests.tiny_recipes import (
     FinishedRun,

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.rescore.verify import Recheck
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.vocabulary import DtypeName

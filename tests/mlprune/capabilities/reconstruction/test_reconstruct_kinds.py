@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.capabilities.reconstruction.variant import ReconstructedVariant
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild
 from mlprune.steps.variants.variant_rows import require_masks
 from tests.expert_models import save_expert_model

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.publish import Publication, publish_variants
 from mlprune.capabilities.units.unit_masks import RemovedUnits, UnitModel, chosen_units, new_biases
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
 from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.units import LOADER_FILE
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.evaluate.model_evaluation import apply_variant
-from mlprune.steps.export.export import CHANGES, export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.job import ModelRef
 from mlprune.steps.prune.result_warnings import variant_warnings
-from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
 from tests.imported_files import without_packages
@@ -177,7 +178,7 @@ def logits(model: Any) -> Tensor:
 
 
 def assert_same_logits(smaller: Path, whole: Any) -> None:
-    has_loader = (smaller / CHANGES).exists()
+    has_loader = (smaller / LOADER_FILE).exists()
     load = loaded_by_its_own_loader if has_loader else AutoModelForCausalLM.from_pretrained
     torch.testing.assert_close(logits(load(smaller)), logits(whole), rtol=1e-5, atol=1e-5)
 
@@ -214,7 +215,7 @@ def test_both_kinds_of_smaller_exports_load_where_mlprune_cannot_be_imported(
         variant_id, base = flap_run.named(name)[-1].id, flap_run.folder / "model"
         export_variant(flap_run.store, variant_id, base, tmp_path / f"{name} whole")
         export_variant(flap_run.store, variant_id, base, tmp_path / name, smaller=True)
-    assert [(tmp_path / name / CHANGES).exists() for name in ("equal", "one")] == [False, True]
+    assert [(tmp_path / name / LOADER_FILE).exists() for name in ("equal", "one")] == [False, True]
     with without_packages({"mlprune", "catalog", "ray_jobs"}):
         plain = AutoModelForCausalLM.from_pretrained(tmp_path / "equal")
         unequal = loaded_by_its_own_loader(tmp_path / "one")
@@ -300,7 +301,7 @@ def test_a_llama_with_added_biases_is_exported_as_a_plain_folder(
     plain = load_masked_model(llama_run.store, uncompensated.id, base)
     assert not torch.allclose(logits(plain), logits(masked), atol=1e-3)
     export_variant(llama_run.store, variant.id, base, tmp_path / "smaller", smaller=True)
-    assert (tmp_path / "smaller" / CHANGES).exists() == (name == "one")
+    assert (tmp_path / "smaller" / LOADER_FILE).exists() == (name == "one")
     assert_same_logits(tmp_path / "smaller", whole)
 
 

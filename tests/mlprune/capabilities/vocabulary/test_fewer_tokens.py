@@ -14,12 +14,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.capabilities.vocabulary.cost import VocabularyCostJob, log_ratio
 from mlprune.capabilities.vocabulary.in_place import tokenizer_folder
 from mlprune.capabilities.vocabulary.texts import measured_lines
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.loading import SENTENCE
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_corpus
 from mlprune.steps.variants.variant_rows import stored_tokens
 from tests.tiny_recipes import FinishedRun, chain_of_model, copy_of, plan_of, write_recipe

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune import demo
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.capabilities.vocabulary.in_place import tokenizer_folder
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.checkpoint.tensor_slices import zero_weights
 from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.steps.variants.variant_rows import require_masks, stored_tokens
 from mlprune.trimming.folder import read_tokenizer

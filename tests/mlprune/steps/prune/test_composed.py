@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import RecipeError, StoreError
 from mlprune.models.masks import masking
 from mlprune.numeric.masks import packed_masks
@@ -17,7 +18,6 @@ from mlprune.pruning import mask_files
 from mlprune.pruning.mask_files import read_packed_masks
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import apply_variant
-from mlprune.steps.export.export import export_variant
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job
 from mlprune.steps.prune.composed import (

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mlprune.capabilities.publishing.model_card import model_card
 from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
-from mlprune.steps.export.model_card import model_card
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
 from mlprune.steps.rescore.verify import RECHECKED_KINDS, Recheck, has_masks_to_rebuild, verify_variant
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks

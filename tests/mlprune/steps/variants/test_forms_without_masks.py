@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.api.masked_model import load_masked_model
 from mlprune.capabilities.harness.harness import HarnessOptions, run_harness
+from mlprune.capabilities.publishing.patches import export_patches
 from mlprune.errors import BadInputError
-from mlprune.steps.export.masked_model import load_masked_model
-from mlprune.steps.export.patches import export_patches
 from mlprune.steps.rescore.verify import verify_variant
-from tests.mlprune.steps.publish.publications import publish
+from tests.mlprune.capabilities.publishing.publications import publish
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_inputs
 

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from mlprune.capabilities.importing import model_import
 from mlprune.capabilities.importing.model_import import import_model
+from mlprune.capabilities.publishing import multimodal
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.multimodal import export_into_multimodal
 from mlprune.errors import BadInputError, PermanentError, StoreError
 from mlprune.models.import_record import ImportRecord
-from mlprune.steps.export import multimodal
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.multimodal import export_into_multimodal
 from mlprune.store.store import Store
 from tests.mlprune.capabilities.importing.conftest import run_here as convert_here
 from tests.multimodal_models import change_config, multimodal_model, publish_multimodal, stored_tensors, text_logits

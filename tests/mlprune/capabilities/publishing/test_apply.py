@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, XGLMForCausalLM
 
+from mlprune.capabilities.publishing import apply as applying
+from mlprune.capabilities.publishing import apply_published as loader
+from mlprune.capabilities.publishing.apply import apply_published
 from mlprune.errors import BadInputError, MlpruneError, ModelError, PermanentError, StoreError
-from mlprune.steps.publish import apply as applying
-from mlprune.steps.publish import apply_published as loader
-from mlprune.steps.publish.apply import apply_published
 from tests.imported_files import without_packages
-from tests.mlprune.steps.publish.publications import publish, weights_of
+from tests.mlprune.capabilities.publishing.publications import publish, weights_of
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun
 

@@ -6,6 +6,7 @@ metrics.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import yaml
 
@@ -22,15 +23,11 @@ _NAMED_BY_FLORES = ("facebook/belebele",)
 Entry = dict[str, object]
 
 
-def eval_results(metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> dict[str, str]:
-    """Return name of a file -> YAML; see `benchmark_entries` for the arguments."""
-    return {name: yaml_text(entries) for name, entries in benchmark_entries(metrics, commits).items()}
-
-
-def benchmark_entries(metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> dict[str, list[Entry]]:
-    """Return name of a file -> its entries, sorted by name.
+def write_eval_results(folder: Path, metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> list[int]:
+    """Write the files of some metrics below the folder of a model; returns the number of entries of each.
 
     Args:
+        folder: it is made if there are entries.
         metrics: rows of the query `metrics_of_variant`, or others with the same columns.
         commits: repository of a data set that was read from the hub -> its commit.
     """
@@ -43,12 +40,12 @@ def benchmark_entries(metrics: Sequence[JsonObject], commits: Mapping[str, str])
         if repository in commits:
             entry = _entry(row, task.dataset, repository, commit=commits[repository])
             entries.setdefault(f"mlprune-{task.name}.yaml", []).append(entry)
-    return dict(sorted(entries.items()))
-
-
-def yaml_text(entries: Sequence[Entry]) -> str:
-    """Return the text of a file with some entries."""
-    return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+    files = sorted(entries.items())
+    for name, of_file in files:
+        target = folder / FOLDER / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(yaml.safe_dump(of_file, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return [len(of_file) for _, of_file in files]
 
 
 def _is_benchmark_value(row: JsonObject) -> bool:

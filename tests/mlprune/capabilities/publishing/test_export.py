@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from mlprune.capabilities.publishing.export import copy_files, export_variant, make_smaller, smaller_text
 from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
+from mlprune.models.architecture.units import LOADER_FILE
 from mlprune.models.checkpoint.tensor_hashes import HASHES_FILE, read_hashes, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.numeric.masks.packing import unpack_levels
-from mlprune.steps.export.export import CHANGES, copy_files, export_variant, make_smaller, smaller_text
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.exported_models import loaded_by_its_own_loader
@@ -61,7 +62,7 @@ def test_neurons_removed_by_their_columns_alone_are_cut_out(
     removed = list(removed_neurons(tmp_path, "xglm", per_block=per_block))
     model = zeroed(tmp_path, "xglm", removed)
     result = make_smaller(tmp_path, architecture_at(tmp_path), removed)
-    assert (result.needs_loader is None) == is_plain == (not (tmp_path / CHANGES).exists())
+    assert (result.needs_loader is None) == is_plain == (not (tmp_path / LOADER_FILE).exists())
     assert result.units == (("heads", 4, 4), ("neurons", 128, 128 - sum(per_block)))
     smaller = AutoModelForCausalLM.from_pretrained(tmp_path) if is_plain else loaded_by_its_own_loader(tmp_path)
     assert smaller.model.layers[1].fc1.weight.shape == (64 - per_block[1], 16)
@@ -234,7 +235,7 @@ def damaged_copies(model, target):
 @pytest.mark.parametrize(("name", "fault"), [("zero_weights", lambda *_: None), ("copy_files", damaged_copies)])
 def test_an_export_whose_files_differ_from_what_was_computed_is_refused(made, tmp_path, monkeypatch, name, fault):
     one = made["gpt2"]
-    monkeypatch.setattr(f"mlprune.steps.export.export.{name}", fault)
+    monkeypatch.setattr(f"mlprune.capabilities.publishing.export.{name}", fault)
     with pytest.raises(PermanentError):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -466,7 +467,7 @@ def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updat
     def inexact(file, name, values):
         overwrite_tensor(file, name, values * 1.01)
 
-    monkeypatch.setattr("mlprune.steps.export.export.overwrite_tensor", inexact)
+    monkeypatch.setattr("mlprune.capabilities.publishing.export.overwrite_tensor", inexact)
     with pytest.raises(PermanentError):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -11,16 +11,16 @@ from pathlib import Path
 from safetensors import safe_open
 
 from mlprune.atomic import remove_left_over, replacing
+from mlprune.capabilities.publishing.export import require_exportable, require_free
+from mlprune.capabilities.publishing.model_card import model_card, section
+from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, checked_changes
 from mlprune.errors import BadInputError, PermanentError, StoreError
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, tensor_slices, zero_weights
 from mlprune.models.import_record import COPIED_PATTERNS, ImportRecord, read_import_record
-from mlprune.steps.export.export import require_exportable, require_free, variant_record
-from mlprune.steps.export.model_card import model_card, section
-from mlprune.steps.export.tensor_changes import ADDED_FILE, checked_changes
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks
+from mlprune.steps.variants.variant_rows import removed_blocks, variant_record
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

@@ -12,18 +12,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, MlpruneError, ModelError
 from mlprune.models.checkpoint.tensor_hashes import read_hashes
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, SINGLE_FILE, architecture_at
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import described_levels
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.expert_models import EXPERT_TYPES, save_expert_model
-from tests.mlprune.steps.publish.publications import publish, require_equal_models
+from tests.mlprune.capabilities.publishing.publications import publish, require_equal_models
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
 

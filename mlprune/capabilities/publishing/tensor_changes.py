@@ -1,15 +1,7 @@
 """Changes of a variant, tensor by tensor of its base model: computed, verified, and written as a delta.
 
-Changes of a variant, tensor by tensor of its base model's checkpoint: removed weights and new values.
-
-An export writes them into copies of the weight files; a published variant contains them without the base model.
-
-A safetensors file that grows tensor by tensor; only one tensor is in memory at a time.
-
-The header lists the positions of all tensors, so the data is collected in temporary files next to the file, one for
-each size of a value. Wider dtypes come first, so that every tensor is aligned.
-
-The tensors that a variant changes, as files: one bit per weight for what is kept, and new values of kept weights.
+An export writes them into copies of the weight files; a published variant contains them without the base model: one bit
+per weight for what is kept, and new values of kept weights.
 
 `masks.safetensors` has the packed keep mask of each changed tensor, under its name in the base model's files: uint8,
 row-major over the stored shape, eight weights per byte, the first in the lowest bit. `changed.safetensors` has, for
@@ -30,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, PermanentError
+from mlprune.errors import PermanentError
 from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.checkpoint.safetensors_header import header_bytes
@@ -44,7 +36,6 @@ from mlprune.models.checkpoint.weight_files import (
     read_block,
     weight_name,
 )
-from mlprune.models.loading import inspect_model
 from mlprune.models.masks.block_changes import changed_weights
 from mlprune.models.removed_experts import removed_experts
 from mlprune.numeric.masks.packing import pack_flags
@@ -62,24 +53,6 @@ _Entry = tuple[int, str, str, Tensor]
 """Block, layer, what it is (removed, weight or bias), and the tensor."""
 FORMAT = "mlprune-published/1"
 MASKS, CHANGED = "masks.safetensors", "changed.safetensors"
-
-
-def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterator[tuple[tuple[int, str], Tensor]]:
-    """Yield (block, layer) and its dequantised weight, [out, in] float32, for all layers that can be pruned.
-
-    They are computed from the weights as they are stored. A run whose dtype is narrower rounds them to it first.
-
-    Raises:
-        BadInputError: the variant is not quantised.
-        DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
-        ModelError: the folder is not a model that can be read.
-    """
-    changes = stored_changes(store, variant.id)
-    if changes is None or changes.quantisation is None:
-        raise BadInputError("the variant is not quantised", variant_id=variant.id)
-    for block in range(inspect_model(model_path).n_blocks):
-        for layer, weight in changed_weights(read_block(model_path, block), changes(block)).items():
-            yield (block, layer), weight
 
 
 @dataclass(frozen=True)
@@ -255,8 +228,15 @@ def _removed(store: Store, stored: StoredMasks | None) -> Iterator[_Entry]:
 
 
 def _quantised(store: Store, variant: Record, model_path: Path) -> Iterator[_Entry]:
-    for (block, layer), weight in quantised_weights(store, variant, model_path):
-        yield block, layer, "weight", weight
+    """Yield the dequantised weights, [out, in] float32, of all layers that can be pruned.
+
+    They are computed from the weights as they are stored. A run whose dtype is narrower rounds them to it first.
+    """
+    changes = stored_changes(store, variant.id)
+    assert changes is not None, "the variant is quantised"
+    for block in range(architecture_at(model_path).n_blocks):
+        for layer, weight in changed_weights(read_block(model_path, block), changes(block)).items():
+            yield block, layer, "weight", weight
 
 
 def _of_files(store: Store, artefacts: Sequence[Artefact], what: Literal["weight", "bias"]) -> Iterator[_Entry]:
@@ -357,7 +337,10 @@ def require_hashes(folder: Path, model_path: Path, changed: Mapping[str, str]) -
 
 
 class GrowingFile:
-    """A file of tensors. Call `finish` after the last one.
+    """A file of tensors, of which one is in memory at a time. Call `finish` after the last one.
+
+    The header lists the positions of all tensors, so the data is collected in temporary files next to the file, one for
+    each size of a value. Wider dtypes come first, so that every tensor is aligned.
 
     Args:
         path: the file to make; without tensors there is none.

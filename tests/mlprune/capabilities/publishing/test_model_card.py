@@ -5,11 +5,19 @@ import dataclasses
 import pytest
 import yaml
 
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.model_card import (
+    cell,
+    lineage_table,
+    model_card,
+    rows_table,
+    section,
+    table,
+    with_ancestors,
+)
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.steps.export.export import export_variant, variant_record
-from mlprune.steps.export.model_card import cell, lineage_table, model_card, rows_table, section, table, with_ancestors
 from mlprune.steps.variants.scored_variant import ScoredVariant
-from mlprune.steps.variants.variant_rows import require_masks
+from mlprune.steps.variants.variant_rows import require_masks, variant_record
 from mlprune.store.store import Store
 from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (

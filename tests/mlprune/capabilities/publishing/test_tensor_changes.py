@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from mlprune.steps.export.tensor_changes import GrowingFile
+from mlprune.capabilities.publishing.tensor_changes import GrowingFile
 
 DTYPES = (torch.uint8, torch.bfloat16, torch.float16, torch.float32, torch.float64)
 

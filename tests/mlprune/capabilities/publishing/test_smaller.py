@@ -11,12 +11,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.publishing.smaller import (
+    BlockUnits,
+    UnequalWidths,
+    kept_units,
+    loader_changes,
+    narrow_config,
+    narrow_files,
+)
 from mlprune.json_values import JsonObject
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import oriented
 from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.weight_files import read_json_object
-from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, tiny_model
 
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150], [8, 2, 60, 61, 90, 120, 4]])

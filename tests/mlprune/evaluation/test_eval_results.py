@@ -1,11 +1,12 @@
 """Entries in the layout of the hub are those that its library reads, for benchmarks that were read from the hub."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from mlprune.steps.publish.eval_results import eval_results
+from mlprune.evaluation.eval_results import FOLDER, write_eval_results
 
 COMMITS = {"facebook/xnli": "a" * 40, "facebook/belebele": "b" * 40}
 
@@ -17,10 +18,11 @@ def row(task: str, language: str, **more: object) -> dict[str, Any]:
     return {**keys, **value, **prompts, "evaluated_at": "2026-11-26T18:00:00", **more}
 
 
-def test_the_library_of_the_hub_reads_the_entries() -> None:
+def test_the_library_of_the_hub_reads_the_entries(tmp_path: Path) -> None:
     rows = [row("xnli", "fr"), row("xnli", "sw", ci_low=None, ci_high=None), row("belebele", "fr", chance=0.25)]
-    files = eval_results(rows, COMMITS)
-    assert list(files) == ["mlprune-belebele.yaml", "mlprune-xnli.yaml"]
+    assert write_eval_results(tmp_path, rows, COMMITS) == [1, 2]
+    files = {path.name: path.read_text("utf-8") for path in (tmp_path / FOLDER).iterdir()}
+    assert sorted(files) == ["mlprune-belebele.yaml", "mlprune-xnli.yaml"]
     xnli = parse_eval_result_entries(yaml.safe_load(files["mlprune-xnli.yaml"]))
     assert [(one.dataset_id, one.task_id, one.dataset_revision) for one in xnli] == [
         ("facebook/xnli", "fr", "a" * 40),
@@ -35,8 +37,9 @@ def test_the_library_of_the_hub_reads_the_entries() -> None:
     assert belebele.task_id == "fra_Latn"
 
 
-def test_other_values_are_not_those_of_a_benchmark() -> None:
+def test_other_values_are_not_those_of_a_benchmark(tmp_path: Path) -> None:
     changes: list[dict[str, object]] = [{"task": task} for task in ("facts", "xcopa", "of a recipe")]
     changes += [{"split": "dev"}, {"metric": "f1_macro"}, {"example_limit": 100}, {"protocol": "native prompts"}]
     for change in changes:
-        assert eval_results([{**row("xnli", "fr"), **change}], COMMITS) == {}, change
+        assert write_eval_results(tmp_path, [{**row("xnli", "fr"), **change}], COMMITS) == [], change
+    assert not list(tmp_path.iterdir())

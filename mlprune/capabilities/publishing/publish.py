@@ -12,20 +12,20 @@ from pathlib import Path
 
 from mlprune import __version__
 from mlprune.atomic import remove_left_over, replacing
+from mlprune.capabilities.publishing import apply_published
+from mlprune.capabilities.publishing.added_biases import added_layers, refuse_added_biases
+from mlprune.capabilities.publishing.export import require_exportable, require_free
+from mlprune.capabilities.publishing.model_card import cell, model_card, section, table, with_ancestors
+from mlprune.capabilities.publishing.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
+from mlprune.capabilities.publishing.tensor_changes import described_tensors, removed_experts_of, write_delta
 from mlprune.errors import BadInputError, StoreError
+from mlprune.evaluation.eval_results import write_eval_results
 from mlprune.json_values import JsonObject, JsonValue, as_str, json_text
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import ModelInfo
-from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
-from mlprune.steps.export.export import require_exportable, require_free, variant_record
-from mlprune.steps.export.model_card import cell, model_card, section, table, with_ancestors
-from mlprune.steps.export.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
-from mlprune.steps.export.tensor_changes import described_tensors, removed_experts_of, write_delta
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.publish import apply_published
-from mlprune.steps.publish.eval_results import FOLDER, eval_results
-from mlprune.steps.variants.variant_rows import form_without_masks
+from mlprune.steps.variants.variant_rows import form_without_masks, variant_record
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -115,9 +115,7 @@ def write_variant_folder(
     _write_json(folder / ENVIRONMENT, publication.environments)
     if publication.recipe is not None:
         (folder / RECIPE).write_text(publication.recipe, encoding="utf-8")
-    for name, text in eval_results(publication.metrics, publication.data_sets).items():
-        (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / FOLDER / name).write_text(text, encoding="utf-8")
+    write_eval_results(folder, publication.metrics, publication.data_sets)
     shutil.copyfile(str(apply_published.__file__), folder / LOADER)
     card = model_card(store, variant, form="published")
     (folder / CARD).write_text("\n".join((card, instructions(base, folder))), encoding="utf-8")
@@ -127,7 +125,7 @@ def _base_model(store: Store, variant: Record, info: ModelInfo, model_path: Path
     """Describe the base model: names, revision, and the hashes of its config and tokenizer."""
     base_id = variant.parent("base_model")
     row = store.require("base_models", base_id).rows["base_models"][0]
-    weights = WeightFiles(model_path, architecture_at(model_path)).file_names
+    weights = _weight_files(model_path)
     return {
         "id": base_id,
         "source": row["source"],
@@ -269,7 +267,7 @@ def _write_index(target: Path, folders: Sequence[PublishedFolder], variants: Seq
         for folder, variant in zip(folders, variants, strict=True)
     ]
     index: JsonObject = {"format": FORMAT, "variants": entries}
-    (target / INDEX).write_text(json_text(index), encoding="utf-8")
+    _write_json(target / INDEX, index)
     rows = [(f"[{entry['label']}]({entry['folder']}/README.md)", entry["achieved_sparsity"]) for entry in entries]
     text = "Each folder is a variant of its own: its README.md says how to apply it to its base model.\n\n"
     page = section("Published variants", text + table(("variant", "removed fraction"), rows))

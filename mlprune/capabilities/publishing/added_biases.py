@@ -15,10 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY
+from mlprune.models.checkpoint.rewritten_files import write_json
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
@@ -31,7 +33,6 @@ from mlprune.models.checkpoint.weight_files import (
 )
 from mlprune.models.meta_model import build_skeleton
 from mlprune.pruning.mask_files import read_block_weights
-from mlprune.steps.export.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -119,7 +120,7 @@ def write_zero_biases(folder: Path, added: AddedBiases) -> dict[str, str]:
         name = weight_name(architecture, block, layer)
         n_out = files.shape(name)[1 if architecture.block(block).transposed else 0]
         tensors[added_name(files, (block, layer))] = torch.zeros(n_out, dtype=files.dtype(name))
-    (folder / "config.json").write_text(json.dumps(added.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", added.config)
     save_file(tensors, folder / ADDED_FILE, metadata={"format": "pt"})
     return {name: sha256_of_tensor(tensor) for name, tensor in tensors.items()}
 

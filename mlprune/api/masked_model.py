@@ -19,9 +19,8 @@ from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel, blocks_of, source_of
 from mlprune.pruning.mask_files import StoredChanges
-from mlprune.steps.export.export import variant_record
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, stored_changes
+from mlprune.steps.variants.variant_rows import removed_blocks, require_weights, stored_changes, variant_record
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName

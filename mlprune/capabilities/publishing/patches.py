@@ -13,14 +13,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
+from mlprune.capabilities.publishing.export import require_exportable, require_free
+from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, TensorChange, checked_changes, removed_experts_of
 from mlprune.errors import BadInputError, StoreError
 from mlprune.json_values import JsonObject, JsonValue, json_text
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
-from mlprune.steps.export.export import require_exportable, require_free, variant_record
-from mlprune.steps.export.tensor_changes import ADDED_FILE, TensorChange, checked_changes, removed_experts_of
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import removed_blocks
+from mlprune.steps.variants.variant_rows import removed_blocks, variant_record
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

@@ -13,65 +13,13 @@ from torch import Tensor
 
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, oriented
-from mlprune.models.architecture.units import HEAD_KEYS, UnitLayout, n_attention_heads
+from mlprune.models.architecture.units import HEAD_KEYS, KeptUnits, LayerSlice, UnitLayout, n_attention_heads
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
-
-LOADER_FILE = "smaller.json"
-"""File of a folder whose blocks have different widths, with the config of the base model."""
-KEPT_FILE = "kept_units.json"
-"""File of an export with fewer heads or neurons: `blocks` has, for each block, kind -> those that remain, ascending."""
-BlockUnits = Sequence["KeptUnits"]
-"""The units of a block: heads (unless single heads cannot be removed), and neurons."""
-
-
-@dataclass(frozen=True)
-class LayerSlice:
-    """The rows and columns of a layer that remain."""
-
-    rows: Tensor | None = None
-    """[n] int64, ascending; None: all."""
-    columns: Tensor | None = None
-    """[n] int64, ascending; None: all."""
-
-    def of_weight(self, weight: Tensor) -> Tensor:
-        """Return what remains of a weight [out, in]."""
-        weight = weight if self.rows is None else weight.index_select(0, self.rows)
-        return weight if self.columns is None else weight.index_select(1, self.columns)
-
-    def of_bias(self, bias: Tensor) -> Tensor:
-        """Return what remains of a bias [out]."""
-        return bias if self.rows is None else bias.index_select(0, self.rows)
-
 
 Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
 """Name of a tensor in its file -> what remains of its layer, whether it is a bias, and the block that it belongs to."""
-
-
-@dataclass(frozen=True)
-class KeptUnits:
-    """The units of one kind in a block that remain."""
-
-    layout: UnitLayout
-    kept: Tensor
-    """[n_units] bool, True for units that remain."""
-
-    @property
-    def n_kept(self) -> int:
-        """Number of units that remain."""
-        return int(self.kept.sum())
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """The units that remain, ascending."""
-        return tuple(_where(self.kept).tolist())
-
-    @property
-    def slices(self) -> dict[str, LayerSlice]:
-        """Layer -> what remains of it; empty if all units remain."""
-        if bool(self.kept.all()):
-            return {}
-        rows = {layer: LayerSlice(rows=_where(self.kept[owner])) for layer, owner in self.layout.rows.items()}
-        return rows | {self.layout.output: LayerSlice(columns=_where(self.kept[self.layout.columns]))}
+BlockUnits = Sequence[KeptUnits]
+"""The units of a block: heads (unless single heads cannot be removed), and neurons."""
 
 
 def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> BlockUnits:
@@ -89,10 +37,6 @@ def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> Bl
             is_kept[0] = True
         units.append(KeptUnits(layout, is_kept))
     return tuple(units)
-
-
-def _where(kept: Tensor) -> Tensor:
-    return kept.nonzero().flatten()
 
 
 @dataclass(frozen=True)

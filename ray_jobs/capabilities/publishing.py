@@ -1,4 +1,4 @@
-"""`mlprune export --as masks` and `mlprune apply`: share variants without the weights of their base model."""
+"""`mlprune export` of variants and `mlprune apply`: model folders, patches, and masks without the base model."""
 
 import json
 from collections import defaultdict
@@ -11,13 +11,91 @@ import typer
 from catalog.results import QueryResult, to_json
 from catalog.sql_files import named_query, statement
 from catalog.store import Catalog
+from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject, as_object, as_str
 from mlprune.store.repair import quarantine_on_damage
 from mlprune.store.store import Store
-from ray_jobs.cli.options import ModelOption, StoreOption, VariantsArgument, echo, existing_store
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, VariantsArgument, echo, existing_store
 
 if TYPE_CHECKING:
-    from mlprune.steps.publish.publish import Publication
+    from mlprune.capabilities.publishing.publish import Publication
+
+
+def export(
+    variant_id: VariantArgument,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    store: StoreOption,
+    model: ModelOption = None,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
+    ] = False,
+    vocabulary_multiple: Annotated[
+        int, typer.Option(min=1, help="Pad the rows of a smaller vocabulary to a multiple of this number.")
+    ] = 1,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Multimodal checkpoint from which the base model was imported; its text part is replaced."),
+    ] = None,
+) -> None:
+    """Write variants or results in a format that others read.
+
+    Without --as, a variant becomes a Hugging Face model folder: safetensors, tokenizer and model card.
+
+    \b
+    Examples:
+      mlprune export fr-en --out exported/ --store runs/
+      mlprune export fr-en --into gemma-3-4b-it/ --out exported/ --store runs/
+      mlprune export fr-en --as masks --out published/ --store runs/
+      mlprune export --as csv --out exported/ --store runs/
+    """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
+    from mlprune.capabilities.publishing.export import export_variant  # noqa: PLC0415 - these load torch
+    from mlprune.capabilities.publishing.multimodal import export_into_multimodal  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+
+    if into is not None and smaller:
+        message = "a smaller text part does not fit into a multimodal checkpoint; give --into or --smaller"
+        raise BadInputError(message, got="--into and --smaller")
+    opened = existing_store(store, quarantine=True)
+    variant_id = find_variant(opened, variant_id)
+    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
+    with quarantine_on_damage(opened):
+        if into is None:
+            export_variant(
+                opened, variant_id, base_model, out, smaller=smaller, vocabulary_multiple=vocabulary_multiple
+            )
+        else:
+            export_into_multimodal(opened, variant_id, base_model, into, out)
+    echo(str(out))
+
+
+def patches(
+    *,
+    from_: Annotated[str, typer.Option("--from", help="Variant that is changed; dense is the base model.")],
+    to: Annotated[str, typer.Option("--to", help="Variant that results.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    store: StoreOption,
+    model: ModelOption = None,
+) -> None:
+    """Write the values in which two variants differ, for an engine that changes weights in place.
+
+    \b
+    Examples:
+      mlprune export --as patches --from dense --to fr-en --out patches/ --store runs/
+      mlprune export --as patches --from fr-en --to sw-en --out patches/ --store runs/
+    """
+    from catalog.stored_names import find_variants  # noqa: PLC0415
+    from mlprune.capabilities.publishing.patches import export_patches  # noqa: PLC0415 - these load torch
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+
+    opened = existing_store(store, quarantine=True)
+    variant_ids = [find_variants(opened, [name])[0] for name in (from_, to)]
+    base_model = model or find_base_model(opened, opened.require("variants", variant_ids[0]).parent("base_model"))
+    with quarantine_on_damage(opened):
+        n_values = export_patches(opened, variant_ids, base_model, out)
+    echo(f"{n_values:,} values change", err=True)
+    echo(str(out))
 
 
 def publish(
@@ -37,8 +115,8 @@ def publish(
       mlprune export fr-en sw-en --as masks --out published/ --store runs/
     """
     from catalog.stored_names import find_variants  # noqa: PLC0415
+    from mlprune.capabilities.publishing.publish import publish_variants  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - these load torch
-    from mlprune.steps.publish.publish import publish_variants  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
     variant_ids = find_variants(opened, variants)
@@ -66,7 +144,7 @@ def apply(
 
     Example: mlprune apply facebook/xglm-564M published/ --out pruned/
     """
-    from mlprune.steps.publish.apply import apply_published  # noqa: PLC0415 - loads torch
+    from mlprune.capabilities.publishing.apply import apply_published  # noqa: PLC0415 - loads torch
 
     apply_published(base, published, out)
     echo(str(out))
@@ -83,7 +161,7 @@ def publications_of(store: Store, variant_ids: Sequence[str]) -> "list[Publicati
 
 
 def _publication(catalog: Catalog, store: Store, variant_id: str, *, data_sets: Mapping[str, str]) -> "Publication":
-    from mlprune.steps.publish.publish import Publication  # noqa: PLC0415 - loads torch
+    from mlprune.capabilities.publishing.publish import Publication  # noqa: PLC0415 - loads torch
 
     of_variant = {"variant_id": variant_id}
     label = catalog.query(statement("publish", "label"), of_variant)[0]["label"]

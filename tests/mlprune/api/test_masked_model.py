@@ -4,9 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mlprune.api.masked_model import load_masked_model
+from mlprune.capabilities.publishing.export import export_variant
 from mlprune.errors import BadInputError, StoreError
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.store.store import Store
 from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun

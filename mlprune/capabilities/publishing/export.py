@@ -12,7 +12,6 @@ a router would still choose an expert whose weights are zeros. A folder with oth
 again, without weights, before it is finished.
 """
 
-import json
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,21 +21,15 @@ import torch
 from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, ModelError, StoreError, unknown
-from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models import load_smaller
-from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.units import unit_layouts
-from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
-from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
-from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
-from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
-from mlprune.models.fewer_blocks import remove_blocks
-from mlprune.models.fewer_experts import RemovedExperts, cut_experts
-from mlprune.models.loading import checked_tensors, load_tokenizer
-from mlprune.models.meta_model import build_skeleton
-from mlprune.models.smaller import (
-    KEPT_FILE,
+from mlprune.capabilities.publishing.added_biases import (
+    added_layers,
+    index_added_file,
+    require_config,
+    write_zero_biases,
+)
+from mlprune.capabilities.publishing.fewer_experts import RemovedExperts, cut_experts
+from mlprune.capabilities.publishing.model_card import model_card, section
+from mlprune.capabilities.publishing.smaller import (
     BlockUnits,
     UnequalWidths,
     kept_units,
@@ -44,14 +37,25 @@ from mlprune.models.smaller import (
     narrow_config,
     narrow_files,
 )
-from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
-from mlprune.steps.export.model_card import model_card, section
-from mlprune.steps.export.tensor_changes import (
+from mlprune.capabilities.publishing.tensor_changes import (
     checked_changes,
     removed_experts_of,
     removed_weights,
     require_hashes,
 )
+from mlprune.errors import BadInputError, ModelError, StoreError
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models import load_smaller
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.units import KEPT_FILE, LOADER_FILE, unit_layouts
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
+from mlprune.models.checkpoint.rewritten_files import write_json
+from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
+from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
+from mlprune.models.fewer_blocks import remove_blocks
+from mlprune.models.loading import checked_tensors, load_tokenizer
+from mlprune.models.meta_model import build_skeleton
 from mlprune.steps.inputs import require_base_model
 from mlprune.steps.variants.variant_rows import (
     has_fewer_tokens,
@@ -59,6 +63,7 @@ from mlprune.steps.variants.variant_rows import (
     removed_blocks,
     require_weights,
     stored_tokens,
+    variant_record,
     with_all_tokens,
 )
 from mlprune.steps.variants.variant_text import block_ranges
@@ -66,8 +71,8 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer, trim_folder, write_tokenizer
 
-LOADER, CHANGES = "load_smaller.py", "smaller.json"
-"""Files of a folder that no config can express: the loader, and what it sets."""
+LOADER = "load_smaller.py"
+"""Loader in a folder that no config can express; `LOADER_FILE` has what it sets."""
 COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 """Files of the base model that are copied, if they exist, in addition to weights and licences."""
 
@@ -133,17 +138,17 @@ def make_smaller(
     narrowed = narrow_files(folder, architecture, blocks)
     if has_fewer_units:
         kept: list[JsonValue] = [{unit.layout.kind: list(unit.indices) for unit in of_block} for of_block in blocks]
-        _write_json(folder / KEPT_FILE, {"blocks": kept})
+        write_json(folder / KEPT_FILE, {"blocks": kept})
     if not isinstance(narrow, UnequalWidths):
         original = (folder / "config.json").read_bytes()
-        _write_json(folder / "config.json", narrow)
+        write_json(folder / "config.json", narrow)
         if _has_shapes_of_config(folder, architecture):
             return SmallerModel(counts, None)
         (folder / "config.json").write_bytes(original)
         narrow = UnequalWidths(f"the code of a {architecture.name} derives widths from other keys")
     shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
     changes: JsonObject = {**loader_changes(architecture, config, blocks), "narrowed": dict(narrowed)}
-    _write_json(folder / CHANGES, changes)
+    write_json(folder / LOADER_FILE, changes)
     return SmallerModel(counts, narrow.reason)
 
 
@@ -177,10 +182,6 @@ def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
         units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
         if units:
             yield kind, sum(unit.layout.n_units for unit in units), sum(unit.n_kept for unit in units)
-
-
-def _write_json(path: Path, value: JsonObject) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def export_variant(
@@ -221,22 +222,6 @@ def export_variant(
         _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
-
-
-def variant_record(store: Store, variant_id: str) -> Record:
-    """The record of a variant.
-
-    Raises:
-        StoreError: there is no such variant; the message has the nearest ids.
-    """
-    known = [record_id for _, record_id in store.record_names("variants")]
-    if variant_id in known:
-        return store.require("variants", variant_id)
-    raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
-
-
-def _row(variant: Record) -> JsonObject:
-    return variant.rows["variants"][0]
 
 
 def require_exportable(variant: Record) -> None:
@@ -316,7 +301,7 @@ def _require_loadable(folder: Path, *, variant_id: str) -> None:
     """
     try:
         model = build_skeleton(folder, torch.float32)
-        if (folder / CHANGES).exists():
+        if (folder / LOADER_FILE).exists():
             load_smaller.narrow(model, folder)
         checked_tensors(folder, model, WeightFiles(folder, architecture_at(folder)))
     except ModelError as err:

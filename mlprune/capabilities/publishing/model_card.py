@@ -14,7 +14,7 @@ from mlprune.json_values import JsonObject, as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.method import LAPE, PLUG_AND_PLAY
 from mlprune.steps.variants.variant import ROLES_OF_PARENT
-from mlprune.steps.variants.variant_rows import stored_masks
+from mlprune.steps.variants.variant_rows import has_fewer_tokens, stored_masks
 from mlprune.steps.variants.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -144,12 +144,13 @@ def is_permuted(row: Row) -> bool:
     return bool((row.get("score_parameters") or {}).get("permute"))
 
 
-def title(row: Row, base: Row) -> str:
+def title(variant: Record, base: Row) -> str:
     """The base model, and what was done to it in a few words."""
+    row: Row = variant.rows["variants"][0]
     name = method(row)
     bits = f"{row['bits']} bits" if row.get("bits") else None
     structure = None if name == row["structure"] else row["structure"]
-    tokens = "fewer tokens" if row.get("intervention") == "vocabulary" else None
+    tokens = "fewer tokens" if has_fewer_tokens(variant) else None
     words = (name or "dense", f"{row['sparsity']:g}" if name else None, structure, bits, tokens)
     return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
 
@@ -212,7 +213,7 @@ def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
     lineage = with_ancestors(store, [variant, *evaluations])
     parts = (
         _front_matter(row, base, _languages(sets, metrics), form=form),
-        f"# {title(row, base)}\n",
+        f"# {title(variant, base)}\n",
         introduction(row, base, form=form),
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlprune.capabilities.publishing import apply_published as loader
+from mlprune.capabilities.publishing.apply import apply_published
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.publish import Publication, PublishedFolder, publish_variants
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, read_hashes, tensor_hashes
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.publish import apply_published as loader
-from mlprune.steps.publish.apply import apply_published
-from mlprune.steps.publish.publish import Publication, PublishedFolder, publish_variants
 from mlprune.store.store import Store
 
 

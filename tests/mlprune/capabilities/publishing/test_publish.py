@@ -10,17 +10,17 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.publishing import publish as publishing
+from mlprune.capabilities.publishing import tensor_changes
+from mlprune.capabilities.publishing.publish import Publication, publish_variants
 from mlprune.errors import BadInputError, DamagedArtefactError, RetiredArtefactError, StoreError
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.numeric.masks.packing import unpack_flags
 from mlprune.pruning.mask_files import fingerprint
-from mlprune.steps.export import tensor_changes
-from mlprune.steps.publish import publish as publishing
-from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.retired import group_of, write_marker
 from tests.composed_variants import Both
-from tests.mlprune.steps.publish.publications import publish, require_equal_models
+from tests.mlprune.capabilities.publishing.publications import publish, require_equal_models
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe, write_texts
 

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mlprune.capabilities.publishing.export import export_variant
+from mlprune.capabilities.publishing.patches import INDEX, export_patches
 from mlprune.errors import BadInputError
-from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.patches import INDEX, export_patches
 from tests.forked_runs import mlprune
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_inputs

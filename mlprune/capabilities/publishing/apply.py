@@ -8,6 +8,10 @@ from typing import NamedTuple
 from safetensors import SafetensorError
 
 from mlprune.atomic import remove_left_over, replacing
+from mlprune.capabilities.publishing.apply_published import write
+from mlprune.capabilities.publishing.export import require_free
+from mlprune.capabilities.publishing.publish import CARD, INDEX, MANIFEST
+from mlprune.capabilities.publishing.tensor_changes import CHANGED, FORMAT, MASKS
 from mlprune.errors import BadInputError, PermanentError, StoreError, reason_of
 from mlprune.given_files import read_given, require_given, require_regular
 from mlprune.json_values import JsonObject, as_list, as_object, as_str, parse_json
@@ -15,10 +19,6 @@ from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes, write_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import resolve_model
-from mlprune.steps.export.export import require_free
-from mlprune.steps.export.tensor_changes import CHANGED, FORMAT, MASKS
-from mlprune.steps.publish.apply_published import write
-from mlprune.steps.publish.publish import CARD, INDEX, MANIFEST
 
 APPLIED_ENDINGS = (".json", ".jinja", ".txt", ".model", ".safetensors")
 """Endings of the files of a base model that are read or copied."""

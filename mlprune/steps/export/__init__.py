@@ -1,1 +1,0 @@
-"""Stage export: write a variant as a Hugging Face folder."""

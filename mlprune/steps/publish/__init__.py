@@ -1,1 +1,0 @@
-"""Publish variants without their base model, and apply published variants to it."""
