@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from catalog.ingest.record_rows import RECIPES, row_problems
-from catalog.ingest.table_files import foreign_keys, macros, views
+from catalog.ingest.table_files import ForeignKey, declared_tables, foreign_keys, macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog, rebuild
 from mlprune import errors
@@ -233,13 +233,19 @@ def _unfolded_records(store: Store, names: Iterable[RecordKey], folded: Set[Reco
 
 def _dangling_keys(catalog: Catalog) -> Iterator[Damage]:
     for key in foreign_keys():
-        for row in catalog.query(statement("fold", "dangling_keys", **asdict(key))):
+        for row in catalog.query(statement("fold", "dangling_keys", **_relations_of(key))):
             location, value = f"{key.table}.{key.column}", str(row["key"])
             yield Damage(f"a key has no row in {key.parent}", location, "an existing id", value)
 
 
+def _relations_of(key: ForeignKey) -> dict[str, str]:
+    """Return the fields of a foreign key, with the names of both tables in SQL."""
+    tables = declared_tables()
+    return {**asdict(key), "table": tables[key.table].relation, "parent": tables[key.parent].relation}
+
+
 def _view_damages(catalog: Catalog) -> Iterator[Damage]:
-    for view in (*views(), *(f"{name}('')" for name in macros())):
+    for view in (*(view.relation for view in views().values()), *(f"{name}('')" for name in macros())):
         try:
             catalog.select(statement("fold", "count_view", view=view))
         except errors.QueryError as err:

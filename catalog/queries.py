@@ -30,12 +30,16 @@ ID_COLUMNS: Mapping[str, tuple[str, str]] = {
     "evaluation_id": ("evaluations", "evaluation_id"),
     "baseline_evaluation_id": ("evaluations", "evaluation_id"),
     "variant_id": ("variants", "variant_id"),
+    "baseline_id": ("variants", "variant_id"),
     "run_id": ("runs", "run_id"),
     "environment_id": ("environments", "environment_id"),
     "protocol_id": ("metrics", "protocol_id"),
 }
 """Parameter -> table and column with the ids that it may have."""
-VARIANT_ID = "variant_id"
+VARIANTS = ("variant_id", "baseline_id")
+"""Parameters whose value may also be a label or a name of a variant."""
+DENSE = "dense"
+"""Baseline that stands for the dense model of every base model."""
 MIN_BEGINNING = 4
 """Fewest digits that stand for an id."""
 MAX_LISTED = 5
@@ -52,6 +56,7 @@ __all__ = [
     "ArrowAnswer",
     "NamedQuery",
     "answer_named_query",
+    "answer_query",
     "answer_user_query",
     "find_query",
     "interval_owners_of",
@@ -76,10 +81,12 @@ def complete_ids(catalog: Catalog, values: Mapping[str, ParameterValue]) -> dict
         StoreError: several variants have the name.
     """
     completed = dict(values)
-    if isinstance(name := values.get(VARIANT_ID), str):
-        lookup = lookup_in(catalog, "variant")
-        if any(stored.name == name for stored in lookup(name)):
-            completed[VARIANT_ID] = found_id("variant", name, lookup)
+    for parameter in VARIANTS:
+        name = values.get(parameter)
+        if isinstance(name, str) and (parameter, name) != ("baseline_id", DENSE):
+            lookup = lookup_in(catalog, "variant")
+            if any(stored.name == name for stored in lookup(name)):
+                completed[parameter] = found_id("variant", name, lookup)
     for name in ID_COLUMNS.keys() & values.keys():
         beginning = completed[name]
         if not isinstance(beginning, str) or len(beginning) < MIN_BEGINNING:
@@ -164,14 +171,14 @@ def require_evaluated(catalog: Catalog, given: Mapping[str, ParameterValue]) -> 
             raise unknown(name, value, known, error=QueryError, n_nearest=3)
 
 
-def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, summary: str) -> str:
+def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, row: str) -> str:
     """Return one line that names the parameters that match nothing, and what the store has instead.
 
     Args:
         values: value of each parameter of the query.
-        summary: meaning of one row of the query.
+        row: what there is one row for.
     """
-    for name in (name for name in ID_COLUMNS if values.get(name) is not None):
+    for name in (name for name in ID_COLUMNS if values.get(name) not in (None, DENSE)):
         table, column = ID_COLUMNS[name]
         sql = statement("parameters", "count_id", table=table, column=column)
         n_ids, is_known = catalog.select(sql, {"id": values[name]}).rows[0]
@@ -186,11 +193,11 @@ def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, s
             return f"No rows{_format(settings)}; the store has {_describe(rows, name) or 'no evaluations'}"
         rows = matching
     content = f"; the store has {_describe(evaluated, 'task')}" if names else ""
-    return f"No rows{_format(values)}; the query returns {summary}{content}"
+    return f"No rows{_format(values)}; the query returns {row}{content}"
 
 
 def _format(values: Mapping[str, ParameterValue]) -> str:
-    texts = [f"{name}={value}" for name, value in values.items() if value is not None]
+    texts = [f"{name}={value}" for name, value in values.items() if value not in (None, False)]
     return f" for {', '.join(texts)}" if texts else ""
 
 
@@ -260,7 +267,7 @@ class _Prepared:
 
     def no_rows(self, catalog: Catalog) -> str:
         """Return the reason for an empty result."""
-        return explain_no_rows(catalog, self.values, summary=self.query.summary)
+        return explain_no_rows(catalog, self.values, row=self.query.row)
 
 
 def is_sql(text: str) -> bool:
@@ -312,8 +319,12 @@ def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, Paramet
     Args:
         values: parameter -> value; None is NULL.
     """
-    query = find_query(name)
-    checked = check_values(values, query.parameters, query=name)
+    return answer_query(catalog, find_query(name), values)
+
+
+def answer_query(catalog: Catalog, query: NamedQuery, values: Mapping[str, ParameterValue]) -> ArrowAnswer:
+    """Run a query with values of a program; see `answer_named_query`."""
+    checked = check_values(values, query.parameters, query=query.name)
     ready = _prepared(catalog, query, checked, given=values, may_follow_store=True)
     table = catalog.arrow(query.sql, query.bound(ready.values), tables=ready.tables)
     notes = ready.notes if table.num_rows else (*ready.notes, ready.no_rows(catalog))

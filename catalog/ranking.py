@@ -62,8 +62,8 @@ def rank_variants(
     """
     query = find_query("values_by_variant")
     options = {"metric": metric, "split": split, "scoring_rule": scoring_rule, "protocol_id": protocol_id}
-    parameters = {"profile": "corrected", **options}
-    measured = [row for task in tasks for row in catalog.query(query.sql, {"task": task, **parameters})]
+    parameters = {parameter.name: parameter.default for parameter in query.parameters} | options
+    measured = [row for task in tasks for row in catalog.query(query.sql, {**parameters, "task": task})]
     if not measured:
         raise QueryError("no evaluation matches", tasks=list(tasks), **options)
     rows: list[tuple[Value, ...]] = []

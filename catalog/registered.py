@@ -27,7 +27,7 @@ def registered_differences(store: Store, path: Path) -> Iterator[str]:
     with Catalog.open(store) as catalog:
         catalog.fold()
         result = answer_user_query(catalog, QUERY, []).result
-        later_ids = {row["question_id"]: row["replaced_by"] for row in catalog.query("FROM outdone_questions")}
+        later_ids = {row["question_id"]: row["replaced_by"] for row in catalog.query("FROM internal.outdone_questions")}
     stored = {row["question_id"]: row for row in (dict(zip(result.columns, row, strict=True)) for row in result.rows)}
     for row in registered:
         name = f"question {row.get('name')} ({row['question_id']})"

@@ -18,6 +18,8 @@ CAPABILITIES = Path(__file__).parent / "capabilities"
 """One folder per capability, with the same folders as `sql/`."""
 DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
+INTERNAL = "internal"
+"""Schema of helpers: relations that queries and views read, which are not listed."""
 ParameterValue: TypeAlias = str | float | bool | None
 PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "VARCHAR": (),
@@ -73,6 +75,12 @@ class SqlFile:
         """The statement without its comments."""
         lines = (line.partition("--")[0].rstrip() for line in self.text.splitlines())
         return "\n".join(line for line in lines if line)
+
+    @property
+    def relation(self) -> str:
+        """Name in SQL of the table or view that the statement creates: with the schema, if that is `internal`."""
+        is_internal = re.search(rf"^CREATE OR REPLACE (?:TABLE|VIEW) {INTERNAL}\.", self.text, re.MULTILINE)
+        return f"{INTERNAL}.{self.name}" if is_internal else self.name
 
     @property
     def depends_on(self) -> tuple[str, ...]:
@@ -162,8 +170,9 @@ def parse_parameters(
 ) -> dict[str, ParameterValue]:
     """Parse pairs `name=value` into values by parameter name.
 
-    With declared parameters, values are converted to their types, and missing parameters get their defaults. For SQL, a
-    JSON number, true, false or null is converted, and any other value is text. A value in double quotes is always text.
+    With declared parameters, values are converted to their types, `NULL` says that an optional one has no value, and
+    missing parameters get their defaults. For SQL, a JSON number, true, false or null is converted, and any other value
+    is text. A value in double quotes is always text.
 
     Args:
         declared: the parameters of the query; None for SQL, which declares none.
@@ -193,9 +202,14 @@ def _convert_all(
     if missing:
         raise QueryError("a parameter is missing", query=query, expected=missing, got=sorted(texts))
     return {
-        name: _convert(texts[name], parameter) if name in texts else parameter.default
+        name: _given(texts[name], parameter) if name in texts else parameter.default
         for name, parameter in parameters.items()
     }
+
+
+def _given(text: str, parameter: Parameter) -> ParameterValue:
+    """Return the value of a text on the command line; NULL is that of an optional parameter."""
+    return None if text == "NULL" and not parameter.required else _convert(text, parameter)
 
 
 def check_values(
@@ -310,18 +324,31 @@ class NamedQuery:
 
     @property
     def summary(self) -> str:
-        """The first sentence of the description."""
-        return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
+        """The first sentence of the description: what the query answers."""
+        return _sentences(self.description)[0]
 
     @property
-    def meaning(self) -> str:
-        """What a row says, without what there is one row for."""
-        return self.summary.partition(": ")[2] or self.summary
+    def row(self) -> str:
+        """What there is one row for: the sentence of the description that says it; the summary if none does."""
+        found = (text for text in _sentences(self.description) if text.lower().startswith("one row per "))
+        text = next(found, self.summary)
+        return f"{text[:1].lower()}{text[1:]}"
+
+
+def _sentences(text: str) -> list[str]:
+    """Return the sentences of a description, without their periods."""
+    return [sentence.removesuffix(".") for sentence in re.split(r"\. (?=[A-Za-z])", text)]
 
 
 def list_queries() -> list[NamedQuery]:
     """Return all named queries, sorted by name."""
     return [parse_query(file.name, file.text) for file in sql_files("queries")]
+
+
+def listed_views() -> dict[str, str]:
+    """Return the views for people, not helpers, sorted by name: name -> the first sentence about it."""
+    files = (file for file in sql_files("views") if file.relation == file.name)
+    return {file.name: _sentences(file.description)[0] for file in files}
 
 
 def find_query(name: str) -> NamedQuery:

@@ -18,8 +18,8 @@ MAX_LISTED = 10
 MIN_BEGINNING = 4
 """Fewest characters that stand for a longer name."""
 LISTINGS = {
-    "variant": 'mlprune query "SELECT label, variant_id FROM variant_descriptions", or store.variants() in Python',
-    "demonstration_set": 'mlprune query "SELECT label FROM described_sets", or store.sets() in Python',
+    "variant": 'mlprune query "SELECT label, variant_id FROM described_variants", or store.variants() in Python',
+    "demonstration_set": 'mlprune query "SELECT label FROM internal.described_sets", or store.sets() in Python',
 }
 """Kind -> how to list the names."""
 

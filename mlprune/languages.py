@@ -136,6 +136,91 @@ RESOURCE_CLASSES: dict[int, str] = {
 """Class, from 0 (left behind) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
 catalog's view `language_resources` is made of this table."""
 
+LANGUAGE_NAMES = {
+    "en": "English",
+    "es": "Spanish",
+    "de": "German",
+    "ja": "Japanese",
+    "fr": "French",
+    "ar": "Arabic",
+    "zh": "Chinese",
+    "zh-Hant": "traditional Chinese",
+    "ru": "Russian",
+    "hu": "Hungarian",
+    "vi": "Vietnamese",
+    "nl": "Dutch",
+    "ko": "Korean",
+    "tr": "Turkish",
+    "it": "Italian",
+    "fa": "Persian",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "cs": "Czech",
+    "hi": "Hindi",
+    "fi": "Finnish",
+    "sv": "Swedish",
+    "hr": "Croatian",
+    "sr": "Serbian",
+    "ca": "Catalan",
+    "eu": "Basque",
+    "id": "Indonesian",
+    "uk": "Ukrainian",
+    "af": "Afrikaans",
+    "el": "Greek",
+    "he": "Hebrew",
+    "ro": "Romanian",
+    "da": "Danish",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "lv": "Latvian",
+    "lt": "Lithuanian",
+    "et": "Estonian",
+    "bn": "Bengali",
+    "th": "Thai",
+    "ur": "Urdu",
+    "ms": "Malay",
+    "ta": "Tamil",
+    "kk": "Kazakh",
+    "uz": "Uzbek",
+    "ka": "Georgian",
+    "be": "Belarusian",
+    "bg": "Bulgarian",
+    "tl": "Tagalog",
+    "gl": "Galician",
+    "sw": "Swahili",
+    "zu": "Zulu",
+    "xh": "Xhosa",
+    "yo": "Yoruba",
+    "ha": "Hausa",
+    "am": "Amharic",
+    "ga": "Irish",
+    "mt": "Maltese",
+    "lo": "Lao",
+    "is": "Icelandic",
+    "mr": "Marathi",
+    "pa": "Punjabi",
+    "ht": "Haitian Creole",
+    "sq": "Albanian",
+    "az": "Azerbaijani",
+    "my": "Burmese",
+    "ig": "Igbo",
+    "jv": "Javanese",
+    "km": "Khmer",
+    "nb": "Norwegian Bokmål",
+    "te": "Telugu",
+    "cy": "Welsh",
+    "mk": "Macedonian",
+    "kn": "Kannada",
+    "ml": "Malayalam",
+    "gu": "Gujarati",
+    "ne": "Nepali",
+    "hy": "Armenian",
+    "so": "Somali",
+    "qu": "Quechua",
+    "si": "Sinhala",
+}
+"""English names of the languages of `RESOURCE_CLASSES`."""
+
 
 def language_tag(name: str) -> str:
     """The stored tag of a language: ISO 639-1, with a script only where it is not the usual one.
@@ -187,6 +272,10 @@ def resource_class_of(tag: str) -> int | None:
     return next((number for number, tags in RESOURCE_CLASSES.items() if tag in tags.split()), None)
 
 
-def languages_with_resource_class() -> list[tuple[str, str, int]]:
-    """Return (language, script, resource class) of all languages of the taxonomy's list, highest class first."""
-    return [(tag, script_of(tag), number) for number, tags in RESOURCE_CLASSES.items() for tag in tags.split()]
+def languages_with_resource_class() -> list[tuple[str, str, int, str]]:
+    """Return (language, script, resource class, English name) of the taxonomy's list, highest class first."""
+    return [
+        (tag, script_of(tag), number, LANGUAGE_NAMES[tag])
+        for number, tags in RESOURCE_CLASSES.items()
+        for tag in tags.split()
+    ]

@@ -1036,7 +1036,8 @@ def _declared(question: dict[str, Any], covered: list[dict[str, Any]]) -> list[A
         return [question_id]
     numbers = [EarlierResults.of_row(row).parameters for row in covered if row["question_id"] == question_id]
     config = [question.get(name) for name in ("name", "variants", "against", "is_primary")]
-    return [question_id, *config, numbers]
+    title = {"title": question["title"]} if "title" in question else {}
+    return [question_id, *config, numbers, *([title] if title else [])]
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

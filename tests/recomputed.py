@@ -73,7 +73,7 @@ class Recomputed:
     @cached_property
     def variants(self) -> dict[str, dict[str, Any]]:
         """Return the variants by id."""
-        return {row["variant_id"]: row for row in self.query("FROM variant_descriptions")}
+        return {row["variant_id"]: row for row in self.query("FROM internal.variant_descriptions")}
 
     def evaluation_of(self, row: Row, variant: str, language: str, **conditions: Any) -> str:
         """Return the evaluation of a variant in a language that is otherwise like that of a row."""

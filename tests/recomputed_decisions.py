@@ -35,7 +35,9 @@ class Decisions:
     @cached_property
     def primary(self) -> dict[tuple[str, str, str], tuple[float, int]]:
         """Return question, comparison ('' for a mean) and language ('' for none) -> corrected p and size of family."""
-        questions = {row["question_id"]: row for row in self.store.query("FROM described_questions WHERE is_primary")}
+        questions = {
+            row["question_id"]: row for row in self.store.query("FROM internal.described_questions WHERE is_primary")
+        }
         recipes = defaultdict(set)
         for row in self.store.query("FROM recipe_questions UNION SELECT recipe, question_id FROM questions"):
             if row["question_id"] in questions:
@@ -83,7 +85,7 @@ class Decisions:
         families = defaultdict(list)
         tested = {row["task"] for row in self.store.evaluations.values() if row["split"] == "test"}
         for table in ("comparisons", "aggregates"):
-            for row in self.store.query(f"FROM {table} WHERE p_value IS NOT NULL AND NOT is_primary"):
+            for row in self.store.query(f"FROM internal.{table} WHERE p_value IS NOT NULL AND NOT is_primary"):
                 assert row["split"] != "dev" or row["task"] not in tested
                 variant, baseline = (self.store.variants[row[f"{who}_id"]] for who in ("variant", "baseline"))
                 is_against_dense = baseline["is_dense"] and baseline["base_model_id"] == variant["base_model_id"]

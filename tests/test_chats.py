@@ -218,7 +218,7 @@ def test_the_catalog_says_which_texts_are_chats_and_in_which_template(run: Finis
         ("mixed", None, None),
     }
     protocols = catalog.query(
-        "SELECT task, chat_template_sha256 = $sha256 AS is_chat, protocol FROM protocols", {"sha256": sha256}
+        "SELECT task, chat_template_sha256 = $sha256 AS is_chat, protocol FROM internal.protocols", {"sha256": sha256}
     )
     assert {row["task"] for row in protocols if row["is_chat"]} == {"facts", "perplexity", "translation"}
     assert all(f"chat ({sha256[:8]})" in str(row["protocol"]) for row in protocols if row["is_chat"])
@@ -226,7 +226,9 @@ def test_the_catalog_says_which_texts_are_chats_and_in_which_template(run: Finis
 
 
 def test_sets_of_a_chat_are_described_as_such(run: FinishedRun, catalog: Catalog) -> None:
-    rows = {row["kind"]: row for row in catalog.query("SELECT kind, label, settings, made_of FROM described_sets")}
+    rows = {
+        row["kind"]: row for row in catalog.query("SELECT kind, label, settings, made_of FROM internal.described_sets")
+    }
     assert (rows["translation"]["label"], rows["mixed"]["settings"]) == ("fr-en", None)
     assert str(rows["translation"]["settings"]).startswith("chat (")
     assert str(rows["mixed"]["label"]).count(" chat") == 3
@@ -247,7 +249,7 @@ def test_lrp2_is_searched_in_a_chat_and_its_trials_say_so(tmp_path: Path) -> Non
     rows = finished.rows("lrp2_trials")
     assert {row["chat_system"] for row in rows} == {"Answer."}
     with Catalog.in_memory(finished.store) as catalog:
-        (row,) = catalog.query("SELECT protocol FROM protocols")
+        (row,) = catalog.query("SELECT protocol FROM internal.protocols")
         assert str(row["protocol"]).endswith("system text Answer.")
 
 

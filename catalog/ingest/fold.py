@@ -49,7 +49,7 @@ from catalog.ingest.table_files import (
     schema_hash,
     views,
 )
-from catalog.sql_files import SqlFile, statement
+from catalog.sql_files import INTERNAL, SqlFile, statement
 from mlprune.errors import StoreError
 from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.store.record_kinds import is_shown, table_of
@@ -95,6 +95,7 @@ def update_schema(connection: Connection) -> None:
     if is_complete and objects == _declared_objects():
         return
     with transaction(connection):
+        connection.execute(statement("fold", "create_schema", name=INTERNAL))
         for kind, name in objects.keys() - _declared_objects().keys():
             connection.execute(statement("fold", "drop", what=kind, name=name))
         if not is_complete:
@@ -109,7 +110,7 @@ def update_schema(connection: Connection) -> None:
 
 def _has_current_tables(connection: Connection) -> bool:
     """Whether all tables exist, made by the current statements."""
-    has_all = declared_tables().keys() <= _existing_tables(connection)
+    has_all = {table.relation for table in declared_tables().values()} <= _existing_tables(connection)
     if not has_all or _version(connection) != SCHEMA_VERSION:
         return False
     return connection.execute(statement("fold", "statements")).fetchall() == [(schema_hash(),)]
@@ -136,9 +137,9 @@ def _declared_objects() -> dict[tuple[str, str], str]:
 
 
 def _files() -> dict[str, Mapping[str, SqlFile]]:
-    """Return kind of object (as SQL names it) -> name -> file."""
-    tables = {name: table.file for name, table in declared_tables().items()}
-    return {"TABLE": tables, "VIEW": views(), "MACRO TABLE": macros()}
+    """Return kind of object (as SQL names it) -> name in SQL -> file."""
+    tables = {table.relation: table.file for table in declared_tables().values()}
+    return {"TABLE": tables, "VIEW": {view.relation: view for view in views().values()}, "MACRO TABLE": macros()}
 
 
 def _create_views(connection: Connection) -> None:
@@ -152,7 +153,7 @@ def _store_objects(connection: Connection) -> None:
     insert_rows(connection, declared_tables()["schema_objects"], rows)
     connection.execute(statement("fold", "empty_table", table="foreign_keys"))
     keys = [
-        {"table_name": key.table, "column_name": key.column, "parent_table": key.parent}
+        {"table_name": declared_tables()[key.table].relation, "column_name": key.column, "parent_table": key.parent}
         | {"parent_column": key.parent_column}
         for key in foreign_keys()
     ]
@@ -168,11 +169,11 @@ def _write_comments(connection: Connection) -> None:
     ]
     for table in declared_tables().values():
         for column in table.columns:
-            comments.append(_comment_on("COLUMN", f"{table.name}.{column.name}", meaning=column.meaning))
+            comments.append(_comment_on("COLUMN", f"{table.relation}.{column.name}", meaning=column.meaning))
     for view, name in connection.execute(statement("fold", "view_columns")).fetchall():
         if view in views():  # not a view that a user created
             meaning = meanings_in(view).get(name, NO_MEANING)
-            comments.append(_comment_on("COLUMN", f"{view}.{name}", meaning=meaning.text))
+            comments.append(_comment_on("COLUMN", f"{views()[view].relation}.{name}", meaning=meaning.text))
     connection.execute("".join(comments))
 
 
@@ -255,9 +256,9 @@ def _quarantined(store: Store) -> str:
 def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
     """Remove all rows of records, of run files, or of both."""
     with transaction(connection):
-        for name in declared_tables():
+        for name, table in declared_tables().items():
             if name not in BOOKKEEPING and (of_runs if name in run_file_rows.RUN_TABLES else of_records):
-                connection.execute(statement("fold", "empty_table", table=name))
+                connection.execute(statement("fold", "empty_table", table=table.relation))
         if of_records:
             connection.execute(statement("fold", "forget_state"), {"name": WRONG_ROWS})
 

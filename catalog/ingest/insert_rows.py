@@ -166,7 +166,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     text = statement(
         "fold",
         _statement_name(connection, table, has_distinct_keys=n_keys == len(rows)),
-        table=table.name,
+        table=table.relation,
         rows=INCOMING,
         columns=", ".join(expressions),
         order=", ".join([*(name for name in CLUSTERED if name in table.column_names), *table.primary_key]),
@@ -183,8 +183,11 @@ def _statement_name(connection: Connection, table: Table, *, has_distinct_keys: 
     """Return the name of the fastest statement: a conflict is only possible with another row of the same key."""
     if not has_distinct_keys:
         return "insert_arrow_distinct"
-    first_rows = connection.execute(statement("fold", "first_row", table=table.name)).fetchall()
-    return "insert_arrow" if first_rows else "insert_arrow_into_empty"
+    return "insert_arrow" if _has_rows(connection, table) else "insert_arrow_into_empty"
+
+
+def _has_rows(connection: Connection, table: Table) -> bool:
+    return bool(connection.execute(statement("fold", "first_row", table=table.relation)).fetchall())
 
 
 def _on_conflict(table: Table) -> str:
@@ -285,7 +288,7 @@ def refresh_all(connection: Connection) -> None:
     """Compute the materialized tables from all rows, old and new; nothing follows from tables without rows."""
     rows = connection.execute(statement("fold", "change_keys")).fetchall()
     every_table = frozenset(table for tables in dependencies().values() for table in tables)
-    filled = {name for name in every_table if connection.execute(statement("fold", "first_row", table=name)).fetchall()}
+    filled = {name for name in every_table if _has_rows(connection, declared_tables()[name])}
     refresh(connection, changed=filled, ids={str(row_id) for (row_id,) in rows})
 
 

@@ -81,9 +81,9 @@ def add_rows(record: Record, rows: Rows) -> None:
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
     if record.kind == "recipes":
-        declared = (row["question_id"] for row in record.rows.get("questions", ()) if row["is_declared"])
+        declared = (row for row in record.rows.get("questions", ()) if row["is_declared"])
         rows.setdefault("question_records", []).extend(
-            {"record_id": record.id, "question_id": each} for each in declared
+            {"record_id": record.id, "question_id": row["question_id"], "title": row.get("title")} for row in declared
         )
     if not is_shown(record.kind, record.step_version):
         return

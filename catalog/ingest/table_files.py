@@ -60,6 +60,11 @@ class Table:
     file: SqlFile
 
     @property
+    def relation(self) -> str:
+        """Name in SQL."""
+        return self.file.relation
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
@@ -133,8 +138,9 @@ def views() -> Mapping[str, SqlFile]:
 
 
 def _language_rows() -> str:
-    """Rows of (language, script, resource class), as SQL."""
-    return ", ".join(f"('{tag}', '{script}', {number})" for tag, script, number in languages_with_resource_class())
+    """Rows of (language, script, resource class, name), as SQL."""
+    rows = languages_with_resource_class()
+    return ", ".join(f"('{tag}', '{script}', {number}, '{name}')" for tag, script, number, name in rows)
 
 
 @cache
@@ -163,17 +169,23 @@ def meanings_in(relation: str) -> Mapping[str, Meaning]:
     if relation in declared_tables():
         columns = declared_tables()[relation].columns
         return MappingProxyType({column.name: Meaning(column.meaning, relation) for column in columns})
-    own = {name: Meaning(text, relation) for name, text in views()[relation].column_comments.items()}
+    file = views()[relation]
+    own = {name: Meaning(text, relation) for name, text in file.column_comments.items()}
+    return MappingProxyType({**meanings_of(file), **own})
+
+
+def meanings_of(file: SqlFile) -> Mapping[str, Meaning]:
+    """Return column -> its meaning in the relations that a statement reads; see `meanings_in` for their order."""
     meanings: dict[str, Meaning] = {}
-    for source in reversed(_sources(relation)):
+    for source in reversed(_sources(file)):
         meanings |= meanings_in(source)
-    return MappingProxyType(meanings | own)
+    return meanings
 
 
-def _sources(view: str) -> tuple[str, ...]:
-    """Return the tables and views that a view reads, those with the more important meanings first."""
-    text = _LITERAL.sub("''", views()[view].statement)
+def _sources(file: SqlFile) -> tuple[str, ...]:
+    """Return the tables and views that a statement reads, those with the more important meanings first."""
+    text = _LITERAL.sub("''", file.statement)
     outermost = max((match.start() for match in _SELECT.finditer(text)), default=0)
     words = re.findall(r"\w+", text[outermost:]) + re.findall(r"\w+", text[:outermost])
     known = declared_tables().keys() | views().keys()
-    return tuple(dict.fromkeys(word for word in words if word in known and word != view))
+    return tuple(dict.fromkeys(word for word in words if word in known and word != file.name))

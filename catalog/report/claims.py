@@ -64,11 +64,12 @@ def verdict_text(row: Row) -> str:
     return str(row["answer"])
 
 
-def estimate_text(row: Row) -> str:
+def estimate_text(row: Row, *, has_p: bool = True) -> str:
     """Return what the best test of a question measured: difference, interval with its level, margin and p-value.
 
     Args:
         row: the answer in the first place, with the columns of `answers`, `questions` and `question_answers`.
+        has_p: whether the p-value is stated.
     """
     columns = "ci" if row["claim"] == "gain" else "ci90"
     ends = row[f"{columns}_low"], row[f"{columns}_high"]
@@ -76,8 +77,10 @@ def estimate_text(row: Row) -> str:
     parts = [estimate if row["n_answers"] == 1 else f"best of {row['n_answers']}: {estimate}"]
     if row["claim"] != "gain":
         parts.append(f"margin {margin_text(row)}")
-    p_value, kind = p_of_verdict(row)
-    return ", ".join([*parts, p_text(p_value) + (f" ({kind})" if kind else "")])
+    if has_p:
+        p_value, kind = p_of_verdict(row)
+        parts.append(p_text(p_value) + (f" ({kind})" if kind else ""))
+    return ", ".join(parts)
 
 
 def p_of_verdict(row: Row) -> tuple[float | None, str]:
@@ -171,23 +174,6 @@ def group_text(row: Row) -> str:
 def margin_text(row: Row) -> str:
     """Return the margin of a claim as text, such as `2.0 points`."""
     return magnitude(row["margin"], row["scale"])
-
-
-def question_text(row: Row) -> str:
-    """Return a question as a sentence.
-
-    Args:
-        row: of `answered_questions.sql`.
-    """
-    variants, against = row["variants"] or "any variant", row["against"]
-    what = f"{group_text(row)} ({row['task']}, {row['metric']})?"
-    if row["claim"] == "equivalent":
-        return f"Do {row['variants'] or 'pruned variants'} and {against} differ by less than {margin_text(row)} {what}"
-    if row["claim"] == "noninferior":
-        return f"Does {variants} lose less than {margin_text(row)} against {against} {what}"
-    if row["over"] == "mean":
-        return f"Is {variants} on average better than {against} {what}"
-    return f"Is {f'a variant of {variants}' if row['variants'] else variants} better than {against} {what}"
 
 
 def answer_sentences(rows: Sequence[Row]) -> str:
@@ -284,7 +270,7 @@ def _noninferior(rows: Sequence[Row]) -> str:
     if bounds and shown:
         low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
         paid = text_range(low, high) + ("" if low == high else ", depending on the variant")
-        span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
+        span = f" With any one of them, {payer(first)} pays at most {paid} (one-sided 95 % bound)."
     elif bounds and not all(map(is_worse, rows)):
         span = (
             f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
@@ -307,7 +293,7 @@ def _noninferior_of_one(row: Row) -> str:
     corrected = "after correction " if is_left_open_by_correction(row) else ""
     outcomes = {"yes": f"less than {margin}", "no": f"the loss is larger than {margin}"}
     outcome = outcomes.get(str(row["verdict"]), f"{corrected}a loss of {margin} is not excluded")
-    return f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): {outcome}. {estimate}."
+    return f"With {_name(row)}, {payer(row)} pays {paid} (one-sided 95 % bound): {outcome}. {estimate}."
 
 
 def _equivalent(rows: Sequence[Row]) -> str:
@@ -399,7 +385,7 @@ def _name(row: Row) -> str:
     return str(row["label"])
 
 
-def _payer(row: Row) -> str:
+def payer(row: Row) -> str:
     """Return who bears a loss."""
     if row["group_kind"] == "language":
         return "English" if row["group_name"] == "en" else str(row["group_name"])

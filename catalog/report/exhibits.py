@@ -11,7 +11,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
 
-from catalog.report.labels import Facets, SeriesStyle
+from catalog.report.labels import Facets, facets_of
+from catalog.report.styles import SeriesStyle, dark_rules
 from catalog.results import Row, Value
 
 _FOLDER = Path(__file__).parent
@@ -32,6 +33,17 @@ class Scale:
     high: float
     is_diverging: bool = False
     """Whether colours go from orange over white to purple, for changes in both directions. Otherwise: white to blue."""
+
+    @classmethod
+    def from_zero(cls, values: Iterable[float], *, least: float = 0.0) -> "Scale":
+        """Return the scale from 0 to the largest value, at least `least`; to 1 if there is none above 0."""
+        return cls(0.0, max([least, *values]) or 1.0)
+
+    @classmethod
+    def around_zero(cls, values: Iterable[float | None], *, least: float = 0.01) -> "Scale":
+        """Return the scale of changes that is as wide in both directions, at least `least`."""
+        largest = max([least, *(abs(value) for value in values if value is not None)])
+        return cls(-largest, largest, is_diverging=True)
 
     def step(self, value: float) -> int:
         """Return the index of a value's colour, from 0 at the low end."""
@@ -132,8 +144,8 @@ def style_rules() -> str:
 
 
 def style_sheet() -> str:
-    """Return the CSS of the page, with the rules for the cells of heat maps."""
-    return (_FOLDER / "page.css").read_text("utf-8").replace("{{ cell_styles }}", style_rules())
+    """Return the CSS of the page, with the rules for the cells of heat maps and the colours of figures."""
+    return (_FOLDER / "page.css").read_text("utf-8").replace("{{ cell_styles }}", f"{style_rules()}\n{dark_rules()}")
 
 
 def page_script() -> str:
@@ -246,7 +258,7 @@ class LegendEntry:
     colour: str = ""
     dashed: bool = False
     marker: str = ""
-    """Matplotlib's marker, `bar` for a swatch, or `dot`; empty for a plain line."""
+    """Matplotlib's marker, or `bar` for a swatch; empty for a plain line."""
     is_hollow: bool = False
     line: bool = True
     """Whether a line is drawn through the marker."""
@@ -271,13 +283,19 @@ class Group:
     rows: Sequence[Row]
     """Rows of the exhibit's query that the panels draw."""
     legend: tuple[LegendEntry, ...] = ()
-    facets: Facets = field(default_factory=dict)
     note: str = ""
     """A sentence below the heading in the page, such as how much could have been found."""
     examples: tuple[ExampleList, ...] = ()
     """Lists of examples as text, after the panels; figure files do not have them."""
     texts: tuple[SideBySide, ...] = ()
     """Tables of generated texts, after the panels; figure files do not have them."""
+
+    @property
+    def facets(self) -> Facets:
+        """The model, the task and the score of the rows, as far as all of them have the same."""
+        first = facets_of(self.rows[0], only=("model", "task", "score")) if self.rows else {}
+        others = [facets_of(row, only=first) for row in self.rows]
+        return {name: value for name, value in first.items() if all(row.get(name) == value for row in others)}
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...], list[Row]]]:
@@ -315,6 +333,12 @@ def evenly_spaced(values: Sequence[Item], limit: int) -> list[Item]:
     if n <= limit:
         return list(values)
     return [values[round(index * (n - 1) / (limit - 1))] for index in range(limit)]
+
+
+def some(values: Sequence[Item], limit: int, things: str) -> tuple[list[Item], str]:
+    """Return at most `limit` of the values, at even distances, and a note for a heading if these are not all."""
+    shown = evenly_spaced(values, limit)
+    return shown, omission_note(len(shown), len(values), things)
 
 
 def omission_note(n_shown: int, n_all: int, things: str) -> str:

@@ -17,9 +17,10 @@ from matplotlib.patches import Patch
 
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Size, draw_grid
 from catalog.report.figures import FIGURES, Exhibit, run_exhibit
-from catalog.report.labels import FILTERS, Chosen, SeriesStyle, facets_of, matches_filters
+from catalog.report.labels import FILTERS, Chosen, facets_of, matches_filters
 from catalog.report.query_results import Source, run_report_query
-from catalog.report.svg import INK, axes_on, draw_panel, drawing
+from catalog.report.styles import INK, SeriesStyle
+from catalog.report.svg import axes_on, draw_panel, drawing
 from catalog.results import Value
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, unknown
@@ -140,8 +141,7 @@ def _handle(entry: LegendEntry) -> Line2D | Patch:
     """Return the symbol of a legend entry."""
     if entry.marker == "bar":
         return Patch(color=entry.colour, label=entry.label)
-    marker = {"dot": ".", "": "None"}.get(entry.marker, entry.marker)
-    style = SeriesStyle(entry.colour, marker, is_hollow=entry.is_hollow)
+    style = SeriesStyle(entry.colour, entry.marker or "None", is_hollow=entry.is_hollow)
     line = Line2D([], [], color=entry.colour, **style.marker_options, markersize=5, label=entry.label)
     line.set_linestyle("none" if not entry.line else "--" if entry.dashed else "-")
     return line

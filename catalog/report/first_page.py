@@ -7,19 +7,21 @@ from functools import partial
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval, question_text
+from catalog.report import claims, verdicts
+from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval
 from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
-from catalog.report.labels import SeriesStyle, method_label, number
-from catalog.report.panels.differences import METHOD, SeriesStyles, method_styles
+from catalog.report.labels import number
+from catalog.report.marks import start
 from catalog.report.query_results import Source, run_report_query
+from catalog.report.styles import INK, METHOD, QUIET, SeriesStyle, SeriesStyles, method_label, method_styles
 from catalog.report.summary import CRITERIA, question_anchor
-from catalog.report.svg import INK, QUIET, start, to_svg
+from catalog.report.svg import to_svg
 from catalog.results import Row
 from catalog.store import Catalog
 from mlprune.counted import counted
 from mlprune.vocabulary import LOG_RATIO
 
-MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 5, 6, 8
+MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 15, 6, 8
 """Maximum number of questions, of lines of the curve, and of chosen variants."""
 NOT_ANSWERED, NO_TEST = "not answered yet", "No test of it is in the store."
 """Text in place of a verdict, and of an estimate, of a question without an answer."""
@@ -43,18 +45,35 @@ class AnswerLine:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What to use for a language: the variant chosen on dev if its gain is shown on test, else dense."""
+
+    name: str
+    """Language or criterion."""
+    use: str
+    is_shown: bool
+    """Whether the gain of the choice is significant."""
+    on_dev: str
+    """The variant chosen on dev, with its share of wins and how many are tied with it."""
+    change: str
+    """Its difference to dense on test."""
+
+
+@dataclass(frozen=True)
 class FirstPage:
     """Content of page one."""
 
     answers: tuple[AnswerLine, ...]
-    """The declared questions, or the exploratory ones of a store without any; at most `MAX_QUESTIONS`."""
+    """The declared questions, or the exploratory ones of a store without any; at most `MAX_QUESTIONS`. Of the primary
+    ones, those with a verdict `no` or `not shown` come first."""
     n_questions: int
+    tally: str
+    """How many questions have each verdict."""
     verdicts: Mapping[str, AnswerLine]
     """Id of the evidence -> answer, of all questions."""
     tested: str
     """How the answers were tested."""
-    chosen: tuple[tuple[str, str, str], ...]
-    """Language or criterion, variant chosen on dev, and its difference to dense on test."""
+    chosen: tuple["Choice", ...]
     task: str
     """Task of the curve and of the chosen variants; empty without a curve."""
     curve: Markup
@@ -70,22 +89,23 @@ class FirstPage:
 def first_page(catalog: Catalog) -> FirstPage:
     """Return page one of a catalog."""
     answers, curve, cost = (run_report_query(catalog, name) for name in ("first_answers", "first_curve", "first_cost"))
-    task, chosen = "", None
+    task, choices = "", None
     if curve.rows:
         task = str(curve.rows[0]["task"])
         parameters = {"task": task, "metric": curve.rows[0]["metric"]}
-        chosen = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters=parameters)
+        choices = run_report_query(catalog, "chosen_on_dev", parameters=parameters)
     model = curve.rows[0]["base_model_id"] if curve.rows else None
-    best = [row for row in chosen.rows if row["base_model_id"] == model] if chosen else []
+    best = [row for row in choices.rows if row["base_model_id"] == model] if choices else []
     lines = shown_lines(curve.rows)
     every = [answer_line(row) for row in answers.rows]
-    shown = [row for row in answers.rows if row["is_declared"]] or list(answers.rows)
+    shown = sorted([row for row in answers.rows if row["is_declared"]] or list(answers.rows), key=verdicts.rank)
     return FirstPage(
         answers=tuple(answer_line(row) for row in shown[:MAX_QUESTIONS]),
         n_questions=len(shown),
+        tally=verdicts.questions_tally(shown),
         verdicts={line.anchor: line for line in every},
         tested=_tested(shown),
-        chosen=tuple(map(_chosen, best[:MAX_CHOSEN])),
+        chosen=tuple(map(chosen, best[:MAX_CHOSEN])),
         task=task,
         curve=Markup(to_svg(_panel(lines), "first-curve")) if lines else Markup(),  # noqa: S704 - escaped there
         curve_title=_curve_title(curve.rows),
@@ -102,11 +122,10 @@ def answer_line(row: Row) -> AnswerLine:
     Args:
         row: of `first_answers.sql`.
     """
-    text = question_text(row)
     answer = NOT_ANSWERED if row["answer"] is None else str(row["answer"])
     return AnswerLine(
         anchor=question_anchor(row),
-        question=text[0].upper() + text[1:],
+        question=str(row["title"]),
         verdict=answer[0].upper() + answer[1:],
         tone=_tone(row),
         estimate=_estimate(row),
@@ -128,6 +147,9 @@ def _estimate(row: Row) -> str:
     if row["lowest_sparsity"] is not None:
         low, high = (f"{row[end]:.3g}" for end in ("lowest_sparsity", "highest_sparsity"))
         parts.insert(0, f"yes at sparsity {low if low == high else f'{low} to {high}'}")
+    if row["n_worse"]:
+        n, n_all = row["n_worse"], row["n_answers"]
+        parts.append("significantly worse" if n_all == 1 else f"{n} of {n_all} significantly worse")
     return " · ".join(parts)
 
 
@@ -147,13 +169,24 @@ def _tested(rows: Sequence[Row]) -> str:
     )
 
 
-def _chosen(row: Row) -> tuple[str, str, str]:
+def _is_gain(row: Row) -> bool:
+    """Whether a choice on dev, a row of `chosen_on_dev.sql`, is significantly better than dense on test."""
+    return not row["is_dense"] and claims.is_better(row)
+
+
+def chosen(row: Row) -> Choice:
     """Return a row of `chosen_on_dev.sql` as text."""
-    name = CRITERIA.get(row["criterion"], str(row["criterion"]))
+    name, is_shown = CRITERIA.get(row["criterion"], str(row["criterion"])), _is_gain(row)
+    use = str(row["label"]) if is_shown else "keep dense"
     if row["is_dense"]:
-        return name, "dense", "no variant is better on dev"
+        return Choice(name, use, is_shown, on_dev="dense", change="no variant is better on dev")
+    share = [] if row["win_share"] is None else [f"wins {row['win_share']:.0%}"]
+    tied = [f"{row['n_tied']} tied"] if (row["n_tied"] or 1) > 1 else []
+    on_dev = f"{row['label']} ({', '.join([*share, *tied])})" if share or tied else str(row["label"])
     ends = row["difference_ci_low"], row["difference_ci_high"]
-    return name, str(row["label"]), points_with_interval(row["difference"], *ends, scale=row["scale"])
+    change = points_with_interval(row["difference"], *ends, scale=row["scale"])
+    loss = ", significantly worse" if claims.is_worse(row) else ""
+    return Choice(name, use, is_shown, on_dev=on_dev, change=change + loss)
 
 
 def shown_lines(rows: Sequence[Row]) -> list[Line]:
@@ -226,17 +259,19 @@ def _draw(axes: Axes, *, lines: Sequence[Line]) -> None:
     axes.set_xlim(left=0.0)
 
 
-def price_sentences(rows: Sequence[Row], chosen: Sequence[Row]) -> tuple[str, ...]:
+def price_sentences(rows: Sequence[Row], choices: Sequence[Row]) -> tuple[str, ...]:
     """Return what English pays: for the variant chosen for the other languages, and by method at one sparsity.
 
     Args:
         rows: of `first_curve.sql`.
-        chosen: of `chosen_on_dev.sql`.
+        choices: of `chosen_on_dev.sql`.
     """
     sentences = []
-    best = next((row for row in chosen if row["criterion"] == "outside_english"), None)
+    best = next((row for row in choices if row["criterion"] == "outside_english"), None)
     if best is not None and best["is_dense"]:
         sentences.append("Outside English no variant is better than dense on dev: pruning buys nothing there.")
+    elif best is not None and not _is_gain(best):
+        sentences.append("Outside English no gain is shown: keep dense, with which English pays nothing.")
     elif best is not None and best["english_difference"] is not None:
         ends = best["english_ci_low"], best["english_ci_high"]
         change = points_with_interval(best["english_difference"], *ends, scale=best["scale"])

@@ -16,6 +16,7 @@ from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhib
 from catalog.report.first_page import first_page
 from catalog.report.labels import FILTERS, Facets, attributes, facets_of, number, p_value
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
+from catalog.report.styles import SHAPES, on_page
 from catalog.report.summary import ANSWER_COLUMNS, COLUMNS, TableRow, headlines
 from catalog.report.svg import to_svg
 from catalog.report.topics import topics_of
@@ -218,6 +219,7 @@ def render_page(catalog: Catalog, *, title: str | None = None) -> str:
     )
     environment.filters["attributes"] = lambda facets: Markup(attributes(facets))  # noqa: S704 - escaped there
     environment.filters["numeric_columns"] = numeric_columns
+    environment.filters["on_page"] = on_page
     script = page_script()
     overview, answers = (run_report_query(catalog, name) for name in ("overview", "answered_questions"))
     models = run_report_query(catalog, "base_models").rows
@@ -232,6 +234,7 @@ def render_page(catalog: Catalog, *, title: str | None = None) -> str:
         overview_source=overview,
         models=models,
         filters=_filters(catalog),
+        shapes=SHAPES,
         headlines=headlines(catalog, answers=answers.rows, models=models),
         headline_columns=COLUMNS,
         answer_columns=ANSWER_COLUMNS,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from catalog.report.labels import cell
+from catalog.report.styles import DENSE, METHOD, SeriesStyle, SeriesStyles, distinct_styles, method_styles
 from catalog.results import Row, csv_cell
 from catalog.sql_files import statement
 from catalog.store import Catalog
@@ -32,6 +33,7 @@ class Source:
     parameters: Mapping[str, object]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    """Rows with all columns of `METHOD` have the style of their method in the store in addition, as `style`."""
 
     @property
     def parameter_options(self) -> str:
@@ -96,5 +98,21 @@ def run_report_query(
     """
     sql = report_query(name, folder)
     result = catalog.select(sql, parameters)
-    rows = tuple(dict(zip(result.columns, row, strict=True)) for row in result.rows)
-    return Source(name, sql, dict(parameters or {}), result.columns, rows)
+    rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+    if rows and set(METHOD) <= set(result.columns):
+        styles = styles_of_store(catalog)
+        for row in rows:
+            row["style"] = styles.get(tuple(row[column] for column in METHOD), DENSE)
+    return Source(name, sql, dict(parameters or {}), result.columns, tuple(rows))
+
+
+def styles_of_store(catalog: Catalog) -> SeriesStyles:
+    """Return the style of each method of a store, in the order of figures."""
+    return method_styles(catalog.query(report_query("method_order")))
+
+
+def styles_by_text(catalog: Catalog) -> dict[str, SeriesStyle]:
+    """Return the style of each method by its text, such as `wanda fr-en`; methods of other sets differ in it."""
+    rows = catalog.query(report_query("method_order"))
+    styles = method_styles(rows)
+    return distinct_styles({row["method"]: styles[tuple(row[column] for column in METHOD)] for row in rows})

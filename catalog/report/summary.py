@@ -86,9 +86,9 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
         n_models: number of base models in the catalog.
     """
     first = rows[0]
-    text, standing = claims.question_text(first), "primary" if first["is_primary"] else "exploratory"
+    standing = "primary" if first["is_primary"] else "exploratory"
     return Finding(
-        question=text[0].upper() + text[1:],
+        question=str(first["title"]),
         sentence=claims.answer_sentences(rows),
         kind=" · ".join(word for word in (str(first["name"]), standing) if word),
         evidence=_evidence(rows),
@@ -234,7 +234,7 @@ def headlines(catalog: Catalog, *, answers: Sequence[Row], models: Sequence[Row]
 def _headline(
     catalog: Catalog, task: str, *, questions: Sequence[Sequence[Row]], models: Mapping[str, str], has_accuracy: bool
 ) -> Headline:
-    best = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters={"task": task, "metric": "accuracy"})
+    best = run_report_query(catalog, "chosen_on_dev", parameters={"task": task, "metric": "accuracy"})
     return Headline(
         title=task,
         findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),

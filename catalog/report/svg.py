@@ -1,4 +1,4 @@
-"""Render panels as inline SVG for one page, with the marks that several figures share.
+"""Render panels as inline SVG for one page, in colours that change on a dark page.
 
 Rendering opens no window, ignores the user's matplotlib settings and does not depend on the clock: equal figures give
 identical SVG.
@@ -7,10 +7,10 @@ identical SVG.
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Any, Literal, NotRequired, TypedDict, Unpack, cast
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,13 +19,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-from catalog.report.exhibits import Grid, Panel, Scale, Size, english_first
-from catalog.report.labels import Facets, attributes, from_id, number
-from catalog.results import Row
+from catalog.report.exhibits import Panel, Size
+from catalog.report.labels import attributes, from_id
+from catalog.report.styles import GRID, INK, QUIET, on_page
 
-INK = "#24292f"
-QUIET = "#6b7280"
-GRID = "#e5e7eb"
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mlprune",
@@ -65,15 +62,12 @@ _SAME_MARKS = re.compile(
     r'(?:\s*<use href="#\1" x="[^"]+" y="[^"]+" style="\2"/>)+'
 )
 """Two or more consecutive marks of the same shape and style."""
+_COLOUR = re.compile("#[0-9a-f]{6}")
 _ON_A_LINE = re.compile(
     r'(<path (d="[^"]*") clip-path="([^"]*)" style="[^"]*)"/>\s*'
     r'<g clip-path="\3">\s*<path \2 style="fill: none; (marker: [^"]*"/>)\s*</g>'
 )
 """A line, followed by a path with marks at the same positions."""
-Ends = tuple[float | None, float | None]
-"""Lower and upper end of an interval, if it is known."""
-Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
-"""A column, and its values in order, with their names if they have other ones."""
 
 
 @contextmanager
@@ -119,14 +113,14 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
     It keeps above the axes, so their upper margin limits the number of lines.
     """
     text, points = title.get_text(), float(title.get_fontsize())
-    if max(_width(line, points) for line in text.splitlines()) <= size.width - size.left:
+    if max(text_width(line, points) for line in text.splitlines()) <= size.width - size.left:
         return
     available = size.width - 2 * _EDGE
     while True:
         lines = _wrapped(text, points, width=available)
         pad = 8.0 if len(lines) == 1 else 2.0
         height = pad + _LINE_HEIGHT * points * len(lines)
-        fits = all(_width(line, points) <= available for line in lines) and height <= 72 * size.top
+        fits = all(text_width(line, points) <= available for line in lines) and height <= 72 * size.top
         if fits or points <= _SMALLEST_TITLE:
             break
         points -= 0.5
@@ -139,16 +133,16 @@ def _wrapped(text: str, points: float, *, width: float) -> list[str]:
     """Break a text between words into lines of at most a width in inches."""
     lines = [""]
     for word in re.findall(r" *[^ ]+", text.replace("\n", " ")):
-        if lines[-1] and _width(lines[-1] + word, points) > width:
+        if lines[-1] and text_width(lines[-1] + word, points) > width:
             lines.append(word.strip())
         else:
             lines[-1] += word
     return lines
 
 
-def _width(text: str, points: float) -> float:
-    """Return the width of a bold text in inches, with a reserve for the fonts of browsers."""
-    font = FontProperties(family="DejaVu Sans", weight="bold", size=points)
+def text_width(text: str, points: float, weight: str = "bold") -> float:
+    """Return the width of a text in inches, with a reserve for the fonts of browsers."""
+    font = FontProperties(family="DejaVu Sans", weight=weight, size=points)
     return 1.05 * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
@@ -170,7 +164,8 @@ def to_svg(panel: Panel, anchor: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     head, body = _with_head(text, panel.label)
-    return head + _with_unique_ids(_shortened(_with_markers(body)), anchor)
+    text = _with_unique_ids(_shortened(_with_markers(body)), anchor)
+    return head + re.sub(r'style="[^"]*"', lambda style: _COLOUR.sub(lambda one: on_page(one[0]), style[0]), text)
 
 
 def _with_head(text: str, label: str) -> tuple[str, str]:
@@ -246,104 +241,3 @@ def _with_unique_ids(text: str, anchor: str) -> str:
         return re.sub(r' id="([^"]*)"', lambda match: f' id="{names[match[1]]}"' if match[1] in names else "", result)
 
     return re.sub(r"<[^<>]+>", renamed, text)
-
-
-def start(axes: Axes, title: str, *, grid: Literal["x", "y", "both"] = "y", size: float = 9) -> None:
-    """Set the title, with letters of a size, and the direction of the grid lines."""
-    axes.set_title(title, color=INK, weight="bold", fontsize=size)
-    axes.grid(visible=True, axis=grid)
-
-
-def start_rows(axes: Axes, title: str, names: Sequence[str], *, edge: float = 0.5) -> None:
-    """Start a panel with one name per row, the first one on top, and a space of `edge` rows at both ends."""
-    start(axes, title, grid="x")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 1 + edge, -edge)
-
-
-def interval_row(
-    axes: Axes, y: float, value: float | None, ends: Ends, *, colour: str, width: float = 1.4, **look: Any
-) -> None:
-    """Draw a value and its interval from left to right; what is unknown is left out.
-
-    Args:
-        look: matplotlib's arguments for the point.
-    """
-    low, high = ends
-    if low is not None and high is not None:
-        axes.hlines(y, low, high, color=colour, linewidth=width)
-    if value is not None:
-        axes.plot([value], [y], **{"marker": "o", "linestyle": "", "color": colour, **look})
-
-
-def interval_line(
-    axes: Axes, x: float, value: float | None, ends: Ends, *, colour: str, width: float = 1.6, **look: Any
-) -> None:
-    """Draw a value and its interval from bottom to top; see `interval_row`."""
-    low, high = ends
-    if low is not None and high is not None:
-        axes.vlines(x, low, high, color=colour, linewidth=width, zorder=look.get("zorder", 2))
-    if value is not None:
-        axes.plot([x], [value], **{"marker": "o", "color": colour, **look})
-
-
-class GridTexts(TypedDict):
-    """Fields of a heat map other than its cells."""
-
-    title: str
-    label: str
-    scale: Scale
-    row_name: NotRequired[str]
-    column_name: NotRequired[str]
-    facets: NotRequired[Facets]
-    row_facets: NotRequired[tuple[Facets, ...]]
-
-
-def heat(
-    rows: Sequence[Row],
-    column: str,
-    *,
-    down: Names,
-    across: Names,
-    text: Callable[[Row], str] | None = None,
-    **texts: Unpack[GridTexts],
-) -> Grid:
-    """Return a heat map of one column with a cell for each row that has a value and is named.
-
-    Args:
-        text: text of the cell of a row; left out, the value with two decimals.
-    """
-    (down_column, down_names), (across_column, across_names) = down, across
-    downs, acrosses = ({key: index for index, key in enumerate(names)} for names in (down_names, across_names))
-    cells = {
-        (downs[row[down_column]], acrosses[row[across_column]]): row
-        for row in rows
-        if row[column] is not None and row[down_column] in downs and row[across_column] in acrosses
-    }
-    return Grid(
-        rows=_texts(down_names),
-        columns=_texts(across_names),
-        values={place: row[column] for place, row in cells.items()},
-        texts={place: text(row) if text else number(row[column], digits=2) for place, row in cells.items()},
-        **texts,
-    )
-
-
-def _texts(names: Mapping[Any, str] | Sequence[Any]) -> tuple[str, ...]:
-    return tuple(map(str, names.values() if isinstance(names, Mapping) else names))
-
-
-def half_matrix(
-    rows: Sequence[Row],
-    column: str,
-    *,
-    other: str,
-    text: Callable[[Row], str] | None = None,
-    **texts: Unpack[GridTexts],
-) -> Grid:
-    """Return a heat map of pairs of languages, the columns `language` and `other`, with one cell for each pair."""
-    languages = english_first(language for row in rows for language in (row["language"], row[other]))
-    pairs = [sorted((row["language"], row[other]), key=languages.index) for row in rows]
-    ordered = [{**row, "language": pair[1], other: pair[0]} for row, pair in zip(rows, pairs, strict=True)]
-    down, across = ("language", languages[1:]), (other, languages[:-1])
-    return heat(ordered, column, down=down, across=across, text=text, **texts)

@@ -312,8 +312,11 @@ class Catalog:
 
         Equal catalogs have equal fingerprints.
         """
-        names = [name for name in declared_tables() if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
-        counts = (statement("fold", "fingerprint", table=name).rstrip().removesuffix(";") for name in names)
+        tables = [one for name, one in declared_tables().items() if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
+        counts = (
+            statement("fold", "fingerprint", table=table.name, relation=table.relation).rstrip().removesuffix(";")
+            for table in tables
+        )
         return {str(name): (int(n), int(total)) for name, n, total in self.select("\nUNION ALL\n".join(counts)).rows}
 
     def snapshot_id(self) -> str:

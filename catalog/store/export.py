@@ -16,6 +16,7 @@ import pyarrow.parquet
 from catalog.ingest.fold import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables, views
 from catalog.results import csv_cell
+from catalog.sql_files import INTERNAL
 from catalog.store.catalog import Catalog
 from catalog.store.connections import interruptible
 from mlprune.atomic import remove_left_over, replacing
@@ -58,7 +59,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     Args:
         folder: folder to create; if it exists, it must be empty.
         format: a key of `WRITERS`. In CSV a list is its JSON text, and a text is that of `csv_cell`.
-        only: names of tables and views; all of them if empty.
+        only: names of tables and views, helpers as `internal.NAME`; if empty, all tables and views but helpers.
     Raises:
         BadInputError: there is no such format, or the folder is not empty or cannot be written.
         QueryError: there is no such table or view.
@@ -69,8 +70,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
         raise BadInputError("the folder is not empty", path=str(folder), expected="a new or empty folder")
     names = relations()
     for name in only:
-        if name not in names:
-            raise unknown_relation(name)
+        require_relation(name)
     try:
         with replacing(folder.resolve()) as temporary:
             temporary.mkdir()
@@ -84,14 +84,29 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
 
 
 def relations() -> list[str]:
-    """Return the names of all tables and views except those about the catalog file itself."""
-    return [*(name for name in declared_tables() if name not in (*BOOKKEEPING, STATE)), *views()]
+    """Return the names of all tables and views except helpers and tables about the catalog file itself."""
+    return [name for name in _readable() if not name.startswith(f"{INTERNAL}.")]
 
 
-def unknown_relation(name: str) -> QueryError:
-    """Return the error for a name that no table and no view has."""
-    listing = "SELECT table_name FROM duckdb_columns() WHERE NOT internal GROUP BY ALL, or docs/reference/catalog.md"
-    return unknown("table or view", name, relations(), error=QueryError, n_nearest=3, listing=listing)
+def _readable() -> list[str]:
+    """Return the names in SQL of the tables and views, helpers included."""
+    tables = [table.relation for name, table in declared_tables().items() if name not in (*BOOKKEEPING, STATE)]
+    return [*tables, *(view.relation for view in views().values())]
+
+
+def require_relation(name: str) -> None:
+    """Check that a table or view has a name, with its schema if it is a helper.
+
+    Raises:
+        QueryError: none has it.
+    """
+    readable = _readable()
+    if name not in readable:
+        listing = (
+            "SELECT table_name FROM duckdb_columns() WHERE NOT internal GROUP BY ALL, or docs/reference/catalog.md"
+        )
+        nearest = [f"{INTERNAL}.{name}"] if f"{INTERNAL}.{name}" in readable else readable
+        raise unknown("table or view", name, nearest, error=QueryError, n_nearest=3, listing=listing)
 
 
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002

@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 from catalog.results import Row, Value
 from catalog.sql_files import statement
 from mlprune.errors import DamagedArtefactError, PermanentError, QueryError, UnreadableFileError
-from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 ArrowTable: TypeAlias = pa.Table
+PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
+"""Predictions of a task with candidates, without rows: what queries read in addition to the catalog."""
 MACRO = "item_answers"
 TABLE = "loaded_answers"
 """Name of the table that the macro reads."""

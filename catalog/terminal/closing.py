@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from catalog.report import claims
+from catalog.report import claims, verdicts
+from catalog.report.labels import text_range
 from catalog.results import Row, Value, visible
 from catalog.sql_files import statement
 from catalog.store import Catalog
@@ -18,12 +19,16 @@ MAX_METHODS = 6
 """Most methods in the table: the best one of each score, then the next ones."""
 MAX_SPARSITIES = 5
 """Most sparsities in the table: those with most methods."""
+MAX_MEANINGS = 6
+"""Most questions whose meaning is said in sentences."""
 DEFAULT_SPARSITY = 0.4
 """Sparsity at which the price in English is stated: the nearest one of the table."""
 
 
 def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], width: int) -> list[str]:
-    """Return the answers to the declared questions of a recipe, and its curve; empty if it has neither.
+    """Return the answers to the primary questions of a recipe, and its curve; empty if it has neither.
+
+    Without a primary question, exploratory ones that it declares are answered.
 
     Args:
         recipe: name of the recipe.
@@ -32,11 +37,15 @@ def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], wid
     """
     answers = _rows(catalog, "answers", {"recipe": recipe})
     questions = [list(rows) for _, rows in groupby(answers, key=lambda row: row["question_id"])]
+    questions.sort(key=lambda rows: verdicts.rank(rows[0]))
+    primary = [rows for rows in questions if rows[0]["is_primary"]] or questions
     splits = " and ".join(sorted({str(row["split"]) for row in answers}))
-    head = f"Answers ({splits} split; p corrected over all primary questions of the recipe, intervals not)"
+    head = f"Answers ({splits} split; verdicts are corrected over all primary questions of the recipe, intervals not)"
     lines = _folded(head, width=width) if questions else []
-    for number, rows in enumerate(questions, 1):
-        lines += _folded(answer_line(rows), width=width, label=f"  {number}  ")
+    for number, rows in enumerate(primary, 1):
+        lines += _folded(str(rows[0]["title"]), width=width, label=f"  {number:<3}")
+        lines += _folded(answer_line(rows), width=width, label="     ")
+    lines += _folded(meaning_line(questions), width=width) if questions else []
     curve = _rows(catalog, "curve", {"recipe": recipe, "variants": list(variants)})
     chances = {row["chance"] for row in answers if row["chance"] is not None and row["over"] == "each"}
     table = curve_lines(curve, width=width, chance=min(chances) if len(chances) == 1 else None) if curve else []
@@ -56,16 +65,34 @@ def _rows(catalog: Catalog, name: str, parameters: Mapping[str, Value]) -> Seque
 
 
 def answer_line(rows: Sequence[Row]) -> str:
-    """Return the answer to a question: its name, the verdict or tally, and the best estimate.
+    """Return the answer to a question: the verdict or tally, and the best estimate.
 
     Args:
         rows: of `closing/answers.sql`, all of one question.
     """
     best = claims.best_of(rows)
-    answer = f"{best['name']}: {claims.verdict_text(best)}"
+    verdict = claims.verdict_text(best)
     if best["verdict"] == claims.CANNOT_BE_ASKED:
-        return answer
-    return f"{answer}; {claims.estimate_text(best)}".replace("\N{MINUS SIGN}", "-")
+        return _sentence(verdict)
+    return _sentence(f"{verdict}; {claims.estimate_text(best, has_p=False)}").replace("\N{MINUS SIGN}", "-")
+
+
+def meaning_line(questions: Sequence[Sequence[Row]]) -> str:
+    """Return in plain sentences what the verdicts mean: the tally of the questions, and what few questions show.
+
+    Args:
+        questions: the rows of each question, of `closing/answers.sql`.
+    """
+    tally = f"{counted(len(questions), 'question')}: {verdicts.questions_tally([rows[0] for rows in questions])}"
+    found = [text for rows in questions if (text := verdicts.meaning(rows))]
+    if len(found) > MAX_MEANINGS:
+        return f"In short, {tally}."
+    shown = found or ["Nothing is shown: the intervals say how large a difference can still be"]
+    return f"In short ({tally}): {' '.join(map(_sentence, shown))}".replace("\N{MINUS SIGN}", "-")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None) -> list[str]:
@@ -147,5 +174,5 @@ def _sentences(rows: Sequence[Row], price: float) -> list[str]:
     methods = counted(len(priced), "method")
     verb = "loses" if len(losses) < 2 else "lose"
     english = f"English at {100 * price:g} %: {len(losses) or 'none'} of {methods} {verb} significantly"
-    span = f" ({losses[0]:.1f} to {losses[-1]:.1f} points)" if losses else ""
+    span = f" ({text_range(*(f'{loss:.1f} points' for loss in (losses[0], losses[-1])))})" if losses else ""
     return [text, f"{english}{span}."]

@@ -43,6 +43,8 @@ STATED_BY_LABEL = frozenset(
     }
 )
 """Columns that describe a variant, like its label."""
+FOLDED = frozenset({"question"})
+"""Columns whose long texts are folded over several lines, not cut."""
 _LABEL = re.compile(r" *(?:\w+: +)?")
 
 
@@ -247,10 +249,18 @@ def _row_table(columns: Sequence[ShownColumn], width: int | None, *, max_text: i
         name = _folded_name(column.name) if is_narrow else column.name
         header = Text(name, justify="right" if column.kind.is_number else "left")
         table.add_column(header, vertical="bottom", no_wrap=True, width=cells)
-    shown = [_cut_lines(column, cells) for column, cells in zip(columns, widths, strict=True)]
+    shown = [
+        _folded_lines(column, cells) if column.name in FOLDED else _cut_lines(column, cells)
+        for column, cells in zip(columns, widths, strict=True)
+    ]
     for row in zip(*shown, strict=True):
         table.add_row(*map(Text, row))
     return _rendered(table, sum(widths) + GAP * len(widths))
+
+
+def _folded_lines(column: ShownColumn, width: int) -> list[str]:
+    """Return the texts of a column with line breaks between words."""
+    return ["\n".join(_wrapped(column.line(row), width)) for row in range(len(column.cells))]
 
 
 def _cut_lines(column: ShownColumn, width: int) -> list[str]:

@@ -2,10 +2,9 @@
 -- One test of the mean over all pairs of variants with the same source language and sparsity. Single pairs can differ in
 -- opposite directions and cancel. `verdict` yes: the mean is within the margin ([protocol](../protocol.md#verdicts)), for
 -- these draws of demonstrations (`conditional_on_one_draw`). Named queries: `answers_to_questions`, and
--- `demonstrations_compared` for each pair.
-SELECT q.name, a.n_variants AS variants, a.n_items AS items, a.difference, a.ci_low, a.ci_high, a.p_value,
-    a.ci90_low, a.ci90_high, a.margin, a.p_margin_corrected, a.verdict, a.conditional_on_one_draw
+-- `variants_compared` with `baseline_kind=monolingual` for each pair.
+SELECT name, n_variants AS variants, n_items AS items, difference, ci_low, ci_high, p_value,
+    ci90_low, ci90_high, margin, p_margin_corrected, verdict, conditional_on_one_draw
 FROM answers AS a
-JOIN described_questions AS q ON q.question_id = a.question_id
-WHERE q.claim = 'equivalent' AND q.over = 'mean'
-ORDER BY q.name;
+WHERE claim = 'equivalent' AND a.over = 'mean'
+ORDER BY name;

@@ -4,6 +4,6 @@
 -- often. Named queries: `breaking_sparsity_by_language`, and `sparsity_curve_by_language` for the curve.
 SELECT language, last_not_below AS above, first_below AS up_to, difference, p_corrected, detectable_difference AS detectable,
     n, n_family
-FROM breaking_sparsity
+FROM internal.breaking_sparsity
 WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND method = 'wanda sw-en'
 ORDER BY first_below, language;

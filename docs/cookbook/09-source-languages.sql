@@ -4,7 +4,7 @@
 PIVOT (
     SELECT source_language AS demonstrations_from, group_name AS language,
         format('{:+.2f} ({:+.2f} to {:+.2f})', difference, ci_low, ci_high) AS change
-    FROM method_differences
+    FROM internal.method_differences
     WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND group_kind = 'language' AND score = 'wanda'
         AND propagation = 'dense' AND set_kind = 'translation' AND sparsity = 0.4
 ) ON language IN ('fr', 'es', 'sw', 'ar') USING any_value(change) GROUP BY demonstrations_from

@@ -6,15 +6,12 @@ import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
-from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in
-from catalog.sql_files import TOPICS, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
+from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in, views
+from catalog.sql_files import INTERNAL, TOPICS, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
-from catalog.store.item_answers import MACRO
+from catalog.store.item_answers import MACRO, PREDICTIONS
 from infra.pages.page import page
 from mlprune.capabilities.publishing.model_card import table
-from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 
@@ -32,17 +29,14 @@ VIEWS, TABLES = "catalog.md", "tables.md"
 OTHERS = "Others"
 """Title of the queries without a topic."""
 
-PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
-"""Table that queries read in addition to the catalog: the predictions of a task with candidates."""
-
 HELPERS = frozenset(
     (
-        *("aggregate_families", "aggregate_results", "answer_results", "comparison_families", "comparison_results"),
-        *("dense_values", "fold_state", "foreign_keys", "outdone_evaluations", "schema_objects", "schema_version"),
-        *("mean_powers", "test_powers", "aggregates", "answer_limits", "comparisons", "paired_differences"),
+        *("aggregate_results", "answer_results", "comparison_results"),
+        *("fold_state", "foreign_keys", "schema_objects", "schema_version"),
     )
 )
-"""Tables and views that others show in full, or that are about the catalog file; the page has them last."""
+"""Tables that views show in full, or that are about the catalog file; the page has them last, with the schema
+`internal`."""
 
 Row = Mapping[str, Any]
 
@@ -55,7 +49,7 @@ def catalog_reference() -> str:
         calls = {f"{file.name}('{_argument(file)}')": file for file in macros().values()}
         calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
         with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
-    views = {name: rows for (kind, name), rows in relations.items() if kind == "view" and name not in HELPERS}
+    listed = {name: rows for (kind, name), rows in relations.items() if kind == "view" and not _is_helper(name)}
     topics: dict[str, list[str]] = {title: [] for title in (*TOPICS.values(), OTHERS)}
     for name, (query, _) in queries.items():
         topics[TOPICS.get(query.topic, OTHERS)].append(name)
@@ -64,7 +58,7 @@ def catalog_reference() -> str:
         "## Queries",
         "\n".join(f"- **{title}**: {_links(names)}" for title, names in topics.items() if names),
         "## Views",
-        _links(views, taken=queries),
+        _links(listed, taken=queries),
         *(
             part
             for title, names in topics.items()
@@ -72,7 +66,7 @@ def catalog_reference() -> str:
             if names
         ),
         "## Columns of the views",
-        *itertools.chain.from_iterable(_view(name, rows, page=TABLES, on_page=views) for name, rows in views.items()),
+        *itertools.chain.from_iterable(_view(name, rows, page=TABLES, on_page=listed) for name, rows in listed.items()),
         "## Views with an argument",
         *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
     ]
@@ -83,8 +77,9 @@ def table_reference() -> str:
     """Return the page of tables, helpers and record kinds."""
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
-    tables = {name: relations["table", name] for name in declared_tables() if name not in HELPERS}
-    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if name in HELPERS}
+    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if _is_helper(name)}
+    names = [declared.relation for declared in declared_tables().values() if declared.relation not in helpers]
+    tables = {name: relations["table", name] for name in names}
     on_page = {*tables, *helpers}
     parts = [
         OPENING_OF_TABLES.strip(),
@@ -135,7 +130,21 @@ def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
 
 def _links(names: Iterable[str], taken: Container[str] = ()) -> str:
     """Return links to headings; the anchor of a second heading with the same name ends in -1."""
-    return ", ".join(f"[{name}](#{name}{'-1' if name in taken else ''})" for name in names)
+    return ", ".join(f"[{name}](#{_anchor(name)}{'-1' if name in taken else ''})" for name in names)
+
+
+def _anchor(name: str) -> str:
+    """Return the anchor of a heading with the name of a relation."""
+    return name.replace(".", "")
+
+
+def _is_helper(name: str) -> bool:
+    return name in HELPERS or name.startswith(f"{INTERNAL}.")
+
+
+def _plain(name: str) -> str:
+    """Return the name of a relation without its schema."""
+    return name.removeprefix(f"{INTERNAL}.")
 
 
 def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
@@ -143,13 +152,13 @@ def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
         (f"`{column['column_name']}`", column["data_type"], _key(name, column), column["column_comment"])
         for column in columns
     ]
-    sentence = _sentence(columns) + _capability("schema", name)
+    sentence = _sentence(columns) + _capability("schema", _plain(name))
     return f"### `{name}`", sentence, table(("column", "type", "key", "meaning"), rows)
 
 
 def _key(name: str, column: Row) -> str:
     """Return the column's position in the primary key, and the table of its foreign key."""
-    targets = [key.parent for key in foreign_keys() if (key.table, key.column) == (name, column["column_name"])]
+    targets = [key.parent for key in foreign_keys() if (key.table, key.column) == (_plain(name), column["column_name"])]
     positions = [str(column["key_place"])] if column["key_place"] else []
     return " ".join([*positions, *(f"→ [{target}](#{target})" for target in targets)])
 
@@ -161,19 +170,30 @@ def _view(name: str, columns: Sequence[Row], *, page: str, on_page: Container[st
     """
     by_relation: dict[str, list[Row]] = {}
     for column in columns:
-        by_relation.setdefault(meanings_in(name)[column["column_name"]].relation, []).append(column)
+        by_relation.setdefault(_source(name, column["column_name"]), []).append(column)
     own = [
         (f"`{column['column_name']}`", column["data_type"], column["column_comment"])
-        for column in by_relation.pop(name, [])
+        for column in by_relation.pop(_plain(name), [])
     ]
     others = "; ".join(
-        f"as in [{relation}]({'' if relation in on_page else page}#{relation}): "
+        f"as in [{_named(relation)}]({'' if _named(relation) in on_page else page}#{_anchor(_named(relation))}): "
         + ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in members)
         for relation, members in by_relation.items()
     )
     parts = [table(("column", "type", "meaning"), own)] if own else []
-    sentence = _sentence(columns) + _capability("views", name)
+    sentence = _sentence(columns) + _capability("views", _plain(name))
     return f"### `{name}`", sentence, *parts, *([f"Columns {others}."] if others else [])
+
+
+def _source(view: str, column: str) -> str:
+    """Return the relation that states what a column of a view means."""
+    return meanings_in(_plain(view))[column].relation
+
+
+def _named(relation: str) -> str:
+    """Return the name in SQL of a table or view."""
+    file = views()[relation] if relation in views() else declared_tables()[relation].file
+    return file.relation
 
 
 def _macro(call: str, file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:

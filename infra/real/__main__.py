@@ -72,7 +72,7 @@ def declared_answers(store_uri: str) -> str:
     """Return a table of the answers to the declared questions of a store."""
     with Catalog.open(Store(store_uri)) as catalog:
         catalog.fold()
-        answer = answer_user_query(catalog, "answers_to_questions", ["only_declared=true"])
+        answer = answer_user_query(catalog, "answers_to_questions", ["all_answers=true"])
     return render(answer.result, "table", options=TableOptions(width=140))
 
 

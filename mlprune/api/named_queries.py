@@ -86,7 +86,7 @@ class NamedQueries:
 
     def _repr_html_(self) -> str:
         rows = [(query.name, ", ".join(map(str, query.parameters)), query.summary) for query in _all()]
-        return table_html(("query", "parameters", "one row per"), rows, n_rows=len(rows))
+        return table_html(("query", "parameters", "answer"), rows, n_rows=len(rows))
 
 
 def _all() -> "list[NamedQuery]":

@@ -248,6 +248,19 @@ class OpenStore:
             raise QueryError("parameters have the wrong type", expected='{"name": value} or [value]', got=parameters)
         return self._reader.sql(text, {**(parameters or {}), **values})
 
+    def method_styles(self) -> dict[str, dict[str, str]]:
+        """Return colour (`#rrggbb`), matplotlib's marker and its face colour of each method, as in the report.
+
+        The keys are the texts in the column `method`, such as `wanda fr-en`.
+        """
+        from catalog.report.query_results import styles_by_text  # noqa: PLC0415
+
+        styles = self._reader.use(styles_by_text)
+        return {
+            method: {"color": style.colour, "marker": style.marker, "markerfacecolor": style.face}
+            for method, style in styles.items()
+        }
+
     # Variants
 
     def __getitem__(self, name: str) -> Variant:
@@ -346,7 +359,7 @@ class OpenStore:
             QueryError: there is no such evaluation, or several.
         """
         evaluation_id = self._evaluation_id(evaluation, filters)
-        return self.query("predictions_of_evaluation", evaluation_id=evaluation_id)
+        return self._reader.read("predictions", {"evaluation_id": evaluation_id})
 
     def _evaluation_id(self, evaluation: str | None, filters: Mapping[str, Value]) -> str:
         if evaluation is not None:

@@ -98,6 +98,19 @@ class CatalogReader:
         table = self.use(lambda catalog: catalog.arrow(text, parameters))
         return Relation(table, sql=text, parameters=parameters)
 
+    def read(self, file: str, values: Mapping[str, "ParameterValue"]) -> Relation:
+        """Run a statement in the folder `api` with values of its parameters.
+
+        Raises:
+            QueryError: a value has the wrong type, or an id is unknown.
+        """
+        from catalog.queries import answer_query  # noqa: PLC0415
+        from catalog.sql_files import parse_query, statement  # noqa: PLC0415
+
+        query = parse_query(file, statement("api", file))
+        answer = self.use(lambda catalog: answer_query(catalog, query, _plain(values)))
+        return Relation(answer.table, sql=answer.sql, parameters=answer.values, notes=answer.notes)
+
     def named(self, name: str, values: Mapping[str, Value]) -> Relation:
         """Run a named query; `variant_id` may also be a name or a label.
 
@@ -140,10 +153,9 @@ class CatalogReader:
         Raises:
             QueryError: there is no such table or view.
         """
-        from catalog.store.export import relations, unknown_relation  # noqa: PLC0415
+        from catalog.store.export import require_relation  # noqa: PLC0415
 
-        if name not in relations():
-            raise unknown_relation(name)
+        require_relation(name)
         return self.use(lambda _: self._chosen(f"FROM {name}", choice))
 
     def _chosen(self, rows: str, choice: Choice, *, order: str = "", late: Late | None = None) -> Relation:

@@ -72,7 +72,7 @@ def table_html(
         more: columns that are not shown.
     """
     head = "".join(f'<th style="{PADDING}">{escape(column)}</th>' for column in columns) if rows else ""
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row, columns))}</tr>" for row in rows)
     shown = f"{len(rows)} of {n_rows:,} rows" if len(rows) < n_rows else f"{n_rows:,} row{'s' if n_rows != 1 else ''}"
     lines = "".join(f"<p>{escape(_visible(note))}</p>" for note in (shown, *notes))
     if more:
@@ -89,9 +89,13 @@ def facts_html(title: str, facts: Sequence[tuple[str, object]]) -> str:
     return f"<div><strong>{escape(_visible(title))}</strong><table><tbody>{rows}</tbody></table></div>"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, column: str = "") -> str:
     if value is None:
         return f'<td style="{PADDING}"></td>'
+    if isinstance(value, float) and column.startswith("p_"):
+        from catalog.terminal.columns import p_value_text  # noqa: PLC0415 - see `_visible`
+
+        return f'<td style="{PADDING};text-align:right">{escape(p_value_text(value, digits=None))}</td>'
     if isinstance(value, float):
         return f'<td style="{PADDING};text-align:right">{value:.{DIGITS}g}</td>'
     if isinstance(value, int) and not isinstance(value, bool):

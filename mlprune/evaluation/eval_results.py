@@ -28,7 +28,7 @@ def write_eval_results(folder: Path, metrics: Sequence[JsonObject], commits: Map
 
     Args:
         folder: it is made if there are entries.
-        metrics: rows of the query `metrics_of_variant`, or others with the same columns.
+        metrics: rows of `metrics.sql` of publishing, or others with the same columns.
         commits: repository of a data set that was read from the hub -> its commit.
     """
     entries: dict[str, list[Entry]] = {}

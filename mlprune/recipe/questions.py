@@ -18,6 +18,8 @@ WHOLE_GROUPS: Final[tuple[GroupKind, ...]] = ("outside_english", "all", "worst")
 _SCRIPT = re.compile(r"script:([A-Z][a-z]{3})")
 _RESOURCE_CLASS = re.compile(r"resource_class:([0-5])")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+MAX_TITLE = 160
+"""Most characters of a title."""
 EXPECTED = "outside_english, all, worst, a language, a pair, script:Latn or resource_class:2"
 
 
@@ -65,11 +67,20 @@ GroupName = Annotated[
 ]
 
 
+def _check_title(text: str) -> str:
+    title = text.strip()
+    if not title or not title.isprintable() or len(title) > MAX_TITLE:
+        raise ValueError(f"expected one line of 1 to {MAX_TITLE} characters, got {len(title)}")
+    return title
+
+
 class QuestionConfig(Model):
     """One question that the results are to answer; the variants that it compares are one family of tests."""
 
     name: Name
     """Name of the question, unique among the questions."""
+    title: Annotated[str, AfterValidator(_check_title)] | None = None
+    """The question in plain words, on one line, as the report and the terminal show it (made of the other keys)."""
     variants: str
     """Name of the entry of variants or baselines that the question is about."""
     against: AgainstConfig = AgainstConfig(name=DENSE_LABEL)

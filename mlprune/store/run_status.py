@@ -47,20 +47,21 @@ class Estimate:
 
 
 def estimate(
-    total: Mapping[str, int],
-    done: Mapping[str, int],
+    total: Mapping[str, float],
+    done: Mapping[str, float],
     spent: Mapping[str, float],
     *,
     elapsed_s: float,
     running: Collection[JobParts] = (),
     flops: Mapping[str, float] = NO_FLOPS,
+    n_workers: float | None = None,
 ) -> Estimate:
     """Estimate how far a run is. Parts of running jobs that an earlier run has finished count as done.
 
     Args:
-        total, done, spent, elapsed_s, running, flops: see `remaining_s`.
+        total, done, spent, elapsed_s, running, flops, n_workers: see `remaining_s`.
     """
-    left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops)
+    left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops, n_workers=n_workers)
     if left_s is None:
         is_done = bool(total) and not any(n > done.get(step, 0) for step, n in total.items())
         weights = {step: flops.get(step, 0.0) if flops else 1.0 for step in total}
@@ -72,24 +73,27 @@ def estimate(
 
 
 def remaining_s(
-    total: Mapping[str, int],
-    done: Mapping[str, int],
+    total: Mapping[str, float],
+    done: Mapping[str, float],
     spent: Mapping[str, float],
     *,
     elapsed_s: float,
     running: Collection[JobParts] = (),
     flops: Mapping[str, float] = NO_FLOPS,
+    n_workers: float | None = None,
 ) -> float | None:
     """Estimate the remaining seconds of a run.
 
     Args:
-        total: step -> number of its jobs.
+        total: step -> number of its jobs; `compare/answers` is a step with a kind of job, and its numbers may be units
+            of work.
         done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
         spent: step -> seconds of its finished jobs, summed over the workers.
         elapsed_s: seconds since the start of the run.
         running: how far the running jobs are.
         flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
             nothing is finished; see `_planned_means`.
+        n_workers: workers that were busy at a time, on average; None to compute it from `spent` and `elapsed_s`.
     Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
         remains. The time between jobs counts for steps of which jobs are finished; the start of the workers does not
         count for the others.
@@ -101,9 +105,9 @@ def remaining_s(
         if parts.step in n_left and parts.whole_s is not None and parts.remaining_s is not None:
             wholes_s[parts.step].append(parts.whole_s)
             rests_s.append(parts.remaining_s)
-    means_s = {SHORT_STEP: SHORT_JOB_S}
+    means_s = {step: SHORT_JOB_S for step in total if _is_short(step)}
     for step in total:
-        if n := done.get(step, 0) + len(wholes_s.get(step, ())):
+        if n := (done.get(step, 0) if step in spent else 0) + len(wholes_s.get(step, ())):
             means_s[step] = (spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
     if flops:
         means_s = {**_planned_means(means_s, flops, steps=n_left), **means_s}
@@ -112,17 +116,21 @@ def remaining_s(
     spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
     if not spent_s:
         return None
-    rate = elapsed_s / spent_s
+    rate = elapsed_s / spent_s if n_workers is None else 1 / n_workers
     first_parts = [parts for parts in running if parts.step in n_left and parts.whole_s is None]
     long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
     short_s = 0.0
     for step, n in n_left.items():
         step_s = max(0, n - len(wholes_s[step])) * means_s[step]
-        if done.get(step) or step == SHORT_STEP:
+        if done.get(step) or _is_short(step):
             short_s += step_s
         else:
             long_s += step_s
     return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
+
+
+def _is_short(step: str) -> bool:
+    return step.partition("/")[0] == SHORT_STEP
 
 
 def _planned_means(

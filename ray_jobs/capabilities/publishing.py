@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catalog.results import QueryResult, to_json
-from catalog.sql_files import named_query, statement
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject, as_object, as_str
@@ -165,8 +165,8 @@ def _publication(catalog: Catalog, store: Store, variant_id: str, *, data_sets: 
 
     of_variant = {"variant_id": variant_id}
     label = catalog.query(statement("publish", "label"), of_variant)[0]["label"]
-    metrics = _rows(catalog.select(named_query("metrics_of_variant"), of_variant))
-    origins = _rows(catalog.select(named_query("lineage_of_code"), {"evaluation_id": variant_id}))
+    metrics = _rows(catalog.select(statement("publish", "metrics"), of_variant))
+    origins = _rows(catalog.select(statement("publish", "origins"), {"evaluation_id": variant_id}))
     return Publication(
         variant_id,
         label,
@@ -189,7 +189,7 @@ def _environments(catalog: Catalog, origins: Sequence[JsonObject]) -> list[JsonO
     for row in origins:
         if row["environment_id"] is not None:
             made[as_str(row["environment_id"])].append(row)
-    query = named_query("packages_of_environment")
+    query = statement("publish", "packages")
     names = ("mlprune", "git_commit", "is_modified", "code_sha256", "python", "system", "processor", "instructions")
     return [
         {"environment_id": environment_id}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from catalog.sql_files import list_queries
+from catalog.sql_files import list_queries, listed_views
 from mlprune.store.store import Store
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ MAX_RECIPES = 50
 def complete_query(incomplete: str) -> list[tuple[str, str]]:
     """Return the built-in queries that begin so, with their summaries."""
     return [(query.name, query.summary) for query in list_queries() if query.name.startswith(incomplete)]
+
+
+def complete_described(incomplete: str) -> list[tuple[str, str]]:
+    """Return the built-in queries and the views that begin so, with their summaries."""
+    views = [(name, text) for name, text in listed_views().items() if name.startswith(incomplete)]
+    return complete_query(incomplete) + views
 
 
 def complete_store(incomplete: str) -> list[str]:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from types import TracebackType
@@ -14,8 +14,9 @@ from rich.console import Console
 
 from catalog.results import visible
 from mlprune.processes.job_parts import JobParts, RunningParts
-from mlprune.steps.job import Job
-from mlprune.store.run_status import NO_FLOPS, estimate, format_duration
+from mlprune.steps.job import Job, RecordKey
+from mlprune.store.run_status import NO_FLOPS, format_duration
+from ray_jobs.driver.measured_work import NO_JOB_FLOPS, MeasuredWork
 from ray_jobs.process.verbosity import is_quiet
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
@@ -55,6 +56,7 @@ class Progress:
         jobs: the jobs of the run.
         parts: returns how far the running jobs are.
         flops: step -> planned floating-point operations of a job.
+        job_flops: last record that a job makes -> planned operations of the job.
     """
 
     def __init__(
@@ -63,14 +65,14 @@ class Progress:
         *,
         parts: Callable[[], RunningParts] = dict,
         flops: Mapping[str, float] = NO_FLOPS,
+        job_flops: Mapping[RecordKey, float] = NO_JOB_FLOPS,
     ) -> None:
         self._parts = parts
-        self._flops = flops
+        self._work = MeasuredWork(jobs, flops=flops, job_flops=job_flops)
         self._announced: set[str] = set()
         """Steps for which the cost of a block was printed."""
         self._total = Counter(job.step for job in jobs)
         self._done: Counter[str] = Counter()
-        self._spent: dict[str, float] = defaultdict(float)
         self._n_failed = 0
         self._share = 0.0
         """Largest share of the run that was shown, by time."""
@@ -110,11 +112,12 @@ class Progress:
     def add(self, jobs: Sequence[Job]) -> None:
         """Count further jobs of the run."""
         self._total.update(job.step for job in jobs)
+        self._work.add(jobs)
 
     def done(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done."""
         self._done[job.step] += 1
-        self._spent[job.step] += outcome.elapsed_s
+        self._work.done(job, outcome.elapsed_s)
 
     def failed(self, job: Job, failure: Failure) -> None:
         """Print a job that has failed; after `MAX_FAILURES` only that there are more."""
@@ -175,8 +178,8 @@ class Progress:
         """
         total, done = self._total.copy(), self._done.copy()  # the driver adds jobs from another thread
         elapsed_s = time.monotonic() - self._started
-        running = list(self._parts().values())
-        now = estimate(total, done, dict(self._spent), elapsed_s=elapsed_s, running=running, flops=self._flops)
+        parts = self._parts()
+        running, now = list(parts.values()), self._work.estimate(parts, elapsed_s=elapsed_s)
         self._share = max(self._share, now.share)
         waiting = [step for step, n in total.items() if done[step] < n]
         parts_of = {parts.step: parts for parts in sorted(running, key=lambda parts: -parts.share) if parts.n > 1}

@@ -12,7 +12,7 @@ from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.planning import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.planning.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
-from mlprune.planning.resources.estimate import adopted_evaluations, mean_flops, needs_of
+from mlprune.planning.resources.estimate import Needs, adopted_evaluations, mean_flops, needs_of
 from mlprune.planning.resources.node_capacity import format_pool
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.recipe.models import Recipe
@@ -72,6 +72,8 @@ class _Services(NamedTuple):
     console: Console
     flops: Mapping[str, float]
     """Step -> planned floating-point operations of a job."""
+    job_flops: Mapping[RecordKey, float]
+    """Last record that a job makes -> planned operations of the job."""
 
 
 class Round(NamedTuple):
@@ -274,7 +276,7 @@ def _run_recipe(
             growing.wait_for(awaited)
             first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
-            services = _Services(workers, claims, metrics, console, mean_flops(needs.costs))
+            services = _Services(workers, claims, metrics, console, mean_flops(needs.costs), _flops_of(expected, needs))
             result = _run_rounds(growing, store, first, run_id=run_id, services=services)
             if awaited and not result.problem:
                 growing.wait_for(frozenset())
@@ -289,6 +291,11 @@ def _run_recipe(
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     _print_warnings(console, growing.plan, store)
     return summary
+
+
+def _flops_of(jobs: Sequence[Job], needs: Needs) -> dict[RecordKey, float]:
+    """Return the last record that a job makes -> planned operations of the job, of the jobs that have these needs."""
+    return {job.makes[-1]: cost.flops for job, cost in zip(jobs, needs.costs, strict=True)}
 
 
 def _named(summary: RunSummary, plan: Plan) -> RunSummary:
@@ -325,13 +332,13 @@ def _run_rounds(
     """
     jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
-    workers, claims, metrics, console, flops = services
+    workers, claims, metrics, console, flops, job_flops = services
     for number in range(first_number, first_number + MAX_ROUNDS):
         console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
-        with Progress(jobs, parts=lambda: workers.running_parts, flops=flops) as progress:
+        with Progress(jobs, parts=lambda: workers.running_parts, flops=flops, job_flops=job_flops) as progress:
             log = RunLog(store, run_id, metrics=metrics, round_=number, flops=flops)
             driver = Driver(store, log, workers=workers, progress=progress, claims=claims, plan=growing)
             made = {key for job in jobs for key in job.makes}

@@ -20,5 +20,5 @@ def test_the_comparisons_of_the_synthetic_catalog_are_tests_and_its_queries_have
     make_catalog(tmp_path, 400, memory_limit="1GB")
     figures = query_figures(tmp_path, repeat=1)
     assert (figures["variants"], figures["comparisons"]) == (400, 399 * 26)
-    for name in ("significant_changes", "breaking_sparsity_by_language", "gain_over_dense_by_sparsity", "english_cost"):
+    for name in ("significant_changes", "breaking_sparsity_by_language", "sparsity_curve_by_language", "english_cost"):
         assert figures["queries"][name]["rows"] > 0

@@ -24,7 +24,8 @@ def catalog(baseline_run: FinishedRun) -> Iterator[Catalog]:
 def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     catalog: Catalog, baseline_run: FinishedRun
 ) -> None:
-    found = answers(catalog, "compared_with_baselines")
+    found = answers(catalog, "variants_compared")
+    assert {row["baseline_kind"] for row in found} == {"other model", "run-time method"}
     rows = [row for row in found if row["baseline_base_model"] == "small" and row["scoring_rule"] == "mean"]
     (pruned,) = baseline_run.named("m")
     assert {(row["variant_id"], row["language"]) for row in rows} == {(pruned.id, one) for one in ("en", "fr", "sw")}
@@ -34,7 +35,7 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     dense = next(iter(baseline_run.plan.variants))
     small = [row for row in found if row["base_model"] == "small"]
     assert {row["baseline_id"] for row in small} == {dense}
-    sql = "SELECT p_value FROM comparisons WHERE test_family = $family"
+    sql = "SELECT p_value FROM internal.comparisons WHERE test_family = $family"
     for row in found:
         family = [other["p_value"] for other in catalog.query(sql, {"family": row["test_family"]})]
         expected = corrected(family)[family.index(row["p_value"])]
@@ -44,7 +45,7 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
 def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
     dense = next(iter(baseline_run.plan.variants))
-    gains = answers(catalog, "FROM against_dense WHERE group_kind = 'language'")
+    gains = answers(catalog, "FROM internal.against_dense WHERE group_kind = 'language'")
     assert small.id not in {row["variant_id"] for row in gains}
     of_dense = answers(catalog, f"SELECT evaluation_id FROM evaluations WHERE variant_id = '{dense}'")
     assert {row["baseline_evaluation_id"] for row in gains} <= {row["evaluation_id"] for row in of_dense}
@@ -55,7 +56,9 @@ def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline
 
 def test_a_baseline_model_has_a_gap_to_english(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
-    gaps = answers(catalog, f"SELECT language, minus_english_change FROM language_gap WHERE variant_id = '{small.id}'")
+    gaps = answers(
+        catalog, f"SELECT language, minus_english_change FROM internal.language_gap WHERE variant_id = '{small.id}'"
+    )
     assert {row["language"] for row in gaps} == {"fr", "sw"}
     assert {row["minus_english_change"] for row in gaps} == {0}
 
@@ -70,9 +73,9 @@ def test_a_run_time_baseline_is_neither_a_dense_nor_a_pruned_variant(
         assert (row["sparsity"], row["achieved_sparsity"], row["is_dense"]) == (0, 0, False)
         assert row["intervention"] is not None
     assert len({row["settings"] for row in found.values()}) == len(found)
-    for question in ("SELECT variant_id FROM best_variant", "chosen_on_dev"):
+    for question in ("SELECT variant_id FROM best_variant", "best_by_language"):
         assert not {row["variant_id"] for row in answers(catalog, question)} & set(found)
-    curves = answers(catalog, "SELECT DISTINCT score FROM sparsity_curve")
+    curves = answers(catalog, "SELECT DISTINCT score FROM internal.sparsity_curve")
     assert curves == [{"score": "magnitude"}]
 
 
@@ -82,32 +85,33 @@ def test_a_run_time_baseline_has_a_difference_to_dense_and_a_gap_to_english(
     for name in INTERVENTIONS:
         (own,) = baseline_run.named(name)
         where = f"variant_id = '{own.id}' AND metric = 'accuracy' AND group_kind = 'language'"
-        gains = answers(catalog, f"SELECT * FROM against_dense WHERE {where}")
+        gains = answers(catalog, f"SELECT * FROM internal.against_dense WHERE {where}")
         assert {row["language"] for row in gains} == {"en", "fr", "sw"}
         for row in gains:
             assert row["difference"] == pytest.approx(row["value"] - row["dense_value"])
             if row["language"] == "en":
                 assert (row["difference"], row["p_value"]) == (0, 1)
-        gaps = answers(catalog, f"SELECT * FROM language_gap WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
+        gaps = answers(
+            catalog, f"SELECT * FROM internal.language_gap WHERE variant_id = '{own.id}' AND metric = 'accuracy'"
+        )
         assert {row["language"] for row in gaps} == {"fr", "sw"}
 
 
 def test_a_pruned_variant_is_compared_with_lrp2(catalog: Catalog, baseline_run: FinishedRun) -> None:
-    rows = [row for row in answers(catalog, "compared_with_baselines") if row["baseline_intervention"] == "lrp2"]
+    rows = [row for row in answers(catalog, "variants_compared") if row["baseline_intervention"] == "lrp2"]
     (pruned,), (lrp2,), (translate,) = (baseline_run.named(name) for name in ("m", "lrp2", "translate"))
     pairs = {(row["variant_id"], row["baseline_id"]) for row in rows}
     assert pairs == {(pruned.id, lrp2.id), (translate.id, lrp2.id)}
 
 
-def test_lrp2_layers_has_the_pairs_that_were_tried_and_the_chosen_one(catalog: Catalog) -> None:
-    rows = answers(catalog, "lrp2_layers")
-    chosen = [row for row in rows if row["is_chosen"]]
-    assert len(rows) == 3 * len(chosen) == 3 * 2 * 2
+def test_lrp2_chooses_the_pair_of_blocks_with_the_best_value_on_dev(catalog: Catalog) -> None:
+    trials = catalog.query("FROM lrp2_trials JOIN record_parents AS p ON p.parent_id = trial_id AND p.role = 'trials'")
+    chosen = catalog.query("SELECT choice_id, first_block, second_block FROM lrp2_choices")
+    assert len(trials) == 3 * len(chosen) == 3 * 2 * 2
     for row in chosen:
-        own = [one for one in rows if all(one[key] == row[key] for key in ("language", "scoring_rule"))]
-        assert row["dev_value"] == max(one["dev_value"] for one in own)
-        assert row["test_value"] is not None
-    assert {row["test_value"] for row in rows if not row["is_chosen"]} == {None}
+        own = [one for one in trials if one["id"] == row["choice_id"]]
+        (best,) = [one for one in own if all(one[key] == row[key] for key in ("first_block", "second_block"))]
+        assert best["value"] == max(one["value"] for one in own)
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")

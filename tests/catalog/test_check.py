@@ -85,7 +85,7 @@ def test_everything_that_can_be_wrong_with_files_keys_and_views_is_found_where_i
     (root(store) / lost.path).unlink()
     (environment,) = (path for path in store.list("runs") if "/environment-" in path)
     store.delete(environment)
-    gone = ["language_gap", "pareto"]
+    gone = ["internal.language_gap", "internal.pareto"]
     with duckdb.connect(str(root(store) / "catalog.duckdb")) as connection:
         for view in gone:
             connection.execute(f"DROP VIEW {view}")

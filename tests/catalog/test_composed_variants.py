@@ -55,7 +55,7 @@ def test_pruned_layers_have_the_sparsity_of_their_level(folded: Store) -> None:
 
 def test_a_composed_variant_is_read_from_its_library_at_no_single_level(folded: Store, both_runs: Both) -> None:
     job = job_of(both_runs, "row by-both")
-    sql = "SELECT ordering_id, level FROM variant_orderings WHERE variant_id = $variant_id"
+    sql = "SELECT ordering_id, level FROM internal.variant_orderings WHERE variant_id = $variant_id"
     found = query(folded, sql, variant_id=job.variant.id)
     assert found == [{"ordering_id": job.ordering_id, "level": None}]
 
@@ -70,7 +70,7 @@ def test_the_origins_of_every_record_end_and_lead_over_the_composition_to_the_st
         assert {row["kind"]: row["n_steps"] for row in found} == {"variants": 0, **kinds}
         assert len(found) == 1 + len(kinds)
         ancestors = catalog.query(
-            "SELECT kind FROM variant_ancestors WHERE variant_id = $id AND id <> $id", {"id": job.variant.id}
+            "SELECT kind FROM internal.variant_ancestors WHERE variant_id = $id AND id <> $id", {"id": job.variant.id}
         )
         assert {row["kind"] for row in ancestors} == set(kinds)
 
@@ -96,7 +96,7 @@ def test_long_lists_of_sparsities_have_short_settings_of_their_own(both_runs: Bo
         changed = made_up_record("variants", {"schedule_parameters": given})
         rows = {"variants": [{**row, "variant_id": changed.id, "schedule_parameters": given}]}
         store.write_record(made_up_record("variants", {"schedule_parameters": given}, rows=rows))
-    found = query(store, "SELECT settings, label, method_id FROM variant_descriptions")
+    found = query(store, "SELECT settings, label, method_id FROM internal.variant_descriptions")
     assert all(one["settings"].startswith("given schedule, block layers for 24 #") for one in found)
     assert [len({one[name] for one in found}) for name in ("settings", "label", "method_id")] == [2, 2, 2]
     assert max(len(one["settings"]) for one in found) < 50

@@ -52,8 +52,6 @@ def _write_overlaps(store: Store, base_id: str, sets: list[str], *, dtype: str, 
     ("query", "column"),
     [
         ("feature_overlap_by_depth", "value"),
-        ("expert_overlap", "jaccard"),
-        ("layer_error_by_method", "mean_error"),
         ("layer_error_by_language", "mean_error"),
     ],
 )

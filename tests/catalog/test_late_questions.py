@@ -42,7 +42,7 @@ def looked_at(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> St
 
 
 def comparisons(catalog: Catalog) -> list[dict[str, Any]]:
-    return catalog.query("SELECT * FROM comparisons ORDER BY evaluation_id, baseline_evaluation_id, metric")
+    return catalog.query("SELECT * FROM internal.comparisons ORDER BY evaluation_id, baseline_evaluation_id, metric")
 
 
 @pytest.mark.parametrize("claim", [{}, {"claim": "noninferior", "margin": 0.5}], ids=["gain", "margin"])
@@ -56,7 +56,7 @@ def test_a_question_that_is_declared_after_looking_changes_no_family(
         run(plan_of(tiny_inputs, {**PICKED, **claim}), store)
         catalog.fold()
         assert comparisons(catalog) == before
-        (question,) = catalog.query("FROM described_questions WHERE is_declared")
+        (question,) = catalog.query("FROM internal.described_questions WHERE is_declared")
         (answer,) = catalog.query("FROM answers WHERE question_id = $id", {"id": question["question_id"]})
         wanted = "metric = 'accuracy' AND task = 'facts' AND language = 'sw'"
         sql = f"FROM metrics WHERE variant_id = $id AND {wanted}"
@@ -88,10 +88,10 @@ def test_a_small_change_makes_no_question_primary(
     run(plan_of(tiny_inputs, question, facts=facts), store)
     with Catalog.open(store) as catalog:
         catalog.fold()
-        (declared,) = catalog.query("FROM described_questions WHERE is_declared")
+        (declared,) = catalog.query("FROM internal.described_questions WHERE is_declared")
         assert declared["status"].startswith("exploratory: ")
-        assert catalog.query("FROM comparisons WHERE is_primary") == []
-        assert catalog.query("FROM aggregates WHERE is_primary") == []
+        assert catalog.query("FROM internal.comparisons WHERE is_primary") == []
+        assert catalog.query("FROM internal.aggregates WHERE is_primary") == []
         assert catalog.query("FROM answers WHERE is_supported") == []
 
 
@@ -102,8 +102,8 @@ def test_a_question_that_is_declared_in_time_is_a_family_of_its_own(tiny_inputs:
     run(plan, store)
     with Catalog.open(store) as catalog:
         catalog.fold()
-        rows = catalog.query("FROM comparisons WHERE is_primary ORDER BY language")
-        (mean,) = catalog.query("FROM aggregates WHERE is_primary")
+        rows = catalog.query("FROM internal.comparisons WHERE is_primary ORDER BY language")
+        (mean,) = catalog.query("FROM internal.aggregates WHERE is_primary")
         with Catalog.in_memory(store) as rebuilt:
             assert rebuilt.fingerprints() == catalog.fingerprints()
     assert [row["language"] for row in rows] == ["fr", "sw"]

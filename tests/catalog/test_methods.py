@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from catalog.check import check
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods
@@ -61,7 +62,7 @@ def test_every_variant_has_a_label_of_its_own(methods_catalog: Catalog, methods:
 
 
 def test_variants_of_a_method_are_the_points_of_a_curve(methods_catalog: Catalog, methods: Methods) -> None:
-    rows = methods_catalog.query("FROM variant_descriptions")
+    rows = methods_catalog.query("FROM internal.variant_descriptions")
     assert len({(row["method"], row["method_id"]) for row in rows}) == len({row["method_id"] for row in rows})
     assert len({row["method"] for row in rows}) == len({row["method_id"] for row in rows})
     points: dict[str, set[float]] = defaultdict(set)
@@ -140,7 +141,7 @@ def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
     names = {variant_id: name for name, variant_id in methods.ids.items()}
     found = {
         frozenset((names[row["variant_a"]], names[row["variant_b"]])): row["differs_in"]
-        for row in methods_catalog.query("SELECT * FROM mask_pairs")
+        for row in methods_catalog.query("SELECT * FROM internal.mask_pairs")
         if row["variant_a"] in names
     }
     expected = {
@@ -198,26 +199,6 @@ def test_profile_differences_of_one_variant_are_asked_for_by_either_of_the_pair(
     assert answers(methods_catalog, "profile_differences", f"variant_id={methods.ids['owl']}") == []
 
 
-def test_blocks_by_pair_has_the_similarity_of_masks_in_a_block(methods_catalog: Catalog, methods: Methods) -> None:
-    by_id = {row["variant_id"]: row for row in answers(methods_catalog, "blocks_by_pair") if row["block"] == 1}
-    assert (
-        by_id[methods.ids["plain"]]["demonstration_label"],
-        by_id[methods.ids["spanish"]]["demonstration_label"],
-    ) == (
-        "fr-en",
-        "es-en",
-    )
-    for own, other in (("plain", "spanish"), ("spanish", "plain"), ("paper", "spanish paper")):
-        row = by_id[methods.ids[own]]
-        first, second = (np.concatenate([methods.removed[name][1, layer] for layer in LAYERS]) for name in (own, other))
-        assert (row["n_pairs"], row["n_weights"], row["kept_share"]) == (1, first.size, 0.5)
-        assert row["mean_jaccard"] == pytest.approx(float((first & second).sum() / (first | second).sum()))
-        assert row["jaccard_by_chance"] == pytest.approx(0.25 / 0.75)
-        assert row["least_alike"] == by_id[methods.ids[other]]["demonstration_label"]
-    assert by_id[methods.ids["owl"]]["mean_jaccard"] is None
-    assert methods.ids["several"] not in by_id
-
-
 @pytest.mark.thorough("fills and folds catalogs of its own")
 def test_masks_that_remove_nothing_are_equal(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("unremoved"))
@@ -239,7 +220,8 @@ def test_masks_that_remove_nothing_are_equal(tmp_path_factory: pytest.TempPathFa
 def test_mask_stability_is_over_pairs_that_differ_in_one_thing(methods_catalog: Catalog, methods: Methods) -> None:
     found = {
         (row["differs_in"], row["first"], row["second"], row["settings"], row["block"]): row
-        for row in answers(methods_catalog, "mask_stability")
+        for row in answers(methods_catalog, "mask_overlap_by_layer", "by_pair=true")
+        if row["differs_in"] != "sets"
     }
     expected = {
         ("resample_seed", "resampled", "resampled", "resampled"): [("resampled 1", "resampled 2")],
@@ -271,42 +253,31 @@ def test_mask_stability_is_over_pairs_that_differ_in_one_thing(methods_catalog: 
             assert (row["min_jaccard"], row["max_jaccard"]) == (min(jaccards), max(jaccards))
 
 
-def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catalog: Catalog, methods: Methods) -> None:
-    found = answers(methods_catalog, "variant_family")
-    shares = {name: np.mean([mask.mean() for mask in removed.values()]) for name, removed in methods.removed.items()}
-    names = {variant_id: name for name, variant_id in methods.ids.items()}
-    relations = [
-        (names[row["variant_id"]], row["combination"], row["role"], names[row["parent_variant_id"]]) for row in found
-    ]
-    assert relations == [
-        ("both keep", "intersection", "parent 1", "plain"),
-        ("both keep", "intersection", "parent 2", "magnitude"),
-        ("one keeps", "union", "parent 1", "plain"),
-        ("one keeps", "union", "parent 2", "spanish"),
-    ]
-    for row in found:
-        assert row["achieved_sparsity"] == pytest.approx(shares[names[row["variant_id"]]])
-        assert row["parent_achieved_sparsity"] == pytest.approx(shares[names[row["parent_variant_id"]]])
-
-
 def test_a_schedule_has_the_removed_share_of_every_block_and_the_values_that_it_reads(
     methods_catalog: Catalog, methods: Methods
 ) -> None:
-    owl = answers(methods_catalog, "layer_schedule", "schedule=owl")
+    rows = methods_catalog.query(statement("report", "layer_schedule"))
+    owl = [row for row in rows if row["schedule"] == "owl"]
     assert [(row["block"], row["removed_share"], row["outlier_ratio"]) for row in owl] == [
         (0, 0.4, RATIOS[0]),
         (1, 0.6, RATIOS[1]),
     ]
     assert {(row["outliers_id"], row["outlier_m"]) for row in owl} == {(methods.outliers_id, 5.0)}
     assert {row["block_value"] for row in owl} == {None}
-    dlp = answers(methods_catalog, "layer_schedule", "schedule=dlp")
+    dlp = [row for row in rows if row["schedule"] == "dlp"]
     assert [(row["block"], row["removed_share"], row["block_value_name"], row["block_value"]) for row in dlp] == [
         (0, 0.35, "mean_score", 50 * RATIOS[0]),
         (1, 0.55, "mean_score", 50 * RATIOS[1]),
     ]
     assert {(row["block_values_id"], row["outlier_ratio"]) for row in dlp} == {(methods.block_values_id, None)}
-    given = answers(methods_catalog, "layer_schedule", f"variant_id={methods.ids['given']}")
+    given = [row for row in rows if row["variant_id"] == methods.ids["given"]]
     assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
+    blocks = answers(methods_catalog, "layer_sparsity", "by_block=true", f"variant_id={methods.ids['given']}")
+    assert [(row["block"], row["layer"], row["sparsity"]) for row in blocks] == [(0, None, 0.25), (1, None, 0.5)]
+
+
+def _kind_and_reading(row: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    return row["baseline_kind"], row["propagation"], row["settings"]
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
@@ -317,7 +288,7 @@ def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_sa
     only of the paired set that is read in the same way."""
     store, made = with_methods
     with Catalog.in_memory(store) as before:
-        known = answers(before, "demonstrations_compared")
+        known = answers(before, "variants_compared", "group_kind=outside_english", "score=wanda")
     random = next(
         record
         for record in store.records("variants")
@@ -346,12 +317,13 @@ def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_sa
                 comparison_ids.append(
                     write_rows(extra, "comparisons", parameters=of, rows={"aggregate_results": [row]})
                 )
-            found = answers(opened, "demonstrations_compared")
+            found = answers(opened, "variants_compared", "group_kind=outside_english", "score=wanda")
         finally:
             for comparison_id in comparison_ids:
                 extra.quarantine(extra.require("comparisons", comparison_id))
     counts, old = (
-        Counter((row["opponent"], row["propagation"], row["settings"]) for row in rows) for rows in (found, known)
+        Counter(_kind_and_reading(row) for row in rows if row["baseline_kind"] != "other variant")
+        for rows in (found, known)
     )
     assert counts["random", "dense", None] == old["random", "dense", None] + 1
     assert counts["random", "dense", "target tokens"] == 1

@@ -91,12 +91,12 @@ def test_rank_consistency_of_the_paper_profile_is_upside_down(profile_run: Finis
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
 def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Catalog) -> None:
-    for table in ("evaluations", "metrics", "comparisons", "rank_consistency", "feature_overlaps"):
+    for table in ("evaluations", "metrics", "internal.comparisons", "rank_consistency", "feature_overlaps"):
         found = {row["profile"] for row in opened.query(f"SELECT DISTINCT profile FROM {table}")}
         assert found == {"corrected", "paper"}, table
     sql = "SELECT evaluation_id FROM evaluations WHERE profile = 'paper'"
     paper = {row["evaluation_id"] for row in opened.query(sql)}
-    for view in ("measured", "dense_values", "against_dense"):
+    for view in ("measured", "internal.dense_values", "differences"):
         rows = opened.query(f"SELECT evaluation_id FROM {view}")
         assert rows, view
         assert not paper & {row["evaluation_id"] for row in rows}, view
@@ -104,7 +104,7 @@ def test_rows_are_marked_and_corrected_queries_do_not_show_paper_rows(opened: Ca
     assert values
     assert not paper & {row["evaluation_id"] for row in values}
     assert {row["evaluation_id"] for row in answers(opened, "values_by_variant", "profile=paper")} <= paper
-    protocols = {row["protocol"] for row in opened.query("FROM protocols")}
+    protocols = {row["protocol"] for row in opened.query("FROM internal.protocols")}
     assert protocols >= {None, "paper profile"}
     consistency = answers(opened, "rank_consistency_to_english")
     assert len(consistency) == 2 * 2
@@ -152,7 +152,7 @@ def test_features_are_compared_at_the_published_share_too(opened: Catalog) -> No
     assert {row["profile"] for row in shown} == {"paper"}
 
 
-SHOW_BOTH = {"profile_differences", "cells_of_metric", "cells_of_rank_consistency"}
+SHOW_BOTH = {"profile_differences"}
 """Queries that show both profiles, each row with its own."""
 
 

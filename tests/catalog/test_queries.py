@@ -185,7 +185,7 @@ def to_dense(rows: Rows, *, task: str = "facts", metric: str = "accuracy", split
 
 def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
     for query in list_queries():
-        assert "one row per" in query.description
+        assert "one row per" in query.description.lower()
         assert "$" not in query.description
         body = "\n".join(line for line in query.sql.splitlines() if not line.startswith("--"))
         used = set(re.findall(r"\$(\w+)", body))
@@ -251,24 +251,13 @@ def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
     assert len(selected) > 30
 
 
-def test_the_layers_of_a_model_are_pruned_or_dense_for_a_reason(methods_catalog: Catalog) -> None:
-    rows = answers(methods_catalog, "layers_of_model")
-    assert {row["is_pruned"] for row in rows} == {True, False}
-    assert all(row["is_pruned"] == (row["reason"] is None) for row in rows)
-    for base_model_id in {row["base_model_id"] for row in rows}:
-        assert sum(row["share"] for row in rows if row["base_model_id"] == base_model_id) == pytest.approx(1)
-    assert answers(methods_catalog, "layers_of_model", "only_dense=true") == [
-        row for row in rows if not row["is_pruned"]
-    ]
-
-
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     family = to_dense(rows)
     p_corrected = {
         row["evaluation_id"]: exploratory(rows)[key_of(row)].p_corrected for row in family if row["difference"] > 0
     }
     expected = {evaluation_id: p for evaluation_id, p in p_corrected.items() if p <= ALPHA}
-    found = {row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains")}
+    found = {row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_changes", "change=gain")}
     assert expected
     assert found == expected
 
@@ -276,12 +265,15 @@ def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: C
 def test_holm_in_sql_equals_holm_in_python_for_every_row(catalog: Catalog, rows: Rows) -> None:
     family = [row for row in to_dense(rows) if row["difference"] > 0]
     families = exploratory(rows)
-    found = {row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains", "alpha=1")}
+    found = {
+        row["evaluation_id"]: row["p_corrected"]
+        for row in answers(catalog, "significant_changes", "change=gain", "alpha=1")
+    }
     assert found == {row["evaluation_id"]: families[key_of(row)].p_corrected for row in family}
 
 
 def test_for_perplexity_less_is_a_gain(catalog: Catalog) -> None:
-    found = answers(catalog, "significant_gains", "task=perplexity", "metric=perplexity", "alpha=1")
+    found = answers(catalog, "significant_changes", "change=gain", "task=perplexity", "metric=perplexity", "alpha=1")
     assert found
     assert all(row["difference"] < 0 for row in found)
 
@@ -292,18 +284,22 @@ def test_demonstrations_are_compared_by_the_mean_outside_english(catalog: Catalo
     family = [row for row in rows["aggregate_results"] if wanted.items() <= row.items()]
     family = [row for row in family if variants[row["baseline_id"]]["sparsity"] > 0]
     p_corrected = [values.p_corrected for values in corrected([row["p_value"] for row in family])]
-    found = {(row["variant_id"], row["baseline_id"]): row for row in answers(catalog, "demonstrations_compared")}
+    means = ("group_kind=outside_english", "score=wanda")
+    found = {(row["variant_id"], row["baseline_id"]): row for row in answers(catalog, "variants_compared", *means)}
+    others = {key for key, row in found.items() if row["baseline_kind"] == "other variant"}
+    found = {key: row for key, row in found.items() if key not in others}
     assert set(found) == {(row["variant_id"], row["baseline_id"]) for row in family}
+    assert others == set()
     for stored, p_value in zip(family, p_corrected, strict=True):
         row, other = found[stored["variant_id"], stored["baseline_id"]], variants[stored["baseline_id"]]
-        assert row["opponent"] == ("random" if other["score"] == "random" else "monolingual")
+        assert row["baseline_kind"] == ("random" if other["score"] == "random" else "monolingual")
         assert (row["sparsity"], row["n_family"]) == (other["sparsity"], len(family))
         for name in ("difference", "ci_low", "ci_high", "p_value"):
             assert row[name] == stored[name]
         assert row["p_corrected"] == pytest.approx(p_value)
-    monolingual = answers(catalog, "demonstrations_compared", "opponent=monolingual")
+    monolingual = answers(catalog, "variants_compared", *means, "baseline_kind=monolingual")
     assert 0 < len(monolingual) < len(found)
-    assert {row["opponent"] for row in monolingual} == {"monolingual"}
+    assert {row["baseline_kind"] for row in monolingual} == {"monolingual"}
 
 
 def test_english_cost_has_an_interval_of_every_method_and_of_both_seeds(catalog: Catalog, rows: Rows) -> None:
@@ -332,8 +328,8 @@ def test_english_cost_has_an_interval_of_every_method_and_of_both_seeds(catalog:
 
 
 def test_variants_without_an_estimate_over_seeds_have_a_mean_without_interval(catalog: Catalog, rows: Rows) -> None:
-    found = answers(catalog, "gain_over_dense_by_sparsity", "sparsity=0.5")
-    pooled = next(row for row in found if (row["score"], row["language_group"]) == ("random", "outside_english"))
+    found = answers(catalog, "sparsity_curve_by_language", "sparsity=0.5", "with_groups=true")
+    pooled = next(row for row in found if (row["score"], row["language"]) == ("random", "outside_english"))
     variants = variants_of(rows)
     members = [
         row["difference"]
@@ -344,8 +340,9 @@ def test_variants_without_an_estimate_over_seeds_have_a_mean_without_interval(ca
     ]
     assert pooled["estimate"] == "mean of 2 variants, no test"
     assert pooled["difference"] == pytest.approx(statistics.fmean(members))
-    assert (pooled["ci_low"], pooled["ci_high"], pooled["p_value"], pooled["p_corrected"]) == (None,) * 4
-    assert all(row["ci_low"] is not None for row in found if row["n_variants"] == 1)
+    ends = ("difference_ci_low", "difference_ci_high", "p_value", "p_corrected")
+    assert [pooled[column] for column in ends] == [None] * 4
+    assert all(row["difference_ci_low"] is not None for row in found if row["n_variants"] == 1)
 
 
 def test_gain_by_sparsity_has_rows_outside_english_in_the_worst_language_and_in_english(
@@ -353,15 +350,15 @@ def test_gain_by_sparsity_has_rows_outside_english_in_the_worst_language_and_in_
 ) -> None:
     magnitude = {row["sparsity"]: row["variant_id"] for row in rows["variants"] if row["score"] == "magnitude"}
     found = {
-        row["language_group"]: row
-        for row in answers(catalog, "gain_over_dense_by_sparsity", "sparsity=0.3")
-        if row["score"] == "magnitude"
+        row["language"]: row
+        for row in answers(catalog, "sparsity_curve_by_language", "sparsity=0.3", "with_groups=true")
+        if row["score"] == "magnitude" and row["language"] in ("outside_english", "worst", "en")
     }
     differences = {row["language"]: row["difference"] for row in to_dense(rows) if row["variant_id"] == magnitude[0.3]}
     english = differences.pop("en")
     assert {name: row["difference"] for name, row in found.items()} == pytest.approx(
         {"outside_english": statistics.fmean(differences.values()), "worst": min(differences.values())}
-        | {"english": english}
+        | {"en": english}
     )
 
 
@@ -369,18 +366,13 @@ def test_without_a_significant_change_the_smallest_p_value_is_shown_with_what_co
     catalog: Catalog, rows: Rows
 ) -> None:
     smallest = min((row for row in to_dense(rows) if row["difference"] > 0), key=lambda row: row["p_value"])
-    for name, column, value in (
-        ("significant_gains", "is_significant", False),
-        ("significant_changes", "change", "none significant"),
-    ):
-        pairs = ["alpha=1e-12", *(["change=gain"] if name == "significant_changes" else [])]
-        (row,) = answers(catalog, name, *pairs)
-        assert row[column] == value
-        assert (row["p_value"], row["difference"]) == (smallest["p_value"], smallest["difference"])
+    (row,) = answers(catalog, "significant_changes", "alpha=1e-12", "change=gain")
+    assert row["change"] == "none significant"
+    assert (row["p_value"], row["difference"]) == (smallest["p_value"], smallest["difference"])
 
 
 def test_what_a_family_can_find_is_what_its_own_tests_can(catalog: Catalog) -> None:
-    found = catalog.query("SELECT * FROM comparisons WHERE test_family IS NOT NULL")
+    found = catalog.query("SELECT * FROM internal.comparisons WHERE test_family IS NOT NULL")
     assert {row["test"] for row in found} >= {"tango"}
     for row in found:
         n, n_tests, is_tango = row["n"], row["n_family"], row["test"] == "tango"
@@ -441,13 +433,13 @@ def test_rank_consistency_to_english_has_the_dense_value_and_a_corrected_test(ca
 
 
 def test_translation_and_perplexity_have_the_dense_value(catalog: Catalog, rows: Rows) -> None:
-    translated = answers(catalog, "translation_quality")
-    assert {row["pair"] for row in translated} == set(PAIRS)
+    translated = answers(catalog, "values_by_variant", "task=translation", "metric=NULL")
+    assert {row["language"] for row in translated} == set(PAIRS)
     assert len(translated) == len(rows["variants"]) * len(PAIRS) * 3
-    perplexities = answers(catalog, "perplexity_by_language")
+    perplexities = answers(catalog, "values_by_variant", "task=perplexity", "metric=perplexity")
     assert len(perplexities) == len(rows["variants"]) * len(LANGUAGES)
     for row in perplexities:
-        assert math.isclose(row["ratio"], row["perplexity"] / row["dense_perplexity"])
+        assert row["is_dense"] or math.isclose(row["ratio"], row["value"] / row["dense_value"])
 
 
 def test_largest_features_and_overlaps_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
@@ -455,16 +447,6 @@ def test_largest_features_and_overlaps_obey_their_parameters(catalog: Catalog, r
     assert {(row["depth"], row["rank"]) for row in largest} == {(1, 1), (1, 2)}
     overlaps = answers(catalog, "feature_overlap_by_depth", "share=0.1")
     assert len(overlaps) * 2 == len(rows["feature_overlaps"])
-
-
-def test_demonstration_sets_used_counts_their_variants(catalog: Catalog) -> None:
-    found = {
-        row["set_name"]: (row["n_variants"], row["n_as_contrast"])
-        for row in answers(catalog, "demonstration_sets_used")
-    }
-    assert found["fr-en"] == (9, 0)
-    assert found["py"] == (6, 6)
-    assert found["sw"] == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -519,30 +501,25 @@ def test_a_missing_query_file_is_an_error_with_its_path(catalog: Catalog, tmp_pa
         run_user_query(catalog, str(tmp_path / "missing.sql"))
 
 
-def test_methods_are_ranked_by_perplexity_with_their_layer_errors_and_cost(catalog: Catalog, rows: Rows) -> None:
-    found = answers(catalog, "methods_compared")
-    evaluated = {row["evaluation_id"]: row for row in rows["metrics"] if row["metric"] == "perplexity"}
-    assert {row["evaluation_id"] for row in found} == set(evaluated)
-    variants, errors = variants_of(rows), defaultdict(list)
+def test_methods_have_the_layer_errors_of_their_variants_and_the_cost(catalog: Catalog, rows: Rows) -> None:
+    errors = defaultdict(list)
     for row in rows["layer_errors"]:
         errors[row["variant_id"]].append(row["error"])
-    alike = defaultdict(list)
-    for row in evaluated.values():
-        variant = variants[row["variant_id"]]
-        alike[row["language"], variant["sparsity"], variant.get("structure")].append(row["value"])
-    dense = {row["evaluation_id"]: row for row in to_dense(rows, task="perplexity", metric="perplexity")}
+    found = answers(catalog, "methods_compared")
     for row in found:
-        values = alike[row["language"], row["sparsity"], row["structure"]]
-        assert row["rank"] == 1 + sum(value < row["perplexity"] for value in values)
-        assert row["ratio_to_best"] == pytest.approx(row["perplexity"] / min(values))
-        compared = dense.get(row["evaluation_id"])
-        log_ratio = math.log(row["ratio_to_dense"])
-        assert log_ratio == pytest.approx(compared["difference"] if compared else 0, abs=1e-9)
-        assert row["ratio_ci_low"] == (pytest.approx(math.exp(compared["ci_low"])) if compared else None)
-        own = errors.get(row["variant_id"])
-        assert row["layer_error"] == (pytest.approx(statistics.fmean(own)) if own else None)
+        means = [statistics.fmean(errors[one]) for one in row["variant_ids"] if one in errors]
+        assert row["layer_error"] == (pytest.approx(statistics.fmean(means)) if means else None)
+        assert row["value"] == pytest.approx(row["dense_value"] * row["ratio"])
     assert any(row["layer_error"] is not None for row in found)
     assert {row["prune_cpu_s"] for row in found} > {None}
+
+
+def test_methods_of_a_metric_of_which_more_is_better_are_ranked_by_their_gain(catalog: Catalog) -> None:
+    rows = answers(catalog, "methods_compared", "task=facts", "metric=accuracy", "language=sw")
+    assert {row["ratio"] for row in rows} == {None}
+    assert [row["rank"] for row in rows] == [
+        1 + sum(one["difference"] > row["difference"] for one in rows) for row in rows
+    ]
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")

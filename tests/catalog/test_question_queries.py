@@ -2,17 +2,19 @@
 
 import statistics
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog.queries import run_user_query
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import answers
-from tests.catalog_data import STARTED, write_rows
+from tests.catalog_data import STARTED, declared_parameters, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -61,10 +63,9 @@ def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> Non
     assert {row["evaluation_id"]: (row["change"], row["p_corrected"]) for row in found} == expected
     assert {change for change, _ in expected.values()} == {"gain", "loss"}
     assert [row["change"] for row in found] == sorted((row["change"] for row in found), reverse=True)
-    gains = answers(catalog, "significant_changes", "change=gain")
-    assert {row["evaluation_id"]: row["p_corrected"] for row in gains} == {
-        row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains")
-    }
+    for change in ("gain", "loss"):
+        chosen = answers(catalog, "significant_changes", f"change={change}")
+        assert chosen == [row for row in found if row["change"] == change]
 
 
 def test_the_matrix_has_every_pair_once_with_the_change_from_dense(catalog: Catalog, rows: Rows) -> None:
@@ -102,7 +103,7 @@ def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Cata
         for row in rows["mask_overlaps"]
         if {row["variant_a"], row["variant_b"]} <= chosen and row["block"] == 1
     ]
-    found = answers(catalog, "mask_overlap_of_pairs", "sparsity=0.3", "kind=translation")
+    found = answers(catalog, "mask_overlap_by_layer", "by_pair=true", "sparsity=0.3", "kind=translation")
     (row,) = (row for row in found if (row["score"], row["propagation"], row["block"]) == ("wanda", "dense", 1))
     assert (row["first"], row["second"], row["n_pairs"]) == ("es-en", "fr-en", 1)
     assert row["mean_jaccard"] == pytest.approx(statistics.fmean(values))
@@ -131,14 +132,12 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store:
     with Catalog.open(full_store) as catalog:
         catalog.fold()
         found = {row["variant_id"]: row for row in answers(catalog, "cost_of_variants", "run_id=run-9")}
-        steps = answers(catalog, "cost_by_step", "run_id=run-9")
     row = found[variant["variant_id"]]
     assert n_sharing == len(found) > 1
     assert (row["own_s"], row["shared_s"], row["evaluate_s"]) == (2.0, 9.0 / n_sharing, 5.0)
     assert row["total_s"] == pytest.approx(7.0 + 9.0 / n_sharing)
     assert (row["prune_cpu_s"], row["evaluate_cpu_s"]) == (1.0 + 4.5 / n_sharing, 2.5)
     assert (row["peak_memory_gib"], row["n_tries"]) == (1.5, 5)
-    assert [(one["n_tries"], one["elapsed_s"], one["cpu_s"]) for one in steps] == [(5, 16.0, 8.0)]
 
 
 def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:
@@ -159,7 +158,7 @@ def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, fi
         for record_id in reached
         for artefact in filled.require(kinds[record_id], record_id).artefacts
     }
-    found = answers(catalog, "lineage_of_files", f"evaluation_id={evaluation['evaluation_id']}")
+    found = answers(catalog, "lineage_of_metric", f"evaluation_id={evaluation['evaluation_id']}")
     assert {row["id"] for row in found} == reached
     assert {row["path"]: row["sha256"] for row in found if row["path"]} == files
     assert {"predictions", "masks", "statistics", "demonstrations"} <= {path.split("/")[0] for path in files}
@@ -176,7 +175,7 @@ def test_a_job_that_makes_several_records_is_divided_among_them(full_store: Stor
     with Catalog.open(full_store) as catalog:
         found = answers(catalog, "cost_of_variants", "run_id=run-9")
         evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variants[0])
-        lineage = answers(catalog, "lineage_of_code", f"evaluation_id={evaluation['evaluation_id']}")
+        lineage = answers(catalog, "lineage_of_metric", f"evaluation_id={evaluation['evaluation_id']}")
     assert {row["variant_id"] for row in found} == set(variants)
     assert len(variants) > 1
     for row in found:
@@ -189,19 +188,20 @@ def test_lineage_has_the_code_and_the_libraries(catalog: Catalog, rows: Rows) ->
     made = answers(catalog, "runs")[0]
     variant_id = catalog.query("SELECT record_id FROM jobs WHERE status = 'done' ORDER BY job_id")[0]["record_id"]
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant_id)
-    found = answers(catalog, "lineage_of_code", f"evaluation_id={evaluation['evaluation_id']}")
+    found = answers(catalog, "lineage_of_metric", f"evaluation_id={evaluation['evaluation_id']}")
     row = next(one for one in found if one["id"] == variant_id)
     assert (row["git_commit"], row["is_modified"], row["torch"], row["numpy"]) == ("c0ffee", False, "2.9", "2.4")
     assert (row["run_id"], row["recipe"], row["host"]) == (made["run_id"], "artificial", "node-1")
     assert {one["environment_id"] for one in found if one["id"] != variant_id} == {None}
-    packages = answers(catalog, "packages_of_environment", f"environment_id={row['environment_id']}")
+    packages = catalog.query(statement("publish", "packages"), {"environment_id": row["environment_id"]})
     assert [one["requirement"] for one in packages] == ["numpy==2.4", "torch==2.9"]
 
 
 def test_lineage_has_the_sentences(catalog: Catalog, filled: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if row["score"] == "contrast")
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
-    found = answers(catalog, "lineage_of_sentences", f"evaluation_id={evaluation['evaluation_id']}")
+    sql = "FROM demonstrations SEMI JOIN origins($id) AS o ON o.id = demonstration_set_id"
+    found = catalog.query(sql, {"id": evaluation["evaluation_id"]})
     expected = []
     for set_id in (variant["demonstration_set_id"], variant["contrast_set_id"]):
         columns = filled.read_table(filled.require("demonstration_sets", set_id).artefacts[0])
@@ -251,24 +251,6 @@ def test_examples_are_those_of_the_stored_predictions(catalog: Catalog, filled: 
         assert row["chosen"].split(" | ") == expected[example]["chosen"]
         assert row["is_right"] is right
     assert len({row["is_right"] for row in found.values()}) == 2
-    stored = answers(catalog, "predictions_of_evaluation", f"evaluation_id={evaluation_id}")
-    assert len(stored) == 3 * len(expected)
-
-
-def test_changed_examples_are_gained_lost_or_wrong_before_and_after(
-    catalog: Catalog, filled: Store, rows: Rows
-) -> None:
-    pair = of_facts(rows)
-    after, before = (predictions(filled, one) for one in pair)
-    expected = {}
-    for example, now in after.items():
-        then, gold = before[example]["chosen"], [now["gold"]]
-        if now["chosen"] != then:
-            expected[example] = "gained" if now["chosen"] == gold else "lost" if then == gold else "other"
-    keys = (f"evaluation_id={pair[0]}", f"baseline_evaluation_id={pair[1]}")
-    found = answers(catalog, "examples_changed", *keys)
-    assert {row["example_id"]: row["change"] for row in found} == expected
-    assert set(expected.values()) == {"gained", "lost", "other"}
 
 
 def test_a_question_about_missing_or_damaged_files_is_an_error(full_store: Store, rows: Rows) -> None:
@@ -282,25 +264,75 @@ def test_a_question_about_missing_or_damaged_files_is_an_error(full_store: Store
 
 
 def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog, rows: Rows) -> None:
-    found = answers(catalog, "answers_to_questions")
+    found = answers(catalog, "answers_to_questions", "only_declared=false", "all_answers=true")
     assert len(found) == len(rows["answers"])
     assert found[0]["status"] == "primary"
     for row in found:
         assert row["p_claim"] == row["p_corrected" if row["claim"] == "gain" else "p_margin_corrected"]
-    statuses = {row["title"]: row["status"] for row in found}
+        assert row["answer"] == row["verdict"]
+        assert (row["title"] in row["question"]) == (row["place"] == 1)
+    statuses = {row["name"]: row["status"] for row in found}
     assert statuses == {
         "together": "primary",
         "late": "exploratory: 3 results existed before it was declared",
-        "gain: facts accuracy in outside_english": "exploratory: not declared",
+        "": "exploratory: not declared",
     }
-    assert {row["title"] for row in found if row["label"].startswith("mean of")} == {"together"}
-    assert {row["title"]: row["ci_level"] for row in found} == {
-        title: 0.95 if title.startswith("gain") else 0.9 for title in statuses
+    assert {row["name"] for row in found if row["label"].startswith("mean of")} == {"together"}
+    assert {row["claim"]: row["ci_level"] for row in found} == {
+        claim: 0.95 if claim == "gain" else 0.9 for claim in {row["claim"] for row in found}
     }
-    places = [row["place"] for row in found if row["title"] == "late"]
+    places = [row["place"] for row in found if row["name"] == "late"]
     assert places == [*range(1, len(places) + 1)]
-    declared = answers(catalog, "answers_to_questions", "only_declared=true")
-    assert {row["title"] for row in declared} == {"together", "late"}
+
+
+def test_by_default_each_declared_question_has_one_row_with_its_tally(catalog: Catalog) -> None:
+    found = answers(catalog, "answers_to_questions")
+    assert [row["name"] for row in found] == ["together", "late"]
+    tallies = {row["question_id"]: row["answer"] for row in catalog.query("FROM internal.question_answers")}
+    for row in found:
+        assert (row["place"], row["question"], row["answer"]) == (1, row["title"], tallies[row["question_id"]])
+
+
+def test_titles_are_made_of_the_names_in_plain_words(catalog: Catalog) -> None:
+    titles = {row["name"]: row["title"] for row in catalog.query("FROM internal.described_questions")}
+    assert titles[""] == "Is accuracy on facts outside English higher with a pruned variant than without pruning?"
+    assert all(title.endswith("?") and "outside_english" not in title for title in titles.values())
+
+
+def asked(name: str, **columns: Any) -> dict[str, Any]:
+    """A row of a declared question about gains in Swahili, on average over variants."""
+    row = {"question_id": f"id of {name}", "name": name, "variants": "wanda-on-sw-en", "against": "english"}
+    row |= {"task": "perplexity", "metric": "perplexity", "group_kind": "language", "group_name": "sw"}
+    row |= {"claim": "gain", "over": "mean", "split": "test", "criterion_id": "c", "recipe": "mine"}
+    return {**row, "is_declared": True, "is_primary": True, "declared_after": 0, **columns}
+
+
+def test_a_title_is_the_one_of_the_recipe_or_made_of_plain_words(tmp_path: Path) -> None:
+    rows = [
+        asked("named", title="Does Swahili gain?"),
+        asked("perplexity"),
+        asked(
+            "dense", against="dense", task="facts", metric="accuracy", over="each", group_kind="worst", group_name=""
+        ),
+        asked("margin", claim="noninferior", margin=0.05, group_kind="script", group_name="Latn"),
+        asked(
+            "equal", claim="equivalent", margin=0.02, task="facts", metric="accuracy", group_kind="all", group_name=""
+        ),
+    ]
+    store = Store(tmp_path)
+    write_rows(store, "recipes", parameters=declared_parameters(rows, []), rows={"questions": rows})
+    with Catalog.in_memory(store) as filled:
+        titles = {row["name"]: row["title"] for row in filled.query("FROM internal.described_questions")}
+    assert titles == {
+        "named": "Does Swahili gain?",
+        "perplexity": "Is perplexity in Swahili lower with wanda on sw-en than with English?",
+        "dense": "Is accuracy on facts in the worst language higher with a variant of wanda on sw-en "
+        "than without pruning?",
+        "margin": "Is perplexity in languages written in Latn less than 5.1 % higher with wanda on sw-en "
+        "than with English?",
+        "equal": "Does accuracy on facts in all languages on average differ by less than 2 points "
+        "between wanda on sw-en and English?",
+    }
 
 
 def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_families(
@@ -309,7 +341,8 @@ def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_fami
     found = answers(catalog, "protocol")
     assert {row["part"] for row in found} == {"evaluation", "question", "family", "choice", "seeds", "not known"}
     questions = {row["subject"]: row for row in found if row["part"] == "question"}
-    declared = {row["name"]: row for row in rows["questions"] if row["is_declared"]}
+    titles = {row["name"]: row["title"] for row in catalog.query("FROM internal.described_questions WHERE is_declared")}
+    declared = {titles[row["name"]]: row for row in rows["questions"] if row["is_declared"]}
     assert set(questions) == set(declared)
     assert {name for name, row in questions.items() if row["status"] == "primary"} == {
         name for name, row in declared.items() if row["is_primary"]

@@ -87,5 +87,5 @@ def test_the_table_has_a_row_per_ordering_with_size_age_and_reason(catalog: Cata
     table = decision_table(catalog, [Decision(masks, is_retired=True, reason="space", rank=7)])
     (row,) = table.as_dicts()
     assert (row["action"], row["mb"], row["age_days"], row["rank"], row["why"]) == ("retire", 3.0, 2.0, 7, "space")
-    labels = dict(catalog.select("SELECT variant_id, label FROM variant_descriptions").rows)
+    labels = dict(catalog.select("SELECT variant_id, label FROM internal.variant_descriptions").rows)
     assert row["variant"] == labels[variant_id]

@@ -50,8 +50,8 @@ def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: C
     compared = {
         (row["language"], row["variant_id"]): row for row in rows["comparison_results"] if keys.items() <= row.items()
     }
-    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM variant_costs")}
-    found = run_user_query(catalog, "methods_over_seeds", ()).as_dicts()
+    seconds = {row["variant_id"]: row["prune_cpu_s"] for row in catalog.query("FROM costs")}
+    found = run_user_query(catalog, "methods_compared", ()).as_dicts()
     assert sorted((row["language"], one) for row in found for one in row["variant_ids"]) == sorted(compared)
     for row in found:
         differences = [compared[row["language"], one] for one in row["variant_ids"]]
@@ -66,7 +66,9 @@ def test_methods_are_ranked_by_their_means_over_seeds_with_mean_costs(catalog: C
             for other in found
             if all(other[column] == row[column] for column in ("language", "sparsity", "structure"))
         ]
-        assert row["rank"] == 1 + sum(ratio < row["ratio"] for ratio in alike)
+        assert row["rank_at_sparsity"] == 1 + sum(ratio < row["ratio"] for ratio in alike)
+        of_language = [other["ratio"] for other in found if other["language"] == row["language"]]
+        assert row["rank"] == 1 + sum(ratio < row["ratio"] for ratio in of_language)
     assert any(row["prune_cpu_s"] for row in found)
 
 
@@ -84,7 +86,7 @@ def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, row
     row = {"seed_components_id": "@id", **seeds, **keys, **numbers}
     write_rows(full_store, "seed_components", parameters={"seeds": 2}, rows={"seed_components": [row]})
     with Catalog.open(full_store) as opened:
-        found = run_user_query(opened, "methods_over_seeds", ()).as_dicts()
+        found = run_user_query(opened, "methods_compared", ()).as_dicts()
     shown = [row for row in found if row["score"] == "random" and row["ratio_ci_low"] is not None]
     assert [(row["language"], row["sparsity"], set(row["variant_ids"])) for row in shown] == [("fr", 0.3, set(chosen))]
     ends = [shown[0][column] for column in ("ratio", "ratio_ci_low", "ratio_ci_high")]
@@ -92,12 +94,12 @@ def test_an_interval_for_other_seeds_is_that_of_the_seeds(full_store: Store, row
 
 
 def test_variants_with_a_single_draw_are_marked(catalog: Catalog, rows: Rows) -> None:
-    draws = {row["variant_id"]: row for row in catalog.query("SELECT * FROM variant_draws")}
+    draws = {row["variant_id"]: row for row in catalog.query("SELECT * FROM internal.variant_draws")}
     for row in rows["variants"]:
         found = draws[row["variant_id"]]
         n_draws = {"random": 2, None: 0}.get(row["score"], 0 if row["demonstration_set_id"] is None else 1)
         assert (found["n_draws"], found["conditional_on_one_draw"]) == (n_draws, n_draws == 1), row["score"]
-    marked = catalog.query("SELECT DISTINCT variant_id, conditional_on_one_draw AS is_marked FROM comparisons")
+    marked = catalog.query("SELECT DISTINCT variant_id, conditional_on_one_draw AS is_marked FROM internal.comparisons")
     assert {row["variant_id"]: row["is_marked"] for row in marked} == {
         row["variant_id"]: draws[row["variant_id"]]["conditional_on_one_draw"] for row in marked
     }

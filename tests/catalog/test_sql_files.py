@@ -2,29 +2,56 @@
 
 import pytest
 
+from catalog.ingest.table_files import declared_tables
 from catalog.queries import run_user_query
-from catalog.sql_files import Parameter, check_values, find_query, parse_parameters
+from catalog.sql_files import (
+    Parameter,
+    check_values,
+    find_query,
+    list_queries,
+    listed_views,
+    parse_parameters,
+)
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from tests.docs.pages import ROOT, blocks
 
 
 def test_parameters_have_types_and_defaults() -> None:
-    query = find_query("demonstrations_compared")
+    query = find_query("best_by_language")
     assert query.parameters == (
         Parameter("task", "VARCHAR", "facts"),
-        Parameter("score", "VARCHAR", "wanda"),
-        Parameter("opponent", "VARCHAR", None),
-        Parameter("metric", "VARCHAR", "accuracy"),
+        Parameter("metric", "VARCHAR", None),
+        Parameter("with_groups", "BOOLEAN", default=False),
     )
     assert parse_parameters(["metric=bleu", "task=a=b"], query.parameters) == {
         "task": "a=b",
-        "score": "wanda",
-        "opponent": None,
         "metric": "bleu",
+        "with_groups": False,
     }
     assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
-    assert parse_parameters([], find_query("layer_sparsity").parameters) == {"variant_id": None}
+    assert parse_parameters([], find_query("layer_sparsity").parameters) == {"variant_id": None, "by_block": False}
+
+
+def test_null_is_the_value_of_an_optional_parameter_alone() -> None:
+    found = parse_parameters(["task=NULL", "metric=null"], find_query("values_by_variant").parameters)
+    assert (found["task"], found["metric"]) == (None, "null")
+    needed = find_query("lineage_of_metric").parameters
+    assert parse_parameters(["evaluation_id=NULL"], needed) == {"evaluation_id": "NULL"}
+
+
+def test_there_are_forty_queries_and_one_of_a_capability_that_pages_follow_and_six_views() -> None:
+    names = {query.name for query in list_queries()}
+    assert len(names - {"token_share"}) <= 40
+    views = {"answers", "best_variant", "costs", "described_variants", "differences", "measured"}
+    assert listed_views().keys() == views
+    assert not views & declared_tables().keys()
+
+
+def test_a_name_and_the_first_sentence_about_it_fit_a_line_of_80_columns() -> None:
+    texts = {query.name: query.summary for query in list_queries()} | listed_views()
+    width = max(map(len, texts))
+    assert {name: text for name, text in texts.items() if len(f"  {' ' * width}  {text}") > 80} == {}
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,7 @@ def test_a_catalog_of_another_version_is_filled_again_by_the_next_fold(store: St
 @pytest.mark.parametrize(
     "statement",
     [
-        "DROP TABLE schema_version; DROP VIEW comparisons; CREATE TABLE comparisons (n INTEGER)",
+        "DROP TABLE schema_version; DROP VIEW internal.comparisons; CREATE TABLE internal.comparisons (n INTEGER)",
         "UPDATE schema_version SET version = 1; DROP TABLE metrics; CREATE VIEW metrics AS SELECT 1 AS n",
         "CREATE OR REPLACE TABLE schema_version (number INTEGER)",
     ],

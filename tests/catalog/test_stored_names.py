@@ -74,7 +74,7 @@ def test_every_label_is_a_name_and_several_variants_are_listed_with_their_labels
 ) -> None:
     with Catalog.open(store) as catalog:
         catalog.fold()
-        rows = catalog.query("SELECT variant_id, label FROM variant_descriptions")
+        rows = catalog.query("SELECT variant_id, label FROM internal.variant_descriptions")
     labels = {row["label"]: row["variant_id"] for row in rows}
     assert set(labels.values()) == {variant.id for variant in method_run.plan.variants.values()}
     assert find_variants(store, list(labels)) == list(labels.values())
@@ -152,7 +152,7 @@ def test_a_label_stays_a_name_when_another_model_enters_the_store(tmp_path: Path
     first, second = write_models(store, [{"source": "a.gguf", "folder": name} for name in ("first", "second")]).values()
     with Catalog.in_memory(store) as catalog:
         names = lookup_in(catalog, "variant")
-        rows = catalog.query("SELECT label, variant_id FROM variant_descriptions")
+        rows = catalog.query("SELECT label, variant_id FROM internal.variant_descriptions")
         labels = {row["label"]: row["variant_id"] for row in rows}
         assert (labels["first, magnitude 0.4"], labels["second, magnitude 0.4"]) == (first, second)
         only = labels["first, wanda 0.5"]
@@ -176,7 +176,7 @@ def test_models_from_files_of_one_name_are_told_apart_by_what_differs(tmp_path: 
     store = Store(tmp_path / "store")
     pruned = write_models(store, [*models, {"source": "other"}])
     with Catalog.in_memory(store) as catalog:
-        rows = catalog.query("SELECT variant_id, label FROM variant_descriptions")
+        rows = catalog.query("SELECT variant_id, label FROM internal.variant_descriptions")
     labels = {row["variant_id"]: row["label"] for row in rows}
     names = [labels[one].removesuffix(", magnitude 0.4") for one in pruned.values()]
     assert names == [

@@ -81,7 +81,7 @@ def run(plan: Plan, store: Store, *, p_value: float = SMALL, mask: str | None = 
 def verdicts(store: Store) -> list[Verdict]:
     """Verdicts of the declared questions, as the query states them."""
     with Catalog.in_memory(store) as catalog:
-        rows = answers(catalog, "answers_to_questions", "only_declared=true")
+        rows = answers(catalog, "answers_to_questions", "all_answers=true")
         decided = {(row["question_id"], row["variant_id"]): row["verdict"] for row in catalog.query("FROM answers")}
     assert all(decided[row["question_id"], row["variant_id"]] == row["verdict"] for row in rows)
     return sorted((row["verdict"], row["n_family"]) for row in rows)
@@ -215,7 +215,7 @@ def test_a_declaration_that_is_edited_or_quarantined_stays_in_its_family(of_two:
         assert Store(store.uri, quarantine=True).read_record(record.kind, record.id) is None
         assert verdicts(store) == [("not shown", 2)]
         catalog.fold()
-        (row,) = answers(catalog, "answers_to_questions", "only_declared=true")
+        (row,) = answers(catalog, "answers_to_questions", "all_answers=true")
         with Catalog.in_memory(store) as rebuilt:
             assert rebuilt.fingerprints() == catalog.fingerprints()
     assert (row["verdict"], row["n_family"], row["p_corrected"]) == ("not shown", 2, 2 * SMALL)

@@ -33,7 +33,7 @@ def dense_of(rows: Rows) -> str:
 def test_every_view_describes_one_row() -> None:
     assert {"language_gap", "against_dense", "best_variant", "sparsity_curve", "pareto", "lineage"} <= set(views())
     for file in views().values():
-        assert "one row per" in file.description
+        assert "one row per" in file.description.lower()
 
 
 def test_the_largest_counts_of_one_row_do_not_hide_the_others_of_a_view(store: Store) -> None:
@@ -41,9 +41,9 @@ def test_the_largest_counts_of_one_row_do_not_hide_the_others_of_a_view(store: S
     with duckdb.connect(str(store.local_root / "catalog.duckdb")) as connection:
         counts = f"n_items = {LARGEST_COUNT}, n_languages = {LARGEST_COUNT}, n_clusters = {LARGEST_COUNT}"
         connection.execute(f"UPDATE aggregate_results SET {counts}, test = 'sign_flip' WHERE metric = 'accuracy'")
-        for view in ("aggregates", "answers"):
+        for view in ("internal.aggregates", "answers"):
             connection.execute(f"SELECT * FROM {view}").fetchall()
-        count = "SELECT count(smallest_significant), count(*) FILTER (metric <> 'accuracy') FROM aggregates"
+        count = "SELECT count(smallest_significant), count(*) FILTER (metric <> 'accuracy') FROM internal.aggregates"
         assert min(connection.execute(count).fetchall()[0]) > 0
 
 
@@ -51,7 +51,7 @@ def test_against_dense_has_exactly_the_comparisons_with_dense(catalog: Catalog, 
     dense = dense_of(rows)
     keys = ("evaluation_id", "metric", "difference", "ci_low", "ci_high")
     expected = {tuple(row[key] for key in keys) for row in rows["comparison_results"] if row["baseline_id"] == dense}
-    found = catalog.query("SELECT * FROM against_dense WHERE group_kind = 'language'")
+    found = catalog.query("SELECT * FROM internal.against_dense WHERE group_kind = 'language'")
     assert {tuple(row[key] for key in keys) for row in found} == expected
     assert len(found) == len(expected)
     for row in found:
@@ -132,7 +132,7 @@ def test_sparsity_curve_averages_seeds_and_starts_at_dense(catalog: Catalog, row
         if variant["score"] == "random":
             groups[variant["sparsity"]].append(known[variant["variant_id"], "sw"])
     found = catalog.query(
-        "SELECT sparsity, value, n_variants FROM sparsity_curve WHERE score = $score AND language = $language"
+        "SELECT sparsity, value, n_variants FROM internal.sparsity_curve WHERE score = $score AND language = $language"
         " AND task = 'facts' AND split = 'test' AND metric = 'accuracy' ORDER BY sparsity",
         {"score": "random", "language": "sw"},
     )
@@ -155,7 +155,7 @@ def test_pareto_marks_the_front_of_dev_and_has_the_values_of_test(catalog: Catal
             for row in rows["variants"]
         }
     dense = dense_of(rows)
-    found = {row["variant_id"]: row for row in catalog.query("SELECT * FROM pareto")}
+    found = {row["variant_id"]: row for row in catalog.query("SELECT * FROM internal.pareto")}
     assert set(found) == set(points["test"])
     for variant, row in found.items():
         assert (row["english_value"], row["others_value"]) == pytest.approx(points["test"][variant])
@@ -171,7 +171,9 @@ def test_pareto_marks_the_front_of_dev_and_has_the_values_of_test(catalog: Catal
 
 
 def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Catalog, rows: Rows) -> None:
-    found = catalog.query("SELECT * FROM language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'")
+    found = catalog.query(
+        "SELECT * FROM internal.language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'"
+    )
     compared = {(row["evaluation_id"], row["metric"], row["baseline_id"]): row for row in rows["comparison_results"]}
     dense = dense_of(rows)
     wanted = {"group_kind": "gap", "metric": "accuracy", "split": "test", "baseline_id": dense}
@@ -203,7 +205,7 @@ def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Cat
 def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog, filled: Store, rows: Rows) -> None:
     contrast = next(row for row in rows["variants"] if row["score"] == "contrast")
     links = rows["ordering_variants"]
-    sql = "SELECT * FROM lineage WHERE variant_id = $variant_id"
+    sql = "SELECT * FROM internal.lineage WHERE variant_id = $variant_id"
     found = catalog.query(sql, {"variant_id": contrast["variant_id"]})
     assert len(found) == sum(row["variant_id"] == contrast["variant_id"] for row in rows["metrics"])
     read = {contrast["demonstration_set_id"], contrast["contrast_set_id"]}
@@ -213,7 +215,7 @@ def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog
         assert (row["artefact_path"], row["artefact_sha256"]) == (artefact.path, artefact.sha256)
         assert {"variant_id": contrast["variant_id"], "ordering_id": row["ordering_id"], "level": row["level"]} in links
         assert row["statistics_ids"].split() == expected
-    everything = catalog.query("SELECT count(*) AS n FROM lineage")
+    everything = catalog.query("SELECT count(*) AS n FROM internal.lineage")
     assert everything == [{"n": len(rows["metrics"])}]
 
 
@@ -224,11 +226,11 @@ def test_a_comparison_made_twice_counts_once(store: Store) -> None:
     changed = [{**row, "comparison_id": "zzz"} for row in record.rows["comparison_results"]]
     again = made_up_record("comparisons", {"again": True}, rows={"comparison_results": changed})
     with Catalog.open(store) as opened:
-        before = opened.query("SELECT count(*) AS n FROM against_dense")
+        before = opened.query("SELECT count(*) AS n FROM internal.against_dense")
         store.write_record(again)
         opened.fold()
-        assert opened.query("SELECT count(*) AS n FROM against_dense") == before
-        kept = opened.query("SELECT DISTINCT comparison_id FROM comparisons")
+        assert opened.query("SELECT count(*) AS n FROM internal.against_dense") == before
+        kept = opened.query("SELECT DISTINCT comparison_id FROM internal.comparisons")
     assert {"comparison_id": "zzz"} in kept
 
 
@@ -240,11 +242,10 @@ def test_an_adopted_and_a_new_evaluation_of_the_same_thing_count_once(store: Sto
     dense = next(row["variant_id"] for row in found if row["sparsity"] == 0)
     reports = ("difference_by_sparsity", "means_outside_english", "pareto", "perplexity")
     texts = [statement("report", name) for name in (*reports, "translation_quality", "overview")]
-    views = ("method_differences", "sparsity_curve", "best_variant", "pareto")
+    views = ("internal.method_differences", "internal.sparsity_curve", "best_variant", "internal.pareto")
     texts += [f"FROM {view} ORDER BY ALL" for view in views]
-    texts.append(
-        "SELECT * EXCLUDE (comparison_id, evaluation_id, baseline_evaluation_id) FROM against_dense ORDER BY ALL"
-    )
+    ids = "comparison_id, evaluation_id, baseline_evaluation_id"
+    texts.append(f"SELECT * EXCLUDE ({ids}) FROM internal.against_dense ORDER BY ALL")
     with Catalog.open(store) as opened:
         before = [_without_ids(opened.query(text)) for text in texts]
         new_ids = {}
@@ -259,7 +260,7 @@ def test_an_adopted_and_a_new_evaluation_of_the_same_thing_count_once(store: Sto
                 rows = {name: [_renamed(row, new_ids) for row in table] for name, table in record.rows.items()}
                 write_rows(store, "comparisons", parameters={"later": record.id}, rows=rows)
         opened.fold()
-        assert opened.query("SELECT count(*) AS n FROM outdone_evaluations") == [{"n": len(new_ids)}]
+        assert opened.query("SELECT count(*) AS n FROM internal.outdone_evaluations") == [{"n": len(new_ids)}]
         for text, rows in zip(texts, before, strict=True):
             assert _without_ids(opened.query(text)) == rows, text[:60]
 
@@ -294,28 +295,28 @@ def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
         for variant_id in (dense, variant):
             sql = f"SELECT evaluation_id, dense_value FROM measured {where}"
             assert opened.query(sql, {"id": variant_id}) == [{"evaluation_id": new[variant_id], "dense_value": 0.9}]
-        assert opened.query(f"SELECT 1 FROM against_dense {where}", {"id": variant}) == []
-        sql = f"SELECT value FROM sparsity_curve {where.replace('variant_id', 'score')} ORDER BY sparsity"
+        assert opened.query(f"SELECT 1 FROM internal.against_dense {where}", {"id": variant}) == []
+        sql = f"SELECT value FROM internal.sparsity_curve {where.replace('variant_id', 'score')} ORDER BY sparsity"
         assert [row["value"] for row in opened.query(sql, {"id": "magnitude"})] == [0.9, 0.9]
 
 
 def test_every_comparison_is_against_dense_or_against_others(catalog: Catalog) -> None:
-    names = ("paired_differences", "against_dense", "against_others")
-    counts = {name: catalog.query(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in names}
-    assert counts["against_others"] > 0
-    (rest,) = catalog.query("SELECT count(*) AS n FROM paired_differences WHERE profile <> 'corrected'")
-    assert counts["against_dense"] + counts["against_others"] + rest["n"] == counts["paired_differences"]
+    (to_dense,) = catalog.query("SELECT count(*) AS n FROM internal.against_dense")
+    (to_others,) = catalog.query("SELECT count(*) AS n FROM differences WHERE NOT baseline_is_dense")
+    assert to_others["n"] > 0
     (compared,) = catalog.query(
-        "SELECT count(*) AS n FROM comparisons ANTI JOIN outdone_evaluations USING (evaluation_id)"
+        "SELECT count(*) AS n FROM internal.comparisons ANTI JOIN internal.outdone_evaluations USING (evaluation_id) "
+        "WHERE profile = 'corrected'"
     )
-    (grouped,) = catalog.query("SELECT count(*) AS n FROM aggregates")
-    assert compared["n"] + grouped["n"] == counts["paired_differences"]
+    (grouped,) = catalog.query("SELECT count(*) AS n FROM internal.aggregates WHERE profile = 'corrected'")
+    assert compared["n"] + grouped["n"] == to_dense["n"] + to_others["n"]
     names = "source_language, propagation"
     columns = {row["variant_id"]: row for row in catalog.query(f"SELECT variant_id, {names} FROM described_variants")}
-    for row in catalog.query("SELECT * FROM against_others"):
+    for row in catalog.query("SELECT * FROM differences WHERE NOT baseline_is_dense"):
         one, other = columns[row["variant_id"]], columns[row["baseline_id"]]
         for aspect, column in {"language": "source_language", "propagation": "propagation"}.items():
             differs = None not in (one[column], other[column]) and one[column] != other[column]
             assert (aspect in row["differs_in"].split(", ")) is differs
-    for row in catalog.query("SELECT * FROM against_dense WHERE gain IS NOT NULL"):
+    for row in catalog.query("SELECT * FROM internal.against_dense WHERE gain IS NOT NULL"):
         assert row["gain"] == (row["difference"] if row["higher_is_better"] else -row["difference"])
+        assert row["outcome"] == ("better" if row["gain"] > 0 else "worse" if row["gain"] < 0 else None)

@@ -9,8 +9,7 @@ from catalog.results import Row
 from catalog.store import Catalog
 
 ANSWERS = """
-SELECT q.name, q.margin, a.* EXCLUDE (margin)
-FROM answers AS a JOIN questions AS q USING (question_id) WHERE q.name <> ''
+FROM answers WHERE name <> ''
 """
 VALUES = """
 SELECT n.name, coalesce(split_part(v.demonstration_label, '-', 1), '') AS source, coalesce(v.seed, 0) AS seed,

@@ -105,7 +105,7 @@ def test_the_description_of_a_variant_names_the_source(clone: Path, mlprune: Mlp
     """In the store of the tests before."""
     if not (clone / store).exists():
         pytest.skip("needs the run of the tests before")
-    query = "SELECT settings FROM variant_descriptions WHERE settings LIKE '%cubic of cubic-scores 1.0 #%'"
+    query = "SELECT settings FROM internal.variant_descriptions WHERE settings LIKE '%cubic of cubic-scores 1.0 #%'"
     rows = json.loads(mlprune("query", query, "--store", store, "--format", "json").out)
     assert len(rows) == 2
     assert sorted("power 1.0" in row["settings"] for row in rows) == [False, True]

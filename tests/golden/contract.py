@@ -17,7 +17,7 @@ from catalog.ingest.table_files import macros
 from catalog.results import QueryResult
 from catalog.sql_files import list_queries, statement
 from catalog.store import Catalog
-from infra.pages.catalog_reference import PREDICTIONS
+from catalog.store.item_answers import PREDICTIONS
 from infra.pages.command_reference import commands
 from mlprune.hashing import canonical_json, digest
 from mlprune.store.records import Record

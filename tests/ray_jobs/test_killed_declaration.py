@@ -55,7 +55,7 @@ def uninterrupted(inputs: Path, looked_at: Store, tmp_path_factory: pytest.TempP
 
 def verdicts(store: Store) -> list[str]:
     with Catalog.in_memory(store) as catalog:
-        return [row["verdict"] for row in answers(catalog, "answers_to_questions", "only_declared=true")]
+        return [row["verdict"] for row in answers(catalog, "answers_to_questions", "all_answers=true")]
 
 
 def n_evaluations(store: Store) -> int:

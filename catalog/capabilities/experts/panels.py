@@ -9,13 +9,12 @@ from catalog.report.exhibits import (
     Scale,
     distinct,
     english_first,
-    evenly_spaced,
     grouped,
     name_with_dtype,
-    omission_note,
+    some,
 )
-from catalog.report.labels import facets_of, number
-from catalog.report.svg import heat
+from catalog.report.labels import number
+from catalog.report.marks import heat
 from catalog.results import Row
 
 MAX_LANGUAGES, MAX_BLOCKS, MAX_EXPERTS = 12, 24, 32
@@ -31,39 +30,30 @@ def use_panels(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `experts_by_language.sql`.
     """
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
-        languages = english_first(row["language"] for row in members)
-        blocks, experts = sorted(distinct(members, "block")), sorted(distinct(members, "expert"))
-        shown = evenly_spaced(languages, MAX_LANGUAGES)
-        down, across = evenly_spaced(blocks, MAX_BLOCKS), evenly_spaced(experts, MAX_EXPERTS)
-        scale = Scale(0.0, max(row["frequency"] for row in members) or 1.0)
-        notes = (
-            omission_note(len(shown), len(languages), "languages"),
-            omission_note(len(down), len(blocks), "blocks"),
-            omission_note(len(across), len(experts), "experts"),
-        )
         by_language = dict(grouped(members, "language"))
+        shown, languages = some(english_first(row["language"] for row in members), MAX_LANGUAGES, "languages")
+        down, blocks = some(sorted(distinct(members, "block")), MAX_BLOCKS, "blocks")
+        across, experts = some(sorted(distinct(members, "expert")), MAX_EXPERTS, "experts")
+        scale = Scale.from_zero(row["frequency"] for row in members)
         yield Group(
-            title=str(model) + "".join(notes),
+            title=f"{model}{languages}{blocks}{experts}",
             panels=tuple(_use_grid(by_language[language,], down, across, scale=scale) for language in shown),
             rows=members,
             legend=(LegendEntry(label=f"0 of the tokens|{number(scale.high, digits=2)}", scale=scale),),
-            facets=facets_of(members[0], only=("model",)),
         )
 
 
 def _use_grid(rows: Sequence[Row], blocks: Sequence[int], experts: Sequence[int], *, scale: Scale) -> Grid:
-    most = max(rows, key=lambda row: row["frequency"])
+    language = str(rows[0]["language"])
     return heat(
         rows,
         "frequency",
         down=("block", blocks),
         across=("expert", experts),
-        title=str(most["language"]),
-        label=f"Use of experts in {most['language']} by block and expert: most in block {most['block']}, expert "
-        f"{most['expert']}: {number(most['frequency'])} of the tokens",
+        title=language,
+        about=f"Use of experts in {language} by block and expert, as a fraction of the tokens",
         scale=scale,
-        row_name="block",
-        column_name="expert",
+        axes=("block", "expert"),
     )
 
 
@@ -71,17 +61,15 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per model and share: a row per pair of languages, a column per block.
 
     Args:
-        rows: result of `expert_overlap.sql`.
+        rows: result of `expert_overlaps.sql`.
     """
     named = [{**row, "pair": _pair(row)} for row in rows]
     for (source, _, dtype, share), members in grouped(named, "base_model", "base_model_id", "dtype", "share"):
         model = name_with_dtype(source, dtype, rows)
         scale = Scale(0.0, 1.0)
-        pairs, blocks = distinct(members, "pair"), sorted(distinct(members, "block"))
-        shown, across = evenly_spaced(pairs, MAX_PAIRS), evenly_spaced(blocks, MAX_BLOCKS)
-        notes = omission_note(len(shown), len(pairs), "pairs") + omission_note(len(across), len(blocks), "blocks")
+        shown, pairs = some(distinct(members, "pair"), MAX_PAIRS, "pairs")
+        across, blocks = some(sorted(distinct(members, "block")), MAX_BLOCKS, "blocks")
         by_chance = number(members[0]["by_chance"], digits=2)
-        least = min(members, key=lambda row: row["jaccard"])
         grid = heat(
             members,
             "jaccard",
@@ -89,18 +77,15 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
             across=("block", across),
             text=lambda row: number(row["jaccard"], digits=2) + ("*" if row["p_value"] < 0.05 else ""),
             title=f"Jaccard index, by chance {by_chance}; * p < 0.05",
-            label=f"Experts that two languages share: least {least['pair']} in block {least['block']}, "
-            f"{number(least['jaccard'])}; by chance {by_chance}",
+            about=f"Experts that two languages share, by chance {by_chance}",
             scale=scale,
-            row_name="languages",
-            column_name="block",
+            axes=("languages", "block"),
         )
         yield Group(
-            title=f"{model}: the {members[0]['n_top']} most frequent experts of a block ({share:g}){notes}",
+            title=f"{model}: the {members[0]['n_top']} most frequent experts of a block ({share:g}){pairs}{blocks}",
             panels=(grid,),
             rows=members,
             legend=(LegendEntry(label="0: no expert in common|1: the same experts", scale=scale),),
-            facets=facets_of(members[0], only=("model",)),
         )
 
 

@@ -109,15 +109,22 @@
       find("best-list").replaceChildren(element("p", { className: "empty", textContent: text }));
       return;
     }
-    find("best-list").replaceChildren(...tables.flatMap((best) => [
-      element("h3", { textContent: best.title }),
-      element("p", { className: "reading", textContent: `${best.note}; dense ${best.dense}` }),
-      table(["variant", "dev", "change from dense"], best.rows.map((row) => [row.label, row.value, row.change]), best.title),
-    ]));
+    const known = new Map([...find("best-list").querySelectorAll("details")].map((part) => [part.dataset.title, part.open]));
+    find("best-list").replaceChildren(...tables.map((best, place) => {
+      const title = `Best so far on dev: ${best.title}`;
+      const part = element("details", { className: "fold", open: known.get(title) ?? place === 0 },
+        element("summary", {}, element("h3", { textContent: title })),
+        element("p", { className: "reading", textContent: `${best.note}; dense ${best.dense}` }),
+        table(["variant", "dev", "change from dense"], best.rows.map((row) => [row.label, row.value, row.change]), best.title));
+      part.dataset.title = title;
+      return part;
+    }));
   }
 
-  const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8a8f98"];
-  const MARKS = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5L5 4H-5z", "M0-5L5 0L0 5L-5 0z", "M0 5L5-4H-5z", "M-4-4L4 4M4-4L-4 4"];
+  /** A number at an axis: whole from 100 on, otherwise with three digits. */
+  function tick(value) {
+    return Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : `${Number(value.toPrecision(3))}`;
+  }
 
   function shape(tag, attributes, text = "") {
     const made = document.createElementNS(find("shape").namespaceURI, tag);
@@ -139,22 +146,22 @@
     const x = (value) => 54 + (570 * value) / right, y = (value) => 14 + (220 * (high + room - value)) / (high - low + 2 * room || 0.1);
     const svg = shape("svg", { viewBox: "0 0 640 270", role: "img", "aria-label": `${curve.title}: ${points.length} points of ${curve.lines.length} methods` });
     for (const value of [low, (low + high) / 2, high]) {
-      svg.append(shape("path", { d: `M54 ${y(value)}H624`, class: "rule" }), shape("text", { x: 48, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(3)));
+      svg.append(shape("path", { d: `M54 ${y(value)}H624`, class: "rule" }), shape("text", { x: 48, y: y(value) + 4, "text-anchor": "end" }, tick(value)));
     }
     for (const share of [0, 0.5, 1]) svg.append(shape("text", { x: x(share * right), y: 254, "text-anchor": "middle" }, (share * right).toFixed(2)));
     svg.append(shape("text", { x: 339, y: 268, "text-anchor": "middle" }, "sparsity"));
     const legend = element("ul", { className: "legend" });
-    curve.lines.forEach((line, place) => {
-      const colour = COLOURS[place], mark = { d: MARKS[place], fill: place === 5 ? "none" : colour, stroke: colour, "stroke-width": 1.5 };
+    curve.lines.forEach((line) => {
+      const { colour } = line, mark = { d: line.shape, style: `fill: ${line.is_hollow ? "var(--card)" : colour}; stroke: ${colour}; stroke-width: 1.5` };
       const all = curve.dense === null ? line.points : [[0, curve.dense], ...line.points];
-      svg.append(shape("polyline", { points: all.map((point) => `${x(point[0])},${y(point[1])}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2 }));
+      svg.append(shape("polyline", { points: all.map((point) => `${x(point[0])},${y(point[1])}`).join(" "), style: `fill: none; stroke: ${colour}; stroke-width: 2` }));
       svg.append(...line.points.map((point) => shape("path", { ...mark, transform: `translate(${x(point[0])} ${y(point[1])})` })));
       const swatch = shape("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" });
       swatch.append(shape("path", mark));
       legend.append(element("li", {}, swatch, line.label));
     });
-    const dense = curve.dense === null ? "" : `; dense ${curve.dense.toFixed(3)}`;
-    box.replaceChildren(element("h3", { textContent: curve.title }), element("p", { className: "reading", textContent: `${curve.note}, so far${dense}` }), svg, legend);
+    const dense = curve.dense === null ? "" : `; dense ${tick(curve.dense)}`;
+    box.replaceChildren(element("h3", { textContent: `So far on ${curve.split}: ${curve.title}` }), element("p", { className: "reading", textContent: `${curve.note}, so far${dense}` }), svg, legend);
   }
 
   function drawCounts(catalog) {
@@ -227,7 +234,8 @@
     for (const part of ["runs", "catalog", "report"]) find(`${part}-error`).textContent = news[`${part}_error`] ?? "";
     const active = (news.runs ?? []).filter((run) => run.state === "running");
     const shares = active.map((run) => shareOf(run, news.estimates.runs?.[run.id]));
-    document.title = shares.length > 0 ? `${Math.round(100 * Math.min(...shares))} % · mlprune` : "mlprune";
+    const name = `${news.store.split(/[\\/]/).filter(Boolean).pop() ?? ""} · mlprune`;
+    document.title = shares.length > 0 ? `${Math.round(100 * Math.min(...shares))} % · ${name}` : name;
     drawReportState();
     if (find("follow-report").checked) showReport().catch(() => {});
   }

@@ -4,12 +4,14 @@ A text is one statement or the name of a built-in query. Comments in the form of
 parameters with their values: `-- $task VARCHAR = 'facts'`. The path of a file is never accepted.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from time import monotonic
 
 from catalog.queries import complete_ids, read_artefact_tables, store_defaults
+from catalog.report.labels import number, p_value
 from catalog.results import QueryResult, Value, plain_text, to_csv, to_json, visible
 from catalog.sql_files import NamedQuery, ParameterValue, find_query, parse_parameters, parse_query
 from catalog.store import Catalog
@@ -25,6 +27,8 @@ MAX_ROWS, MAX_FILE_ROWS = 1_000, 100_000
 MAX_CELL_LENGTH = 2_000
 """Maximum number of characters of a value in the page."""
 MAX_FILE_BYTES = 100_000_000
+LEAST_ROUNDED, DIGITS = 0.01, 3
+"""Numbers from which on the page shows decimals; of smaller ones it shows significant digits. Files have all digits."""
 MAX_DEPTH = 100
 """Maximum nesting of brackets: DuckDB's parser takes 2 s for 2,000 brackets, and cannot be interrupted."""
 NAME_LENGTH = 80
@@ -43,7 +47,7 @@ def answer_table(catalog: Catalog, text: str) -> JsonObject:
     """
     started, query = monotonic(), _query(text)
     result = _select(catalog, query, QueryLimits(INTERRUPT_AFTER_S, MAX_ROWS, may_cut=True))
-    rows: list[JsonValue] = [[_cell(value) for value in row] for row in result.rows[:MAX_ROWS]]
+    rows: list[JsonValue] = [list(map(_cell, row, result.columns)) for row in result.rows[:MAX_ROWS]]
     return {
         "columns": [visible(name) for name in result.columns],
         "rows": rows,
@@ -123,10 +127,14 @@ def _parquet_file(catalog: Catalog, query: NamedQuery, limits: QueryLimits) -> b
     return parquet_limited(catalog, query.sql, query.bound(values), tables=tables, limits=limits)
 
 
-def _cell(value: Value) -> str | None:
-    """Return a value as text for the page, shortened; None for NULL."""
+def _cell(value: Value, column: str) -> str | None:
+    """Return a value as text for the page, shortened and rounded as in the report; None for NULL."""
     if value is None:
         return None
+    if isinstance(value, float) and math.isfinite(value):
+        if column.startswith("p_"):
+            return p_value(value)
+        return number(value) if abs(value) >= LEAST_ROUNDED or not value else f"{value:.{DIGITS}g}"
     text = visible(plain_text(value))
     return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
 

@@ -24,9 +24,9 @@ from typing import TypeVar
 
 from catalog.capabilities.live.report_child import RenderReport
 from catalog.report.exhibits import grouped
-from catalog.report.labels import METRIC_LABELS, method_label, number
-from catalog.report.panels.differences import METHOD
+from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.query_results import run_report_query
+from catalog.report.styles import METHOD, SHAPES, method_styles, on_page
 from catalog.results import Row, visible
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
@@ -190,16 +190,26 @@ def curve_content(rows: Sequence[Row]) -> JsonValue:
     if not rows:
         return None
     first = rows[0]
+    pruned = [row for row in rows if not row["is_dense"]]
+    styles = method_styles(pruned)
     lines: list[JsonValue] = []
-    for _, members in grouped([row for row in rows if not row["is_dense"]], *METHOD):
+    for method, members in grouped(pruned, *METHOD):
+        style = styles[method]
         points: list[JsonValue] = [[row["sparsity"], row["value"]] for row in members]
-        lines.append({"label": visible(method_label(members[0])), "points": points})
+        look: JsonObject = {
+            "colour": on_page(style.colour),
+            "shape": SHAPES[style.marker],
+            "is_hollow": style.is_hollow,
+        }
+        lines.append({"label": visible(style.name), "points": points, **look})
     dense = next((row["value"] for row in rows if row["is_dense"]), None)
     title = f"{first['base_model']} · {first['task']}, {METRIC_LABELS[first['metric']]}, {first['split']} split"
     note = f"mean over {counted(first['n_languages'], 'language')}" + (
         " other than English" if first["is_outside"] else ""
     )
-    return {"title": visible(title), "note": note, "dense": dense, "lines": lines[:MAX_LINES]}
+    note += f", {MAX_LINES} of {len(lines)} methods" if len(lines) > MAX_LINES else ""
+    shown: JsonObject = {"dense": dense, "lines": lines[:MAX_LINES], "split": visible(str(first["split"]))}
+    return {"title": visible(title), "note": note, **shown}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 
 from catalog.report.claims import change, group_text, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, grouped
-from catalog.report.labels import BLACK, BLUE, GREY, ORANGE, VERMILLION, facets_of, number, with_interval
-from catalog.report.svg import INK, QUIET, interval_line, interval_row, start, start_rows
+from catalog.report.labels import number
+from catalog.report.marks import Dots, Mark, point, start
+from catalog.report.styles import BLACK, BLUE, GREY, INK, ORANGE, QUIET, VERMILLION, SeriesStyle
 from catalog.results import Row
 
 _LEGEND = (
@@ -51,7 +52,6 @@ def front_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             panels=tuple(_panel(cells) for _, cells in grouped(members, "task", "metric")),
             rows=members,
             legend=_LEGEND,
-            facets=facets_of(members[0], only=("model",)),
         )
         for _, members in grouped(rows, "search_id")
     )
@@ -110,7 +110,6 @@ def trial_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             panels=(_progress_panel(members), *_space_panels(members)),
             rows=members,
             legend=_TRIAL_LEGEND,
-            facets=facets_of(members[0], only=("model",)),
             note=_note(members),
         )
         for _, members in grouped(rows, "search_id")
@@ -168,8 +167,8 @@ def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
     _limit(axes, rows)
     best = best_trial(rows)
     if best is not None and best["objective"] is not None:
-        x, y, interval = best["n_items_so_far"], best["objective"], (best["ci_low"], best["ci_high"])
-        interval_line(axes, x, y, interval, colour=ORANGE, width=1.4, marker="*", linestyle="", markersize=12, zorder=4)
+        at, interval = (best["n_items_so_far"], best["objective"]), (best["ci_low"], best["ci_high"])
+        point(axes, at, interval, SeriesStyle(ORANGE, "*"), is_upright=True, size=12)
 
 
 def _limit(axes: Axes, rows: Sequence[Row]) -> None:
@@ -293,7 +292,6 @@ def final_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             title=f"{members[0]['name']}: {members[0]['direction']} {members[0]['objective']}",
             panels=(_verdict_panel(members),),
             rows=members,
-            facets=facets_of(members[0], only=("model",)),
             note=verdict_sentence(members),
         )
         for _, members in grouped(rows, "result_id", "name", "recipe")
@@ -330,18 +328,13 @@ def _compared(row: Row) -> str:
 
 
 def _verdict_panel(rows: Sequence[Row]) -> Panel:
-    texts = [
-        f"{row['role']} {with_interval(row['test_value'], row['test_ci_low'], row['test_ci_high'])}" for row in rows
-    ]
-    label = f"Objective on the split of the report: {', '.join(texts)}; dense {number(rows[0]['test_dense_value'])}"
-    size = Size(4.6, 0.75 + 0.3 * len(rows), left=0.8, right=0.2, bottom=0.4)
-    return Panel(label=label, size=size, draw=partial(_draw_verdicts, rows=rows))
-
-
-def _draw_verdicts(axes: Axes, *, rows: Sequence[Row]) -> None:
-    start_rows(axes, "objective, 95 % intervals; dashed: dense", [str(row["role"]) for row in rows])
-    if rows[0]["test_dense_value"] is not None:
-        axes.axvline(rows[0]["test_dense_value"], color=BLACK, linestyle="--", linewidth=1.0)
-    for place, row in enumerate(rows):
-        colour, ends = BLUE if row["role"] == "winner" else GREY, (row["test_ci_low"], row["test_ci_high"])
-        interval_row(axes, place, row["test_value"], ends, colour=colour, width=1.6, markersize=5)
+    dense = rows[0]["test_dense_value"]
+    return Dots(
+        lambda row: str(row["role"]),
+        (Mark("objective", "test_value", SeriesStyle(GREY, "o"), ends="test_ci"),),
+        title=f"objective, 95 % intervals; line: dense {number(dense)}",
+        about=f"Objective on the split of the report, dense {number(dense)}",
+        zero=dense,
+        is_signed=False,
+        style=lambda row: SeriesStyle(BLUE, "D") if row["role"] == "winner" else None,
+    ).panel(rows)

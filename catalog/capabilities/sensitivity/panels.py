@@ -1,14 +1,11 @@
 """Figures of sensitivity: losses of units, and agreement of languages."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-
-from matplotlib.axes import Axes
 
 from catalog.report import exhibits
-from catalog.report.labels import BLUE, GREY, facets_of, number, task_label, with_interval
-from catalog.report.panels.layers import block_by_layer
-from catalog.report.svg import half_matrix, heat, interval_row, start_rows
+from catalog.report.labels import number, task_label, with_interval
+from catalog.report.marks import Dots, Mark, block_by_layer, half_matrix, heat
+from catalog.report.styles import BLUE, GREY, SeriesStyle
 from catalog.results import Row
 
 _ANALYSIS = ("sensitivity_id", "score", "demonstration_label")
@@ -30,8 +27,9 @@ def loss_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """
     for _, members in exhibits.grouped(rows, *_ANALYSIS):
         first = members[0]
-        largest = max((abs(row["loss"]) for row in members if row["loss"] is not None), default=0.0) or 0.01
-        scale = exhibits.Scale(-largest, largest, is_diverging=True)  # orange is better than dense, purple worse
+        scale = exhibits.Scale.around_zero(
+            (row["loss"] for row in members), least=1e-9
+        )  # orange is better than dense, purple worse
         kind, measure = _UNITS[first["unit_kind"]], _measure(first)
         by_language = [cells for _, cells in exhibits.grouped(members, "language")]
         shown = by_language[:MAX_LANGUAGES]
@@ -48,7 +46,6 @@ def loss_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
                     scale=scale,
                 ),
             ),
-            facets=facets_of(first, only=("model", "task")),
         )
 
 
@@ -58,8 +55,6 @@ def _measure(row: Row) -> str:
 
 def _by_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     """Return a heat map with a row per language and a column per unit; a star is significant over the units."""
-    known = [row for row in rows if row["loss"] is not None]
-    worst = max(known, key=lambda row: row["loss"], default=rows[0])
     return heat(
         rows,
         "loss",
@@ -67,25 +62,16 @@ def _by_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid
         across=("unit", exhibits.distinct(rows, "unit")),
         text=lambda row: number(row["loss"], digits=2) + ("*" if is_needed(row) else ""),
         title=f"{_measure(rows[0])}; * p < 0.05 over the units (max-T)",
-        label=f"{_measure(rows[0])} by language and unit: largest in {worst['language']}, unit {worst['unit']}: "
-        f"{number(worst['loss'], signed=True)}",
+        about=f"{_measure(rows[0])} by language and unit",
         scale=scale,
-        row_name="language",
-        column_name=_UNITS[rows[0]["unit_kind"]],
+        axes=("language", _UNITS[rows[0]["unit_kind"]]),
     )
 
 
 def _of_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
-    known = [row for row in rows if row["loss"] is not None]
-    worst = max(known, key=lambda row: row["loss"])
-    label = f"{_measure(worst)} in {worst['language']} by block and layer: largest in block {worst['block']}, "
-    return block_by_layer(
-        known,
-        column="loss",
-        title=str(worst["language"]),
-        label=f"{label}{worst['layer']}: {number(worst['loss'], signed=True)}",
-        scale=scale,
-    )
+    language = str(rows[0]["language"])
+    about = f"{_measure(rows[0])} in {language} by block and layer"
+    return block_by_layer(rows, "loss", title=language, about=about, scale=scale)
 
 
 def is_needed(row: Row) -> bool:
@@ -95,22 +81,13 @@ def is_needed(row: Row) -> bool:
 
 def _most_panel(rows: Sequence[Row]) -> exhibits.Panel:
     known = [row for row in rows if row["loss"] is not None]
-    most = sorted(known, key=lambda row: -row["loss"])[:N_MOST]
-    texts = (f"{row['unit']} {with_interval(row['loss'], row['ci_low'], row['ci_high'], signed=True)}" for row in most)
-    left = 0.35 + 0.07 * max((len(row["unit"]) for row in most), default=0)
-    return exhibits.Panel(
-        label=f"Most sensitive units in {rows[0]['language']}: {', '.join(texts)}",
-        size=exhibits.Size(left + 2.2, 0.72 + 0.24 * len(most), left=left, bottom=0.36),
-        draw=partial(_draw_most, rows=most, title=str(rows[0]["language"])),
-    )
-
-
-def _draw_most(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    start_rows(axes, title, [str(row["unit"]) for row in rows])
-    axes.axvline(0, color=GREY, linewidth=1.0)
-    for place, row in enumerate(rows):
-        colour, ends = BLUE if is_needed(row) else GREY, (row["ci_low"], row["ci_high"])
-        interval_row(axes, place, row["loss"], ends, colour=colour, markersize=4)
+    return Dots(
+        lambda row: str(row["unit"]),
+        (Mark("loss", "loss", SeriesStyle(GREY, "o")),),
+        title=str(rows[0]["language"]),
+        about=f"Most sensitive units in {rows[0]['language']}",
+        style=lambda row: SeriesStyle(BLUE, "D") if is_needed(row) else None,
+    ).panel(sorted(known, key=lambda row: -row["loss"])[:N_MOST])
 
 
 def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
@@ -128,7 +105,6 @@ def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
             panels=(_matrix(known),) if known else (),
             rows=members,
             legend=(exhibits.LegendEntry("−1|+1: the same units matter to both", scale=SCALE),) if known else (),
-            facets=facets_of(members[0], only=("model", "task")),
             note="" if len(known) == len(members) else _TOO_FEW_UNITS,
         )
         for _, members in exhibits.grouped(rows, "sensitivity_id")
@@ -137,19 +113,21 @@ def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
 
 
 def _matrix(rows: Sequence[Row]) -> exhibits.Grid:
-    names = (f"{row['language']} and {row['other_language']}" for row in rows)
-    intervals = (with_interval(row["corrected"], row["ci_low"], row["ci_high"]) for row in rows)
     return half_matrix(
         rows,
         "corrected",
         other="other_language",
         text=_text,
         title="rank correlation of losses over the units, with 95 % intervals",
-        label=f"Agreement of languages: {', '.join(map(' '.join, zip(names, intervals, strict=True)))}",
+        about=f"Agreement of languages: {', '.join(map(_interval, rows))}",
         scale=SCALE,
-        row_name="language",
-        column_name="other language",
+        axes=("language", "other language"),
     )
+
+
+def _interval(row: Row) -> str:
+    value = with_interval(row["corrected"], row["ci_low"], row["ci_high"])
+    return f"{row['language']} and {row['other_language']} {value}"
 
 
 def _text(row: Row) -> str:

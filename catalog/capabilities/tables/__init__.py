@@ -1,6 +1,6 @@
 """Tables for publications: methods in rows, languages in columns, as LaTeX, Markdown and CSV.
 
-A specification says which values are shown; the queries `cells_of_metric` and `cells_of_rank_consistency` return them.
+A specification says which values are shown; `metric_cells.sql` and `rank_consistency_cells.sql` return them.
 """
 
 from catalog.capabilities.tables.output import FORMATS, build_tables, render_tables, table_format, write_tables

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from catalog.results import Row, Value
-from catalog.sql_files import find_query
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.numeric.evaluation.choice import best_candidate
 from mlprune.vocabulary import METRIC_TRAITS, is_higher_better
@@ -144,14 +144,14 @@ class MeasuredVariant:
 def measured_variants(catalog: Catalog, *, task: str, metric: str, split: str) -> list[MeasuredVariant]:
     """Return all variants that have a value, in the order of models, ways of evaluation and labels."""
     if metric == RANK_CONSISTENCY:
-        rows = catalog.query(find_query("cells_of_rank_consistency").sql, {"task": task, "split": split})
+        rows = catalog.query(statement("tables", "rank_consistency_cells"), {"task": task, "split": split})
     else:
-        rows = catalog.query(find_query("cells_of_metric").sql, {"task": task, "metric": metric, "split": split})
+        rows = catalog.query(statement("tables", "metric_cells"), {"task": task, "metric": metric, "split": split})
     return grouped_cells(rows)
 
 
 def grouped_cells(rows: Iterable[Row]) -> list[MeasuredVariant]:
-    """Group rows of the queries of cells by variant and way of evaluation, in their order."""
+    """Group rows of cells by variant and way of evaluation, in their order."""
     groups: dict[tuple[Value, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(

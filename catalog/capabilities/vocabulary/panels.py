@@ -1,24 +1,19 @@
 """Figure of smaller vocabularies: the share of removed weights against the cost of each language."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from catalog.report import exhibits, labels
+from catalog.report.marks import Line, Lines
 from catalog.report.panels.differences import format_ratios
-from catalog.report.svg import interval_line, start
+from catalog.report.styles import BLACK, MAX_IN_LEGEND, first_styles
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 
-MAX_LANGUAGES = 12
-"""Maximum number of languages in a panel, at even distances."""
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-Styles = Mapping[Any, labels.SeriesStyle]
-"""Language -> its colour and marker."""
+_COSTS = {"cost": "log_cost", "cost_low": "log_low", "cost_high": "log_high"}
 
 
 def vocabulary_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -37,21 +32,47 @@ def vocabulary_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
         with_cost = [row for row in members if _log(row["cost"]) is not None]
         if not with_cost:
             continue
-        styles = _styles(exhibits.english_first(row["language"] for row in with_cost))
-        lines = sorted({row["n"] for row in with_cost})
-        panels = [
-            _panel([row for row in with_cost if row["is_kept"] == is_kept], title=title, styles=styles)
-            for is_kept, title in ((True, "kept languages"), (False, "dropped languages"))
-            if any(row["is_kept"] == is_kept for row in with_cost)
-        ]
-        yield exhibits.Group(
-            title=f"{model}: {choice}",
-            panels=tuple(panels),
-            rows=members,
-            legend=tuple(exhibits.LegendEntry.of_series(str(language), style) for language, style in styles.items()),
-            facets=labels.facets_of(members[0], only=("model",)),
-            note=f"{labels.text_range(f'{lines[0]:,}', f'{lines[-1]:,}')} lines of each language.{_longer(members)}",
+        languages, note = exhibits.some(
+            exhibits.english_first(row["language"] for row in with_cost), MAX_IN_LEGEND, "languages"
         )
+        by_language = dict(exhibits.grouped(sorted(with_cost, key=lambda row: row["removed_weights"]), "language"))
+        lines = [Line(by_language[name,], style, str(name)) for name, style in first_styles(languages).items()]
+        n_lines = [row["n"] for row in with_cost]
+        yield exhibits.Group(
+            title=f"{model}: {choice}{note}",
+            panels=tuple(_panels(lines)),
+            rows=members,
+            legend=tuple(line.entry for line in lines),
+            note=f"{labels.text_range(*(f'{end(n_lines):,}' for end in (min, max)))} lines of each language."
+            + _longer(members),
+        )
+
+
+def _panels(lines: Sequence[Line]) -> Iterator[exhibits.Panel]:
+    """Yield a panel of the kept languages, and one of the dropped ones."""
+    for is_kept, title in ((True, "kept languages"), (False, "dropped languages")):
+        parts = [
+            Line(
+                [{**row, **{new: _log(row[name]) for name, new in _COSTS.items()}} for row in rows],
+                line.style,
+                line.name,
+            )
+            for line in lines
+            if (rows := [row for row in line.rows if row["is_kept"] == is_kept])
+        ]
+        if parts:
+            yield Lines(
+                "removed_weights",
+                "log_cost",
+                title=title,
+                about=_about([row for line in parts for row in line.rows], title),
+                xlabel="share of all weights that are removed",
+                ylabel="perplexity per character / dense",
+                ends="log",
+                size=exhibits.Size(3.5, 2.8, left=0.7, right=0.15, bottom=0.5),
+                has_zero=False,
+                finish=_finish,
+            ).panel(parts)
 
 
 def _longer(rows: Sequence[Row]) -> str:
@@ -61,25 +82,7 @@ def _longer(rows: Sequence[Row]) -> str:
     return f" Lines left out because they are longer than the model: up to {', '.join(texts)}." if texts else ""
 
 
-def _styles(languages: Sequence[str]) -> Styles:
-    colours = labels.FURTHER_COLOURS
-    wanted = {
-        language: labels.SeriesStyle(colours[index % len(colours)], _MARKERS[index % len(_MARKERS)])
-        for index, language in enumerate(languages)
-    }
-    return labels.distinct_styles(wanted)
-
-
-def _panel(rows: Sequence[Row], *, title: str, styles: Styles) -> exhibits.Panel:
-    by_language = exhibits.grouped(rows, "language")
-    shown = exhibits.evenly_spaced(by_language, MAX_LANGUAGES)
-    size = exhibits.Size(3.5, 2.8, left=0.7, right=0.15, bottom=0.5)
-    title += exhibits.omission_note(len(shown), len(by_language), "languages")
-    draw = partial(_draw, lines=[members for _, members in shown], title=title, styles=styles)
-    return exhibits.Panel(label=_label(rows, title), size=size, draw=draw)
-
-
-def _label(rows: Sequence[Row], title: str) -> str:
+def _about(rows: Sequence[Row], title: str) -> str:
     """Return the costs of the smallest vocabulary as text."""
     most = max(row["removed_weights"] for row in rows)
     costs = [
@@ -90,24 +93,12 @@ def _label(rows: Sequence[Row], title: str) -> str:
     return f"Cost by removed weights, {title}; at {labels.number(most, digits=2)} of all weights: {', '.join(costs)}"
 
 
-def _draw(axes: Axes, *, lines: Sequence[Sequence[Row]], title: str, styles: Styles) -> None:
-    start(axes, title, grid="both")
-    axes.set_xlabel("share of all weights that are removed")
-    axes.set_ylabel("perplexity per character / dense")
-    axes.axhline(0, color=labels.BLACK, linewidth=0.8, linestyle=":", zorder=1)
-    for members in lines:
-        style = styles[members[0]["language"]]
-        ordered = sorted(members, key=lambda row: row["removed_weights"])
-        places = [row["removed_weights"] for row in ordered]
-        axes.plot(places, [math.log1p(row["cost"]) for row in ordered], color=style.colour, linewidth=1.4, zorder=2)
-        for place, row in zip(places, ordered, strict=True):
-            look: dict[str, Any] = {**style.marker_options, "linestyle": "", "zorder": 3}
-            ends = (_log(row["cost_low"]), _log(row["cost_high"]))
-            interval_line(axes, place, math.log1p(row["cost"]), ends, colour=style.colour, **look)
+def _finish(axes: Axes) -> None:
+    axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.08, y=0.1)
     axes.set_ylim(*axes.get_ylim())
-    format_ratios({"scale": LOG_RATIO}, axes)
+    format_ratios(axes, {"scale": LOG_RATIO})
 
 
 def _log(cost: float | None) -> float | None:

@@ -1,14 +1,13 @@
 """Figures of answers: accuracy by category, flipped items, and generated texts."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from catalog.report import exhibits
-from catalog.report.labels import BLUE, GREY, facets_of, number, task_label
-from catalog.report.svg import QUIET, interval_row, start_rows
+from catalog.report.labels import number, task_label
+from catalog.report.marks import Dots, Mark, legend_of
+from catalog.report.styles import BLUE, GREY, SeriesStyle
 from catalog.results import Row
 from mlprune.counted import counted
 from mlprune.numeric.statistics.clusters import Interval
@@ -16,8 +15,10 @@ from mlprune.numeric.statistics.proportions import effective_size, wilson_interv
 
 MAX_LANGUAGES, MAX_CATEGORIES = 12, 16
 """Maximum number of panels of a variant, at even distances, and of rows of a panel, those with most items."""
-_SIDES = ((-0.16, "n_dense_right", "dense_cluster_rights", GREY), (0.16, "n_right", "cluster_rights", BLUE))
-"""Shift of a point, its columns and its colour: the dense model, then the variant."""
+_SIDES = (
+    Mark("dense model", "dense", SeriesStyle(GREY, "s"), ends="dense"),
+    Mark("variant", "variant", SeriesStyle(BLUE, "o"), ends="variant"),
+)
 MAX_FLIPPED_LANGUAGES = 30
 """Maximum number of languages of a variant, the first ones; the query limits the examples of each."""
 MAX_LENGTH = 400
@@ -34,24 +35,23 @@ def category_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     Args:
         rows: result of `category_answers.sql`.
     """
-    legend = (
-        exhibits.LegendEntry("dense model", GREY, marker="o", line=False),
-        exhibits.LegendEntry("variant", BLUE, marker="o", line=False),
-    )
-    for _, members in exhibits.grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
+    for title, members in _by_variant(rows, "label"):
         by_language = dict(exhibits.grouped(members, "language"))
-        languages = [by_language[language,] for language in exhibits.english_first(row["language"] for row in members)]
-        shown = exhibits.evenly_spaced(languages, MAX_LANGUAGES)
-        title = task_label(
-            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
-        )
+        languages = exhibits.english_first(row["language"] for row in members)
+        shown, note = exhibits.some([by_language[language,] for language in languages], MAX_LANGUAGES, "languages")
         yield exhibits.Group(
-            title=f"{title}, {members[0]['label']}" + exhibits.omission_note(len(shown), len(languages), "languages"),
+            title=f"{title}, {members[0]['label']}{note}",
             panels=tuple(_panel(cells) for cells in shown),
             rows=members,
-            legend=legend,
-            facets=facets_of(members[0], only=("model", "task", "score")),
+            legend=legend_of(_SIDES),
         )
+
+
+def _by_variant(rows: Sequence[Row], *more: str) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the heading and the rows of each model, task and way of evaluating, and of further columns."""
+    for _, members in exhibits.grouped(rows, "base_model_id", *more, "task", "split", "scoring_rule"):
+        with_rule = exhibits.has_several_rules(rows, members[0])
+        yield task_label({**members[0], "example_limit": None}, with_rule=with_rule), members
 
 
 def accuracy_interval(row: Row, n_right: str, rights: str) -> Interval:
@@ -74,34 +74,26 @@ def accuracy_interval(row: Row, n_right: str, rights: str) -> Interval:
 
 
 def _panel(rows: Sequence[Row]) -> exhibits.Panel:
-    shown = rows[:MAX_CATEGORIES]
-    texts = ", ".join(
-        f"{row['category']} {number(row['n_dense_right'] / row['n'])}, {number(row['n_right'] / row['n'])}"
-        for row in shown
-    )
-    note = exhibits.omission_note(len(shown), len(rows), "categories")
-    width = 0.075 * max(len(_name(row)) for row in shown)
-    return exhibits.Panel(
-        label=f"Accuracy in {rows[0]['language']} by category, dense and variant: {texts}{note}",
-        size=exhibits.Size(2.6 + width, 0.72 + 0.27 * len(shown), left=0.2 + width, right=0.55, bottom=0.36),
-        draw=partial(_draw, rows=shown, title=f"{rows[0]['language']}{note}"),
-    )
+    note = exhibits.omission_note(min(MAX_CATEGORIES, len(rows)), len(rows), "categories")
+    return Dots(
+        lambda row: f"{row['category']} (n = {row['n']:,})",
+        _SIDES,
+        title=f"{rows[0]['language']}{note}",
+        about=f"Accuracy in {rows[0]['language']} by category, dense and variant{note}",
+        zero=None,
+        is_signed=False,
+        aside=lambda row: f"+{row['n_gained']} −{row['n_lost']}",
+        finish=lambda axes: axes.set_xlim(-0.01, 1.01),
+    ).panel([{**row, **_shares(row)} for row in rows[:MAX_CATEGORIES]])
 
 
-def _name(row: Row) -> str:
-    return f"{row['category']} (n = {row['n']:,})"
-
-
-def _draw(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    start_rows(axes, title, [_name(row) for row in rows], edge=0.6)
-    for position, row in enumerate(rows):
-        for shift, n_right, rights, colour in _SIDES:
-            interval, share = accuracy_interval(row, n_right, rights), row[n_right] / row["n"]
-            ends = interval.low, interval.high
-            interval_row(axes, position + shift, share, ends, colour=colour, markersize=3.5)
-        axes.text(1.03, position, f"+{row['n_gained']} −{row['n_lost']}", va="center", fontsize=7.5, color=QUIET)
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+def _shares(row: Row) -> Row:
+    """Return the accuracies of the dense model and of the variant with their intervals."""
+    shares: dict[str, float] = {}
+    for name, prefix in (("dense", "dense_"), ("variant", "")):
+        interval = accuracy_interval(row, f"n_{prefix}right", f"{prefix}cluster_rights")
+        shares |= {name: row[f"n_{prefix}right"] / row["n"], f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return shares
 
 
 def flipped_examples(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -110,18 +102,14 @@ def flipped_examples(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     Args:
         rows: result of `flipped_answers.sql`.
     """
-    for _, members in exhibits.grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
+    for title, members in _by_variant(rows, "label"):
         languages = exhibits.grouped(members, "language")
         shown = languages[:MAX_FLIPPED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
-        title = task_label(
-            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
-        )
         yield exhibits.Group(
             title=f"{title}, {members[0]['label']}{note}",
             panels=(),
             rows=members,
-            facets=facets_of(members[0], only=("model", "task", "score")),
             examples=tuple(_list(language, cells) for (language,), cells in shown),
         )
 
@@ -165,18 +153,14 @@ def generation_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     Args:
         rows: result of `generations.sql`.
     """
-    for _, members in exhibits.grouped(rows, "base_model_id", "task", "split", "scoring_rule"):
+    for title, members in _by_variant(rows):
         languages = exhibits.grouped(members, "language")
         shown = languages[:MAX_GENERATED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
-        title = task_label(
-            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
-        )
         yield exhibits.Group(
             title=f"{title}{note}",
             panels=(),
             rows=members,
-            facets=facets_of(members[0], only=("model", "task")),
             texts=tuple(_table(language, cells) for (language,), cells in shown),
         )
 

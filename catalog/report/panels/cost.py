@@ -5,9 +5,8 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import Group, Panel, Size, distinct, evenly_spaced, grouped, omission_note
-from catalog.report.labels import BLUE, GREEN, ORANGE, PURPLE
-from catalog.report.svg import INK
+from catalog.report.exhibits import Group, Panel, Size, distinct, grouped, some
+from catalog.report.styles import BLUE, GREEN, INK, ORANGE, PURPLE
 from catalog.results import Row
 
 MAX_RUNS = 8
@@ -27,9 +26,7 @@ def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `cost_by_step.sql`.
     """
-    runs = [members for _, members in grouped(rows, "run_id")]
-    shown = evenly_spaced(runs, MAX_RUNS)
-    omitted = omission_note(len(shown), len(runs), "runs")
+    shown, omitted = some([members for _, members in grouped(rows, "run_id")], MAX_RUNS, "runs")
     return tuple(
         Group(title=f"{members[0]['run_id']}{omitted}", panels=_panels(members), rows=members) for members in shown
     )

@@ -2,34 +2,45 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from catalog.report import exhibits, labels
-from catalog.report.svg import INK, QUIET, interval_row, start, start_rows
+from catalog.report.marks import Dots, Mark, legend_of, name_ends, start
+from catalog.report.styles import (
+    BLACK,
+    BLUE,
+    INK,
+    MAX_IN_LEGEND,
+    METHOD,
+    ORANGE,
+    SeriesStyle,
+    SeriesStyles,
+    method_styles,
+)
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 
 TASK = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
 """Columns whose values are a model, a task and a way of evaluating it."""
-METHOD = ("score", "set_kind", "propagation", "structure", "settings")
-"""Columns whose values are a method."""
 GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English"}
 """Group of languages -> label."""
-SeriesStyles = Mapping[tuple[Any, ...], labels.SeriesStyle]
-"""Method (the values of `METHOD`) -> style."""
 MAX_LOG_RATIO = 20.0
 """Largest logarithm of a ratio at a tick."""
-_LINE = (*METHOD, "demonstration_label")
+_POINTS = 40
+"""Most points of a panel, pairs apart, that are drawn as dots with names, and not as lines."""
+_PALE = 0.35
 MAX_METHODS, MAX_GROUPS = 20, 4
 """Maximum number of rows of a panel, and of languages or groups of languages of a task; at even distances."""
+_CHANGE = Mark("difference to dense", "difference", SeriesStyle(BLACK, "D"))
+_DEVIATIONS = (
+    Mark("due to the seed", "seed_deviation", SeriesStyle(ORANGE, "s"), ends=""),
+    Mark("due to the items", "item_deviation", SeriesStyle(BLUE, "o"), ends=""),
+)
 
 
 def by_task(rows: Sequence[Row], *more: str) -> list[tuple[str, list[Row]]]:
@@ -50,36 +61,25 @@ def groups_first(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
-def method_styles(rows: Sequence[Row]) -> SeriesStyles:
-    """Return the style of each method, by score and demonstrations; methods with settings get further styles.
-
-    No two methods have the same mark. Of methods that differ only in their propagation, the one with `dense` changes.
-    """
-    with_settings = [method for method, _ in exhibits.grouped((row for row in rows if row["settings"]), *METHOD)]
-    plain = {method: labels.series_style(*method[:2]) for method, _ in exhibits.grouped(rows, *METHOD)}
-    wanted = plain | {
-        method: labels.series_style(*method[:2], further=index) for index, method in enumerate(with_settings)
-    }
-    dense_last = sorted(wanted, key=lambda method: bool(method[METHOD.index("propagation")] == "dense"))
-    styles = labels.distinct_styles({method: wanted[method] for method in dense_last})
-    return {method: styles[method] for method in wanted}
-
-
 def method_legend(rows: Sequence[Row], styles: SeriesStyles, *, line: bool = True) -> tuple[exhibits.LegendEntry, ...]:
-    """Return one entry per method, with the facet `key` of its marks."""
+    """Return one entry per method, with the facet `key` of its marks; none for methods that have their names in the
+    figure."""
+    methods = exhibits.grouped(rows, *METHOD)
+    if len(methods) > MAX_IN_LEGEND:
+        return ()
     return tuple(
         exhibits.LegendEntry.of_series(
-            labels.method_label(members[0]),
+            styles[method].name,
             styles[method],
             dashed=members[0]["propagation"] == "dense" and line,
             line=line,
             facets={**labels.facets_of(members[0], only=("score",)), "key": method_key(styles, method)},
         )
-        for method, members in exhibits.grouped(rows, *METHOD)
+        for method, members in methods
     )
 
 
-def method_key(styles: SeriesStyles, method: tuple[Any, ...]) -> str:
+def method_key(styles: SeriesStyles, method: tuple[object, ...]) -> str:
     """Return the facet `key` of a method's legend entry and marks."""
     return str(list(styles).index(method))
 
@@ -108,49 +108,93 @@ def difference_label(row: Row) -> str:
     return f"{metric} / dense" if row["scale"] == LOG_RATIO else f"{metric} − dense"
 
 
-def format_ratios(row: Row, axes: Axes) -> None:
-    """Show round ratios at the ticks of the y axis if it has logarithms; its limits are set."""
+def format_ratios(axes: Axes, row: Row, side: str = "y") -> None:
+    """Show round ratios at the ticks of an axis if it has logarithms; its limits are set."""
     if row["scale"] != LOG_RATIO:
         return
-    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in axes.get_ylim())
+    axis, ends = (axes.yaxis, axes.get_ylim()) if side == "y" else (axes.xaxis, axes.get_xlim())
+    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in ends)
+    steps = (1, 2, 5) if high < 200 * low else (1,)
     if high > 8 * low:
-        ratios = [digit * 10.0**power for power in range(-6, 10) for digit in (1, 2, 5)]
+        ratios = [digit * 10.0**power for power in range(-6, 10) for digit in steps]
     else:
         ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
     shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
-    axes.yaxis.set_ticks([math.log(ratio) for ratio in shown], [f"{ratio:.3g}" for ratio in shown])
+    axis.set_major_locator(FixedLocator([math.log(ratio) for ratio in shown]))
+    axis.set_major_formatter(FixedFormatter([f"{ratio:,.6g}" for ratio in shown]))
 
 
 def difference_curves(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
-    """Draw the curves of every model, task and metric. Each panel has a scale of its own, around 0.
+    """Draw every model, task and metric: lines over sparsity, or dots with names. Each panel has a scale of its own.
 
     Args:
         rows: result of `difference_by_sparsity.sql`.
     """
     for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
-        largest = max(0.1, *(row["sparsity"] for row in members))
         by_language = dict(exhibits.grouped(members, "language"))
-        panels = tuple(
-            _language_panel(language, by_language[language,], largest=largest, styles=styles)
-            for language in groups_first(row["language"] for row in members)
+        languages = groups_first(row["language"] for row in members)
+        order = {_point(row): row["difference"] for name in reversed(languages) for row in by_language[name,]}
+        draw = _dots_panel if MAX_IN_LEGEND < len(order) <= _POINTS and len(styles) > MAX_IN_LEGEND else _line_panel
+        ordered = sorted(members, key=lambda row: order[_point(row)])
+        panels = [
+            draw(language, [row for row in ordered if row["language"] == language], members=members, styles=styles)
+            for language in languages
+        ]
+        named = method_legend(members, styles)
+        legend = (exhibits.LegendEntry("dense model", INK, facets={}), *named) if named else ()
+        yield exhibits.Group(
+            title=f"{task}: {labels.METRIC_LABELS[members[0]['metric']]}",
+            panels=tuple(panels),
+            rows=members,
+            legend=legend,
         )
-        title = f"{task}: {labels.METRIC_LABELS[members[0]['metric']]}"
-        legend = (exhibits.LegendEntry(label="dense model", colour=INK), *method_legend(members, styles))
-        facets = labels.facets_of(members[0], only=("model", "task"))
-        yield exhibits.Group(title=title, panels=panels, rows=members, legend=legend, facets=facets)
 
 
-def _language_panel(language: str, rows: Sequence[Row], *, largest: float, styles: SeriesStyles) -> exhibits.Panel:
+def _point(row: Row) -> tuple[object, ...]:
+    return (*(row[column] for column in METHOD), row["sparsity"])
+
+
+def _about(language: str, rows: Sequence[Row]) -> str:
     metric, where = labels.METRIC_LABELS[rows[0]["metric"]], GROUP_LABELS.get(language, f"in {language}")
     n_methods = len(exhibits.grouped(rows, *METHOD))
     label = f"Difference of {metric} from dense {where} against sparsity: {n_methods} method"
-    label += f"{'' if n_methods == 1 else 's'}, dense {labels.number(rows[0]['dense_value'])}"
-    draw = partial(_draw_language, rows=rows, largest=largest, styles=styles)
-    return exhibits.Panel(label=label, size=exhibits.Size(3.3, 2.5, left=0.68), draw=draw)
+    return f"{label}{'' if n_methods == 1 else 's'}, dense {labels.number(rows[0]['dense_value'])}"
 
 
-def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: SeriesStyles) -> None:
+def _dots_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], styles: SeriesStyles) -> exhibits.Panel:
+    """Return a panel with the methods in order of their differences in the first panel."""
+    sparsities = {row["sparsity"] for row in members if row["sparsity"]}
+
+    def name(row: Row) -> str:
+        at = f", at {row['sparsity']:g}" if len(sparsities) > 1 and row["sparsity"] else ""
+        return styles[tuple(row[column] for column in METHOD)].name + at
+
+    dots = Dots(
+        name,
+        (_CHANGE,),
+        title=_title(rows[0]),
+        about=_about(language, rows),
+        xlabel=difference_label(rows[0]) + (f", sparsity {min(sparsities):g}" if len(sparsities) == 1 else ""),
+        style=lambda row: styles[tuple(row[column] for column in METHOD)],
+        look=lambda row: {
+            "alpha": 1.0 if row["n_significant"] == row["n_variants"] else _PALE,
+            "gid": labels.to_id(labels.facets_of(row, only=("score", "pair"))),
+        },
+        finish=lambda axes: format_ratios(axes, rows[0], "x"),
+    )
+    return dots.panel(rows)
+
+
+def _line_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], styles: SeriesStyles) -> exhibits.Panel:
+    largest = max(0.1, *(row["sparsity"] for row in members))
+    longest = max(len(style.name) for style in styles.values()) if len(styles) > MAX_IN_LEGEND else 0
+    draw = partial(_draw_lines, rows=rows, largest=largest, styles=styles)
+    size = exhibits.Size(3.3 + 0.055 * longest, 3.6 if longest else 2.5, left=0.68, right=0.12 + 0.055 * longest)
+    return exhibits.Panel(label=_about(language, rows), size=size, draw=draw)
+
+
+def _draw_lines(axes: Axes, *, rows: Sequence[Row], largest: float, styles: SeriesStyles) -> None:
     first = rows[0]
     start(axes, _title(first), size=8.5)
     axes.axhline(0.0, color=INK, linewidth=1.1, zorder=1)
@@ -159,15 +203,22 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: S
     axes.set_xlim(-0.02 * largest, largest * 1.04)
     axes.set_xlabel("sparsity")
     axes.set_ylabel(difference_label(first))
-    format_ratios(first, axes)
-    for line, points in exhibits.grouped(rows, *_LINE):
-        method = line[:-1]
-        _draw_line(axes, points, styles[method], key=method_key(styles, method))
+    format_ratios(axes, first)
+    ends = []
+    for (*method, pair), points in exhibits.grouped(
+        sorted(rows, key=lambda row: row["sparsity"]), *METHOD, "demonstration_label"
+    ):
+        style = styles[tuple(method)]
+        _draw_line(axes, points, style, key=method_key(styles, tuple(method)))
+        if pair is None:
+            ends.append((points[-1]["sparsity"], points[-1]["difference"], style, style.name))
+    if len(styles) > MAX_IN_LEGEND:
+        list(name_ends(axes, ends))
 
 
 def _title(row: Row) -> str:
     """Return the language, the dense model's value, and the chance level or a limit that the value has reached."""
-    title = f"{GROUP_LABELS.get(row['language'], row['language'])}   dense {labels.number(row['dense_value'])}"
+    title = f"{GROUP_LABELS.get(row['language'], row['language'])} · dense {labels.number(row['dense_value'])}"
     if row["dense_limit"] == "floor":
         return f"{title}, not above chance {labels.number(row['chance'])}"
     if row["chance"] is not None:
@@ -175,7 +226,7 @@ def _title(row: Row) -> str:
     return f"{title}, ceiling" if row["dense_limit"] == "ceiling" else title
 
 
-def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, key: str) -> None:
+def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: str) -> None:
     """Draw a line from the dense model, at 0, through the points of a method, with the intervals of single variants.
 
     The mark of a point is pale unless all of its variants differ significantly from dense.
@@ -183,42 +234,24 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, 
     Args:
         key: index of the method's legend entry, which is hidden when its last line is hidden.
     """
-    first = points[0]
+    first, last = points[0], points[-1]
     gid = labels.to_id({**labels.facets_of(first, only=("score", "pair")), "key": key})
     _draw_intervals(axes, points, style, gid=gid)
     sparsities = [0.0, *(row["sparsity"] for row in points)]
     differences = [0.0, *(row["difference"] for row in points)]
-    line = Line2D(
-        sparsities,
-        differences,
-        color=style.colour,
-        linestyle="--" if first["propagation"] == "dense" else "-",
-        linewidth=1.5,
-        zorder=3,
-        gid=gid,
-    )
-    axes.add_artist(line)
-    for is_significant, colour in ((True, style.colour), (False, pale(style.colour))):
+    dash = "--" if first["propagation"] == "dense" else "-"
+    axes.plot(sparsities, differences, color=style.colour, linestyle=dash, linewidth=1.5, zorder=3, gid=gid)
+    for is_significant, alpha in ((True, 1.0), (False, _PALE)):
         marked = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
         if marked:
-            marks = Line2D(
-                sparsities, differences, linestyle="", markersize=4.5, markevery=marked, zorder=3, gid=gid,
-                **replace(style, colour=colour).marker_options,
-            )  # fmt: skip
-            axes.add_artist(marks)
+            look: dict[str, Any] = {"linestyle": "", "markersize": 4.5, "markevery": marked, "zorder": 3, "gid": gid}
+            axes.plot(sparsities, differences, **look, **style.options(alpha))
     if first["demonstration_label"] is not None:
-        last = points[-1]
         at = (last["sparsity"], last["difference"])
         axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
 
 
-def pale(colour: str) -> str:
-    """Return a colour, mixed with twice as much white, as `#rrggbb`."""
-    red, green, blue = ((channel + 2) / 3 for channel in to_rgb(colour))
-    return to_hex((red, green, blue))
-
-
-def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, gid: str) -> None:
+def _draw_intervals(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, gid: str) -> None:
     bounded = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
     sparsities = [row["sparsity"] for row in bounded]
     lows, highs = ([row[end] for row in bounded] for end in ("ci_low", "ci_high"))
@@ -235,68 +268,28 @@ def seed_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     Args:
         rows: result of `seed_components.sql`.
     """
-    legend = (
-        exhibits.LegendEntry("due to the seed", labels.ORANGE, marker="s", line=False),
-        exhibits.LegendEntry("due to the items", labels.BLUE, marker="o", line=False),
-    )
     for title, members in by_task(rows):
         parts = [cells for _, cells in exhibits.grouped(members, "group_kind", "group_name")]
-        shown = exhibits.evenly_spaced(parts, MAX_GROUPS)
-        yield exhibits.Group(
-            title=title + exhibits.omission_note(len(shown), len(parts), "languages"),
-            panels=tuple(panel for cells in shown for panel in _panels(cells)),
-            rows=members,
-            legend=legend,
-            facets=labels.facets_of(members[0], only=("model", "task")),
-        )
+        shown, note = exhibits.some(parts, MAX_GROUPS, "languages")
+        panels = [panel for cells in shown for panel in _seed_panels(cells)]
+        yield exhibits.Group(title + note, panels=tuple(panels), rows=members, legend=legend_of(_DEVIATIONS))
 
 
-def _panels(rows: Sequence[Row]) -> tuple[exhibits.Panel, exhibits.Panel]:
-    shown = exhibits.evenly_spaced(rows, MAX_METHODS)
-    where = rows[0]["group_name"] or "mean outside English"
-    note = exhibits.omission_note(len(shown), len(rows), "methods")
-    width = 0.075 * max(len(_name(row)) for row in shown)
-    height = 0.8 + 0.24 * len(shown)
-    differences = ", ".join(
-        f"{_name(row)} {labels.with_interval(row['difference'], row['ci_low'], row['ci_high'], signed=True)}"
-        for row in shown
-    )
-    deviations = ", ".join(
-        f"{_name(row)} {labels.number(row['seed_deviation'])} and {labels.number(row['item_deviation'])}"
-        for row in shown
-    )
+def _seed_panels(rows: Sequence[Row]) -> tuple[exhibits.Panel, exhibits.Panel]:
+    shown, note = exhibits.some(rows, MAX_METHODS, "methods")
+    where = (rows[0]["group_name"] or "mean outside English") + note
+    about = f"Difference to dense for other seeds and items, {where}"
     return (
-        exhibits.Panel(
-            label=f"Difference to dense for other seeds and items, {where}: {differences}{note}",
-            size=exhibits.Size(2.7 + width, height, left=0.2 + width),
-            draw=partial(_draw_differences, rows=shown, title=f"{where}: difference to dense{note}"),
-        ),
-        exhibits.Panel(
-            label=f"Standard deviations due to the seed and to the items, {where}: {deviations}",
-            size=exhibits.Size(2.7, height, left=0.2),
-            draw=partial(_draw_deviations, rows=shown),
-        ),
+        Dots(_name, (_CHANGE,), title=f"{where}: difference to dense", about=about).panel(shown),
+        Dots(
+            _name,
+            _DEVIATIONS,
+            title=f"{where}: standard deviation",
+            about=f"Standard deviations due to the seed and to the items, {where}",
+            is_signed=False,
+        ).panel(shown),
     )
 
 
 def _name(row: Row) -> str:
     return f"{row['method']} {row['sparsity']:g} ({row['n_seeds']} seeds)"
-
-
-def _draw_differences(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    start_rows(axes, title, [_name(row) for row in rows], edge=0.6)
-    axes.axvline(0, color=labels.BLACK, linewidth=0.9)
-    for position, row in enumerate(rows):
-        ends = row["ci_low"], row["ci_high"]
-        interval_row(axes, position, row["difference"], ends, colour=INK, marker="D", markersize=3.5)
-
-
-def _draw_deviations(axes: Axes, *, rows: Sequence[Row]) -> None:
-    start_rows(axes, "standard deviation", [""] * len(rows), edge=0.6)
-    for position, row in enumerate(rows):
-        for column, marker, colour in (("seed_deviation", "s", labels.ORANGE), ("item_deviation", "o", labels.BLUE)):
-            if row[column] is not None:
-                axes.hlines(position, 0, row[column], color=QUIET, linewidth=0.6)
-                axes.plot([row[column]], [position], marker, color=colour, markersize=4)
-    axes.set_yticks([])
-    axes.set_xlim(left=0)

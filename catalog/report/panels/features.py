@@ -16,17 +16,21 @@ from catalog.report.exhibits import (
     Panel,
     Scale,
     Size,
+    distinct,
     evenly_spaced,
     grouped,
     name_with_dtype,
     omission_note,
+    some,
 )
-from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Facets, facets_of, number, set_label
-from catalog.report.svg import heat, start
+from catalog.report.labels import Facets, facets_of, number, set_label
+from catalog.report.marks import heat, start
+from catalog.report.styles import GREY, SeriesStyle, first_styles
 from catalog.results import Row
 
-_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
-_MARKERS = ("o", "s", "^", "D", "X")
+MAX_FEATURES = 5
+"""Number of features that have a line."""
+_OTHER = SeriesStyle(GREY, ".")
 MAX_SETS = 24
 """Maximum number of panels; their sets are chosen at even distances."""
 _MAX_LINEAR_RATIO = 30.0
@@ -49,68 +53,66 @@ def magnitude_panels(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `largest_features.sql`.
     """
     for _, members in grouped(rows, "base_model", "base_model_id"):
-        recurring = _recurring(members)
+        counts = Counter(row["feature"] for row in members)
+        often = sorted(counts, key=lambda feature: (-counts[feature], feature))[:MAX_FEATURES]
+        recurring = first_styles(often)
         magnitudes = [row["magnitude"] for row in members]
-        scale = min(magnitudes), max(magnitudes)
-        sets = [set_rows for _, set_rows in grouped(members, *_SET)]
-        shown = evenly_spaced(sets, MAX_SETS)
-        legend = [
-            LegendEntry(label=f"feature {feature}", colour=_COLOURS[index], marker=_MARKERS[index])
-            for feature, index in recurring.items()
-        ]
-        legend.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
+        shown, note = some([set_rows for _, set_rows in grouped(members, *_SET)], MAX_SETS, "sets")
+        names = _set_names([set_rows[0] for set_rows in shown])
+        draw = partial(_set_panel, recurring=recurring, scale=(min(magnitudes), max(magnitudes)))
         yield Group(
-            title=str(members[0]["base_model"]) + omission_note(len(shown), len(sets), "sets"),
-            panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
+            title=f"{members[0]['base_model']}{note}",
+            panels=tuple(draw(set_rows, name=name) for set_rows, name in zip(shown, names, strict=True)),
             rows=members,
-            legend=tuple(legend),
-            facets=facets_of(members[0], only=("model",)),
+            legend=(
+                *(LegendEntry.of_series(f"feature {feature}", style) for feature, style in recurring.items()),
+                LegendEntry.of_series("another large feature", _OTHER, line=False),
+            ),
         )
 
 
-def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
-    """Return the features that are large most often, over all depths and sets, with their index in the palette."""
-    counts = Counter(row["feature"] for row in rows)
-    features = sorted(counts, key=lambda feature: (-counts[feature], feature))[: len(_COLOURS)]
-    return {feature: index for index, feature in enumerate(features)}
+def _set_names(rows: Sequence[Row]) -> list[str]:
+    """Return short labels of sets with their kind; equal ones have the settings that only some of them have."""
+    columns = ("kind", "source_language", "target_language")
+    names = [set_label(*(row[name] for name in columns), seed=row["seed"], profile=row["profile"]) for row in rows]
+    names = [f"{name} · {row['kind']}" for name, row in zip(names, rows, strict=True)]
+    settings = [str(row.get("settings") or "").split(", ") for row in rows]
+    shared = [word for word in settings[0] if all(word in words for words in settings)]
+    full = [
+        ", ".join([name, *(word for word in words if word and word not in shared)]) if names.count(name) > 1 else name
+        for name, words in zip(names, settings, strict=True)
+    ]
+    ids = [str(row["demonstration_set_id"])[:4] for row in rows]
+    return [name if full.count(name) == 1 else f"{name} #{key}" for name, key in zip(full, ids, strict=True)]
 
 
-def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float]) -> Panel:
-    first = rows[0]
-    words = (first["kind"], first["source_language"], first["target_language"])
-    name = set_label(*words, seed=first["seed"], profile=first["profile"])
+def _set_panel(
+    rows: Sequence[Row], *, name: str, recurring: Mapping[int, SeriesStyle], scale: tuple[float, float]
+) -> Panel:
     largest = max(rows, key=lambda row: row["magnitude"])
     position = f"feature {largest['feature']} at depth {largest['depth']}, magnitude {largest['magnitude']:.3g}"
     return Panel(
-        label=f"Largest features on {name} ({first['kind']}); largest of all: {position}",
-        size=Size(3.3, 2.5, left=0.62),
-        draw=partial(_draw_set, rows=rows, title=f"{name} · {first['kind']}", recurring=recurring, scale=scale),
-        facets=facets_of(first, only=("pair",)),
+        label=f"Largest features on {name}; largest of all: {position}",
+        size=Size(3.3, 2.5, left=0.75),
+        draw=partial(_draw_set, rows=rows, title=name, recurring=recurring, scale=scale),
+        facets=facets_of(rows[0], only=("pair",)),
     )
 
 
 def _draw_set(
-    axes: Axes, *, rows: Sequence[Row], title: str, recurring: Mapping[int, int], scale: tuple[float, float]
+    axes: Axes, *, rows: Sequence[Row], title: str, recurring: Mapping[int, SeriesStyle], scale: tuple[float, float]
 ) -> None:
-    start(axes, title, size=10.5)
-    other_rows = [row for row in rows if row["feature"] not in recurring]
-    axes.plot(
-        [row["depth"] for row in other_rows], [row["magnitude"] for row in other_rows], ".", color=GREY, markersize=3
-    )
-    depths = sorted({row["depth"] for row in rows})
-    for feature, index in recurring.items():
+    start(axes, title)
+    others = [row for row in rows if row["feature"] not in recurring]
+    places = ([row[name] for row in others] for name in ("depth", "magnitude"))
+    axes.plot(*places, ".", color=GREY, markersize=3)
+    depths = sorted(distinct(rows, "depth"))
+    for feature, style in recurring.items():
         large = {row["depth"]: row["magnitude"] for row in rows if row["feature"] == feature}
-        axes.plot(
-            depths,
-            [large.get(depth, math.nan) for depth in depths],
-            color=_COLOURS[index],
-            marker=_MARKERS[index],
-            linewidth=1.0,
-            markersize=4,
-            zorder=3,
-        )
+        values = [large.get(depth, math.nan) for depth in depths]
+        axes.plot(depths, values, color=style.colour, linewidth=1.0, markersize=4, zorder=3, **style.marker_options)
     _set_scale(axes, *scale)
-    axes.set_xlabel("depth (0: embeddings, n: after block n - 1)")
+    axes.set_xlabel("blocks passed, 0: embeddings")
     axes.set_ylabel("magnitude")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -138,7 +140,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     models: set[tuple[str, str | None]] = set()
     for (source, model_id, dtype, share), members in grouped(rows, "base_model", "base_model_id", "dtype", "share"):
         model = name_with_dtype(source, dtype, rows)
-        scale = Scale(0.0, max(share, *(row["value"] for row in members)))
+        scale = Scale.from_zero((row["value"] for row in members), least=share)
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
         across = dict(
             sorted(across.items(), key=lambda item: list(down).index(item[0]) if item[0] in down else len(down))
@@ -150,17 +152,14 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
         hidden = {key: {**row, "detail": ""} for key, row in pairs.items() if key not in visible}
         facets = {key: hidden.get(key, row) for key, row in pairs.items() if key in included}
         down = {key: down[key] for key in facets}
-        depths = [cells for _, cells in grouped(members, "depth")]
-        drawn = evenly_spaced(depths, MAX_DEPTHS)
-        note = omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
-        model_facets = facets_of(members[0], only=("model",))
+        drawn, omitted = some([cells for _, cells in grouped(members, "depth")], MAX_DEPTHS, "depths")
+        note = omission_note(len(shown), len(across), "sets") + omitted
         yield Group(
             title=f"{model}: large in A and small in B, the largest and smallest {share:g} of all features; unrelated "
             f"sets would give {share:g}{note}",
             panels=tuple(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
             rows=members,
             legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
-            facets=model_facets,
         )
         shared = () if (model_id, dtype) in models else tuple(_shared_grids(drawn, down, shown, facets=facets))
         if shared:
@@ -169,7 +168,6 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
                 panels=shared,
                 rows=members,
                 legend=(LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),),
-                facets=model_facets,
             )
         models.add((model_id, dtype))
 
@@ -193,10 +191,8 @@ def _shared_grids(
         if known:
             by_chance = number(known[0]["top_by_chance"], digits=2)
             title = f"{known[0]['n_top']} largest {_depth_name(known)}, by chance {by_chance}"
-            grid = _feature_grid(known, down, across, facets=facets, scale=_SHARED, column="top_shared")
-            mean = number(sum(grid.values.values()) / len(grid.values))
-            label = f"Shared largest features {_depth_name(known)}: mean {mean}, by chance {by_chance}"
-            grids.append(replace(grid, title=title, label=label, column_name="large in B"))
+            grid = _feature_grid(known, down, across, facets=facets, scale=_SHARED, column="top_shared", title=title)
+            grids.append(replace(grid, column_name="large in B"))
     return grids
 
 
@@ -212,20 +208,18 @@ def _feature_grid(
     facets: Mapping[str, Facets],
     scale: Scale,
     column: str = "value",
+    title: str = "",
 ) -> Grid:
     """Draw one depth; `down` and `across` are labels of sets A and B."""
-    values = [row[column] for row in rows if row["set_a"] in down and row["set_b"] in across]
     name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
-    mean = sum(values) / len(values)
     return heat(
         rows,
         column,
         down=("set_a", down),
         across=("set_b", across),
-        title=name,
-        label=f"Overlap of large and small features after {name}: mean {number(mean)}",
+        title=title or name,
+        about=f"Shared {title}" if title else f"Overlap of large and small features after {name}",
         scale=scale,
-        row_name="large in A",
-        column_name="small in B",
+        axes=("large in A", "small in B"),
         row_facets=tuple(facets[key] for key in down),
     )

@@ -1,25 +1,33 @@
 """Figures of languages: English against the others, where accuracy breaks, source languages, and pooled differences."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from catalog.report import exhibits, labels
-from catalog.report.panels.differences import METHOD, by_task, change_legend
-from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
+from catalog.report.marks import Dots, Mark, heat, legend_of, start
+from catalog.report.panels.differences import by_task, change_legend, method_key, method_legend
+from catalog.report.styles import (
+    BLACK,
+    BLUE,
+    DENSE,
+    GREY,
+    INK,
+    MAX_IN_LEGEND,
+    METHOD,
+    QUIET,
+    SeriesStyle,
+    SeriesStyles,
+    method_label,
+    method_styles,
+)
 from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
-_KEY = ("score", "intervention", "set_kind")
-"""Columns that the points of one legend entry share."""
 MAX_POINTS, MAX_FRONT = 1_000, 50
 """Maximum number of points, and of those on the front, in a panel, chosen at even distances."""
-_DENSE = labels.SeriesStyle(labels.BLACK, "*")
-Styles = Mapping[tuple[Any, ...], labels.SeriesStyle]
-"""Values of `_KEY` -> style."""
 Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
 MAX_METHODS = 40
@@ -31,10 +39,10 @@ SMALLEST_RANGE = 0.02
 """Smallest half width of a colour scale, so that noise does not get strong colours."""
 MAX_POOLED, MAX_POOLED_LANGUAGES = 6, 30
 """Maximum number of variants of a task and of their languages; chosen at even distances."""
-_ALONE, _POOLED = (-0.17, labels.GREY), (0.17, labels.BLUE)
-"""Shift and colour of the estimate of a language alone, and of the pooled one."""
-_OF_MODEL = ("mean", "a further language")
-"""Names of the last rows of a panel."""
+_ESTIMATES = (
+    Mark("the language alone", "difference", SeriesStyle(GREY, "o")),
+    Mark("pooled over the languages", "pooled", SeriesStyle(BLUE, "D"), ends="pooled_ci"),
+)
 
 
 def pareto_plots(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -51,19 +59,17 @@ def pareto_plots(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
             languages: [row for row in evaluated[(*task, languages)] if row["is_dense"]]
             for (languages,), _ in exhibits.grouped(members, "languages")
         }
-        plain = {method: labels.series_style(method[0], method[2]) for method, _ in exhibits.grouped(members, *_KEY)}
-        styles = labels.distinct_styles(plain, taken=[_DENSE])
+        styles = method_styles(members)
         panels = tuple(
             _plot(points, dense=dense[languages], styles=styles)
             for (languages,), points in exhibits.grouped(members, "languages")
         )
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = labels.task_label(members[0], with_rule=exhibits.has_several_rules(rows, members[0]))
-        facets = labels.facets_of(members[0], only=("model", "task"))
-        yield exhibits.Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets)
+        yield exhibits.Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles))
 
 
-def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> exhibits.Panel:
+def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: SeriesStyles) -> exhibits.Panel:
     label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
     label += _front_text([*dense, *rows])
     for row in dense:
@@ -92,30 +98,36 @@ def _front_text(rows: Sequence[Row]) -> str:
     return "on the front of dev, with the share of resamples: " + ", ".join(names[:MAX_FRONT]) + more
 
 
-def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, styles: Styles) -> None:
+def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, styles: SeriesStyles) -> None:
     start(axes, title, grid="both")
     axes.set_xlabel("change of accuracy in English")
     axes.set_ylabel("change of mean accuracy in the other languages")
-    axes.axvline(0, color=labels.BLACK, linewidth=0.8, linestyle=":", zorder=1)
-    axes.axhline(0, color=labels.BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    for (*method, _), points in exhibits.grouped(rows, *_KEY, "demonstration_label"):
-        key = list(styles).index(tuple(method))
-        _draw_points(axes, points, styles[tuple(method)], dense=own, key=key)
+    for (*method, _), points in exhibits.grouped(rows, *METHOD, "demonstration_label"):
+        key = method_key(styles, tuple(method))
+        name = f"{styles[tuple(method)].name}, " if len(styles) > MAX_IN_LEGEND else ""
+        _draw_points(axes, points, styles[tuple(method)], dense=own, key=key, name=name)
     for row in dense:
         at = _point(row, own)
-        axes.plot(*at, "*", color=labels.BLACK if row in own else QUIET, markersize=12, zorder=4)
+        axes.plot(*at, "*", color=BLACK if row in own else QUIET, markersize=12, zorder=4)
         if row not in own:
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
         elif row["is_efficient"]:
             axes.annotate(_probability(row), at, (6, -9), textcoords="offset points", fontsize=7.5, color=INK)
 
 
-def _draw_points(axes: Axes, rows: Sequence[Row], style: labels.SeriesStyle, *, dense: Sequence[Row], key: int) -> None:
-    """Draw the variants of one score and pair: those on the front of dev with intervals, the others pale."""
-    first = rows[0]
+def _draw_points(
+    axes: Axes, rows: Sequence[Row], style: SeriesStyle, *, dense: Sequence[Row], key: str, name: str
+) -> None:
+    """Draw the variants of one method and pair: those on the front of dev with intervals, the others pale.
+
+    Args:
+        name: start of the text of a point on the front.
+    """
     options = style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {})
-    gid = labels.to_id({**labels.facets_of(first, only=("score", "pair")), "key": str(key)})
+    gid = labels.to_id({**labels.facets_of(rows[0], only=("score", "pair")), "key": key})
     beaten = [_point(row, dense) for row in rows if not row["is_efficient"]]
     places = [[point[side] for point in beaten] for side in (0, 1)]
     axes.plot(*places, linestyle="", **options, markersize=4, alpha=0.45, zorder=2, gid=gid)
@@ -124,7 +136,7 @@ def _draw_points(axes: Axes, rows: Sequence[Row], style: labels.SeriesStyle, *, 
         for xs, ys in _intervals(row, at):
             axes.plot(xs, ys, color=style.colour, linewidth=1.0, zorder=3, gid=gid)
         axes.plot(*at, linestyle="", **options, markersize=7, zorder=4, gid=gid)
-        text = f"{row['sparsity']:g}, {_probability(row)}"
+        text = f"{name}{row['sparsity']:g}, {_probability(row)}"
         axes.annotate(text, at, (6, 5), textcoords="offset points", fontsize=7.5, color=INK, gid=gid)
 
 
@@ -148,19 +160,10 @@ def _probability(row: Row) -> str:
     return f"{row['probability']:.0%}"
 
 
-def _legend(rows: Sequence[Row], styles: Styles) -> tuple[exhibits.LegendEntry, ...]:
-    entries = [exhibits.LegendEntry.of_series("dense model", _DENSE, line=False)]
-    for index, (method, members) in enumerate(exhibits.grouped(rows, *_KEY)):
-        score, intervention, set_kind = method
-        label = " on ".join(str(word) for word in (intervention or score, set_kind) if word)
-        facets = {**labels.facets_of(members[0], only=("score",)), "key": str(index)}
-        entries.append(
-            exhibits.LegendEntry.of_series(label.replace("_", " "), styles[method], line=False, facets=facets)
-        )
-    return (
-        *entries,
-        exhibits.LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET),
-    )
+def _legend(rows: Sequence[Row], styles: SeriesStyles) -> tuple[exhibits.LegendEntry, ...]:
+    front = exhibits.LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET)
+    dense = exhibits.LegendEntry.of_series("dense model", DENSE, line=False)
+    return dense, *method_legend(rows, styles, line=False), front
 
 
 def breaking_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -173,14 +176,13 @@ def breaking_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """
     for title, members in by_task(rows):
         methods = [cells for _, cells in exhibits.grouped(members, *_METHOD)]
-        shown = exhibits.evenly_spaced(methods, MAX_METHODS)
-        scale = exhibits.Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
+        shown, omitted = exhibits.some(methods, MAX_METHODS, "methods")
+        scale = exhibits.Scale.from_zero(row["last_not_below"] for row in members)
         yield exhibits.Group(
-            title=title + exhibits.omission_note(len(shown), len(methods), "methods"),
-            panels=(_table(shown, languages=exhibits.english_first(row["language"] for row in members), scale=scale),),
+            title=title + omitted,
+            panels=(_table(shown, scale=scale),),
             rows=members,
             legend=(exhibits.LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
-            facets=labels.facets_of(members[0], only=("model", "task")),
             note=_note(members),
         )
 
@@ -204,19 +206,19 @@ def _note(rows: Sequence[Row]) -> str:
     )
 
 
-def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: exhibits.Scale) -> exhibits.Grid:
-    cells = {(down, languages.index(row["language"])): row for down, members in enumerate(methods) for row in members}
-    n_broken = sum(row["first_below"] is not None for row in cells.values())
-    return exhibits.Grid(
+def _table(methods: Sequence[Sequence[Row]], *, scale: exhibits.Scale) -> exhibits.Grid:
+    cells = [{**row, "down": down} for down, members in enumerate(methods) for row in members]
+    n_broken = sum(row["first_below"] is not None for row in cells)
+    return heat(
+        cells,
+        "last_not_below",
+        down=("down", {down: _name(members[0]) for down, members in enumerate(methods)}),
+        across=("language", exhibits.english_first(row["language"] for row in cells)),
+        text=interval_text,
         title="between which sparsities accuracy falls below dense",
-        label=f"Breaking sparsity by method and language: {n_broken} of {len(cells)} curves fall below dense",
-        rows=tuple(_name(members[0]) for members in methods),
-        columns=tuple(languages),
-        values={position: row["last_not_below"] for position, row in cells.items()},
-        texts={position: interval_text(row) for position, row in cells.items()},
+        about=f"Breaking sparsity by method and language, {n_broken} of {len(cells)} curves fall below dense",
         scale=scale,
-        row_name="method",
-        column_name="language",
+        axes=("method", "language"),
         row_facets=tuple(labels.facets_of(members[0], only=("score", "pair")) for members in methods),
     )
 
@@ -244,23 +246,20 @@ def source_heat_maps(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """
     for title, members in by_task(rows):
         sparsities = exhibits.grouped(sorted(members, key=lambda row: row["sparsity"]), "sparsity")
-        shown = exhibits.evenly_spaced(sparsities, MAX_SPARSITIES)
-        note = exhibits.omission_note(len(shown), len(sparsities), "sparsities")
+        shown, note = exhibits.some(sparsities, MAX_SPARSITIES, "sparsities")
         for (sparsity,), cells in shown:
             yield _sparsity_group(cells, title=f"{title}, sparsity {sparsity:g}{note}")
 
 
 def _sparsity_group(rows: Sequence[Row], *, title: str) -> exhibits.Group:
     methods = [cells for _, cells in exhibits.grouped(rows, *METHOD)]
-    shown = exhibits.evenly_spaced(methods, MAX_SOURCE_METHODS)
-    largest = max(SMALLEST_RANGE, *(abs(row["difference"]) for cells in shown for row in cells))
-    scale = exhibits.Scale(-largest, largest, is_diverging=True)
+    shown, note = exhibits.some(methods, MAX_SOURCE_METHODS, "methods")
+    scale = exhibits.Scale.around_zero((row["difference"] for cells in shown for row in cells), least=SMALLEST_RANGE)
     return exhibits.Group(
-        title=title + exhibits.omission_note(len(shown), len(methods), "methods"),
+        title=title + note,
         panels=tuple(_heat_map(cells, scale=scale) for cells in shown),
         rows=rows,
         legend=(change_legend(scale),),
-        facets=labels.facets_of(rows[0], only=("model", "task")),
         note=_source_note(rows),
     )
 
@@ -286,9 +285,7 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     sources = exhibits.evenly_spaced(
         exhibits.english_first(str(row["demonstration_label"]) for row in rows), MAX_SOURCES
     )
-    differences = [row["difference"] for row in rows if row["demonstration_label"] in sources]
-    title = labels.method_label(rows[0])
-    span = f"from {labels.number(min(differences), signed=True)} to {labels.number(max(differences), signed=True)}"
+    title = method_label(rows[0])
     facets = {row["demonstration_label"]: labels.facets_of(row, only=("pair",)) for row in rows}
     return heat(
         rows,
@@ -297,10 +294,9 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
         across=("language", exhibits.english_first(row["language"] for row in rows)),
         text=_cell_text,
         title=title,
-        label=f"Difference of accuracy to dense by source and evaluated language, {title}: {span}",
+        about=f"Difference of accuracy to dense by source and evaluated language, {title}",
         scale=scale,
-        row_name="source",
-        column_name="evaluated",
+        axes=("source", "evaluated"),
         facets=labels.facets_of(rows[0], only=("score",)),
         row_facets=tuple(facets[source] for source in sources),
     )
@@ -317,58 +313,30 @@ def pooled_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     Args:
         rows: result of `pooled_languages.sql`.
     """
-    legend = (
-        exhibits.LegendEntry("the language alone", _ALONE[1], marker="o", line=False),
-        exhibits.LegendEntry("pooled over the languages", _POOLED[1], marker="D", line=False),
-    )
     for title, members in by_task(rows):
         variants = [cells for _, cells in exhibits.grouped(members, "comparison_id")]
-        shown = exhibits.evenly_spaced(variants, MAX_POOLED)
+        shown, note = exhibits.some(variants, MAX_POOLED, "variants")
         yield exhibits.Group(
-            title=title + exhibits.omission_note(len(shown), len(variants), "variants"),
+            title=title + note,
             panels=tuple(map(_pooled_panel, shown)),
             rows=members,
-            legend=legend,
-            facets=labels.facets_of(members[0], only=("model", "task")),
+            legend=legend_of(_ESTIMATES),
             note="Exploratory: the model assumes that the languages are drawn from one normal distribution.",
         )
 
 
 def _pooled_panel(rows: Sequence[Row]) -> exhibits.Panel:
-    first, shown = rows[0], exhibits.evenly_spaced(rows, MAX_POOLED_LANGUAGES)
-    note = exhibits.omission_note(len(shown), len(rows), "languages")
-    values = ", ".join(
-        f"{row['language']} {_estimate(row, 'difference', 'ci')}, pooled {_estimate(row, 'pooled', 'pooled_ci')}"
-        for row in shown
-    )
-    mean, new = _estimate(first, "mean", "mean_ci"), (first["new_language_ci_low"], first["new_language_ci_high"])
-    further = labels.text_range(*(labels.number(end, signed=True) for end in new))
-    return exhibits.Panel(
-        label=f"Difference of accuracy to dense alone and pooled, exploratory, {first['label']}: {values}; "
-        f"mean {mean}, a further language {further}{note}",
-        size=exhibits.Size(4.6, 0.9 + 0.3 * (len(shown) + len(_OF_MODEL)), left=1.35),
-        draw=partial(_draw_pooled, rows=shown, title=f"{first['label']}{note}"),
-        facets=labels.facets_of(first, only=("score", "pair")),
-    )
-
-
-def _estimate(row: Row, column: str, ends: str) -> str:
-    return labels.with_interval(row[column], row[f"{ends}_low"], row[f"{ends}_high"], signed=True)
-
-
-def _draw_pooled(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    start_rows(axes, title, [*(row["language"] for row in rows), *_OF_MODEL], edge=0.6)
-    axes.set_xlabel("accuracy − dense")
-    axes.axvline(0, color=labels.BLACK, linewidth=0.9)
-    axes.axhline(len(rows) - 0.5, color=QUIET, linewidth=0.6)
-    for position, row in enumerate(rows):
-        for (shift, colour), marker, column, prefix in (
-            (_ALONE, "o", "difference", "ci"),
-            (_POOLED, "D", "pooled", "pooled_ci"),
-        ):
-            ends = row[f"{prefix}_low"], row[f"{prefix}_high"]
-            interval_row(axes, position + shift, row[column], ends, colour=colour, marker=marker, markersize=3.5)
-    first, colour = rows[0], _POOLED[1]
-    for position, (value, name) in enumerate(((first["mean"], "mean"), (None, "new_language")), len(rows)):
-        ends = first[f"{name}_ci_low"], first[f"{name}_ci_high"]
-        interval_row(axes, position, value, ends, colour=colour, marker="D", markersize=3.5)
+    first = rows[0]
+    shown, note = exhibits.some(rows, MAX_POOLED_LANGUAGES, "languages")
+    of_model = [
+        {"language": name, "difference": None, "pooled": value}
+        | {f"pooled_ci_{end}": first[f"{prefix}_ci_{end}"] for end in ("low", "high")}
+        for name, value, prefix in (("mean", first["mean"], "mean"), ("a further language", None, "new_language"))
+    ]
+    return Dots(
+        lambda row: str(row["language"]),
+        _ESTIMATES,
+        title=f"{first['label']}{note}",
+        about=f"Difference of accuracy to dense alone and pooled, exploratory, {first['label']}",
+        xlabel="accuracy − dense",
+    ).panel([*shown, *of_model], labels.facets_of(first, only=("score", "pair")))

@@ -14,11 +14,11 @@ SELECT
     a.output
 FROM loaded_answers AS a
 JOIN evaluations AS e ON e.evaluation_id = a.evaluation_id
-JOIN variant_descriptions AS v ON v.variant_id = e.variant_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = e.variant_id
 WHERE e.task = of_task AND e.split = of_split
     AND (of_language::VARCHAR IS NULL OR e.language = of_language::VARCHAR)
     AND (
         of_variant::VARCHAR IS NULL OR e.variant_id = of_variant::VARCHAR
-        OR e.variant_id IN (SELECT variant_id FROM variant_names WHERE name = of_variant::VARCHAR)
+        OR e.variant_id IN (SELECT variant_id FROM internal.variant_names WHERE name = of_variant::VARCHAR)
         OR (of_variant::VARCHAR = 'dense' AND v.is_dense)
     );

@@ -3,7 +3,7 @@
 -- $kind VARCHAR: variant, task or language
 -- $beginning VARCHAR
 WITH known AS (
-    SELECT 'variant' AS kind, label AS value FROM variant_descriptions
+    SELECT 'variant' AS kind, label AS value FROM internal.variant_descriptions
     UNION
     SELECT kind, name AS value FROM names WHERE kind = 'variant'
     UNION

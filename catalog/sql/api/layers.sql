@@ -5,4 +5,4 @@ SELECT
     1 - l.n_removed / nullif(l.n_weights, 0) AS density,
     l.variant_id
 FROM variant_layers AS l
-JOIN variant_descriptions AS v ON v.variant_id = l.variant_id;
+JOIN internal.variant_descriptions AS v ON v.variant_id = l.variant_id;

@@ -2,7 +2,7 @@
 -- variant_columns
 WITH numbered AS (
     SELECT *, (row_number() OVER (ORDER BY base_model_id, sparsity, label, variant_id) - 1)::INTEGER AS variant_number
-    FROM variant_descriptions
+    FROM internal.variant_descriptions
 )
 SELECT
     v.label, m.task, m.language, m.split, m.metric, m.value, m.ci_low, m.ci_high, m.n, m.dense_value, m.sparsity, m.is_dense,

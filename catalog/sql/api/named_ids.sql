@@ -7,11 +7,11 @@ WITH named AS (
     SELECT recipe || '/' || name AS name, id, 2 AS place FROM names WHERE kind = $kind
     UNION
     SELECT name, variant_id AS id, CASE WHEN is_current THEN 0 ELSE 4 END AS place
-    FROM variant_names
+    FROM internal.variant_names
     WHERE $kind = 'variant'
     UNION
     SELECT label AS name, demonstration_set_id AS id, 0 AS place
-    FROM described_sets
+    FROM internal.described_sets
     WHERE $kind = 'demonstration_set'
     UNION
     SELECT variant_id AS name, variant_id AS id, 3 AS place FROM variants WHERE $kind = 'variant'

@@ -1,6 +1,6 @@
 -- sets: one row per demonstration set, as in described_sets, with the names that recipes give it
 SELECT s.label, n.names, s.* EXCLUDE (label)
-FROM described_sets AS s
+FROM internal.described_sets AS s
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names
     FROM names

@@ -8,8 +8,8 @@ WITH changes AS (
     SELECT
         m.variant_ids, t.task, t.split, t.metric, t.scoring_rule, t.example_limit, t.protocol_id, t.group_kind, t.group_name,
         bool_and(coalesce(t.p_corrected < 0.05, false)) AND count(DISTINCT sign(t.difference)) = 1 AS is_changed
-    FROM (SELECT DISTINCT variant_ids, unnest(variant_ids) AS variant_id FROM method_differences) AS m
-    JOIN against_dense AS t ON t.variant_id = m.variant_id
+    FROM (SELECT DISTINCT variant_ids, unnest(variant_ids) AS variant_id FROM internal.method_differences) AS m
+    JOIN internal.against_dense AS t ON t.variant_id = m.variant_id
     GROUP BY ALL
 ),
 own AS (
@@ -20,7 +20,7 @@ own AS (
             FROM questions AS q
             WHERE q.recipe = $recipe AND q.is_declared AND q.task = d.task AND q.metric = d.metric
         ) AS is_asked
-    FROM method_differences AS d
+    FROM internal.method_differences AS d
     LEFT JOIN changes AS t
         ON t.variant_ids = d.variant_ids AND t.task = d.task AND t.split = d.split AND t.metric = d.metric
         AND t.group_kind = d.group_kind AND t.group_name = d.group_name AND t.protocol_id = d.protocol_id

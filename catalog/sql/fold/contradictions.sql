@@ -7,19 +7,19 @@ WITH compared AS (
         difference, ci_low, ci_high, ci90_low, ci90_high, interval, p_value AS p, interval_contradicts_p AS says_so,
         p_corrected, n_family, detectable_difference,
         CASE WHEN n_gained IS NOT NULL THEN smallest_significant END AS smallest_significant
-    FROM comparisons
+    FROM internal.comparisons
     UNION ALL BY NAME
     SELECT
         'aggregates' AS location, concat_ws(' ', comparison_id, metric, group_kind, group_name) AS row_name,
         difference, ci_low, ci_high, ci90_low, ci90_high, interval, p_value AS p, interval_contradicts_p AS says_so,
         p_corrected, n_family, detectable_difference
-    FROM aggregates
+    FROM internal.aggregates
     UNION ALL BY NAME
     SELECT
         'answers' AS location, concat_ws(' ', question_id, comparison_id) AS row_name,
         difference, ci_low, ci_high, ci90_low, ci90_high, interval, p_value AS p,
         p_corrected, n_family, smallest_significant, detectable_difference
-    FROM answers
+    FROM internal.verdicts
     UNION ALL BY NAME
     SELECT
         'choices' AS location, concat_ws(' ', choice_id, group_kind, group_name) AS row_name,
@@ -48,7 +48,7 @@ claims AS (
         a.*, concat_ws(' ', a.question_id, a.comparison_id) AS row_name, q.claim,
         CASE WHEN d.higher_is_better THEN a.ci90_low ELSE -a.ci90_high END AS worst,
         CASE WHEN d.higher_is_better THEN a.ci90_high ELSE -a.ci90_low END AS best
-    FROM answers AS a
+    FROM internal.verdicts AS a
     JOIN questions AS q USING (question_id)
     JOIN (SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric) AS d
         ON d.metric = q.metric

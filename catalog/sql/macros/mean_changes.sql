@@ -7,14 +7,14 @@ WITH differences AS (
     SELECT
         variant_id, baseline_id, task, split, metric, 'language' AS group_kind, language AS group_name, scale,
         scoring_rule, example_limit, protocol_id, profile, difference
-    FROM comparisons
-    ANTI JOIN outdone_evaluations USING (evaluation_id)
+    FROM internal.comparisons
+    ANTI JOIN internal.outdone_evaluations USING (evaluation_id)
     WHERE task = of_task AND split = of_split AND metric = of_metric
     UNION ALL
     SELECT
         variant_id, baseline_id, task, split, metric, group_kind, group_name, scale,
         scoring_rule, example_limit, protocol_id, profile, difference
-    FROM aggregates
+    FROM internal.aggregates
     WHERE task = of_task AND split = of_split AND metric = of_metric
 )
 SELECT
@@ -23,8 +23,8 @@ SELECT
     d.profile, count(*) AS n_comparisons, count(DISTINCT d.variant_id) AS n_variants, avg(d.difference ORDER BY d.variant_id) AS difference,
     min(d.difference) AS lowest, max(d.difference) AS highest
 FROM differences AS d
-JOIN variant_descriptions AS v ON v.variant_id = d.variant_id
-JOIN variant_descriptions AS b ON b.variant_id = d.baseline_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = d.variant_id
+JOIN internal.variant_descriptions AS b ON b.variant_id = d.baseline_id
 GROUP BY
     v.base_model_id, v.method_id, v.method, v.shots, v.samples, v.settings, v.sparsity, b.is_dense, b.method_id,
     b.method, b.shots, b.samples, b.settings, b.sparsity, d.task, d.split, d.metric, d.group_kind, d.group_name, d.scale,

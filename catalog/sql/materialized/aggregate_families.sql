@@ -7,7 +7,7 @@
 -- again.
 -- depends on aggregate_results, evaluations, questions, question_variants
 -- depends on quarantined_questions, recipe_questions, variants, answer_results, comparison_results, records
-INSERT OR REPLACE INTO aggregate_families BY NAME
+INSERT OR REPLACE INTO internal.aggregate_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'
 ),
@@ -21,7 +21,7 @@ folded_measures AS (
     SELECT task, split, metric FROM questions SEMI JOIN {folded} AS f ON f.id = question_id
     UNION
     SELECT task, split, metric
-    FROM aggregate_families
+    FROM internal.aggregate_families
     SEMI JOIN tested_tasks USING (task)
     WHERE split = 'dev' AND test_family IS NOT NULL
 ),
@@ -35,7 +35,7 @@ touched AS (
 ),
 primary_tests AS (
     SELECT * EXCLUDE (recipe, n_questions, n_family, p_corrected), max(n_family) AS n_family, max(p_corrected) AS p_corrected
-    FROM question_tests
+    FROM internal.question_tests
     WHERE claim = 'gain' AND over = 'each'
     GROUP BY ALL
 ),
@@ -64,8 +64,8 @@ members AS (
         is_largest AND a.test IS NOT NULL AND (a.split <> 'dev' OR t.task IS NULL) AS is_test
     FROM aggregate_results AS a
     SEMI JOIN touched AS f ON f.task = a.task AND f.split = a.split AND f.metric = a.metric
-    LEFT JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
-    LEFT JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id
+    LEFT JOIN internal.variant_descriptions AS v ON v.variant_id = a.variant_id
+    LEFT JOIN internal.variant_descriptions AS b ON b.variant_id = a.baseline_id
     LEFT JOIN records AS r ON r.kind = 'comparisons' AND r.id = a.comparison_id
     LEFT JOIN tested_tasks AS t ON t.task = a.task
     LEFT JOIN covering AS q
@@ -78,4 +78,4 @@ SELECT
     n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT
-SELECT * FROM aggregate_families;
+SELECT * FROM internal.aggregate_families;

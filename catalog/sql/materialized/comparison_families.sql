@@ -4,7 +4,7 @@
 -- and languages. Only families of a task, split and metric that {folded} (id) touches are computed again.
 -- depends on comparison_results, evaluations, questions, question_variants
 -- depends on quarantined_questions, recipe_questions, variants, answer_results, aggregate_results, records
-INSERT OR REPLACE INTO comparison_families BY NAME
+INSERT OR REPLACE INTO internal.comparison_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'
 ),
@@ -20,12 +20,12 @@ folded_measures AS (
     SELECT task, split, metric FROM questions SEMI JOIN {folded} AS f ON f.id = question_id
     UNION
     SELECT task, split, metric
-    FROM comparison_families
-    SEMI JOIN outdone_evaluations USING (evaluation_id)
+    FROM internal.comparison_families
+    SEMI JOIN internal.outdone_evaluations USING (evaluation_id)
     WHERE test_family IS NOT NULL
     UNION
     SELECT task, split, metric
-    FROM comparison_families
+    FROM internal.comparison_families
     SEMI JOIN tested_tasks USING (task)
     WHERE split = 'dev' AND test_family IS NOT NULL
 ),
@@ -39,7 +39,7 @@ touched AS (
 ),
 primary_tests AS (
     SELECT * EXCLUDE (recipe, n_questions, n_family, p_corrected), max(n_family) AS n_family, max(p_corrected) AS p_corrected
-    FROM question_tests
+    FROM internal.question_tests
     WHERE claim = 'gain' AND over = 'each'
     GROUP BY ALL
 ),
@@ -65,9 +65,9 @@ members AS (
     FROM comparison_results AS c
     SEMI JOIN touched AS f ON f.task = c.task AND f.split = c.split AND f.metric = c.metric
     LEFT JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
-    LEFT JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
-    LEFT JOIN variant_descriptions AS b ON b.variant_id = c.baseline_id
-    LEFT JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
+    LEFT JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
+    LEFT JOIN internal.variant_descriptions AS b ON b.variant_id = c.baseline_id
+    LEFT JOIN internal.outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
     LEFT JOIN tested_tasks AS t ON t.task = c.task
     LEFT JOIN covering AS q
         ON q.variant_id = c.variant_id AND q.baseline_id = c.baseline_id AND q.task = c.task AND q.split = c.split
@@ -78,4 +78,4 @@ SELECT
     evaluation_id, baseline_evaluation_id, metric, task, split, test_family, question_id, is_primary, n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT
-SELECT * FROM comparison_families;
+SELECT * FROM internal.comparison_families;

@@ -1,7 +1,7 @@
 -- outdone_evaluations: inserts the evaluations that are not used, because a larger evaluation of the same variant
 -- replaces them, or an equally large one of a later version. Only variants with an evaluation in {folded} (id) can have changed.
 -- depends on evaluations, records
-INSERT INTO outdone_evaluations BY NAME
+INSERT INTO internal.outdone_evaluations BY NAME
 WITH touched AS (
     SELECT e.variant_id FROM evaluations AS e SEMI JOIN {folded} AS f ON f.id = e.evaluation_id
 ),

@@ -2,7 +2,7 @@
 -- fewer variants than evaluations, so all variants are described again and compared with the existing rows.
 -- depends on base_models, variants, variant_demonstrations, variant_parents
 -- depends on demonstration_sets, demonstration_set_parts
-INSERT OR REPLACE INTO variant_descriptions
+INSERT OR REPLACE INTO internal.variant_descriptions
 WITH links AS (
     SELECT
         l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.settings AS set_settings, d.made_of,
@@ -13,7 +13,7 @@ WITH links AS (
         coalesce(d.profile, 'corrected') AS profile,
         min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
     FROM variant_demonstrations AS l
-    JOIN described_sets AS d ON d.demonstration_set_id = l.demonstration_set_id
+    JOIN internal.described_sets AS d ON d.demonstration_set_id = l.demonstration_set_id
     WINDOW of_role AS (PARTITION BY l.variant_id, l.role)
 ),
 sets_read AS (
@@ -201,7 +201,7 @@ worded AS MATERIALIZED (
             v.target_language, v.demonstration_label, v.settings_id
         ])), 20) AS method_id
     FROM described AS v
-    LEFT JOIN described_models AS b ON b.base_model_id = v.base_model_id
+    LEFT JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
 ),
 texts AS (
     SELECT
@@ -237,4 +237,4 @@ SELECT
     demonstration_label, settings, settings_id, set_ids, sets_made_of, bits, quantisation_group
 FROM texts
 EXCEPT
-SELECT * FROM variant_descriptions;
+SELECT * FROM internal.variant_descriptions;

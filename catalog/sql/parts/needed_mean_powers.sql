@@ -3,7 +3,7 @@
 SELECT
     t.question_id, max(t.n_family) AS n_family, t.claim, a.n_seeds, a.n_baseline_seeds, a.n_clusters, a.error_of_seeds,
     a.error_of_baseline_seeds, a.error_of_items
-FROM question_tests AS t
+FROM internal.question_tests AS t
 JOIN answer_results AS a ON a.question_id = t.question_id AND a.comparison_id = t.comparison_id
 WHERE t.over = 'mean' AND t.language = '' AND t.n_family > 0
 GROUP BY ALL

@@ -1,9 +1,9 @@
--- accuracy_by_category: one row per language and category of items, such as a relation or a genre: the share of a variant's
--- right answers, with its Wilson interval, and how many the variant gained and lost in comparison with the dense model.
--- The interval is that of independent items, as in facts, where a territory has one item of a category. It is NULL if some
--- items of the category share a cluster (n_clusters below n): it would be too narrow, and that of clustered items, which
--- the report shows by category, needs quantiles that SQL does not have. Without a variant, the rows are those of the dense
--- model.
+-- accuracy_by_category: accuracy by kind of item, with gains and losses. One row per language and category of items, such as
+-- a relation or a genre: the share of a variant's right answers, with its Wilson interval, and how many the variant gained
+-- and lost in comparison with the dense model. The interval is that of independent items, as in facts, where a territory has
+-- one item of a category. It is NULL if some items of the category share a cluster (n_clusters below n): it would be too
+-- narrow, and that of clustered items, which the report shows by category, needs quantiles that SQL does not have. Without a
+-- variant, the rows are those of the dense model.
 -- topic: values
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
@@ -26,6 +26,6 @@ FROM item_answers($task, of_split := $split, of_language := $language, of_varian
 LEFT JOIN item_answers($task, of_split := $split, of_language := $language, of_variant := 'dense') AS d
     ON d.base_model_id = a.base_model_id AND d.language = a.language AND d.example_id = a.example_id
     AND d.scoring_rule = a.scoring_rule AND d.protocol_id = a.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 GROUP BY ALL
 ORDER BY a.base_model_id, a.label, a.variant_id, a.scoring_rule, q.protocol NULLS FIRST, a.language, a.category;

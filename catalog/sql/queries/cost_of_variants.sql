@@ -1,5 +1,5 @@
--- cost_of_variants: one row per variant for which jobs ran: seconds and memory according to the run files, over all
--- attempts. The time of a job that makes several records is divided equally among them. own_s is the time of the
+-- cost_of_variants: seconds and memory of each variant. One row per variant for which jobs ran, according to the run files,
+-- over all attempts. The time of a job that makes several records is divided equally among them. own_s is the time of the
 -- variant itself, shared_s its equal share of the ordering, and evaluate_s the time of its evaluations; prune_cpu_s are
 -- the CPU seconds of own_s and shared_s, evaluate_cpu_s those of evaluate_s. Observing and demonstrations serve all
 -- variants and are not included: see cost_by_step.
@@ -17,7 +17,7 @@ WITH costs AS (
         sum(n_tokens)::BIGINT AS n_tokens,
         sum(n_tries)::BIGINT AS n_tries,
         sum(n_retries)::BIGINT AS n_retries
-    FROM variant_costs
+    FROM costs
     WHERE $run_id::VARCHAR IS NULL OR run_id = $run_id::VARCHAR
     GROUP BY variant_id
 )

@@ -1,8 +1,9 @@
--- declarations: one row per declared question, to be registered outside the store before results are known, in the order
--- in which they were recorded. record_id is the hash of the first record that declares it, under today's question_id or
--- that of an earlier version. Records have no times:
--- recorded_at and git_commit are those of the first run with this record, n_evaluations counts the evaluations that runs of
--- this store had finished by then. All are NULL if the files of that run are not in the store. mlprune check store --declarations FILE compares a store with such a file.
+-- declarations: declared questions, to be registered elsewhere. One row per declared question, to be registered outside the
+-- store before results are known, in the order in which they were recorded. record_id is the hash of the first record that
+-- declares it, under today's question_id or that of an earlier version. Records have no times: recorded_at and git_commit
+-- are those of the first run with this record, n_evaluations counts the evaluations that runs of this store had finished by
+-- then. All are NULL if the files of that run are not in the store. mlprune check store --declarations FILE compares a store
+-- with such a file.
 -- topic: answers
 -- first: name, recipe, status, recorded_at, n_evaluations, record_id
 WITH first_runs AS (
@@ -32,7 +33,7 @@ first_records AS (
         UNION ALL
         SELECT o.replaced_by, r.record_id, true
         FROM question_records AS r
-        JOIN outdone_questions AS o ON o.question_id = r.question_id
+        JOIN internal.outdone_questions AS o ON o.question_id = r.question_id
     ) AS n
     LEFT JOIN first_runs AS f ON f.recipe_id = n.record_id
     LEFT JOIN counted AS c ON c.recipe_id = n.record_id
@@ -42,7 +43,7 @@ SELECT
     q.name, q.recipe, q.status, strftime(f.started_at, '%Y-%m-%dT%H:%M:%SZ') AS recorded_at, f.n_evaluations,
     f.record_id, q.question_id, q.criterion_id, q.is_primary, q.declared_after, q.variants, q.against, q.differs_in,
     q.task, q.split, q.metric, q.languages, q.claim, q.margin, q.over, v.n_pairs, v.pairs_sha256, f.git_commit
-FROM described_questions AS q
+FROM internal.described_questions AS q
 JOIN first_records AS f ON f.question_id = q.question_id
 JOIN (
     SELECT

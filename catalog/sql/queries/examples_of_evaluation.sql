@@ -1,7 +1,7 @@
--- examples_of_evaluation: one row per example of an evaluation: the right candidate or the accepted answers, and what was
--- chosen. With candidates: the chosen one (several, separated by a bar, if their scores are equal), the rank of the right
--- one, and its log-likelihood. With generated texts: the text, and as chosen the answer that was read in it, or the text
--- itself for a translation.
+-- examples_of_evaluation: the answer to every item of an evaluation. One row per example of an evaluation: the right
+-- candidate or the accepted answers, and what was chosen. With candidates: the chosen one (several, separated by a bar, if
+-- their scores are equal), the rank of the right one, and its log-likelihood. With generated texts: the text, and as chosen
+-- the answer that was read in it, or the text itself for a translation.
 -- topic: origin
 -- $evaluation_id VARCHAR
 -- reads predictions from predictions of $evaluation_id

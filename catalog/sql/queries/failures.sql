@@ -1,5 +1,5 @@
--- failures: one row per job that failed permanently, the latest failure first, with what it worked on (task, language,
--- split and items of an evaluation) and the end of its traceback.
+-- failures: jobs that failed, and why. One row per job that failed permanently, the latest failure first, with what it worked
+-- on (task, language, split and items of an evaluation) and the end of its traceback.
 -- topic: origin
 -- first: step, message, work
 -- $run_id VARCHAR = NULL

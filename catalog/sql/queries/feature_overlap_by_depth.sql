@@ -1,5 +1,5 @@
--- feature_overlap_by_depth: one row per base model, dtype, pair of demonstration sets, share and depth: the fraction of
--- the first set's large features that are small in the second.
+-- feature_overlap_by_depth: large features that two texts do not share. One row per base model, dtype, pair of
+-- demonstration sets, share and depth: the fraction of the first set's large features that are small in the second.
 -- topic: model
 -- first: source_language_a, source_language_b, depth, value
 -- $share DOUBLE = NULL

@@ -1,5 +1,5 @@
--- largest_features: one row per base model, demonstration set, token scope, depth and rank: the largest hidden
--- features.
+-- largest_features: the largest hidden features of each text. One row per base model, demonstration set, token scope, depth and
+-- rank.
 -- topic: model
 -- $depth INTEGER = NULL
 -- $top INTEGER = 20

@@ -1,13 +1,13 @@
--- profile_differences: one row per effect of the published code's choices (profile paper) on a mask or on a metric.
--- compared is masks or metrics. masks: one row per pair of variants that differ in nothing but the profile, block and
--- layer: the fraction of the mask entries that differ. A row without a layer is for the whole block, one without a block
--- for the whole model. From the Jaccard index J of the removed sets A and B: |A and B| = J / (1 + J) * (|A| + |B|), and
--- |A| + |B| - 2 |A and B| entries differ. share_by_chance is the value for two unrelated masks of these sizes. Sets are
--- compared by the columns of demonstration_sets. settings are those of the corrected variant, which may read the
+-- profile_differences: what choices of the published code change. One row per effect of these choices (profile paper) on a
+-- mask or on a metric. compared is masks or metrics. masks: one row per pair of variants that differ in nothing but the
+-- profile, block and layer: the fraction of the mask entries that differ. A row without a layer is for the whole block, one
+-- without a block for the whole model. From the Jaccard index J of the removed sets A and B: |A and B| = J / (1 + J) * (|A|
+-- + |B|), and |A| + |B| - 2 |A and B| entries differ. share_by_chance is the value for two unrelated masks of these sizes.
+-- Sets are compared by the columns of demonstration_sets. settings are those of the corrected variant, which may read the
 -- published code's sentences. Pairs that a recipe leaves out of analyses.mask_overlaps are missing. metrics: one row per
 -- variant, task, language (for rank_consistency also reference_language), split and metric that was evaluated in both
--- profiles: both values with their intervals, paper minus corrected
--- (the difference has no test: the profiles may differ in their examples), and the number of examples of each.
+-- profiles: both values with their intervals, paper minus corrected (the difference has no test: the profiles may differ in
+-- their examples), and the number of examples of each.
 -- topic: methods
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
@@ -15,7 +15,7 @@ WITH pairs AS (
         p.variant_a, p.variant_b,
         CASE WHEN a.profile = 'corrected' THEN p.variant_a ELSE p.variant_b END AS corrected_id,
         CASE WHEN a.profile = 'corrected' THEN p.variant_b ELSE p.variant_a END AS paper_id
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     JOIN described_variants AS a ON a.variant_id = p.variant_a
     JOIN described_variants AS b ON b.variant_id = p.variant_b
     WHERE p.differs_in = 'profile' AND list_sort([a.profile, b.profile]) = ['corrected', 'paper']
@@ -80,7 +80,7 @@ evaluated AS (
 ),
 conditions AS (
     SELECT e.* FROM evaluated AS e
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id IN (e.evaluation_id, e.reference_evaluation_id)
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id IN (e.evaluation_id, e.reference_evaluation_id)
     WHERE $variant_id::VARCHAR IS NULL OR e.variant_id = $variant_id::VARCHAR
 ),
 metric_differences AS (

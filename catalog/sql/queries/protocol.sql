@@ -1,23 +1,24 @@
--- protocol: one row per statement about the tests of the store, ready for the appendix of a paper: what was evaluated,
--- the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot know. p_level
--- is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with most clusters
--- can reach: with smallest_p >= p_level nothing can be rejected. Of several families, the one with most tests is shown.
--- topic: origin
+-- protocol: what was tested, for the appendix of a paper. One row per statement about the tests of the store: what was
+-- evaluated, the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot
+-- know. p_level is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with
+-- most clusters can reach: with smallest_p >= p_level nothing can be rejected. Of several families, the one with most tests
+-- is shown.
+-- topic: answers
 WITH single_tests AS (
     SELECT
         'single languages' AS tested, concat_ws(' ', task, split, metric) AS measure, test_family AS family, is_primary, n_family,
         p_value, p_corrected, test, n AS n_items, n_clusters
-    FROM comparisons
+    FROM internal.comparisons
     UNION ALL BY NAME
     SELECT
         'groups of languages' AS tested, concat_ws(' ', task, split, metric) AS measure, test_family AS family, is_primary, n_family,
         p_value, p_corrected, test, n_items, n_clusters
-    FROM aggregates
+    FROM internal.aggregates
     UNION ALL BY NAME
     SELECT
         'answers' AS tested, '' AS measure, question_id AS family, true AS is_primary, n_family, p_value, p_corrected,
         test, n_items, n_clusters
-    FROM answers
+    FROM internal.verdicts
 ),
 reached AS (
     SELECT
@@ -40,7 +41,7 @@ families AS (
 ),
 languages_after_means AS (
     SELECT question_id, count(DISTINCT language) AS n_languages
-    FROM question_tests
+    FROM internal.question_tests
     WHERE language <> ''
     GROUP BY question_id
 ),
@@ -49,7 +50,7 @@ asked AS (
         a.question_id, max(a.n_tests) AS n_tests, max(a.n_questions) AS n_questions,
         max(a.n_family) FILTER (a.n_questions IS NOT NULL) AS n_family,
         count(*) FILTER (a.is_supported) AS n_supported, max(a.n_seeds) AS n_seeds
-    FROM answers AS a
+    FROM internal.verdicts AS a
     GROUP BY a.question_id
 ),
 evaluated AS (
@@ -60,8 +61,8 @@ evaluated AS (
         count(DISTINCT m.variant_id) AS n_variants,
         min(m.n) AS least_n, max(m.n) AS most_n, min(m.n_clusters) AS least_clusters, max(m.n_clusters) AS most_clusters
     FROM metrics AS m
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    LEFT JOIN protocols AS p ON p.protocol_id = m.protocol_id AND p.task = m.task
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    LEFT JOIN internal.protocols AS p ON p.protocol_id = m.protocol_id AND p.task = m.task
     GROUP BY m.task, m.split, m.scoring_rule, p.protocol
 ),
 statements AS (
@@ -89,9 +90,9 @@ statements AS (
             CASE WHEN s.n_seeds = 1 THEN 'one seed' WHEN s.n_seeds > 1 THEN s.n_seeds || ' seeds' END,
             'verdict: ' || coalesce(t.answer, 'not answered yet')
         ) AS detail
-    FROM described_questions AS q
+    FROM internal.described_questions AS q
     LEFT JOIN asked AS s ON s.question_id = q.question_id
-    LEFT JOIN question_answers AS t ON t.question_id = q.question_id
+    LEFT JOIN internal.question_answers AS t ON t.question_id = q.question_id
     LEFT JOIN families AS f ON f.family = q.question_id AND f.tested = 'answers'
     LEFT JOIN languages_after_means AS l ON l.question_id = q.question_id
     WHERE q.is_declared
@@ -133,7 +134,7 @@ statements AS (
             WHEN 1 THEN 'one draw of demonstrations or of the random score: results hold for this draw'
             ELSE n_draws || ' draws, compared by seed_variance'
         END AS detail
-    FROM variant_draws
+    FROM internal.variant_draws
     GROUP BY n_draws
     UNION ALL BY NAME
     SELECT 6 AS place, 'not known' AS part, subject, detail

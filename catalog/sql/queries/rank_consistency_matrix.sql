@@ -1,8 +1,8 @@
--- rank_consistency_matrix: one row per variant and pair of languages: RankC with its interval and chance level, its
--- change from dense with interval and test, and what explains it: expected is the RankC if the wrong candidates were
--- unrelated and every item kept the ranks of its right one, above_expected the agreement about wrong candidates,
--- agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the dense model's.
--- p_corrected corrects p_value over the n_family pairs of languages of the variant.
+-- rank_consistency_matrix: agreement of each pair of languages. One row per variant and pair of languages: RankC with its
+-- interval and chance level, its change from dense with interval and test, and what explains it: expected is the RankC if
+-- the wrong candidates were unrelated and every item kept the ranks of its right one, above_expected the agreement about
+-- wrong candidates, agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the
+-- dense model's. p_corrected corrects p_value over the n_family pairs of languages of the variant.
 -- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
@@ -30,5 +30,5 @@ SELECT
     p.n_both_wrong, p.agreement_both_wrong, p.chance_both_wrong, p.n_items, p.n_skipped, p.n_clusters,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pairs AS p
-LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = p.protocol_id
 ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, q.protocol NULLS FIRST, p.language, p.reference_language;

@@ -1,6 +1,6 @@
--- runs: one row per run: its command, machine and code, and how it ended. how is NULL for a run that is active or was
--- killed; a run that repaired damaged files has the value of its last round. n_retries counts attempts after the first,
--- compute_s is the time of all attempts.
+-- runs: commands that ran, and how they ended. One row per run: its command, machine and code. how is NULL for a run that is
+-- active or was killed; a run that repaired damaged files has the value of its last round. n_retries counts attempts after
+-- the first, compute_s is the time of all attempts.
 -- topic: origin
 -- first: run_id, command, started_at, how, n_failed
 WITH last_rounds AS (

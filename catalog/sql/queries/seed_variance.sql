@@ -1,8 +1,8 @@
--- seed_variance: one row per group of variants that differ in nothing but a seed, and per language or for all languages
--- outside English: the mean difference from dense with its interval for other seeds and other items, the standard
--- deviation over seeds with its interval, and the share of the seed in the variance of the difference of one seed.
--- seed_of is what the seed draws. Of several recipes the one with most seeds is shown. Methods with one seed have no row:
--- their intervals are conditional on one draw.
+-- seed_variance: how much results vary with the seed. One row per group of variants that differ in nothing but a seed, and
+-- per language or for all languages outside English: the mean difference from dense with its interval for other seeds and
+-- other items, the standard deviation over seeds with its interval, and the share of the seed in the variance of the
+-- difference of one seed. seed_of is what the seed draws. Of several recipes the one with most seeds is shown. Methods with
+-- one seed have no row: their intervals are conditional on one draw.
 -- topic: methods
 -- first: sparsity, group_name, difference, seed_share, sd_seed
 -- $task VARCHAR = 'facts'
@@ -26,7 +26,7 @@ ANTI JOIN components AS o
     AND o.scoring_rule IS NOT DISTINCT FROM c.scoring_rule AND o.protocol_id = c.protocol_id
     AND o.example_limit IS NOT DISTINCT FROM c.example_limit
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 ORDER BY
     v.base_model_id, v.score, v.propagation, v.sparsity, v.demonstration_label, v.settings, c.seed_of,
     c.group_kind DESC, c.group_name, c.scoring_rule, q.protocol NULLS FIRST, c.example_limit, c.seed_components_id;

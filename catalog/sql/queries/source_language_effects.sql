@@ -1,7 +1,8 @@
--- source_language_effects: one row per method, sparsity and language of the evaluation: how much the source language of
--- the demonstrations helps the language. difference is the difference from dense with its interval and test. Variants of
--- a row differ in nothing but seeds (see english_cost for estimate). against_others is the difference minus its mean over
--- the other source languages of the same kind of set, propagation, settings and sparsity: a description without a test.
+-- source_language_effects: which source language helps which language. One row per method, sparsity and language of the
+-- evaluation: how much the source language of the demonstrations helps the language. difference is the difference from dense
+-- with its interval and test. Variants of a row differ in nothing but seeds (see english_cost for estimate). against_others
+-- is the difference minus its mean over the other source languages of the same kind of set, propagation, settings and
+-- sparsity: a description without a test.
 -- topic: methods
 -- first: source_language, target_language, language, sparsity, difference, p_corrected
 -- $task VARCHAR = 'facts'
@@ -11,7 +12,7 @@
 -- $sparsity DOUBLE = NULL
 WITH effects AS (
     SELECT *
-    FROM method_differences
+    FROM internal.method_differences
     WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
         AND source_language IS NOT NULL
         AND ($score::VARCHAR IS NULL OR score = $score::VARCHAR)
@@ -29,7 +30,7 @@ SELECT
     d.n_items, d.n_variants, d.estimate, d.score, d.structure, d.settings, d.shots, d.samples, d.scale, d.scoring_rule,
     d.example_limit, q.protocol, m.source AS base_model, d.method_id, d.base_model_id
 FROM effects AS d
-LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
 LEFT JOIN base_models AS m ON m.base_model_id = d.base_model_id
 WINDOW other_sources AS (
     PARTITION BY

@@ -1,6 +1,7 @@
--- transfer_from_english: one row per language: of the items that a variant answers right in English, the
--- share that it also answers right in the language (transfer), and the share among the items that it answers wrong in
--- English (without_english). Items are matched by their id. Without a variant, the rows are those of the dense model.
+-- transfer_from_english: what is right in English and elsewhere. One row per language: of the items that a variant answers
+-- right in English, the share that it also answers right in the language (transfer), and the share among the items that it
+-- answers wrong in English (without_english). Items are matched by their id. Without a variant, the rows are those of the
+-- dense model.
 -- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
@@ -18,7 +19,7 @@ FROM item_answers($task, of_split := $split, of_variant := $variant_id) AS a
 JOIN item_answers($task, of_split := $split, of_language := 'en', of_variant := $variant_id) AS e
     ON e.variant_id = a.variant_id AND e.example_id = a.example_id
     AND e.scoring_rule = a.scoring_rule AND e.protocol_id = a.protocol_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
 WHERE a.language <> 'en'
 GROUP BY ALL
 ORDER BY a.base_model_id, a.label, a.variant_id, a.scoring_rule, q.protocol NULLS FIRST, a.language;

@@ -14,8 +14,8 @@ answered AS (
         count(DISTINCT v.seed) OVER (PARTITION BY q.question_id) > 1 AS seeds_differ,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id,
         count(*) OVER (PARTITION BY q.question_id) AS n_answers
-    FROM answers AS a
-    JOIN questions AS q ON q.question_id = a.question_id
+    FROM internal.verdicts AS a
+    JOIN internal.described_questions AS q ON q.question_id = a.question_id
     LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
     LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
     LEFT JOIN asked AS s ON s.question_id = a.question_id

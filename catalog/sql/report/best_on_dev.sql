@@ -13,8 +13,8 @@ WITH means AS (
             avg(CASE WHEN m.metric = 'perplexity' THEN ln(m.value) ELSE m.value END ORDER BY m.language)
         ) AS mean
     FROM metrics AS m
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    JOIN internal.variant_descriptions AS v ON v.variant_id = m.variant_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     WHERE m.split = 'dev' AND m.profile = 'corrected' AND m.metric IN ('accuracy', 'chrf', 'perplexity')
         AND m.value IS NOT NULL
     GROUP BY ALL
@@ -43,8 +43,8 @@ SELECT
     r.example_limit, r.n_languages, r.n_variants, r.place, r.label, r.value, d.value AS dense_value, r.variant_id,
     r.base_model_id
 FROM ranked AS r
-JOIN described_models AS b ON b.base_model_id = r.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
+JOIN internal.described_models AS b ON b.base_model_id = r.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = r.protocol_id
 LEFT JOIN complete AS d
     ON d.is_dense AND d.base_model_id = r.base_model_id AND d.task = r.task AND d.metric = r.metric
     AND d.scoring_rule = r.scoring_rule AND d.protocol_id IS NOT DISTINCT FROM r.protocol_id

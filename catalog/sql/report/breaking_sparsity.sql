@@ -16,9 +16,9 @@ SELECT
     b.structure, b.settings, b.demonstration_label, b.shots, b.samples, b.language,
     b.last_not_below, b.first_below, b.difference, b.p_corrected, b.detectable_difference, b.n_not_below_after, b.n_variants,
     b.n, b.n_family
-FROM breaking_sparsity AS b
+FROM internal.breaking_sparsity AS b
 JOIN base_models AS m ON m.base_model_id = b.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = b.protocol_id
 WHERE b.metric = 'accuracy'
 QUALIFY b.split = max(b.split) OVER (PARTITION BY b.base_model_id, b.task)
 ORDER BY

@@ -47,7 +47,7 @@ SELECT
     CASE WHEN max(c.n_items) > 1 THEN list(c.n_dense_right ORDER BY c.cluster) END AS dense_cluster_rights
 FROM clusters AS c
 JOIN base_models AS m ON m.base_model_id = c.base_model_id
-JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 GROUP BY ALL
 ORDER BY base_model, c.base_model_id, scoring_rule, c.language, n DESC, c.category;

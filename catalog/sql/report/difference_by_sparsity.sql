@@ -6,12 +6,13 @@
 -- was evaluated only on dev. Run-time baselines are excluded.
 -- title: Difference from dense by sparsity
 -- anchor: curves
--- explanation: One panel per language, one line per method; scales differ between panels. The dark line at 0 is the
--- dense model, whose value and chance level are in the title. Colour and marker show the score and the demonstrations
--- that it read; dashed lines are dense propagation, all others solid. A line is the mean over the variants of a method
--- and has no interval; the 95 % interval of a single variant is pale. A pale mark means that not all of its variants
--- differ significantly from dense (p < 0.05, corrected over the family). Choose a pair above to see its own lines.
--- Random pruning does not set the scale. Higher is better for accuracy and chrF, lower for the ratio of perplexities.
+-- explanation: One panel per language, one line per method; scales differ between panels. Of eight or more methods each
+-- has its name at its line or in its row, in the order of the first panel. The line at 0 is the dense model, whose value
+-- and chance level are in the title. A method has the same colour and marker in every figure; dashed lines are dense
+-- propagation, all others solid. A point is the mean over the variants of a method and has no interval; a single variant
+-- has its 95 % interval. A pale mark means that at least one of its variants does not differ significantly from dense
+-- (p < 0.05, corrected over the family). Choose a pair above to see its own points. Random pruning does not set the scale
+-- of lines. Higher is better for accuracy and chrF, lower for the ratio of perplexities.
 -- empty: The store has no comparison with the dense model. Pruned variants are compared if the recipe has variants and
 -- an entry under evaluations, such as task: facts with split: test.
 WITH points AS (
@@ -22,10 +23,10 @@ WITH points AS (
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         v.demonstration_label, d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.p_corrected, d.dense_value,
         d.chance, d.dense_limit
-    FROM against_dense AS d
+    FROM internal.against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
-    JOIN described_models AS b ON b.base_model_id = d.base_model_id
-    LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+    JOIN internal.described_models AS b ON b.base_model_id = d.base_model_id
+    LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
     WHERE d.metric IN ('accuracy', 'chrf', 'perplexity') AND d.difference IS NOT NULL AND v.intervention IS NULL
         AND d.group_kind IN ('language', 'outside_english')
     QUALIFY d.split = max(d.split) OVER (PARTITION BY d.base_model_id, d.task)

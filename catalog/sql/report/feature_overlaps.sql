@@ -31,7 +31,7 @@ SELECT
     o.set_a, o.set_b
 FROM feature_overlaps AS o
 JOIN base_models AS m ON m.base_model_id = o.base_model_id
-JOIN described_sets AS a ON a.demonstration_set_id = o.set_a
+JOIN internal.described_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
 LEFT JOIN records AS r ON r.kind = 'statistics' AND r.id = o.statistics_a
 LEFT JOIN largest AS x ON x.statistics_id = o.statistics_a AND x.depth = o.depth

@@ -9,7 +9,7 @@ SELECT 3, 'score', coalesce(intervention, score, combination) FROM described_var
 UNION
 SELECT 4, 'pair', demonstration_label FROM described_variants WHERE demonstration_label IS NOT NULL
 UNION
-SELECT 4, 'pair', label FROM described_sets
+SELECT 4, 'pair', label FROM internal.described_sets
 WHERE demonstration_set_id IN (
     SELECT set_a FROM feature_overlaps
     UNION ALL

@@ -1,6 +1,6 @@
 -- first_answers: one row per question with its verdict or tally (question_answers) and its best test (answers, place 1);
 -- page one shows the declared questions, or the exploratory ones of a store without any. answer is NULL without a test. The
--- sparsities are those of the tests whose verdict is yes.
+-- sparsities are those of the tests whose verdict is yes; n_worse counts significant losses.
 WITH asked AS (
     SELECT v.question_id, min(d.base_model_id) AS base_model_id
     FROM question_variants AS v
@@ -12,10 +12,12 @@ tests AS (
         q.*, a.* EXCLUDE (question_id, margin), v.label,
         min(v.sparsity) FILTER (a.verdict = 'yes') OVER of_question AS lowest_sparsity,
         max(v.sparsity) FILTER (a.verdict = 'yes') OVER of_question AS highest_sparsity,
+        count(*) FILTER (
+            a.p_corrected < 0.05 AND sign(a.difference) = CASE WHEN q.higher_is_better THEN -1 ELSE 1 END
+        ) OVER of_question AS n_worse,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id
-    FROM questions AS q
-    ANTI JOIN outdone_questions AS u ON u.question_id = q.question_id
-    LEFT JOIN answers AS a ON a.question_id = q.question_id
+    FROM internal.described_questions AS q
+    LEFT JOIN internal.verdicts AS a ON a.question_id = q.question_id
     LEFT JOIN described_variants AS v ON v.variant_id = a.variant_id
     LEFT JOIN described_variants AS b ON b.variant_id = a.baseline_id
     LEFT JOIN asked AS s ON s.question_id = q.question_id
@@ -23,7 +25,7 @@ tests AS (
 )
 SELECT m.source AS base_model, t.*, c.* EXCLUDE (question_id)
 FROM tests AS t
-LEFT JOIN question_answers AS c ON c.question_id = t.question_id
+LEFT JOIN internal.question_answers AS c ON c.question_id = t.question_id
 LEFT JOIN base_models AS m ON m.base_model_id = t.base_model_id
 WHERE coalesce(t.place, 1) = 1
 QUALIFY row_number() OVER (

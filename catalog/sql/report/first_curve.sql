@@ -10,10 +10,10 @@ WITH points AS (
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.chance,
         CASE d.metric WHEN 'perplexity' THEN 1 ELSE d.dense_value END AS dense_value
-    FROM against_dense AS d
+    FROM internal.against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
-    JOIN described_models AS b ON b.base_model_id = d.base_model_id
-    LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+    JOIN internal.described_models AS b ON b.base_model_id = d.base_model_id
+    LEFT JOIN internal.protocols AS q ON q.protocol_id = d.protocol_id
     WHERE d.metric IN ('accuracy', 'chrf', 'perplexity') AND d.difference IS NOT NULL AND v.intervention IS NULL
         AND d.group_kind IN ('language', 'outside_english')
     QUALIFY d.split = max(d.split) OVER (PARTITION BY d.base_model_id, d.task)

@@ -47,8 +47,8 @@ SELECT
     k.dense_chosen, k.chosen, k.dense_margin, k.margin
 FROM kept AS k
 JOIN base_models AS m ON m.base_model_id = k.base_model_id
-JOIN variant_descriptions AS v ON v.variant_id = k.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = k.protocol_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = k.variant_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = k.protocol_id
 LEFT JOIN english AS e ON e.base_model_id = k.base_model_id AND e.example_id = k.example_id
 ORDER BY
     base_model, k.base_model_id, scoring_rule, k.language <> 'en', k.language, k.change,

@@ -9,8 +9,8 @@ WITH means AS (
         count(*) AS n_languages,
         avg(m.value ORDER BY m.language) AS mean
     FROM metrics AS m
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    JOIN internal.variant_descriptions AS v ON v.variant_id = m.variant_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     WHERE m.metric = CASE m.task WHEN 'translation' THEN 'chrf' ELSE 'exact_match' END AND m.profile = 'corrected' AND v.intervention IS NULL AND v.sparsity > 0
         AND m.value IS NOT NULL
     GROUP BY v.base_model_id, m.task, m.variant_id, v.method_id, v.sparsity, m.split, m.scoring_rule, m.protocol_id

@@ -72,9 +72,9 @@ SELECT
     k.first_output, k.second_output, k.change
 FROM kept AS k
 JOIN base_models AS m ON m.base_model_id = k.base_model_id
-JOIN variant_descriptions AS f ON f.variant_id = $first_id
-JOIN variant_descriptions AS s ON s.variant_id = $second_id
-LEFT JOIN protocols AS q ON q.protocol_id = k.protocol_id
+JOIN internal.variant_descriptions AS f ON f.variant_id = $first_id
+JOIN internal.variant_descriptions AS s ON s.variant_id = $second_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = k.protocol_id
 ORDER BY
     base_model, k.base_model_id, scoring_rule, k.language, NOT k.is_drawn,
     CASE WHEN k.is_drawn THEN 0 ELSE -k.change END, md5(k.example_id), k.example_id;

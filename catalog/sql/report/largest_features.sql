@@ -10,13 +10,13 @@
 -- propagation or by a feature overlap fills this figure.
 SELECT
     b.name AS base_model, f.base_model_id, d.kind, d.source_language, d.target_language, d.seed, d.profile,
-    d.label AS demonstration_label,
+    d.label AS demonstration_label, d.settings,
     f.depth, f.rank, f.feature, f.magnitude, f.demonstration_set_id
 FROM feature_magnitudes AS f
 JOIN statistics AS s ON s.statistics_id = f.statistics_id AND s.propagation = 'dense'
     AND coalesce(s.token_scope, 'all') = 'all'
-JOIN described_models AS b ON b.base_model_id = f.base_model_id
-JOIN described_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
+JOIN internal.described_models AS b ON b.base_model_id = f.base_model_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
 WHERE f.rank <= 20
 QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
 ORDER BY

@@ -25,7 +25,7 @@ layers AS (
         avg(l.n_removed / nullif(l.n_weights, 0) ORDER BY l.variant_id) AS removed_share
     FROM of_methods AS m
     JOIN variant_layers AS l ON l.variant_id = m.variant_id
-    JOIN described_models AS b ON b.base_model_id = m.base_model_id
+    JOIN internal.described_models AS b ON b.base_model_id = m.base_model_id
     GROUP BY ALL
 )
 SELECT *, max(removed_share) OVER of_method - min(removed_share) OVER of_method AS unevenness

@@ -8,7 +8,7 @@
 -- explanation: One table per method and sparsity, with a row per block and a column per layer. The Jaccard index of two
 -- sets of removed weights is corrected for chance, (J - chance) / (1 - chance), and is the mean over the pairs of
 -- variants that differ only in their demonstration sets: 0 means unrelated masks, 1 equal ones. The data name the least
--- alike pair of each cell; the query mask_overlap_of_pairs has every pair.
+-- alike pair of each cell; the query mask_overlap_by_layer has every pair with by_pair.
 -- empty: The store has no comparison of masks that differ only in their demonstration sets. Two demonstrations in one
 -- entry of variants fill this figure.
 WITH pairs AS (
@@ -19,7 +19,7 @@ WITH pairs AS (
         a.n_removed / nullif(a.n_weights, 0) AS share_a,
         b.n_removed / nullif(b.n_weights, 0) AS share_b,
         coalesce(share_a * share_b / nullif(share_a + share_b - share_a * share_b, 0), 1) AS chance
-    FROM mask_pairs AS p
+    FROM internal.mask_pairs AS p
     JOIN mask_overlaps AS o ON o.variant_a = p.variant_a AND o.variant_b = p.variant_b
     JOIN variant_layers AS a ON a.variant_id = o.variant_a AND a.block = o.block AND a.layer = o.layer
     JOIN variant_layers AS b ON b.variant_id = o.variant_b AND b.block = o.block AND b.layer = o.layer

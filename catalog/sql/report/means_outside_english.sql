@@ -42,17 +42,17 @@ SELECT
     a.difference - e.difference AS minus_english_change,
     g.ci_low AS minus_english_change_ci_low, g.ci_high AS minus_english_change_ci_high,
     g.p_corrected AS minus_english_change_p_corrected, a.variant_id
-FROM aggregates AS a
-JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
-JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
+FROM internal.aggregates AS a
+JOIN internal.variant_descriptions AS v ON v.variant_id = a.variant_id
+JOIN internal.variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
 JOIN base_models AS m ON m.base_model_id = v.base_model_id
-JOIN variant_draws AS d ON d.variant_id = a.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
-LEFT JOIN against_dense AS e
+JOIN internal.variant_draws AS d ON d.variant_id = a.variant_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = a.protocol_id
+LEFT JOIN internal.against_dense AS e
     ON e.variant_id = a.variant_id AND e.task = a.task AND e.split = a.split AND e.metric = a.metric
     AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
     AND e.protocol_id IS NOT DISTINCT FROM a.protocol_id AND e.group_kind = 'language' AND e.group_name = 'en'
-LEFT JOIN aggregates AS g
+LEFT JOIN internal.aggregates AS g
     ON g.comparison_id = a.comparison_id AND g.metric = a.metric AND g.group_kind = 'gap' AND g.group_name = ''
 WHERE a.metric = 'accuracy' AND a.group_kind = 'outside_english'
     AND coalesce(a.profile, 'corrected') = 'corrected'

@@ -54,7 +54,7 @@ UNION ALL
 SELECT
     7, CASE WHEN q.is_primary THEN 'primary' ELSE 'exploratory' END, q.name, NULL, max(a.n)
 FROM questions AS q
-ANTI JOIN outdone_questions AS o ON o.question_id = q.question_id
+ANTI JOIN internal.outdone_questions AS o ON o.question_id = q.question_id
 JOIN (SELECT question_id, count(*) AS n FROM answer_results GROUP BY question_id) AS a ON a.question_id = q.question_id
 WHERE q.is_declared
 GROUP BY q.recipe, q.criterion_id, q.is_primary, q.name

@@ -19,6 +19,6 @@ SELECT
     END AS meaning,
     n.id
 FROM names AS n
-LEFT JOIN described_sets AS s ON s.demonstration_set_id = n.id
+LEFT JOIN internal.described_sets AS s ON s.demonstration_set_id = n.id
 LEFT JOIN described_variants AS v ON v.variant_id = n.id
 ORDER BY n.recipe, n.kind, n.name, meaning, n.id;

@@ -8,11 +8,11 @@ SELECT
     (SELECT count(*) FROM described_variants WHERE NOT is_dense) AS n_variants,
     (SELECT count(DISTINCT task) FROM evaluations) AS n_tasks,
     (SELECT count(DISTINCT language) FROM evaluations) AS n_languages,
-    (SELECT count(*) FROM evaluations ANTI JOIN outdone_evaluations USING (evaluation_id)) AS n_evaluations,
+    (SELECT count(*) FROM evaluations ANTI JOIN internal.outdone_evaluations USING (evaluation_id)) AS n_evaluations,
     (
         SELECT count(*)
-        FROM comparisons
-        ANTI JOIN outdone_evaluations USING (evaluation_id)
+        FROM internal.comparisons
+        ANTI JOIN internal.outdone_evaluations USING (evaluation_id)
         WHERE profile = 'corrected'
     ) AS n_comparisons,
     (SELECT count(*) FROM failures) AS n_failures,

@@ -25,9 +25,9 @@ WITH balance AS (
 ),
 others AS (
     SELECT a.*
-    FROM aggregates AS a
+    FROM internal.aggregates AS a
     JOIN variants AS v ON v.variant_id = a.variant_id
-    JOIN variant_descriptions AS b
+    JOIN internal.variant_descriptions AS b
         ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
     WHERE a.split = 'test' AND a.metric = 'accuracy' AND a.group_kind = 'outside_english'
 )
@@ -43,15 +43,15 @@ SELECT
     f.is_efficient, f.probability, f.keeps_both_dev, f.keeps_both_test,
     v.label, p.variant_id
 FROM balance AS p
-JOIN variant_descriptions AS v ON v.variant_id = p.variant_id
-LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
-JOIN described_models AS b ON b.base_model_id = p.base_model_id
-LEFT JOIN against_dense AS e ON e.evaluation_id = p.english_evaluation_id AND e.metric = 'accuracy'
+JOIN internal.variant_descriptions AS v ON v.variant_id = p.variant_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = p.protocol_id
+JOIN internal.described_models AS b ON b.base_model_id = p.base_model_id
+LEFT JOIN internal.against_dense AS e ON e.evaluation_id = p.english_evaluation_id AND e.metric = 'accuracy'
 LEFT JOIN others AS o
     ON o.variant_id = p.variant_id AND o.task = p.task AND o.n_languages = p.n_others
     AND o.scoring_rule = p.scoring_rule AND o.protocol_id = p.protocol_id
     AND o.example_limit IS NOT DISTINCT FROM p.example_limit
-LEFT JOIN pareto AS f
+LEFT JOIN internal.pareto AS f
     ON f.variant_id = p.variant_id AND f.task = p.task AND f.metric = 'accuracy' AND f.languages = p.languages
     AND f.scoring_rule = p.scoring_rule AND f.protocol_id = p.protocol_id
     AND f.example_limit IS NOT DISTINCT FROM p.example_limit

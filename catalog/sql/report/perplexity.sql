@@ -19,7 +19,7 @@
 -- column n_family: tests
 WITH ratios AS (
     SELECT evaluation_id, exp(difference) AS ratio, exp(ci_low) AS low, exp(ci_high) AS high, p_value, p_corrected, n_family
-    FROM against_dense
+    FROM internal.against_dense
     WHERE group_kind = 'language' AND metric = 'perplexity' AND scale = 'log_ratio'
     QUALIFY row_number() OVER (PARTITION BY evaluation_id ORDER BY baseline_evaluation_id) = 1
 )
@@ -32,8 +32,8 @@ SELECT
     m.variant_id, m.evaluation_id
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
-JOIN described_models AS b ON b.base_model_id = m.base_model_id
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+JOIN internal.described_models AS b ON b.base_model_id = m.base_model_id
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 LEFT JOIN ratios AS r ON r.evaluation_id = m.evaluation_id
 WHERE m.metric = 'perplexity'
 ORDER BY

@@ -26,14 +26,14 @@ SELECT
     p.new_language_ci_low, p.new_language_ci_high, p.deviation, p.deviation_ci_low, p.deviation_ci_high,
     p.variant_id, p.comparison_id
 FROM pooled_languages AS p
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = p.evaluation_id
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = p.evaluation_id
 SEMI JOIN reported AS r ON r.variant_id = p.variant_id AND r.task = p.task
 JOIN described_variants AS v ON v.variant_id = p.variant_id
 JOIN described_variants AS b ON b.variant_id = p.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
-JOIN described_models AS m ON m.base_model_id = v.base_model_id
+JOIN internal.described_models AS m ON m.base_model_id = v.base_model_id
 JOIN comparison_results AS c
     ON c.evaluation_id = p.evaluation_id AND c.baseline_evaluation_id = p.baseline_evaluation_id AND c.metric = p.metric
-LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
 WHERE p.metric = 'accuracy' AND coalesce(c.profile, 'corrected') = 'corrected'
 QUALIFY p.split = max(p.split) OVER (PARTITION BY v.base_model_id, p.task)
 ORDER BY

@@ -26,8 +26,8 @@ SELECT
     v.variant_id
 FROM rank_consistency AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = r.protocol_id
 SEMI JOIN shown AS s
     ON s.variant_id = r.variant_id
     AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)

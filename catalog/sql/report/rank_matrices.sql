@@ -25,8 +25,8 @@ SELECT
 FROM rank_consistency AS r
 JOIN shown AS s ON s.variant_id = r.variant_id AND (s.task IS NULL OR s.task = r.task)
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = r.protocol_id
 WHERE r.profile = 'corrected' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
     AND dense_rank() OVER (

@@ -20,9 +20,9 @@ SELECT
     sqrt(CASE WHEN s.item_variance < 0 THEN 0 ELSE s.item_variance END) AS item_deviation,
     s.seed_share, s.sd_seed, s.sd_seed_ci_low, s.sd_seed_ci_high, s.seed_components_id
 FROM seed_components AS s
-JOIN variant_descriptions AS v ON v.variant_id = s.variant_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = s.variant_id
 JOIN base_models AS m ON m.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = s.protocol_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = s.protocol_id
 WHERE s.profile = 'corrected' AND s.metric = 'accuracy'
 QUALIFY s.split = max(s.split) OVER (PARTITION BY v.base_model_id, s.task)
 ORDER BY

@@ -16,11 +16,11 @@ WITH compared AS (
         v.score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         v.demonstration_label, v.source_language, v.target_language, c.language,
         c.variant_id, c.difference, c.ci_low, c.ci_high, c.p_corrected, c.n_family, c.n_items AS n, c.detectable_difference
-    FROM against_dense AS c
-    JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+    FROM internal.against_dense AS c
+    JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN base_models AS m ON m.base_model_id = v.base_model_id
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
-    LEFT JOIN protocols AS q ON q.protocol_id = e.protocol_id
+    LEFT JOIN internal.protocols AS q ON q.protocol_id = e.protocol_id
     WHERE c.group_kind = 'language' AND c.metric = 'accuracy' AND c.difference IS NOT NULL
         AND v.source_language IS NOT NULL
     QUALIFY c.split = max(c.split) OVER (PARTITION BY v.base_model_id, c.task)

@@ -19,7 +19,7 @@
 -- column exact_match_p_corrected: p, corrected
 WITH changes AS (
     SELECT evaluation_id, metric, difference, ci_low, ci_high, p_corrected
-    FROM against_dense
+    FROM internal.against_dense
     WHERE group_kind = 'language' AND task = 'translation' AND metric IN ('chrf', 'exact_match')
     QUALIFY row_number() OVER (PARTITION BY evaluation_id, metric ORDER BY baseline_evaluation_id) = 1
 )
@@ -48,8 +48,8 @@ SELECT
     m.variant_id, m.evaluation_id
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
-JOIN described_models AS b ON b.base_model_id = m.base_model_id
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+JOIN internal.described_models AS b ON b.base_model_id = m.base_model_id
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 LEFT JOIN changes AS c ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric
 WHERE m.task = 'translation'
 GROUP BY ALL

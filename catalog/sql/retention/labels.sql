@@ -1,4 +1,4 @@
 -- labels: one row per variant: how it is described.
 SELECT variant_id, label
-FROM variant_descriptions
+FROM internal.variant_descriptions
 ORDER BY variant_id;

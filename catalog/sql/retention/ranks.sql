@@ -13,7 +13,7 @@ WITH by_setting AS (
             CASE WHEN m.metric = 'perplexity' THEN exp(avg(ln(m.value))) ELSE avg(m.value) END, 12
         ) AS dev_value
     FROM metrics AS m
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+    JOIN internal.variant_descriptions AS v ON v.variant_id = m.variant_id
     WHERE
         m.split = 'dev' AND m.metric = $metric AND NOT v.is_dense
         AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], m.task)) AND ($language IS NULL OR m.language = $language)

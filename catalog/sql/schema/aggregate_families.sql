@@ -1,5 +1,5 @@
 -- aggregate_families: one row per row of aggregate_results: the family of tests that it belongs to, and its corrected p-values
-CREATE OR REPLACE TABLE aggregate_families (
+CREATE OR REPLACE TABLE internal.aggregate_families (
     comparison_id VARCHAR,  -- -> records.id: record of the comparison
     metric VARCHAR,         -- the metric
     group_kind VARCHAR,     -- kind of the group of languages

@@ -1,5 +1,5 @@
 -- comparison_families: one row per comparison: the family of tests that it belongs to, and its corrected p-values
-CREATE OR REPLACE TABLE comparison_families (
+CREATE OR REPLACE TABLE internal.comparison_families (
     evaluation_id VARCHAR,           -- -> evaluations: evaluation of the variant
     baseline_evaluation_id VARCHAR,  -- -> evaluations: evaluation of the baseline
     metric VARCHAR,                  -- the metric

@@ -1,5 +1,5 @@
 -- dense_values: one row per metric of a dense model, for the comparison with metrics of other variants
-CREATE OR REPLACE TABLE dense_values (
+CREATE OR REPLACE TABLE internal.dense_values (
     base_model_id VARCHAR,     -- -> base_models: the dense model
     evaluation_id VARCHAR,     -- -> evaluations: its evaluation
     task VARCHAR,              -- the evaluation's task

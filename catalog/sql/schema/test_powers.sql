@@ -1,5 +1,5 @@
 -- test_powers: one row per size of a family of tests (n_items and n_changed are 0), and per size, number of independent items and of changed items: what the first step of Holm's correction can find
-CREATE OR REPLACE TABLE test_powers (
+CREATE OR REPLACE TABLE internal.test_powers (
     n_family BIGINT,               -- number of tests in the family
     n_items BIGINT,                -- number of independent items; 0 for what depends on the family alone
     n_changed BIGINT,              -- number of items that changed in either direction

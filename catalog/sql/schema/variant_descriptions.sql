@@ -1,5 +1,5 @@
 -- variant_descriptions: one row per variant, with the columns that follow from its row, its demonstration sets and its parents
-CREATE OR REPLACE TABLE variant_descriptions (
+CREATE OR REPLACE TABLE internal.variant_descriptions (
     variant_id VARCHAR,             -- -> variants: the variant
     base_model_id VARCHAR,          -- -> base_models: the model it is made from
     label VARCHAR,                  -- the variant as text, such as wanda fr-en 0.2; different for every variant of the catalog. Propagation dense is not written

@@ -3,7 +3,7 @@
 -- Baselines are the dense model and the variants that recipes name: for the dense model alone see against_dense.
 -- If several recipes compare the same variant, the row with most languages is shown. Families grow with later recipes. On
 -- dev of a task that also has a split test, variants are chosen: there p_value and test_family are NULL.
-CREATE OR REPLACE VIEW aggregates AS
+CREATE OR REPLACE VIEW internal.aggregates AS
 SELECT
     a.* REPLACE (CASE WHEN f.test_family IS NOT NULL THEN a.p_value END AS p_value),
     f.test_family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
@@ -24,15 +24,15 @@ SELECT
     END AS detectable_difference,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM aggregate_results AS a
-JOIN aggregate_families AS f
+JOIN internal.aggregate_families AS f
     ON f.comparison_id = a.comparison_id
     AND f.metric = a.metric
     AND f.group_kind = a.group_kind
     AND f.group_name = a.group_name
     AND f.task = a.task
     AND f.split = a.split
-LEFT JOIN test_powers AS w ON w.n_family = f.n_family AND w.n_items = 0 AND w.n_changed = 0
-LEFT JOIN variant_draws AS d ON d.variant_id = a.variant_id
+LEFT JOIN internal.test_powers AS w ON w.n_family = f.n_family AND w.n_items = 0 AND w.n_changed = 0
+LEFT JOIN internal.variant_draws AS d ON d.variant_id = a.variant_id
 WHERE f.is_largest;
 -- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score
 -- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 % if the error is as estimated, at least smallest_significant; NULL outside families

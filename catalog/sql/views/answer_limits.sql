@@ -3,7 +3,7 @@
 -- error) < 1.645: languages may share their items, and the mean of the errors is never below the error of the mean. A mean
 -- is at the ceiling if all its languages are. Of the worst language, that of each side counts. The mean over variants has
 -- a limit if all its comparisons have it.
-CREATE OR REPLACE VIEW answer_limits AS
+CREATE OR REPLACE VIEW internal.answer_limits AS
 WITH compared AS (
     SELECT DISTINCT comparison_id, variant_id, baseline_id, task, split, metric FROM comparison_results
 ),

@@ -1,6 +1,6 @@
 -- answer_remarks: one row per answer to a declared question: what the store knew of its variants and baselines when it was
 -- declared. Remarks change no verdict; n_known_baselines multiplies the p-value.
-CREATE OR REPLACE VIEW answer_remarks AS
+CREATE OR REPLACE VIEW internal.answer_remarks AS
 WITH pairs AS (
     SELECT
         a.question_id, a.comparison_id, max(v.n_known_baselines) AS n_known_baselines,

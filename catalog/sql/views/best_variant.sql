@@ -1,8 +1,9 @@
--- best_variant: one row per base model, task, metric, criterion, scoring rule and protocol: the candidate with the best
--- value on dev, what it is worth on test, and its change in English on test. The dense model is a candidate: if it is
--- chosen, no pruned variant is better on dev. Criteria are the languages, outside_english (the mean of the others) and
--- worst (the worst language). Of equal values on dev, the dense model is chosen, then the lower sparsity, then the
--- smaller id. If several recipes chose, the one with most candidates is shown, then the one with most languages.
+-- best_variant: the choice on dev, and what it gains on test. One row per base model, task, metric, criterion, scoring rule
+-- and protocol: the candidate with the best value on dev, what it is worth on test, and its change in English on test. The
+-- dense model is a candidate: if it is chosen, no pruned variant is better on dev. Criteria are the languages,
+-- outside_english (the mean of the others) and worst (the worst language). Of equal values on dev, the dense model is
+-- chosen, then the lower sparsity, then the smaller id. If several recipes chose, the one with most candidates is shown,
+-- then the one with most languages.
 CREATE OR REPLACE VIEW best_variant AS
 WITH shown AS (
     SELECT v.base_model_id, c.*
@@ -39,10 +40,12 @@ SELECT
     coalesce(nullif(c.group_name, ''), c.group_kind) AS criterion,
     nullif(c.group_name, '') AS language,
     c.metric,
+    t.higher_is_better,
     c.scoring_rule,
     c.protocol_id,
     c.variant_id,
     v.label,
+    v.method,
     v.is_dense,
     v.score,
     v.structure,
@@ -83,13 +86,13 @@ SELECT
     c.dev_evaluation_id,
     c.test_evaluation_id
 FROM corrected AS c
-JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
 LEFT JOIN metrics AS t
     ON t.evaluation_id = c.test_evaluation_id
     AND t.metric = c.metric
     AND t.task = c.task
     AND t.split = 'test'
-LEFT JOIN against_dense AS e
+LEFT JOIN internal.against_dense AS e
     ON e.variant_id = c.variant_id
     AND e.baseline_id = c.baseline_id
     AND e.task = c.task

@@ -3,21 +3,21 @@
 -- p_corrected < 0.05, and with several seeds if every variant is. first_below is the first sparsity at which a loss is shown.
 -- That no loss is shown up to last_not_below does not prove that the model is intact there: a smaller true loss than
 -- detectable_difference is often missed. Variants of one method differ in nothing but sparsity and seed.
-CREATE OR REPLACE VIEW breaking_sparsity AS
+CREATE OR REPLACE VIEW internal.breaking_sparsity AS
 WITH levels AS (
     SELECT
         v.base_model_id, v.method_id, v.method, v.score, v.intervention, v.combination, v.set_kind, v.source_language,
         v.target_language, v.propagation, v.structure, v.settings, v.demonstration_label, v.shots, v.samples,
         c.task, c.split, c.metric, c.language, e.scoring_rule, e.example_limit, e.protocol_id, v.sparsity,
         count(DISTINCT c.variant_id) AS n_variants,
-        bool_and(c.change = 'loss' AND c.p_corrected < 0.05) AS is_below,
+        bool_and(c.outcome = 'worse' AND c.p_corrected < 0.05) AS is_below,
         avg(c.difference ORDER BY c.variant_id) AS difference,
         max(c.p_corrected) AS p_corrected,
         max(c.detectable_difference) AS detectable_difference,
         max(c.n_items) AS n,
         max(c.n_family) AS n_family
-    FROM against_dense AS c
-    JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+    FROM internal.against_dense AS c
+    JOIN internal.variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
     WHERE c.group_kind = 'language' AND c.p_value IS NOT NULL AND v.sparsity > 0
     GROUP BY ALL

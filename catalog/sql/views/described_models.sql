@@ -1,6 +1,6 @@
 -- described_models: one row per base model, with a name that no other base model of the catalog has: its source; of
 -- several models with one source the folder, or what else differs (dtype, chat template); at last the beginning of the id.
-CREATE OR REPLACE VIEW described_models AS
+CREATE OR REPLACE VIEW internal.described_models AS
 WITH told_apart AS (
     SELECT
         *,
@@ -18,7 +18,7 @@ WITH told_apart AS (
                 WHEN chat_template_sha256 IS NULL THEN 'no chat template'
                 ELSE 'chat template'
             END
-        ) AS differences
+        ) AS traits
     FROM base_models
     WINDOW of_source AS (PARTITION BY source)
 ),
@@ -28,12 +28,12 @@ named AS (
         CASE
             WHEN n_of_source = 1 THEN source
             WHEN n_of_place = 1 THEN place
-            ELSE concat(source, ' (' || nullif(differences, '') || ')')
+            ELSE concat(source, ' (' || nullif(traits, '') || ')')
         END AS short_name
     FROM told_apart
 )
 SELECT
-    * EXCLUDE (place, n_of_source, n_of_place, differences, short_name),
+    * EXCLUDE (place, n_of_source, n_of_place, traits, short_name),
     short_name || CASE
         WHEN count(*) OVER (PARTITION BY short_name) > 1 THEN ' #' || left(base_model_id, 6) ELSE ''
     END AS name

@@ -1,7 +1,7 @@
 -- described_sets: one row per demonstration set with its label, and with a text for the settings that are not defaults
 -- (settings). Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the
 -- profile paper takes the sentences in order and has no seed).
-CREATE OR REPLACE VIEW described_sets AS
+CREATE OR REPLACE VIEW internal.described_sets AS
 WITH named AS (
     SELECT
         *,

@@ -1,8 +1,9 @@
--- language_gap: one row per evaluation and metric in a language other than English: the language minus English,
--- below 0 if English is ahead; the group gap of aggregates has the same sign. minus_english_change is the change from the
--- dense model; above 0, the language is closer to English, or further ahead. It has two parts, language_change -
--- english_change: a gap also becomes smaller where English loses. Differences of perplexity are plain differences here; intervals are for differences.
-CREATE OR REPLACE VIEW language_gap AS
+-- language_gap: one row per evaluation and metric in a language other than English: the language minus English, below 0 if
+-- English is ahead; the group gap of aggregates has the same sign. minus_english_change is the change from the dense model;
+-- above 0, the language is closer to English, or further ahead. It has two parts, language_change - english_change: a gap
+-- also becomes smaller where English loses. Differences of perplexity are plain differences here; intervals are for
+-- differences.
+CREATE OR REPLACE VIEW internal.language_gap AS
 SELECT
     m.base_model_id,
     m.variant_id,
@@ -43,11 +44,11 @@ JOIN measured AS en
     AND en.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND en.example_limit IS NOT DISTINCT FROM m.example_limit
     AND en.protocol_id = m.protocol_id
-LEFT JOIN against_dense AS c
+LEFT JOIN internal.against_dense AS c
     ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.scale = 'difference'
-LEFT JOIN against_dense AS ce
+LEFT JOIN internal.against_dense AS ce
     ON ce.evaluation_id = en.evaluation_id AND ce.metric = m.metric AND ce.scale = 'difference'
-LEFT JOIN aggregates AS a
+LEFT JOIN internal.aggregates AS a
     ON a.variant_id = m.variant_id
     AND a.baseline_id = c.baseline_id
     AND a.task = m.task

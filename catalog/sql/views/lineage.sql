@@ -2,10 +2,10 @@
 -- statistics_ids are the statistics that the variant's masks were made from. set_ids are the demonstration sets that
 -- its score read, with role and weight. parent_variant_ids are the parents of a combined or quantised variant. Several
 -- ids are separated by blanks, sets by +.
-CREATE OR REPLACE VIEW lineage AS
+CREATE OR REPLACE VIEW internal.lineage AS
 WITH observed AS (
     SELECT variant_id, string_agg(id, ' ' ORDER BY id) AS statistics_ids
-    FROM variant_ancestors
+    FROM internal.variant_ancestors
     WHERE kind = 'statistics'
     GROUP BY variant_id
 ),
@@ -49,7 +49,7 @@ SELECT
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN variants AS x ON x.variant_id = m.variant_id
-LEFT JOIN variant_orderings AS r ON r.variant_id = m.variant_id
+LEFT JOIN internal.variant_orderings AS r ON r.variant_id = m.variant_id
 LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN observed AS o ON o.variant_id = m.variant_id
 LEFT JOIN parents AS p ON p.variant_id = m.variant_id

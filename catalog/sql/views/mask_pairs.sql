@@ -3,7 +3,7 @@
 -- separated by blanks, in this order: removes, schedule, scope, profile, token_scope, aggregation, n_demonstrations,
 -- resample_seed, combination, parameters, seed, sets. For variants of different profiles, sets counts as a difference
 -- only if the sets differ in more than profile and seed.
-CREATE OR REPLACE VIEW mask_pairs AS
+CREATE OR REPLACE VIEW internal.mask_pairs AS
 WITH pairs AS (SELECT DISTINCT variant_a, variant_b FROM mask_overlaps)
 SELECT
     p.variant_a,

@@ -2,14 +2,14 @@
 -- difference to the dense model, of profile corrected. Variants of a row differ in nothing but seeds. The estimate of a
 -- single variant is its comparison. That of several is taken from seed_components, with an interval for other seeds too;
 -- if they have none, it is their mean, without interval or test. English is a group of kind language.
-CREATE OR REPLACE VIEW method_differences AS
-WITH differences AS (
+CREATE OR REPLACE VIEW internal.method_differences AS
+WITH compared AS (
     SELECT
         variant_id, baseline_id, task, split, metric, scoring_rule, example_limit, protocol_id, group_kind, group_name,
         languages, dense_value, difference, scale, ci_low, ci_high, standard_error, p_value, interval_contradicts_p,
         p_corrected, test_family, n_family, is_primary, n_items, n_clusters, n_gained, n_lost, smallest_significant,
         detectable_difference, conditional_on_one_draw
-    FROM against_dense
+    FROM internal.against_dense
     WHERE difference IS NOT NULL
 ),
 methods AS (
@@ -24,8 +24,8 @@ methods AS (
         avg(d.difference ORDER BY d.variant_id) AS mean_difference,
         min(d.difference) AS least,
         max(d.difference) AS greatest
-    FROM differences AS d
-    JOIN variant_descriptions AS v ON v.variant_id = d.variant_id
+    FROM compared AS d
+    JOIN internal.variant_descriptions AS v ON v.variant_id = d.variant_id
     GROUP BY ALL
 ),
 of_seeds AS (

@@ -1,7 +1,7 @@
 -- outdone_questions: one row per question that another one replaces, which a later version of the step answered: the same
 -- question about the same variants and baselines, or if it is not declared, about all that it was answered for. A question
 -- has another id in every version. Views show no answer of an outdone question, and it is in no family.
-CREATE OR REPLACE VIEW outdone_questions AS
+CREATE OR REPLACE VIEW internal.outdone_questions AS
 WITH pairs AS (
     SELECT question_id, variant_id, baseline_id FROM question_variants
     UNION

@@ -2,7 +2,7 @@
 -- is_efficient is decided on dev: no variant that was evaluated there in the same languages is at least as good in both
 -- and better in one. Values and differences are those of test. If several recipes chose, the one with most candidates is
 -- shown. Without a dev split the view is empty.
-CREATE OR REPLACE VIEW pareto AS
+CREATE OR REPLACE VIEW internal.pareto AS
 WITH shown AS (
     SELECT *
     FROM pareto_chances
@@ -44,8 +44,8 @@ SELECT
     p.baseline_id,
     p.choice_id
 FROM shown AS p
-JOIN variant_descriptions AS v ON v.variant_id = p.variant_id
-LEFT JOIN against_dense AS e
+JOIN internal.variant_descriptions AS v ON v.variant_id = p.variant_id
+LEFT JOIN internal.against_dense AS e
     ON e.variant_id = p.variant_id
     AND e.baseline_id = p.baseline_id
     AND e.task = p.task
@@ -55,7 +55,7 @@ LEFT JOIN against_dense AS e
     AND e.scoring_rule = p.scoring_rule
     AND e.protocol_id = p.protocol_id
     AND e.example_limit IS NOT DISTINCT FROM p.example_limit
-LEFT JOIN aggregates AS o
+LEFT JOIN internal.aggregates AS o
     ON o.variant_id = p.variant_id
     AND o.baseline_id = p.baseline_id
     AND o.task = p.task

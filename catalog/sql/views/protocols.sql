@@ -1,6 +1,6 @@
 -- protocols: one row per evaluation protocol: how a task is evaluated, apart from variant, language, split, scoring
 -- rule and number of examples.
-CREATE OR REPLACE VIEW protocols AS
+CREATE OR REPLACE VIEW internal.protocols AS
 WITH used AS (
     SELECT
         protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,

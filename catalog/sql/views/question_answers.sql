@@ -1,6 +1,6 @@
 -- question_answers: one row per question with an answer: its tests counted by verdict. A question with one test has the
 -- verdict of this test. One with several has a tally, such as `yes 2, no 1, not shown 1 of 4`, and no verdict of its own.
-CREATE OR REPLACE VIEW question_answers AS
+CREATE OR REPLACE VIEW internal.question_answers AS
 WITH counted AS (
     SELECT
         question_id, count(*) AS n_answers,
@@ -11,7 +11,7 @@ WITH counted AS (
         count(*) FILTER (verdict = 'cannot be asked') AS n_not_askable,
         min(verdict) AS verdict,
         string_agg(DISTINCT verdict_reason, ' and ' ORDER BY verdict_reason) AS reason
-    FROM answers
+    FROM internal.verdicts
     GROUP BY question_id
 )
 SELECT

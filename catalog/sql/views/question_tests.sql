@@ -1,7 +1,7 @@
 -- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
 -- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula). A question of a
 -- damaged or quarantined record that the recipe no longer declares counts as not rejected.
-CREATE OR REPLACE VIEW question_tests AS
+CREATE OR REPLACE VIEW internal.question_tests AS
 WITH declared AS (
     SELECT
         q.question_id, q.name, q.task, q.split, q.metric, q.group_kind, q.group_name, q.claim, q.over, q.criterion_id,
@@ -68,9 +68,9 @@ own_tests AS (
         CASE d.claim WHEN 'gain' THEN a.p_value ELSE a.p_margin END * n_baselines AS p_tested,
         CASE d.over WHEN 'mean' THEN 1 ELSE d.n_pairs END AS n_tests
     FROM declared AS d
-    ANTI JOIN outdone_questions AS u ON u.question_id = d.question_id
+    ANTI JOIN internal.outdone_questions AS u ON u.question_id = d.question_id
     JOIN answer_results AS a ON a.question_id = d.question_id
-    LEFT JOIN answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id
+    LEFT JOIN internal.answer_remarks AS m ON m.question_id = a.question_id AND m.comparison_id = a.comparison_id
 ),
 single_tests AS (
     SELECT o.*, c.language, c.p_value AS language_p_value

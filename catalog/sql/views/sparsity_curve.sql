@@ -2,7 +2,7 @@
 -- bootstrap). The points of a curve have the same method (see described_variants) and the same sizes of sets. Each curve
 -- starts with the dense model at sparsity 0. A mean over several variants has no interval here: see method_differences.
 -- Evaluations that a larger or later one replaces are left out.
-CREATE OR REPLACE VIEW sparsity_curve AS
+CREATE OR REPLACE VIEW internal.sparsity_curve AS
 WITH points AS (
     SELECT
         v.method, v.sets_made_of, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit, m.protocol_id,
@@ -13,8 +13,8 @@ WITH points AS (
         max(m.n) AS n,
         count(DISTINCT m.variant_id) AS n_variants
     FROM metrics AS m
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    JOIN internal.variant_descriptions AS v ON v.variant_id = m.variant_id
     WHERE m.profile = 'corrected' AND NOT v.is_dense AND v.intervention IS NULL
     GROUP BY ALL
 ),
@@ -26,7 +26,7 @@ methods AS (
     SELECT DISTINCT
         method, sets_made_of, base_model_id, score, propagation, structure, source_language, target_language, set_kind,
         demonstration_label, settings, shots, samples
-    FROM variant_descriptions
+    FROM internal.variant_descriptions
 ),
 all_points AS (
     SELECT * FROM points

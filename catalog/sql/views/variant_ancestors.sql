@@ -1,7 +1,7 @@
 -- variant_ancestors: one row per variant and record that it was made from, directly or indirectly: its ordering of
 -- weights, the ordering's statistics, their demonstration sets, and for a combined variant its parents with all of
 -- their ancestors.
-CREATE OR REPLACE VIEW variant_ancestors AS
+CREATE OR REPLACE VIEW internal.variant_ancestors AS
 WITH RECURSIVE edges AS (
     SELECT id, parent_id FROM record_parents
     UNION ALL

@@ -1,7 +1,7 @@
 -- variant_draws: one row per variant: how many draws of it (of demonstrations, or of the random score) were compared
 -- with dense. All intervals of a single variant are conditional on its draw. With one draw nothing says how much another
 -- draw would change; with more, the query seed_variance does.
-CREATE OR REPLACE VIEW variant_draws AS
+CREATE OR REPLACE VIEW internal.variant_draws AS
 WITH repeated AS (
     SELECT unnest(variant_ids) AS variant_id, n_seeds
     FROM seed_components
@@ -12,7 +12,7 @@ draws AS (
         v.variant_id,
         v.seed IS NOT NULL OR v.demonstration_label IS NOT NULL AS has_draws,
         max(r.n_seeds) AS n_repeated
-    FROM variant_descriptions AS v
+    FROM internal.variant_descriptions AS v
     LEFT JOIN repeated AS r ON r.variant_id = v.variant_id
     GROUP BY ALL
 )

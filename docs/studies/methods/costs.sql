@@ -2,7 +2,7 @@
 -- all methods is not included.
 WITH totals AS (
     SELECT variant_id, sum(prune_cpu_s) AS cpu_s, max(prune_memory_gib) AS memory_gib
-    FROM variant_costs
+    FROM costs
     GROUP BY variant_id
 )
 SELECT n.name, avg(t.cpu_s) AS cpu_s, max(t.memory_gib) AS memory_gib, count(*) AS variants

@@ -8,7 +8,7 @@ ratios AS (
             CASE WHEN exp(d.difference) < 10 THEN '{:.2f} ({:.2f}-{:.2f})' ELSE '{:.0f} ({:.0f}-{:.0f})' END,
             exp(d.difference), exp(d.ci_low), exp(d.ci_high)
         ) AS ratio
-    FROM method_differences AS d
+    FROM internal.method_differences AS d
     JOIN named AS n ON n.id = d.variant_ids[1]
     JOIN variants AS v ON v.variant_id = n.id
     WHERE d.metric = 'perplexity' AND d.group_kind = 'language'

@@ -55,7 +55,7 @@ class Publication:
     label: str
     """The name of the variant in reports."""
     metrics: Sequence[JsonObject] = ()
-    """Rows of the query `metrics_of_variant`."""
+    """Rows of `metrics.sql` of the folder `publish`."""
     environments: Sequence[JsonObject] = ()
     """Environments in which the variant and what it was made from were computed."""
     recipe: str | None = None

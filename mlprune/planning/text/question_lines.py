@@ -26,7 +26,7 @@ MAX_QUESTION_CELLS = 100
 def question_lines(
     plan: Plan, store: Store, after: Mapping[str, DeclaredAfter], *, is_detailed: bool = False
 ) -> list[str]:
-    """Describe each declared question in a line; nothing for a recipe without declared questions.
+    """Describe each declared question in a line or two; nothing for a recipe without declared questions.
 
     The last line of the questions says which earlier declarations of the recipe still count.
 
@@ -46,7 +46,7 @@ def question_lines(
     sharing = {each.id: n_questions for each in primary}
     powers = [power_of(each, store, n_questions=sharing.get(each.id, 1)) for each in declared]
     if not is_detailed:
-        lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
+        lines = (line for power in powers for line in _short_lines(power, is_late=n_before[power.question.id] > 0))
         weak = (line for line in _family_lines(plan) if line.startswith("warning"))
         large = _margin_lines(plan, store)
         return [f"{head}; mlprune plan --power has details", *lines, *large, *_dropped_lines(plan, dropped), *weak]
@@ -79,17 +79,19 @@ def _dropped_lines(plan: Plan, dropped: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _short_line(power: Power, *, is_late: bool) -> str:
-    """Say what a question can find in a line of at most `MAX_QUESTION_CELLS`; a long name is cut."""
+def _short_lines(power: Power, *, is_late: bool) -> list[str]:
+    """Say what a question can find: in one line with its name, or below its title or a long name."""
     question, criterion = power.question, power.question.criterion
     margin = "" if criterion.margin is None else f" within {power.amount(criterion.margin)}"
     n_tests = question.n_tests if criterion.over == "each" else 1
     text = f"{criterion.claim}{margin}, {criterion.group.text}, {counted(n_tests, 'test')}: {_short_power(power)}"
     if is_late:
         text += "; exploratory: results existed"
-    room = max(1, MAX_QUESTION_CELLS - len(text) - 4)
-    name = question.name if len(question.name) <= room else f"{question.name[: room - 1]}…"
-    return f"  {name}: {text}"
+    title = question.config.title if question.config else None
+    line = f"  {question.name}: {text}"
+    return (
+        [line] if title is None and len(line) <= MAX_QUESTION_CELLS else [f"  {title or question.name}", f"    {text}"]
+    )
 
 
 def _short_power(power: Power) -> str:

@@ -35,13 +35,7 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import ProfileName
 
 logger = logging.getLogger(__name__)
-QUERIES = (
-    "blocks_by_pair",
-    "mask_overlap_by_layer",
-    "mask_overlap_of_pairs",
-    "mask_stability",
-    "profile_differences",
-)
+QUERIES = ("mask_overlap_by_layer", "profile_differences")
 """Named queries of the catalog that only contain compared pairs."""
 Pair = tuple[str, str]
 MaskPairs = Literal["all", "one_difference"] | tuple[tuple[str, str], ...]

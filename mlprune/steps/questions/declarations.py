@@ -20,6 +20,7 @@ from math import comb
 from typing import NamedTuple
 
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.recipe.questions import QuestionConfig
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
 from mlprune.steps.questions.declaring_records import (
     NO_RESULTS,
@@ -281,8 +282,17 @@ def declaration_parameters(
             after = declared.get(question.id, NOTHING)
             numbers: list[JsonValue] = [after.results.get(pair, NO_RESULTS).parameters for pair in question.pairs]
             against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
-            further = [after.columns] if after.columns else []
+            columns = {**after.columns, **title_of(config)}
+            further = [columns] if columns else []
             yield [question.id, config.name, config.variants, against, config.primary, numbers, *further]
+
+
+def title_of(config: QuestionConfig) -> JsonObject:
+    """Return the title of a question as a column of its row; empty if the recipe gives none.
+
+    It is a parameter of the record of the recipe, so that a run records another title, and of no question.
+    """
+    return {} if config.title is None else {"title": config.title}
 
 
 def question_rows(
@@ -329,6 +339,7 @@ def question_rows(
                 "over": question.criterion.over,
                 "criterion_id": question.criterion_id,
                 **after.columns,
+                **(title_of(config) if config else {}),
             }
         )
         rows["question_variants"] += [

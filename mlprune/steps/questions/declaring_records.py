@@ -171,5 +171,5 @@ def _stated_columns(entry: Sequence[JsonValue]) -> JsonObject:
         "name": name,
         "variants": variants,
         "against": as_list(against)[0] if isinstance(against, list | tuple) else against,
-        **{key: columns.get(key) for key in ("other_languages", "n_seeds_declared", "awaits_masks")},
+        **{key: columns.get(key) for key in ("other_languages", "n_seeds_declared", "awaits_masks", "title")},
     }

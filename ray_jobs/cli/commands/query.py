@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from catalog.results import QueryResult
-from catalog.sql_files import FIRST_QUESTIONS, TOPICS, NamedQuery, list_queries
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, NamedQuery, list_queries, listed_views
 from ray_jobs.cli import options
-from ray_jobs.cli.known_words import complete_query
+from ray_jobs.cli.known_words import complete_described, complete_query
 
 
 def query(
@@ -28,6 +28,14 @@ def query(
     vertical: options.VerticalOption = False,
     digits: options.DigitsOption = None,
     topics: Annotated[bool, typer.Option("--topics", "--list", help="List the built-in queries by topic.")] = False,
+    describe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Describe a query, table or view: its parameters and columns.",
+            autocompletion=complete_described,
+        ),
+    ] = "",
 ) -> None:
     """Query the catalog with SQL or with a built-in query.
 
@@ -42,10 +50,14 @@ def query(
     Examples:
       mlprune query --store runs/
       mlprune query best_by_language --store runs/ --param task=facts
+      mlprune query --describe differences
       mlprune query "SELECT language, value FROM metrics LIMIT 5" --store runs/ --format json
       mlprune query significant_changes --store runs/ --wide --digits 5
       mlprune query my-question.sql --store runs/
     """
+    if describe:
+        _describe(describe, format_)
+        return
     if topics or not (sql_or_name.strip() or param):
         if format_ != "table":
             from catalog.terminal.result_table import render  # noqa: PLC0415 - loads rich
@@ -72,6 +84,21 @@ def query(
     options.echo(text)
 
 
+def _describe(name: str, format_: str) -> None:
+    """Write what there is to know about a query, table or view; other formats have its columns."""
+    from catalog.describe import describe, empty_catalog  # noqa: PLC0415 - loads DuckDB
+    from catalog.terminal.result_table import render  # noqa: PLC0415 - loads rich
+
+    with empty_catalog() as catalog:
+        description = describe(catalog, name)
+    if format_ == "table":
+        for line in description.lines(options.screen_width()):
+            options.echo(line)
+        return
+    rows = tuple((one.name, one.type, one.unit, one.meaning) for one in description.columns)
+    options.echo(render(QueryResult(("name", "type", "unit", "meaning"), rows), format_))
+
+
 def _first_questions(store: str) -> Iterator[str]:
     yield f"Six first questions (mlprune query NAME --store {store}):"
     width = max(map(len, FIRST_QUESTIONS))
@@ -87,7 +114,7 @@ def _questions() -> QueryResult:
 
 def _queries() -> QueryResult:
     """Return one row per built-in query, in the order of the topics."""
-    rows = [(query.name, topic, query.meaning) for topic, members in _members().items() for query in members]
+    rows = [(query.name, topic, query.summary) for topic, members in _members().items() for query in members]
     return QueryResult(("name", "topic", "meaning"), tuple(rows))
 
 
@@ -104,4 +131,6 @@ def _queries_by_topic() -> Iterator[str]:
     width = max(len(query.name) for query in list_queries())
     for topic, members in _members().items():
         yield from [TOPICS.get(topic, "Others")] if members else []
-        yield from (f"  {query.name:{width}}  {query.meaning}" for query in members)
+        yield from (f"  {query.name:{width}}  {query.summary}" for query in members)
+    yield "Views for SQL, described by mlprune query --describe NAME"
+    yield from (f"  {name:{width}}  {text}" for name, text in listed_views().items())

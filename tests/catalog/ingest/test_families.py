@@ -63,7 +63,9 @@ def compare(
 
 def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:
     """Evaluation id -> test_family, n_family, p_value, p_corrected and q_bh."""
-    sql = "SELECT evaluation_id, test_family, n_family, p_value, p_corrected, q_bh, is_primary FROM comparisons"
+    sql = (
+        "SELECT evaluation_id, test_family, n_family, p_value, p_corrected, q_bh, is_primary FROM internal.comparisons"
+    )
     return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
 
 
@@ -131,12 +133,12 @@ def test_an_evaluation_that_a_larger_one_replaces_is_no_test(connection: duckdb.
 
 def test_the_families_of_a_store_follow_from_its_records(catalog: Catalog, rows: dict[str, Any]) -> None:
     expected = exploratory(rows)
-    found = {key_of(row): row for row in catalog.query("FROM comparisons WHERE split = 'test'")}
+    found = {key_of(row): row for row in catalog.query("FROM internal.comparisons WHERE split = 'test'")}
     assert found.keys() == expected.keys()
     for key, row in found.items():
         assert (row["n_family"], row["p_corrected"]) == (expected[key].n_family, expected[key].p_corrected)
         assert row["q_bh"] == pytest.approx(expected[key].q_bh)
-    on_dev = catalog.query("FROM comparisons WHERE split = 'dev'")
+    on_dev = catalog.query("FROM internal.comparisons WHERE split = 'dev'")
     assert on_dev
     assert all(row["p_value"] is None and row["test_family"] is None for row in on_dev)
 
@@ -147,7 +149,7 @@ def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Cata
     members = [row for row in rows["aggregate_results"] if wanted.items() <= row.items()]
     expected = corrected([row["p_value"] for row in members])
     where = " AND ".join(f"{name} = ${name}" for name in wanted)
-    found = {row["variant_id"]: row for row in catalog.query(f"FROM aggregates WHERE {where}", wanted)}
+    found = {row["variant_id"]: row for row in catalog.query(f"FROM internal.aggregates WHERE {where}", wanted)}
     assert len(found) == len(members) > 1
     for row, values in zip(members, expected, strict=True):
         assert found[row["variant_id"]]["n_family"] == len(members)
@@ -163,11 +165,11 @@ def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
     ]
     more = [{**row, "comparison_id": "@id", "n_languages": 9, "p_value": 0.5} for row in kept]
     with Catalog.open(store) as opened:
-        before = opened.query("SELECT count(*) AS n FROM aggregates")
+        before = opened.query("SELECT count(*) AS n FROM internal.aggregates")
         record_id = write_rows(store, "comparisons", parameters={"more": 1}, rows={"aggregate_results": more})
         opened.fold()
-        assert opened.query("SELECT count(*) AS n FROM aggregates") == before
-        found = opened.query("FROM aggregates WHERE n_languages = 9")
+        assert opened.query("SELECT count(*) AS n FROM internal.aggregates") == before
+        found = opened.query("FROM internal.aggregates WHERE n_languages = 9")
         assert {row["comparison_id"] for row in found} == {record_id}
         with Catalog.in_memory(store) as rebuilt:
             assert opened.fingerprints() == rebuilt.fingerprints()
@@ -192,7 +194,8 @@ def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
     current = next(record for record in shown if record.rows["comparison_results"][0]["split"] == "test")
     old_columns = ("task", "language", "split", "metric", "difference", "ci_low", "ci_high", "evaluation_id")
     with Catalog.open(store) as opened:
-        tables = ("comparisons", "aggregates", "comparison_results", "rank_consistency", "against_dense")
+        helpers = ("internal.comparisons", "internal.aggregates")
+        tables = (*helpers, "comparison_results", "rank_consistency", "differences")
         before = {table: opened.query(f"FROM {table} ORDER BY ALL") for table in tables}
         for variant_id in ("old", current.rows["comparison_results"][0]["variant_id"]):
             rows = [
@@ -234,12 +237,12 @@ def write_as_today(store: Store) -> None:
 
 def said(catalog: Catalog) -> dict[str, list[Mapping[str, Any]]]:
     """Return what answers, comparisons and groups say, without ids of records."""
-    answers = "FROM answers AS a JOIN described_questions AS q USING (question_id)"
+    keys = "comparison_id, test_family, question_id"
     queries = {
-        "answers": f"SELECT q.name, a.* EXCLUDE (question_id, comparison_id) {answers} ORDER BY name, variant_id",
-        "comparisons": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM comparisons ORDER BY ALL",
-        "aggregates": "SELECT * EXCLUDE (comparison_id, test_family, question_id) FROM aggregates ORDER BY ALL",
-        "questions": "SELECT name, status FROM described_questions ORDER BY ALL",
+        "answers": "SELECT * EXCLUDE (question_id, comparison_id) FROM answers ORDER BY name, variant_id",
+        "comparisons": f"SELECT * EXCLUDE ({keys}) FROM internal.comparisons ORDER BY ALL",
+        "aggregates": f"SELECT * EXCLUDE ({keys}) FROM internal.aggregates ORDER BY ALL",
+        "questions": "SELECT name, status FROM internal.described_questions ORDER BY ALL",
     }
     return {name: list(catalog.query(sql)) for name, sql in queries.items()}
 
@@ -252,7 +255,7 @@ def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_doub
     versions = "SELECT DISTINCT step_version FROM records WHERE kind = $kind AND id IN (SELECT {0}_id FROM {1})"
     shown = {
         "answers": versions.format("question", "answers"),
-        "comparisons": versions.format("comparison", "comparisons"),
+        "comparisons": versions.format("comparison", "internal.comparisons"),
     }
     with Catalog.open(store) as opened:
         before = said(opened)

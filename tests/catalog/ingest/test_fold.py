@@ -166,12 +166,12 @@ def test_an_update_of_a_current_file_keeps_its_rows(bare: duckdb.DuckDBPyConnect
 def test_a_changed_view_is_created_again_and_keeps_the_rows_of_tables(bare: duckdb.DuckDBPyConnection) -> None:
     update_schema(bare)
     insert_rows(bare, declared_tables()["base_models"], [MODEL])
-    bare.execute("UPDATE schema_objects SET sha256 = 'another' WHERE name = 'pareto'")
-    bare.execute("CREATE OR REPLACE VIEW pareto AS SELECT 1 AS n")
+    bare.execute("UPDATE schema_objects SET sha256 = 'another' WHERE name = 'internal.pareto'")
+    bare.execute("CREATE OR REPLACE VIEW internal.pareto AS SELECT 1 AS n")
     assert not is_current(bare)
     update_schema(bare)
     assert is_current(bare)
-    assert "is_efficient" in {row[0] for row in bare.execute("DESCRIBE pareto").fetchall()}
+    assert "is_efficient" in {row[0] for row in bare.execute("DESCRIBE internal.pareto").fetchall()}
     assert bare.execute("SELECT count(*) FROM base_models").fetchall() == [(1,)]
 
 

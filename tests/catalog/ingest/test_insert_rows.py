@@ -136,7 +136,7 @@ def test_a_value_of_another_type_is_refused_of_insert(connection: duckdb.DuckDBP
 
 def tables_read(text: str) -> set[str]:
     """Tables that a statement reads, directly or through views."""
-    names = set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", text))
+    names = set(re.findall(r"\b(?:FROM|JOIN)\s+(?:internal\.)?(\w+)", text))
     through_views = [tables_read(views()[name].statement) for name in names & views().keys()]
     return (names & declared_tables().keys()).union(*through_views)
 
@@ -171,7 +171,7 @@ def evaluated() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def outdone(evaluated: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
-    return evaluated.execute("SELECT evaluation_id FROM outdone_evaluations ORDER BY ALL").fetchall()
+    return evaluated.execute("SELECT evaluation_id FROM internal.outdone_evaluations ORDER BY ALL").fetchall()
 
 
 def test_a_refresh_computes_only_tables_that_depend_on_changed_ones(evaluated: duckdb.DuckDBPyConnection) -> None:

@@ -61,7 +61,8 @@ def question_rows(
 
 def found(connection: duckdb.DuckDBPyConnection) -> Found:
     """(Question, comparison) -> corrected p-value, the largest of several recipes."""
-    sql = "SELECT question_id, comparison_id, max(p_corrected) FROM question_tests WHERE language = '' GROUP BY ALL"
+    sql = "SELECT question_id, comparison_id, max(p_corrected) FROM internal.question_tests "
+    sql += "WHERE language = '' GROUP BY ALL"
     return {(row[0], row[1]): row[2] for row in connection.execute(sql).fetchall()}
 
 
@@ -90,7 +91,7 @@ def test_three_hundred_questions_gain_nothing(connection: duckdb.DuckDBPyConnect
     expected = corrected(list(p_values))
     assert [values[f"q{n}", f"c-q{n}-v0"] for n in range(300)] == pytest.approx([each.p_corrected for each in expected])
     assert p_values.min() < 0.05 < min(values.values())
-    sizes = connection.execute("SELECT DISTINCT n_family, n_questions, n_tests FROM question_tests").fetchall()
+    sizes = connection.execute("SELECT DISTINCT n_family, n_questions, n_tests FROM internal.question_tests").fetchall()
     assert sizes == [(300, 300, 1)]
 
 
@@ -126,7 +127,7 @@ def test_an_unanswered_question_with_more_variants_is_one_more_question(
     expected = {("asked", "c-a"): 2 * 2 * 0.01, ("asked", "c-b"): 2 * 0.02}
     values = found(connection)
     assert {key: p for key, p in values.items() if key[0] == "asked"} == pytest.approx(expected)
-    sql = "SELECT DISTINCT recipe, n_questions FROM question_tests ORDER BY recipe"
+    sql = "SELECT DISTINCT recipe, n_questions FROM internal.question_tests ORDER BY recipe"
     assert connection.execute(sql).fetchall() == [("r", 2), ("s", 1)]
     refresh_all(connection)
     sql = "SELECT verdict, p_corrected FROM answers WHERE question_id = 'asked' ORDER BY comparison_id"
@@ -154,7 +155,7 @@ def test_known_baselines_multiply_the_p_values_of_a_question_and_of_its_language
     connection.execute("DELETE FROM question_variants")
     connection.execute("UPDATE answer_results SET difference = 0.1")
     insert_rows(connection, declared_tables()["question_variants"], [known])
-    sql = "SELECT language, p_value, p_corrected, n_family FROM question_tests ORDER BY language"
+    sql = "SELECT language, p_value, p_corrected, n_family FROM internal.question_tests ORDER BY language"
     rows = connection.execute(sql).fetchall()
     assert rows == [("", 0.02, 0.04, 2), ("fr", 0.01, 0.04, 4), ("sw", 0.001, 0.04, 4)]
     refresh_all(connection)
@@ -196,11 +197,11 @@ def test_the_languages_of_a_mean_are_tested_after_it(connection: duckdb.DuckDBPy
     ask(connection, "q", [0.01], variants=["v"], group_kind="outside_english", group_name="")
     refresh_all(connection)
     expected = gated(0.01, list(singles.values()))
-    sql = "SELECT language, test_family, n_family, p_corrected, is_primary FROM comparisons ORDER BY language"
+    sql = "SELECT language, test_family, n_family, p_corrected, is_primary FROM internal.comparisons ORDER BY language"
     rows = connection.execute(sql).fetchall()
     assert [(row[0], row[1], row[2], row[4]) for row in rows] == [(name, "q #q", 3, True) for name in singles]
     assert [row[3] for row in rows] == pytest.approx(expected[1:])
-    assert connection.execute("SELECT p_corrected, is_primary FROM aggregates").fetchall() == [(0.01, True)]
+    assert connection.execute("SELECT p_corrected, is_primary FROM internal.aggregates").fetchall() == [(0.01, True)]
     (answer,) = connection.execute("SELECT n_tests, n_questions, n_family, p_corrected FROM answers").fetchall()
     assert answer == (1, 1, 1, 0.01)
     ask(connection, "other", [0.5])
@@ -226,8 +227,12 @@ def test_the_languages_of_several_variants_stay_exploratory(connection: duckdb.D
         languages(connection, variant, {"fr": 0.001, "sw": 0.002})
     ask(connection, "q", [0.01, 0.01], variants=["v", "w"], group_kind="outside_english", group_name="")
     refresh_all(connection)
-    assert connection.execute("SELECT DISTINCT is_primary, n_family FROM comparisons").fetchall() == [(False, 4)]
-    assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM aggregates").fetchall() == [(True, 0.02)]
+    assert connection.execute("SELECT DISTINCT is_primary, n_family FROM internal.comparisons").fetchall() == [
+        (False, 4)
+    ]
+    assert connection.execute("SELECT DISTINCT is_primary, p_corrected FROM internal.aggregates").fetchall() == [
+        (True, 0.02)
+    ]
 
 
 def measure(connection: duckdb.DuckDBPyConnection, **higher_is_better: bool) -> None:
@@ -303,7 +308,7 @@ def test_a_question_with_several_tests_has_a_tally_and_no_verdict_of_its_own(
     ask(connection, "one", [0.9])
     ask(connection, "late", [0.001, 0.001], is_primary=False)
     differ(connection, several_v0=0.1, several_v1=-0.1, several_v2=0.1, several_v3=0.1)
-    answers = dict(connection.execute("SELECT question_id, answer FROM question_answers").fetchall())
+    answers = dict(connection.execute("SELECT question_id, answer FROM internal.question_answers").fetchall())
     assert answers == {
         "several": "yes 2, no 1, not shown 1 of 4",
         "one": "not shown",

@@ -45,7 +45,7 @@ def test_a_foreign_key_to_a_table_of_several_key_columns_has_to_name_one() -> No
         table_files._single_key_column("metrics")
 
 
-READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+READ = re.compile(r"\b(?:FROM|JOIN) (?:internal\.)?(\w+)")
 
 
 def files(**texts: str) -> dict[str, SqlFile]:
@@ -95,6 +95,7 @@ def test_a_column_has_its_meaning_from_what_the_view_reads(view: str, column: st
 def test_every_column_of_a_view_has_a_meaning_and_every_meaning_a_column(catalog: Catalog) -> None:
     rows = catalog.query(statement("reference", "columns"))
     for name, file in views().items():
-        columns = {row["column_name"] for row in rows if row["relation"] == name}
+        columns = {row["column_name"] for row in rows if row["relation"] == file.relation}
+        assert columns
         assert all(meanings_in(name)[column].text for column in columns)
         assert file.column_comments.keys() <= columns

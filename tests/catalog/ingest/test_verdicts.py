@@ -219,12 +219,12 @@ def test_the_power_of_a_mean_is_that_of_its_own_test(connection: duckdb.DuckDBPy
         insert_rows(connection, declared_tables()[table], [row])
     refresh_all(connection)
     assert connection.execute(sql).fetchall() == [(2, None, pytest.approx(expected(n_tests=2)))]
-    ((stored,),) = connection.execute("SELECT detectable_difference FROM mean_powers").fetchall()
+    ((stored,),) = connection.execute("SELECT detectable_difference FROM internal.mean_powers").fetchall()
     squares = [errors[f"error_of_{name}"] ** 2 for name in ("seeds", "baseline_seeds", "items")]
     power = defined.power_of_mean(stored, squares, [2, 3, 49], claim=claim, n_family=2)
     assert power == pytest.approx(0.8, abs=0.004)
     connection.execute("UPDATE answer_results SET error_of_items = NULL")
-    connection.execute("DELETE FROM mean_powers")
+    connection.execute("DELETE FROM internal.mean_powers")
     refresh_all(connection)
     assert connection.execute(sql).fetchall() == [(2, None, None)]
     connection.execute("UPDATE questions SET is_primary = false")

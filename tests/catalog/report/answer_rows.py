@@ -14,6 +14,12 @@ def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[st
         "variants": "translation",
         "against": "dense",
         "differs_in": "",
+        "title": "Does it help?",
+        "place_words": "outside English",
+        "variant_words": "translation",
+        "against_words": "dense",
+        "n_worse": 0,
+        "sparsity": 0.5,
     }
     row |= {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english", "group_name": ""}
     row |= {"claim": "gain", "margin": None, "over": "each", "scale": "difference", "n_family": 1, "n_variants": 1}

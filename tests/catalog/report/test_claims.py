@@ -12,7 +12,6 @@ from catalog.report.claims import (
     loss_bound,
     magnitude,
     p_text,
-    question_text,
     verdict_text,
 )
 from tests.catalog.report.answer_rows import answered, family, question
@@ -67,24 +66,6 @@ def test_p_values_are_never_zero() -> None:
 )
 def test_groups_of_languages_are_named(kind: str, name: str, text: str) -> None:
     assert group_text(answered(0.0, group_kind=kind, group_name=name)) == text
-
-
-def test_a_question_names_variants_baseline_group_task_and_metric() -> None:
-    asked = "outside English (facts, accuracy)?"
-    assert question_text(answered(0.0)) == f"Is a variant of translation better than dense {asked}"
-    assert question_text(answered(0.0, variants="")) == f"Is any variant better than dense {asked}"
-    same = answered(0.0, variants="", claim="equivalent", margin=0.02)
-    assert question_text(same) == f"Do pruned variants and dense differ by less than 2.0 points {asked}"
-    assert question_text(answered(0.0, over="mean")) == f"Is translation on average better than dense {asked}"
-    margin = {"margin": 0.02}
-    assert (
-        question_text(answered(0.0, claim="noninferior", **margin))
-        == f"Does translation lose less than 2.0 points against dense {asked}"
-    )
-    assert (
-        question_text(answered(0.0, claim="equivalent", against="monolingual", **margin))
-        == f"Do translation and monolingual differ by less than 2.0 points {asked}"
-    )
 
 
 def test_a_gain_is_claimed_only_if_its_corrected_test_supports_it() -> None:

@@ -15,7 +15,7 @@ from catalog.report import FigureSelection, write_figures
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size
 from catalog.report.figure_export import MAX_HEIGHT, MAX_NAME_LENGTH, WIDTH, draw_sheet, grid_panel, split_group
 from catalog.report.figures import FIGURES
-from catalog.report.labels import series_style
+from catalog.report.styles import BLUE, SeriesStyle
 from catalog.report.svg import drawing
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -73,7 +73,7 @@ def test_the_legend_is_below_all_panels_and_has_every_entry() -> None:
 
 
 def test_marks_of_the_legend_are_equal_to_those_of_the_figure() -> None:
-    style = series_style("ria", "translation")
+    style = SeriesStyle(BLUE, "D", is_hollow=True)
     with drawing():
         (legend,) = draw_sheet(
             Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))

@@ -8,11 +8,13 @@ from catalog.report.first_page import (
     NO_TEST,
     FirstPage,
     answer_line,
+    chosen,
     first_page,
     price_sentences,
     shown_lines,
 )
 from catalog.report.query_results import run_report_query
+from catalog.report.verdicts import questions_tally, rank
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.report.answer_rows import answered, question
@@ -66,7 +68,8 @@ def test_page_one_answers_the_declared_questions_as_their_tests_do(first: FirstP
 
 def test_chosen_variants_and_the_curve_are_of_the_task_of_the_primary_question(first: FirstPage) -> None:
     assert first.task == "facts"
-    assert {"fr", "mean outside English"} <= {name for name, _, _ in first.chosen}
+    assert {"fr", "mean outside English"} <= {choice.name for choice in first.chosen}
+    assert all(choice.is_shown or choice.use == "keep dense" for choice in first.chosen)
     assert 'role="img"' in first.curve
     assert 1 < len(first.legend) <= MAX_METHODS
     assert "of jobs on" in first.cost
@@ -82,7 +85,7 @@ def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Ca
     rows = run_report_query(catalog, "first_curve").rows
     row = next(row for row in rows if row["language"] == "outside_english" and row["score"] == "magnitude")
     values = catalog.query(
-        "SELECT avg(a.value) AS value FROM aggregates AS a JOIN described_variants AS v USING (variant_id) "
+        "SELECT avg(a.value) AS value FROM internal.aggregates AS a JOIN described_variants AS v USING (variant_id) "
         "JOIN described_variants AS b ON b.variant_id = a.baseline_id AND b.is_dense "
         "WHERE a.group_kind = 'outside_english' AND a.task = $task AND a.split = $split AND a.metric = 'accuracy' "
         "AND v.score = 'magnitude' AND v.sparsity = $sparsity AND v.settings IS NULL",
@@ -92,6 +95,47 @@ def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Ca
     assert row["low"] <= row["value"] <= row["high"]
 
 
+CHOICE: dict[str, Any] = {"criterion": "sw", "is_dense": False, "label": "wanda fr-en 0.4", "win_share": 0.32}
+CHOICE |= {"n_tied": 3, "difference": -0.08, "difference_ci_low": -0.12, "difference_ci_high": -0.04}
+CHOICE |= {"scale": "difference", "metric": "accuracy", "p_corrected": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("change", "use"),
+    [
+        ({}, "keep dense"),
+        ({"difference": 0.05, "p_corrected": 0.2}, "keep dense"),
+        ({"difference": 0.05, "p_corrected": None}, "keep dense"),
+        ({"difference": 0.05, "p_corrected": 0.01}, "wanda fr-en 0.4"),
+        ({"difference": 0.05, "p_corrected": 0.01, "metric": "perplexity", "scale": "log_ratio"}, "keep dense"),
+        ({"is_dense": True}, "keep dense"),
+    ],
+)
+def test_a_variant_is_recommended_only_if_its_gain_is_significant(change: dict[str, Any], use: str) -> None:
+    choice = chosen(CHOICE | change)
+    assert (choice.use, choice.is_shown) == (use, use != "keep dense")
+
+
+def test_the_choice_on_dev_has_its_share_of_wins_its_ties_and_says_if_it_is_worse() -> None:
+    choice = chosen(CHOICE)
+    assert choice.on_dev == "wanda fr-en 0.4 (wins 32%, 3 tied)"
+    assert choice.change.endswith("significantly worse")
+
+
+def test_refuted_and_open_questions_come_first_and_the_tally_counts_primary_ones() -> None:
+    rows = [ANSWER | question("yes", n_yes=1), ANSWER | question("no", n_no=1)]
+    rows += [ANSWER | question("not shown", n_not_shown=1), ANSWER | question("yes 1, no 1 of 2", n_yes=1, n_no=1)]
+    exploratory = ANSWER | question("exploratory", n_exploratory=1) | {"is_primary": False}
+    ordered = sorted([exploratory, *rows], key=rank)
+    assert [row["answer"] for row in ordered] == ["no", "yes 1, no 1 of 2", "not shown", "yes", "exploratory"]
+    assert questions_tally(ordered) == "1 yes, 1 not shown, 1 no, 1 mixed; 1 more exploratory"
+
+
+def test_variants_that_are_significantly_worse_are_counted() -> None:
+    line = answer_line(ANSWER | question("no 2, not shown 2 of 4", n_answers=4, n_no=2, n_not_shown=2) | {"n_worse": 2})
+    assert line.estimate.endswith("2 of 4 significantly worse")
+
+
 def english(score: str, sparsity: float, difference: float) -> dict[str, Any]:
     row: dict[str, Any] = {"language": "en", "score": score, "set_kind": None, "propagation": None, "structure": None}
     return row | {"settings": None, "sparsity": sparsity, "difference": difference, "scale": "difference"}
@@ -99,12 +143,13 @@ def english(score: str, sparsity: float, difference: float) -> dict[str, Any]:
 
 def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others() -> None:
     rows = [english("wanda", 0.4, -0.031), english("ria", 0.4, -0.02), english("random", 0.4, -0.35)]
-    chosen = {"criterion": "outside_english", "is_dense": False, "label": "wanda fr-en 0.4", "scale": "difference"}
-    chosen |= {"english_difference": -0.03, "english_ci_low": -0.05, "english_ci_high": -0.01}
-    sentences = [text.replace("\u2212", "-") for text in price_sentences(rows, [chosen])]
+    best = CHOICE | {"criterion": "outside_english", "difference": 0.05}
+    best |= {"english_difference": -0.03, "english_ci_low": -0.05, "english_ci_high": -0.01}
+    sentences = [text.replace("\u2212", "-") for text in price_sentences(rows, [best])]
     assert sentences[0].endswith("changes English by -3.0 points (95 % -5.0 to -1.0).")
+    assert price_sentences(rows, [best | {"p_corrected": 0.5}])[0].endswith("English pays nothing.")
     assert "at 40% by -3.1 to -2.0 points with 2 methods and -35.0 with random" in sentences[1]
-    assert "pruning buys nothing" in price_sentences(rows, [chosen | {"is_dense": True}])[0]
+    assert "pruning buys nothing" in price_sentences(rows, [best | {"is_dense": True}])[0]
     assert price_sentences([], []) == ()
 
 

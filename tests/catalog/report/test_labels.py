@@ -1,65 +1,27 @@
 import re
 from datetime import datetime
 from html import unescape
-from itertools import combinations
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.report.exhibits import luminance
 from catalog.report.labels import (
-    BLACK,
-    BLUE,
-    COLOURS,
-    FURTHER_COLOURS,
-    MARKERS,
     attributes,
     cell,
     facets_of,
     from_id,
     matches_filters,
-    method_label,
     number,
     p_value,
-    series_style,
     set_label,
     task_label,
     text_range,
     to_id,
     with_interval,
 )
-from catalog.report.panels.differences import method_styles
-from mlprune.methods import SCORES
-from mlprune.vocabulary import DemonstrationKind, PropagationName
 from tests.catalog.report.reading import ATTACK
 from tests.catalog.report.rows import DENSE, POINT
-
-METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
-
-
-@pytest.mark.parametrize(
-    ("row", "label"),
-    [
-        (METHOD, "wanda on translation, sequential propagation"),
-        (METHOD | {"structure": "2:4"}, "wanda on translation, sequential propagation, 2:4"),
-        (METHOD | {"score": "random", "set_kind": None, "propagation": None}, "random"),
-        (METHOD | {"score": None}, "dense"),
-        (METHOD | {"settings": "paper profile"}, "wanda on translation, sequential propagation, paper profile"),
-        (
-            METHOD | {"score": "union", "set_kind": None, "settings": "union of a and b"},
-            "sequential propagation, union of a and b",
-        ),
-        (METHOD | {"score": None, "intervention": "self_translate"}, "self-translate"),
-        (
-            METHOD | {"intervention": "vocabulary", "settings": "vocabulary, keeps fr"},
-            "wanda on translation, sequential propagation, vocabulary, keeps fr",
-        ),
-    ],
-)
-def test_a_method_has_a_label(row: dict[str, object], label: str) -> None:
-    assert method_label(row) == label
 
 
 def test_the_label_of_a_set_has_its_languages_and_a_seed_other_than_0() -> None:
@@ -103,30 +65,6 @@ def test_cells_hold_values_to_twelve_digits_and_nothing_for_null() -> None:
     ]
 
 
-def test_a_method_without_a_colour_of_its_own_is_black() -> None:
-    assert series_style("wanda", "translation").colour == BLUE
-    assert series_style("contrast", "mixed").colour == BLACK
-
-
-def test_in_grey_methods_differ_in_their_marks_or_in_their_lightness() -> None:
-    usual = [series_style(*method) for method in COLOURS]
-    further = [series_style("wanda", "translation", further=place) for place in range(len(FURTHER_COLOURS))]
-    for styles in (usual, further):
-        for one, other in combinations(styles, 2):
-            if (one.marker, one.is_hollow) == (other.marker, other.is_hollow):
-                assert abs(lightness(one.colour) - lightness(other.colour)) > 7, (one, other)
-
-
-def lightness(colour: str) -> float:
-    """L* of CIELAB, from 0 for black to 100 for white."""
-    return float(116 * luminance(colour) ** (1 / 3) - 16)
-
-
-def test_a_hollow_mark_is_white_with_an_edge_in_the_colour_of_its_method() -> None:
-    marks = series_style("ria", "translation").marker_options
-    assert (marks["markerfacecolor"], marks["markeredgecolor"]) == ("white", "#332288")
-
-
 def test_the_last_bits_of_a_sum_are_not_shown() -> None:
     assert number(0.0625) == number(0.0625 + 2e-17) == number(0.0625 - 1e-16) == number(0.0625 + 1e-16)
 
@@ -141,39 +79,6 @@ def test_the_unit_of_a_range_is_written_once() -> None:
     assert text_range("1.0 points", "2.0 points") == "1.0 to 2.0 points"
     assert text_range("1.0 points", "1.0 points") == "1.0 points"
     assert text_range("0.100", "0.200") == "0.100 to 0.200"
-
-
-KINDS = (*(kind for kind in MARKERS if kind is not None), None)
-
-
-@pytest.mark.thorough("renders pages of its own")
-def test_two_methods_of_a_figure_never_have_the_same_mark() -> None:
-    structures, settings = ("row", "matrix", "2:4"), (None, "dsnot", "owl")
-    rows = [
-        {"score": score, "set_kind": kind, "propagation": propagation, "structure": structure, "settings": more}
-        for score in SCORES
-        for kind in KINDS
-        for propagation in get_args(PropagationName)
-        for structure in structures
-        for more in settings
-    ]
-    styles = method_styles(rows)
-    assert len(set(styles.values())) == len(styles) == len(rows)
-    alone = method_styles(rows[:1])
-    assert list(alone.values()) == [series_style(rows[0]["score"], rows[0]["set_kind"])]
-
-
-def test_of_two_propagations_the_sequential_one_keeps_the_usual_mark() -> None:
-    row = {"score": "wanda", "set_kind": "translation", "structure": "row", "settings": None}
-    styles = method_styles([{**row, "propagation": name} for name in ("dense", "sequential")])
-    dense, sequential = styles.values()
-    assert sequential == series_style("wanda", "translation")
-    assert dense.is_hollow
-    assert dense.colour == sequential.colour
-
-
-def test_the_kinds_of_demonstrations_have_markers() -> None:
-    assert {kind for kind in KINDS if kind} == set(get_args(DemonstrationKind))
 
 
 def test_the_facets_of_a_row_are_its_columns() -> None:

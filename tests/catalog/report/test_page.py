@@ -114,7 +114,7 @@ def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object)
 
 def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: Reader, catalog: Catalog) -> None:
     rows = {row["label"]: row for row in run_report_query(catalog, "means_outside_english").rows}
-    aggregates = catalog.query("FROM aggregates WHERE metric = 'accuracy' AND group_kind = 'outside_english'")
+    aggregates = catalog.query("FROM internal.aggregates WHERE metric = 'accuracy' AND group_kind = 'outside_english'")
     assert len(rows) == len({row["variant_id"] for row in aggregates if row["split"] == "test"}) > 10
     row = rows["wanda fr-en 0.5"]
     assert row["draws"] == "one draw"
@@ -132,7 +132,7 @@ def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: R
 
 def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Reader, catalog: Catalog) -> None:
     values = {row["evaluation_id"]: row for row in run_report_query(catalog, "perplexity").rows}
-    compared = catalog.query("FROM against_dense WHERE group_kind = 'language' AND metric = 'perplexity'")
+    compared = catalog.query("FROM internal.against_dense WHERE group_kind = 'language' AND metric = 'perplexity'")
     assert len(compared) > 10
     for row in compared:
         shown = values[row["evaluation_id"]]
@@ -401,14 +401,16 @@ def test_the_gap_to_english_is_split_into_the_change_in_english_and_the_change_o
     (random, *_) = [row for row in rows if row["score"] == "random" and row["sparsity"] == 0.5]
     of_variant = {
         row["language"]: row["difference"]
-        for row in catalog.query("FROM against_dense WHERE task = 'facts' AND split = 'test' AND language IS NOT NULL")
+        for row in catalog.query(
+            "FROM internal.against_dense WHERE task = 'facts' AND split = 'test' AND language IS NOT NULL"
+        )
         if row["variant_id"] == random["variant_id"] and row["metric"] == "accuracy"
     }
     outside = [difference for language, difference in of_variant.items() if language != "en"]
     assert random["difference"] == pytest.approx(sum(outside) / 3)
     assert random["english_difference"] == pytest.approx(of_variant["en"])
     assert random["minus_english_change"] == pytest.approx(sum(outside) / 3 - of_variant["en"])
-    sql = "SELECT * FROM aggregates WHERE group_kind = 'gap' AND group_name = '' AND task = 'facts'"
+    sql = "SELECT * FROM internal.aggregates WHERE group_kind = 'gap' AND group_name = '' AND task = 'facts'"
     sql += " AND split = 'test' AND metric = 'accuracy'"
     (gap,) = [row for row in catalog.query(sql) if row["variant_id"] == random["variant_id"]]
     assert random["minus_english_change"] == pytest.approx(gap["difference"])

@@ -38,7 +38,8 @@ def test_every_table_and_view_becomes_a_file_that_pandas_and_polars_read(
     methods_catalog: Catalog, tmp_path: Path, format_: str
 ) -> None:
     done = export_catalog(methods_catalog, tmp_path / "out", format=format_)
-    assert {"metrics", "variants", "jobs", "against_dense", "best_variant", "lineage"} <= set(done.n_rows)
+    assert {"metrics", "variants", "jobs", "differences", "best_variant"} <= set(done.n_rows)
+    assert not [name for name in done.n_rows if "internal" in name]
     assert json.loads((tmp_path / "out" / "snapshot.json").read_text()) == {
         "snapshot_id": methods_catalog.snapshot_id(),
         "format": format_,
@@ -75,7 +76,7 @@ def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
     relations = [
         name for (name,) in methods_catalog.use_connection(lambda one: one.cursor().execute(RELATIONS).fetchall())
     ]
-    assert {"metrics", "against_dense", "neuron_activity"} <= set(relations)
+    assert {"metrics", "differences", "neuron_activity"} <= set(relations)
     for name in relations:
         table = methods_catalog.arrow(f"SELECT * FROM {name} LIMIT 50")
         expected = methods_catalog.query(f"SELECT count(*) AS n FROM (SELECT * FROM {name} LIMIT 50)")
@@ -94,7 +95,7 @@ def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     files, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
-    gains = catalog.query("SELECT * FROM against_dense")
+    gains = catalog.query("SELECT * FROM differences")
     assert isinstance(files["gains"], pandas.DataFrame)
     assert isinstance(files["same"], polars.DataFrame)
     assert sorted(files["same"]["variant_id"]) == sorted(files["gains"]["variant_id"])

@@ -117,7 +117,8 @@ def test_flips_categories_and_transfer_follow_from_the_predictions(filled: Store
 def test_a_category_has_wilsons_interval_unless_its_items_share_clusters() -> None:
     answers = [("a", "1", 8), ("b", "2", 9), ("a", "3", 9)]  # category, example, cluster
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE protocols (protocol_id VARCHAR, protocol VARCHAR)")
+        connection.execute("CREATE SCHEMA internal")
+        connection.execute("CREATE TABLE internal.protocols (protocol_id VARCHAR, protocol VARCHAR)")
         connection.execute("CREATE TABLE given (category VARCHAR, example_id VARCHAR, cluster VARCHAR)")
         connection.executemany("INSERT INTO given VALUES (?, ?, ?)", answers)
         connection.execute(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
-from catalog.terminal.closing import answer_line, closing_lines, curve_lines
+from catalog.terminal.closing import answer_line, closing_lines, curve_lines, meaning_line
 from tests.catalog.report.answer_rows import answered, family, question
 from tests.tiny_recipes import FinishedRun
 
@@ -38,17 +38,39 @@ CURVE = [
 
 def test_an_answer_has_its_verdict_or_tally_and_the_best_estimate() -> None:
     one = answered(0.01, p_value=0.4) | question("not shown")
-    assert answer_line([one]) == "helps: not shown; +1.0 points (95 % 0.0 to +3.0), p = 0.400"
+    assert answer_line([one]) == "Not shown; +1.0 points (95 % 0.0 to +3.0)."
     rows = family(answered(-0.04, p_value=0.001), answered(0.01, p_value=0.4))
     rows = [row | question("no 1, not shown 1 of 2", n_answers=2) for row in rows]
-    assert answer_line(rows) == ("helps: no 1, not shown 1 of 2; best of 2: +1.0 points (95 % 0.0 to +3.0), p = 0.400")
+    assert answer_line(rows) == "No 1, not shown 1 of 2; best of 2: +1.0 points (95 % 0.0 to +3.0)."
 
 
 def test_a_question_that_cannot_be_asked_gives_its_reason() -> None:
     unasked = question("cannot be asked", n_not_askable=1, reason="dense is at chance")
     assert answer_line([answered(0.01, verdict="cannot be asked") | unasked]) == (
-        "helps: cannot be asked: dense is at chance"
+        "Cannot be asked: dense is at chance."
     )
+
+
+def test_what_a_question_means_comes_from_tests_and_never_from_an_estimate() -> None:
+    kept, lost = answered(-0.04, p_value=0.4, sparsity=0.2), answered(-0.08, p_value=0.001, sparsity=0.4)
+    tally = question("no 1, not shown 1 of 2", n_answers=2, n_no=1, n_not_shown=1)
+    rows = [row | tally for row in family(kept, lost)]
+    assert meaning_line([rows]) == (
+        "In short (1 question: 1 mixed): Removing 40 % of the weights cost 8.0 points of accuracy outside English in 1 "
+        "of 2 variants."
+    )
+    assert "8.0" not in meaning_line([[kept | question("not shown", n_not_shown=1)]])
+    equal = answered(0.0, claim="equivalent", margin=0.04, verdict="yes", against_words="monolingual")
+    assert "Translation and monolingual make no difference of 4.0 points or more" in meaning_line(
+        [[equal | question("yes", n_yes=1)]]
+    )
+    assert "no difference" not in meaning_line([[equal | question("no", n_no=1) | {"verdict": "no"}]])
+
+
+def test_an_exploratory_answer_has_no_meaning_of_its_own_and_many_questions_only_a_tally() -> None:
+    lost = answered(-0.08, p_value=0.001) | question("no", n_no=1)
+    assert "cost" not in meaning_line([[lost | {"is_primary": False}]])
+    assert meaning_line([[lost]] * 9) == "In short, 9 questions: 9 no."
 
 
 def test_the_table_marks_significant_differences_and_counts_them() -> None:
@@ -90,4 +112,4 @@ def test_a_run_closes_with_its_answers_and_its_curve(small_run: FinishedRun, wid
         lines = closing_lines(catalog, "tiny", variants=list(small_run.plan.variants), width=width)
         assert closing_lines(catalog, "another", variants=(), width=width) == []
     assert any(line.startswith("Outside English") for line in lines)
-    assert len(lines) <= 20
+    assert len(lines) <= 30

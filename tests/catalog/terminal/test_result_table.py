@@ -140,7 +140,7 @@ def test_the_columns_of_own_sql_stay_in_the_table_also_constant_and_empty_ones()
 
 
 def test_an_interval_of_own_sql_stays_with_the_column_that_it_has_in_its_view(demo: Catalog) -> None:
-    sql = "SELECT language, difference, difference / 100 AS per_point, {} FROM against_dense WHERE metric = 'accuracy'"
+    sql = "SELECT language, difference, difference / 100 AS per_point, {} FROM differences WHERE metric = 'accuracy'"
     for ends, columns in {
         "ci_low, ci_high": {"language", "difference", "per_point"},
         "-1.0 AS ci_low, -0.5 AS ci_high": {"language", "difference", "per_point", "ci_low", "ci_high"},
@@ -151,7 +151,7 @@ def test_an_interval_of_own_sql_stays_with_the_column_that_it_has_in_its_view(de
 
 
 def test_an_interval_that_could_be_of_two_tables_is_not_joined(demo: Catalog) -> None:
-    sql = "SELECT m.value, d.difference, m.ci_low, m.ci_high FROM metrics m JOIN against_dense d USING (variant_id)"
+    sql = "SELECT m.value, d.difference, m.ci_low, m.ci_high FROM metrics m JOIN differences d USING (variant_id)"
     assert answer_user_query(demo, sql).interval_owners == {}
     alone = answer_user_query(demo, "SELECT value, ci_low, ci_high FROM metrics")
     assert alone.interval_owners == {"ci_low": "value"}
@@ -159,7 +159,7 @@ def test_an_interval_that_could_be_of_two_tables_is_not_joined(demo: Catalog) ->
 
 
 def test_a_view_can_be_described_with_its_six_columns(demo: Catalog) -> None:
-    answer = answer_user_query(demo, "DESCRIBE against_dense")
+    answer = answer_user_query(demo, "DESCRIBE differences")
     lines = to_table(answer.result, TableOptions(80, is_user_sql=answer.is_user_sql, n_rows=20)).splitlines()
     assert lines[0].split() == ["column_name", "column_type", "null", "key", "default", "extra"]
 
@@ -202,7 +202,7 @@ def test_no_line_of_a_named_query_is_wider_than_the_terminal(demo: Catalog) -> N
             assert len(table.splitlines()) <= 25, query.name
             assert f"{len(sample.rows)} row" in table or (not sample.rows and table.startswith("No rows")), query.name
         n_tables += bool(sample.rows)
-    assert n_tables > 25
+    assert n_tables > 20
 
 
 COLUMNS = ("label", "value", "ci_low", "ci_high", "note", "empty")

@@ -188,7 +188,7 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(opened: OpenStore, kind:
         lambda store: store.sql("SELECT * FROM metrics WHERE task = $task"),
         lambda store: store.query("best_by_language", task=[1]),
         lambda store: store.query("significant_changes", alpha=True),
-        lambda store: store.query("predictions_of_evaluation"),
+        lambda store: store.query("examples_of_evaluation"),
         lambda store: store.sql("SELECT 1 AS a, 2 AS a"),
         lambda store: store.load("sweep", device="gpu"),
         lambda store: store.mask("dense", 0, "fc1"),
@@ -220,7 +220,7 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     assert opened.queries._ipython_key_completions_() == dir(opened.queries)
     significant = opened.queries.significant_changes
     assert "alpha" in str(significant.__signature__)
-    assert significant.__doc__.startswith("one row per variant and language")
+    assert significant.__doc__.startswith("what is significantly better or worse. One row per variant and language")
     rows = significant(alpha=1, split="test")
     assert rows.parameters["alpha"] == 1
     assert rows.sql == significant.sql
@@ -329,3 +329,18 @@ def test_notes_are_in_an_error_only_if_there_are_any(opened: OpenStore) -> None:
     with pytest.raises(QueryError) as error:
         opened.variants().row()
     assert error.value.context == {"expected": 1, "got": len(opened.variants())}
+
+
+def test_methods_have_the_colours_of_the_report(opened: OpenStore) -> None:
+    methods = {row["method"] for row in opened.variants() if not row["is_dense"]}
+    styles = opened.method_styles()
+    assert set(styles) == methods
+    assert len({tuple(style.values()) for style in styles.values()}) == len(styles)
+    assert styles["random"]["color"] != styles["magnitude"]["color"]
+
+
+def test_a_small_p_value_is_a_bound_in_a_notebook(opened: OpenStore) -> None:
+    html = opened.sql("SELECT 1.355e-20::DOUBLE AS p_value, 1.5e-20::DOUBLE AS rate")._repr_html_()
+    assert "&lt;0.001" in html
+    assert "1.355e-20" not in html
+    assert "1.5e-20" in html

@@ -47,7 +47,7 @@ def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, 
     assert (applied.code, applied.out) == (0, f"{tmp_path / 'pruned'}\n"), applied.err
     label = json.loads(
         here(
-            *("query", f"SELECT label FROM variant_descriptions WHERE variant_id = '{variant_id}'"),
+            *("query", f"SELECT label FROM internal.variant_descriptions WHERE variant_id = '{variant_id}'"),
             *("--store", store.uri, "--format", "json"),
         ).out
     )[0]["label"]

@@ -1,12 +1,14 @@
--- experts_by_language: one row per base model, language, block and expert: how much the language uses the expert, over
--- all sets and roles of the language that were observed. frequency is the fraction of the language's tokens that are
--- routed to the expert, gate_mass the sum of their gate weights per token, contribution the sum of gate weight times
--- norm of the expert's output per token. share_of_languages is the frequency divided by the sum of the frequencies of
--- all languages: 1 for an expert that no other language uses. rank is that of the frequency in the block.
+-- experts_by_language: how much each language uses each expert. One row per base model, language, block and expert, over all
+-- sets and roles of the language that were observed; only_unused: those to which no token of the language is routed.
+-- frequency is the fraction of the language's tokens that are routed to the expert, gate_mass the sum of their gate weights
+-- per token, contribution the sum of gate weight times norm of the expert's output per token. share_of_languages is the
+-- frequency divided by the sum of the frequencies of all languages: 1 for an expert that no other language uses. rank is
+-- that of the frequency in the block.
 -- topic: model
 -- $language VARCHAR = NULL
 -- $kind VARCHAR = NULL
 -- $seed INTEGER = NULL
+-- $only_unused BOOLEAN = false
 WITH used AS (
     SELECT
         e.base_model_id,
@@ -44,5 +46,5 @@ SELECT
     c.n_routed, c.n_tokens, m.source AS base_model, c.base_model_id
 FROM compared AS c
 LEFT JOIN base_models AS m ON m.base_model_id = c.base_model_id
-WHERE $language::VARCHAR IS NULL OR c.language = $language::VARCHAR
+WHERE ($language::VARCHAR IS NULL OR c.language = $language::VARCHAR) AND NOT ($only_unused AND c.n_routed > 0)
 ORDER BY base_model, c.base_model_id, c.language, c.share_of_languages DESC NULLS LAST, c.frequency DESC, c.block, c.expert;

@@ -1,6 +1,6 @@
--- results_from_elsewhere: one row per imported result of another program: its value as reported, its interval where the
--- samples were imported, and next to it own_value: what `mlprune harness` measured for the same variant, task, shots,
--- limit, metric and filter. difference is value minus own_value. An import without a variant has no own_value.
+-- results_from_elsewhere: imported results of other programs. One row per imported result: its value as reported, its
+-- interval where the samples were imported, and next to it own_value: what `mlprune harness` measured for the same variant,
+-- task, shots, limit, metric and filter. difference is value minus own_value. An import without a variant has no own_value.
 -- topic: values
 -- $task VARCHAR = NULL
 -- $metric VARCHAR = NULL

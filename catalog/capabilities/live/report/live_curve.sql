@@ -14,8 +14,8 @@ WITH means AS (
         ) AS value
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
-    JOIN described_models AS b ON b.base_model_id = v.base_model_id
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     WHERE m.profile = 'corrected' AND m.metric IN ('accuracy', 'chrf', 'perplexity') AND m.value IS NOT NULL
         AND v.intervention IS NULL
     GROUP BY ALL

@@ -1,12 +1,12 @@
--- language_specific_neurons: one row per base model, language and block: the language-specific feed-forward neurons of
--- the block by LAPE (Tang et al. 2024, arXiv 2402.16438). A neuron is active at a token if its activation is above 0; p
--- is the fraction of a language's tokens at which it is active, over all sets of the language that were counted (code
--- counts as a language). Candidates are the neurons whose p exceeds the given quantile of all p in some language. Of
--- these the neurons with the lowest entropy of p over the languages are chosen, as many as the given share of all
--- neurons (ties: the lower block, then the lower neuron). A chosen neuron belongs to the languages in which its p
--- exceeds the quantile. neurons lists them, the lowest entropy first. For a variant whose removals were counted: the
--- fraction of the weights into these neurons (removed_before) and out of them (removed_after) that its masks remove,
--- and the same for all neurons of the block (block_removed_before, block_removed_after).
+-- language_specific_neurons: neurons that are active for one language. One row per base model, language and block: the
+-- language-specific feed-forward neurons of the block by LAPE (Tang et al. 2024, arXiv 2402.16438). A neuron is active at a
+-- token if its activation is above 0; p is the fraction of a language's tokens at which it is active, over all sets of the
+-- language that were counted (code counts as a language). Candidates are the neurons whose p exceeds the given quantile of
+-- all p in some language. Of these the neurons with the lowest entropy of p over the languages are chosen, as many as the
+-- given share of all neurons (ties: the lower block, then the lower neuron). A chosen neuron belongs to the languages in
+-- which its p exceeds the quantile. neurons lists them, the lowest entropy first. For a variant whose removals were counted:
+-- the fraction of the weights into these neurons (removed_before) and out of them (removed_after) that its masks remove, and
+-- the same for all neurons of the block (block_removed_before, block_removed_after).
 -- topic: model
 -- $share DOUBLE = 0.01
 -- $quantile DOUBLE = 0.95

@@ -1,3 +1,3 @@
 -- label: one row with the label of a variant
 -- $variant_id VARCHAR
-SELECT label FROM variant_descriptions WHERE variant_id = $variant_id;
+SELECT label FROM internal.variant_descriptions WHERE variant_id = $variant_id;

@@ -1,5 +1,5 @@
--- quantisation_cost: one row per quantised variant, language, scoring rule and protocol: what rounding the weights costs
--- the language. The difference is the quantised variant minus the same masks with unrounded weights, on the same
+-- quantisation_cost: what rounded weights cost each language. One row per quantised variant, language, scoring rule and
+-- protocol. The difference is the quantised variant minus the same masks with unrounded weights, on the same
 -- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
 -- p_corrected is corrected over the family of the comparison.
 -- topic: methods
@@ -16,14 +16,14 @@ WITH costs AS (
             PARTITION BY c.variant_id, c.scoring_rule, c.protocol_id
             ORDER BY CASE WHEN m.higher_is_better THEN c.difference ELSE -c.difference END
         ) AS rank
-    FROM comparisons AS c
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
+    FROM internal.comparisons AS c
+    ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
     JOIN variant_parents AS p
         ON p.variant_id = c.variant_id AND p.parent_variant_id = c.baseline_id AND p.role = 'unquantised'
     JOIN described_variants AS v ON v.variant_id = c.variant_id
     JOIN metrics AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
     JOIN metrics AS n ON n.evaluation_id = c.baseline_evaluation_id AND n.metric = c.metric
-    LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+    LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
     WHERE c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split
         AND ($bits::INTEGER IS NULL OR v.bits = $bits::INTEGER)
         AND ($variant_id::VARCHAR IS NULL OR c.variant_id = $variant_id::VARCHAR)

@@ -1,7 +1,8 @@
--- reconstruction_by_block: one row per reconstructed variant, block and demonstration set that was read: the error of the
--- hidden states after the block on the tokens of the set before and after its kept weights were fitted, relative to the
--- squared states of the dense model. change is loss_after / loss_before - 1. With sequential propagation, both contain
--- the errors of the blocks before it. The learning rate of the recipe is relative to step_length, which is measured.
+-- reconstruction_by_block: error of blocks before and after a fit. One row per reconstructed variant, block and
+-- demonstration set that was read: the error of the hidden states after the block on the tokens of the set before and after
+-- its kept weights were fitted, relative to the squared states of the dense model. change is loss_after / loss_before - 1.
+-- With sequential propagation, both contain the errors of the blocks before it. The learning rate of the recipe is relative
+-- to step_length, which is measured.
 -- topic: methods
 -- $language VARCHAR = NULL
 -- $variant_id VARCHAR = NULL
@@ -11,7 +12,7 @@ SELECT
     v.base_model_id, r.variant_id, r.demonstration_set_id
 FROM reconstructed_blocks AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-JOIN described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
+JOIN internal.described_sets AS d ON d.demonstration_set_id = r.demonstration_set_id
 LEFT JOIN variant_demonstrations AS l
     ON l.variant_id = r.variant_id AND l.demonstration_set_id = r.demonstration_set_id AND l.role = 'reconstruction'
 WHERE

@@ -1,18 +1,21 @@
--- search_final: one row per report of a search and variant in it: the winner, and what it is compared with, on the split
--- of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is the
--- winner's objective minus the variant's, with the one-sided p_worse. The test of the recipe's question
+-- search_final: the winner of a search, compared with others. One row per report of a search and variant in it, on the
+-- split of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is
+-- the winner's objective minus the variant's, with the one-sided p_worse. The test of the recipe's question
 -- (tested_difference, p_value two-sided) is about the first measure of the objective; verdict and p_corrected are those of
 -- its answer, n_tests its n_family. Without a test, verdict is cannot be asked (verdict_reason). optimism is the gain over
--- dense on dev minus that on the split of the report.
+-- dense on dev minus that on the split of the report. With with_trials, also one row per search and variant that it tried
+-- (role trial), while the search runs too: its last trial, on the most items, and its place among them. dev_value is the
+-- objective on dev: it chose among the trials, so the best one is on average too good.
 -- topic: search
 -- first: name, role, label, difference, p_corrected, verdict
 -- $search VARCHAR = NULL
+-- $with_trials BOOLEAN = false
 WITH tests AS (
     SELECT
         q.recipe, q.name, a.variant_id, a.baseline_id, q.question_id, q.metric, q.group_kind, q.group_name, q.split,
         a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.verdict, a.verdict_reason
     FROM questions AS q
-    JOIN answers AS a ON a.question_id = q.question_id
+    JOIN internal.verdicts AS a ON a.question_id = q.question_id
     WHERE q.is_declared AND q.claim = 'gain'
 ),
 finalists AS (
@@ -39,6 +42,11 @@ tested AS (
     LEFT JOIN tests AS t
         ON t.recipe = f.recipe AND t.name = f.name || '-against-' || f.role
         AND t.variant_id = s.variant_id AND t.baseline_id = f.variant_id
+),
+last_trials AS (
+    SELECT *
+    FROM search_trials
+    QUALIFY row_number() OVER (PARTITION BY search_id, variant_id ORDER BY rung DESC, number DESC) = 1
 )
 SELECT * FROM (
 SELECT
@@ -62,8 +70,23 @@ SELECT
     s.objective, n.recipe, s.search_id, s.result_id, d.base_model_id
 FROM searches AS s
 JOIN names AS n ON n.kind = 'search' AND n.id = s.search_id
-LEFT JOIN described_searches AS d ON d.search_id = s.search_id
+LEFT JOIN internal.described_searches AS d ON d.search_id = s.search_id
 WHERE s.variant_id IS NULL
+UNION ALL BY NAME
+SELECT
+    s.name, 'trial' AS role, v.label, t.dense_objective AS dev_dense_value, t.objective AS dev_value,
+    t.ci_low AS dev_ci_low, t.ci_high AS dev_ci_high, s.direction, s.recipe, t.variant_id, t.search_id, s.base_model_id,
+    t.number, t.batch, t.rung, t.status, t.reason, t.is_feasible, t.violation, t.n_items, t.item_limit, t.parent, t.point,
+    row_number() OVER (
+        PARTITION BY t.search_id
+        ORDER BY
+            t.rung DESC, t.violation NULLS LAST,
+            CASE WHEN s.direction = 'minimise' THEN t.objective ELSE -t.objective END NULLS LAST, t.number
+    ) AS place
+FROM last_trials AS t
+JOIN internal.described_searches AS s ON s.search_id = t.search_id
+LEFT JOIN described_variants AS v ON v.variant_id = t.variant_id
+WHERE $with_trials
 )
 WHERE $search::VARCHAR IS NULL OR name = $search::VARCHAR
-ORDER BY base_model_id, recipe, name, result_id, role <> 'winner', role;
+ORDER BY base_model_id, recipe, name, role = 'trial', result_id, role <> 'winner', role, place;

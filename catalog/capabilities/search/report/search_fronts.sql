@@ -20,7 +20,7 @@ WITH of_search AS (
     FROM search_trials AS t
     JOIN record_parents AS p ON p.kind = 'search_batches' AND p.id = t.batch_id
     JOIN evaluations AS e ON e.evaluation_id = p.parent_id
-    JOIN variant_descriptions AS d ON d.variant_id = e.variant_id
+    JOIN internal.variant_descriptions AS d ON d.variant_id = e.variant_id
     WHERE e.variant_id = t.variant_id OR d.is_dense
 ),
 last_rungs AS (
@@ -68,9 +68,9 @@ SELECT
     ) AS is_efficient,
     v.label, s.variant_id
 FROM signed AS s
-JOIN described_searches AS d ON d.search_id = s.search_id
+JOIN internal.described_searches AS d ON d.search_id = s.search_id
 JOIN base_models AS m ON m.base_model_id = d.base_model_id
-LEFT JOIN variant_descriptions AS v ON v.variant_id = s.variant_id
+LEFT JOIN internal.variant_descriptions AS v ON v.variant_id = s.variant_id
 LEFT JOIN (SELECT search_id, min(variant_id) AS variant_id FROM searches GROUP BY search_id) AS r
     ON r.search_id = s.search_id
 ORDER BY base_model, d.base_model_id, d.name, s.search_id, s.task, s.metric, s.is_dense DESC, s.number;

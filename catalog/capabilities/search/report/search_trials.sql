@@ -17,7 +17,7 @@ SELECT
     t.is_feasible, t.status, t.reason, t.p_worse IS NULL AS is_new_best,
     coalesce(r.number = t.number, false) AS is_winner, v.label, t.point, t.variant_id
 FROM search_trials AS t
-JOIN described_searches AS s ON s.search_id = t.search_id
+JOIN internal.described_searches AS s ON s.search_id = t.search_id
 JOIN base_models AS m ON m.base_model_id = s.base_model_id
 LEFT JOIN described_variants AS v ON v.variant_id = t.variant_id
 LEFT JOIN (SELECT search_id, min(number) AS number FROM searches GROUP BY search_id) AS r ON r.search_id = t.search_id

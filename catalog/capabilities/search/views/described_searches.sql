@@ -1,5 +1,5 @@
 -- described_searches: one row per search with a finished batch: its name, its model, and in which direction it goes
-CREATE OR REPLACE VIEW described_searches AS
+CREATE OR REPLACE VIEW internal.described_searches AS
 WITH trials AS (
     SELECT search_id, min(variant_id) AS variant_id, count(*) AS n_trials, max(n_items_so_far) AS n_items
     FROM search_trials

@@ -17,8 +17,8 @@ SELECT
     CASE WHEN a.n_units >= 10 THEN a.rank_correlation END AS rank_correlation,
     a.n_units, a.n_clusters, a.sensitivity_id
 FROM sensitivity_agreement AS a
-JOIN variant_descriptions AS v ON v.variant_id = a.baseline_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = a.baseline_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
 ORDER BY
     base_model, v.base_model_id, a.task, a.metric, a.unit_kind, a.sparsity, a.sensitivity_id, a.language,
     a.other_language;

@@ -21,9 +21,9 @@ SELECT
     s.unit, s.block, s.layer, s.loss, s.ci_low, s.ci_high, s.p_max_t, s.scale, s.n_items, s.removed_share,
     v.score, v.demonstration_label, s.variant_id, s.sensitivity_id
 FROM sensitivity AS s
-JOIN variant_descriptions AS v ON v.variant_id = s.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN protocols AS q ON q.protocol_id = s.protocol_id
+JOIN internal.variant_descriptions AS v ON v.variant_id = s.variant_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = s.protocol_id
 ORDER BY
     base_model, v.base_model_id, s.task, s.metric, s.scoring_rule, s.unit_kind, s.sparsity, s.sensitivity_id,
     s.group_kind = 'language', s.group_kind, s.group_name <> 'en', s.group_name, s.block NULLS FIRST, s.layer;

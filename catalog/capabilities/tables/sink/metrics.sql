@@ -5,6 +5,6 @@ SELECT
     'first ' || m.example_limit AS "limit",
     q.protocol
 FROM metrics AS m
-ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+ANTI JOIN internal.outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+LEFT JOIN internal.protocols AS q ON q.protocol_id = m.protocol_id
 ORDER BY m.variant_id, m.evaluation_id, m.metric;

@@ -1,12 +1,24 @@
--- vocabulary_cost: one row per variant with a smaller vocabulary and language, kept languages first: what the language
--- pays. Perplexities are per character, so they are comparable between vocabularies. dense, masked and trimmed are those
--- of the base model, of the base model without removed tokens (only lines whose tokens are all kept), and of the variant.
--- Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's perplexity, under the
--- normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
--- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions.
--- changed_lines are segmented differently. Variants of one choice differ in the number of tokens that they keep.
+-- vocabulary_cost: what a smaller vocabulary costs. One row per variant with a smaller vocabulary and language, kept
+-- languages first. Perplexities are per character, so they are comparable between vocabularies. dense, masked and trimmed
+-- are those of the base model, of the base model without removed tokens (only lines whose tokens are all kept), and of the
+-- variant. Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's perplexity,
+-- under the normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
+-- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions. changed_lines
+-- are segmented differently. Variants of one choice differ in the number of tokens that they keep. value to n_items are
+-- about an evaluated task, if it has the language: the difference is the variant minus the dense model, on the same
+-- examples; of several protocols that with most items. is_kept is empty for the tokens of an adopted checkpoint.
 -- topic: model
 -- $language VARCHAR = NULL
+-- $task VARCHAR = 'facts'
+-- $metric VARCHAR = 'accuracy'
+-- $split VARCHAR = 'test'
+WITH changes AS (
+    SELECT *
+    FROM internal.against_dense
+    WHERE group_kind = 'language' AND task = $task AND metric = $metric AND split = $split
+        AND scoring_rule IN ('mean', 'greedy', 'sum')
+    QUALIFY row_number() OVER (PARTITION BY variant_id, language ORDER BY n_items DESC, protocol_id, evaluation_id) = 1
+)
 SELECT
     coalesce(n.names, v.variant_id) AS variant,
     t.language,
@@ -28,6 +40,7 @@ SELECT
     c.n_kept AS n_tokens,
     c.n_removed_weights / c.n_weights AS removed_weights,
     t.n_lines AS n,
+    d.value, d.dense_value, d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, d.scale, d.n_items,
     v.intervention_parameters AS keeps,
     concat_ws(
         ', ', v.intervention_parameters->>'keeps', coalesce(v.intervention_parameters->>'score', 'frequency'),
@@ -40,9 +53,10 @@ SELECT
 FROM tokenizations AS t
 JOIN variants AS v ON v.variant_id = t.variant_id
 JOIN vocabularies AS c ON c.variant_id = t.variant_id
-JOIN described_models AS b ON b.base_model_id = v.base_model_id
+JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.id = t.variant_id
+LEFT JOIN changes AS d ON d.variant_id = t.variant_id AND d.language = t.language
 WHERE $language::VARCHAR IS NULL OR t.language = $language::VARCHAR
 ORDER BY v.base_model_id, variant, t.variant_id, t.is_kept DESC, t.language, t.tokenizations_id;

@@ -9,6 +9,6 @@
 -- tokens, and the perplexity per character of held-out lines under the normaliser of the dense model, divided by the
 -- dense one, with a 95 % interval over the lines; of several texts, that of most lines. 1 means no cost. Languages whose
 -- tokens were counted are on the left, dropped ones on the right, each with an axis of its own. The query
--- vocabulary_accuracy has the change of accuracy by language.
+-- has the change of accuracy by language, too.
 -- empty: The store has no variant with a smaller vocabulary. An entry under variants with structure vocabulary and keep
 -- fills this figure.

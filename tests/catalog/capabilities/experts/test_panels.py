@@ -25,7 +25,7 @@ def test_each_language_has_a_heat_map_on_one_scale_with_english_first() -> None:
     assert english.values == {(1, 0): 0.4, (1, 1): 0.8}
     assert english.scale == arabic.scale
     assert english.scale.high == 0.8
-    assert "most in block 1, expert 1" in arabic.label
+    assert "to 0.800 in block 1, expert 1" in arabic.label
 
 
 def test_of_many_blocks_and_experts_an_even_selection_is_drawn() -> None:
@@ -51,7 +51,7 @@ def test_pairs_of_languages_are_rows_and_significant_differences_have_a_star() -
 
 
 def test_queries_give_what_the_panels_draw(catalog: Catalog) -> None:
-    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlap")]
+    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlaps")]
     for exhibit in exhibits:
         rows = [row for source in run_exhibit(catalog, exhibit) for row in source.rows]
         assert rows

@@ -41,7 +41,9 @@ def logs_of(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def test_every_metric_of_the_catalog_is_in_a_log_with_the_same_bits(exported: Path, catalog: Catalog) -> None:
-    rows = catalog.query("SELECT m.* FROM metrics AS m ANTI JOIN outdone_evaluations AS o USING (evaluation_id)")
+    rows = catalog.query(
+        "SELECT m.* FROM metrics AS m ANTI JOIN internal.outdone_evaluations AS o USING (evaluation_id)"
+    )
     expected = {f"{row['evaluation_id']}/{row['metric']}": row for row in rows}
     found: dict[str, dict[str, Any]] = {}
     for log in logs_of(exported).values():

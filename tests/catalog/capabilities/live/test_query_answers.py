@@ -24,6 +24,12 @@ def opened(live_catalog: LiveCatalog) -> Catalog:
     return live_catalog.use(lambda catalog: catalog, wait_s=1)
 
 
+def test_numbers_are_rounded_in_the_page_and_whole_in_a_file(opened: Catalog) -> None:
+    sql = "SELECT 2::DOUBLE / 3 AS share, 1e-5::DOUBLE / 3 AS rate, 1.355e-20::DOUBLE AS p_value"
+    assert answer_table(opened, sql)["rows"] == [["0.667", "3.33e-06", "<0.001"]]
+    assert b"0.6666666666666666" in answer_file(opened, sql, "csv")
+
+
 def test_a_statement_is_answered_as_text_with_null_and_escapes(opened: Catalog) -> None:
     sql = "SELECT 1.5 AS number, NULL AS nothing, [1, 2] AS list, chr(27) || '<b>' AS text"
     answer = answer_table(opened, sql)

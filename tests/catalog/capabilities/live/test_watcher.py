@@ -270,13 +270,22 @@ def test_without_results_there_is_no_table_and_no_curve() -> None:
     assert curve_content([]) is None
 
 
+def test_without_dev_the_curve_says_that_it_is_of_test(catalog: Catalog) -> None:
+    rows = [{**row, "split": "test"} for row in run_report_query(catalog, "live_curve").rows]
+    curve: Any = curve_content(rows)
+    assert curve["split"] == "test"
+    assert "test split" in curve["title"]
+
+
 def test_the_curve_has_the_mean_of_each_method_outside_english(catalog: Catalog) -> None:
     rows = run_report_query(catalog, "live_curve").rows
     curve: Any = curve_content(rows)
     assert ("facts, accuracy, dev split" in curve["title"], curve["note"]) == (
         True,
-        "mean over 3 languages other than English",
+        "mean over 3 languages other than English, 6 of 7 methods",
     )
+    assert curve["split"] == "dev"
+    assert all(line["colour"].startswith("var(--m") and line["shape"].startswith("M") for line in curve["lines"])
     (dense,) = [row for row in rows if row["is_dense"]]
     assert curve["dense"] == dense["value"]
     magnitude = next(line for line in curve["lines"] if line["label"] == "magnitude")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
@@ -14,19 +15,18 @@ P_VALUES = {"owl": 0.03, "random": 0.04, "uniform": 0.01}
 DIFFERENCES = {"owl": 0.03, "random": 0.02, "uniform": -0.05}
 
 
-def test_progress_is_the_best_trial_of_all_batches_so_far(catalog: Catalog) -> None:
-    first, second = answers(catalog, "search_progress")
-    trials = answers(catalog, "search_trials_best")
-    early = [row for row in trials if row["number"] < first["n_trials_so_far"]]
-    assert first["best_objective"] == max(row["objective"] for row in early)
-    assert second["best_objective"] == max(row["objective"] for row in trials) == trials[0]["objective"]
-    assert (second["n_trials_so_far"], second["n_items_so_far"]) == (6, 480)
+def test_trials_follow_the_winner_the_best_one_first(catalog: Catalog) -> None:
+    rows = answers(catalog, "search_final", "with_trials=true")
+    trials = [row for row in rows if row["role"] == "trial"]
+    assert [row for row in rows if row["role"] != "trial"] == answers(catalog, "search_final")
+    assert trials[0]["dev_value"] == max(row["dev_value"] for row in trials)
     assert [row["place"] for row in trials] == [1, 2, 3, 4, 5, 6]
-    assert answers(catalog, "search_progress", "search=other") == []
+    assert {row["test_value"] for row in trials} == {None}
+    assert answers(catalog, "search_final", "search=other", "with_trials=true") == []
 
 
 def test_saved_evaluation_is_the_share_of_items_that_were_not_scored(catalog: Catalog) -> None:
-    (row,) = answers(catalog, "search_evaluation_saved")
+    (row,) = catalog.query(statement("report", "search_evaluation_saved"))
     assert (row["n_items"], row["n_items_if_all_were_scored"], row["saved_share"]) == (360, 480, 0.25)
 
 
@@ -36,7 +36,7 @@ def test_a_search_that_two_recipes_name_has_one_row(store: Store) -> None:
     names = [{"recipe": "second", "kind": "search", "name": "again", "id": search_id}]
     write_rows(store, "recipes", parameters={"recipe": "second"}, rows={"names": names})
     with Catalog.in_memory(store) as opened:
-        (row,) = answers(opened, "search_evaluation_saved")
+        (row,) = opened.query(statement("report", "search_evaluation_saved"))
     assert (row["name"], row["recipe"]) == ("again, blocks", "artificial, second")
 
 

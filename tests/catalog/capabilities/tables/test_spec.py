@@ -17,7 +17,7 @@ from catalog.capabilities.tables.spec import (
     measured_variants,
     placeholders,
 )
-from catalog.sql_files import find_query
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.vocabulary import is_higher_better
 from tests.catalog.families import exploratory, key_of
@@ -60,7 +60,7 @@ def test_a_cell_has_the_value_interval_and_corrected_p_value_of_the_catalog(cata
 
 
 def test_rank_consistency_has_the_same_columns_and_no_english_column(catalog: Catalog) -> None:
-    queries = [find_query(name).sql for name in ("cells_of_metric", "cells_of_rank_consistency")]
+    queries = [statement("tables", name) for name in ("metric_cells", "rank_consistency_cells")]
     parameters: list[dict[str, Any]] = [{"task": "facts", "metric": "accuracy", "split": "test"}]
     parameters.append({"task": "facts", "split": "test"})
     columns = [catalog.select(*query).columns for query in zip(queries, parameters, strict=True)]
@@ -71,7 +71,7 @@ def test_rank_consistency_has_the_same_columns_and_no_english_column(catalog: Ca
 
 
 def test_evaluations_of_one_variant_in_several_ways_are_kept_apart(catalog: Catalog) -> None:
-    rows = catalog.query(find_query("cells_of_metric").sql, {"task": "facts", "metric": "accuracy", "split": "test"})
+    rows = catalog.query(statement("tables", "metric_cells"), {"task": "facts", "metric": "accuracy", "split": "test"})
     pmi = [{**row, "scoring_rule": "pmi"} for row in rows]
     assert len(grouped_cells([*rows, *pmi])) == 2 * len(grouped_cells(rows))
 

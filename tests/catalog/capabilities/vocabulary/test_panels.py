@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from catalog.capabilities.vocabulary.panels import MAX_LANGUAGES, vocabulary_panels
+from catalog.capabilities.vocabulary.panels import vocabulary_panels
 from catalog.report.figures import FIGURES, run_exhibit
+from catalog.report.styles import MAX_IN_LEGEND
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn, texts
 
@@ -96,9 +97,9 @@ def test_of_several_texts_that_of_most_lines_is_drawn() -> None:
 
 def test_of_many_languages_an_even_selection_is_drawn() -> None:
     (group,) = vocabulary_panels([paid(f"l{number:02}", 0.4, 0.1) for number in range(40)])
-    assert f"{MAX_LANGUAGES} of 40 languages drawn" in group.panels[0].label
+    assert f"{MAX_IN_LEGEND} of 40 languages drawn" in group.title
     marks = [(entry.colour, entry.marker, entry.is_hollow) for entry in group.legend]
-    assert len(set(marks)) == 40
+    assert len(set(marks)) == MAX_IN_LEGEND
 
 
 def test_the_query_gives_what_the_panel_draws(methods_catalog: Catalog) -> None:

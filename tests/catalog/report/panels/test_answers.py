@@ -58,7 +58,7 @@ def test_right_answers_of_a_category_are_those_of_its_items(catalog: Catalog) ->
 
 def test_the_second_variant_is_the_same_method_at_its_largest_sparsity(catalog: Catalog) -> None:
     ids = [source.parameters["variant_id"] for source in run_exhibit(catalog, CATEGORIES)]
-    described = {row["variant_id"]: row for row in catalog.query("FROM variant_descriptions")}
+    described = {row["variant_id"]: row for row in catalog.query("FROM internal.variant_descriptions")}
     best, sparsest = (described[one] for one in ids)
     assert best["method_id"] == sparsest["method_id"]
     assert best["sparsity"] < sparsest["sparsity"] == 0.5

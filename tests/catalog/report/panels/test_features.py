@@ -130,3 +130,22 @@ def test_heat_maps_under_a_second_heading_have_the_shared_largest_features(catal
     assert [panel.title.partition(",")[0] for panel in shared] == [
         f"{known[0]['n_top']} largest {where}" for where in ("of the embeddings", "after block 0", "after block 1")
     ]
+
+
+def test_panels_of_equal_sets_have_the_settings_that_distinguish_them() -> None:
+    row = {"base_model": "t", "base_model_id": "m", "kind": "translation", "source_language": "hi", "profile": None}
+    row |= {
+        "target_language": "en",
+        "seed": 0,
+        "depth": 0,
+        "feature": 1,
+        "magnitude": 1.0,
+        "demonstration_label": "hi-en",
+    }
+    shared = "budget of 8000 tokens"
+    pairs = [("a", shared), ("b", f"unpaired, {shared}")]
+    rows = [{**row, "demonstration_set_id": name, "settings": settings} for name, settings in pairs]
+    rows.append({**row, "source_language": "sw", "demonstration_set_id": "c", "settings": shared})
+    (group,) = magnitude_panels(rows)
+    titles = [panel.label.partition(";")[0].removeprefix("Largest features on ") for panel in group.panels]
+    assert titles == ["hi-en · translation", "hi-en · translation, unpaired", "sw-en · translation"]

@@ -17,6 +17,8 @@ from catalog.report.panels.languages import (
     source_heat_maps,
 )
 from catalog.report.query_results import run_report_query
+from catalog.report.styles import MAX_IN_LEGEND, method_styles
+from catalog.report.styles import METHOD as METHOD_COLUMNS
 from catalog.store import Catalog
 from mlprune.methods import SCORES
 from mlprune.vocabulary import DemonstrationKind
@@ -110,20 +112,22 @@ def test_a_smaller_dense_model_is_a_named_star_and_not_a_pruned_variant() -> Non
 def test_run_time_baselines_have_a_legend_entry_of_their_own() -> None:
     rows = [dense(), point(0.0, 0.1, score=None, set_kind=None, intervention="self_translate")]
     (group,) = pareto_plots(rows)
-    assert "self translate" in {key.label for key in group.legend}
+    assert "self-translate" in {key.label for key in group.legend}
 
 
 def test_without_a_pruned_variant_there_is_no_pareto_figure() -> None:
     assert not list(pareto_plots([dense()]))
 
 
-def test_no_two_entries_of_the_legend_have_the_same_mark() -> None:
-    kinds = [*get_args(DemonstrationKind), None]
-    points = [point(0.0, 0.1, score=score, set_kind=kind) for score in SCORES for kind in kinds]
-    points += [point(0.0, 0.1, score=None, intervention=name, set_kind=None) for name in INTERVENTIONS]
-    (group,) = pareto_plots([dense(), *points])
+def test_no_two_entries_of_the_legend_have_the_same_mark_and_many_methods_are_named_on_the_front() -> None:
+    points = [point(0.0, 0.1, score=score, set_kind=kind) for score in SCORES for kind in get_args(DemonstrationKind)]
+    few, many = points[:MAX_IN_LEGEND], [{**points[-1], "is_efficient": True}, *points[:-1]]
+    (group,), (named,) = pareto_plots([dense(), *few]), pareto_plots([dense(), *many])
     marks = [(entry.colour, entry.marker, entry.is_hollow) for entry in group.legend]
-    assert len(set(marks)) == len(marks) == len(points) + 2
+    assert len(set(marks)) == len(marks) == len(few) + 2
+    assert len(named.legend) == 2
+    name = method_styles(many[:1])[tuple(many[0][column] for column in METHOD_COLUMNS)].name.split(",")[0]
+    assert any(text.startswith(name) for text in texts(drawn(named.panels[0])))
 
 
 CELL = {**TASK, **METHOD, "intervention": None, "method": "wanda fr-en", "shots": 4, "samples": 48, "n_variants": 1}
@@ -134,11 +138,11 @@ CELL |= {"n_family": 318, "detectable_difference": 0.11, "difference": -0.2, "p_
 def test_the_breaking_sparsity_lies_between_the_last_that_is_not_below_and_the_first_that_is(catalog: Catalog) -> None:
     curves: dict[tuple[str, str], dict[float, list[bool]]] = {}
     for row in catalog.query(
-        "SELECT c.* FROM against_dense AS c JOIN described_variants AS v USING (variant_id) "
+        "SELECT c.* FROM internal.against_dense AS c JOIN described_variants AS v USING (variant_id) "
         "WHERE c.group_kind = 'language' AND c.p_value IS NOT NULL "
         "AND c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND NOT v.is_dense"
     ):
-        is_below = row["change"] == "loss" and row["p_corrected"] < 0.05
+        is_below = row["outcome"] == "worse" and row["p_corrected"] < 0.05
         curves.setdefault((row["method"], row["language"]), {}).setdefault(row["sparsity"], []).append(is_below)
     shown = run_report_query(catalog, "breaking_sparsity").rows
     assert len(shown) == len(curves)
@@ -196,7 +200,7 @@ def test_a_cell_is_the_paired_difference_of_the_variants_that_read_a_source(cata
     (compared,) = [
         row
         for row in catalog.query(
-            "FROM against_dense WHERE group_kind = 'language' AND metric = 'accuracy' "
+            "FROM internal.against_dense WHERE group_kind = 'language' AND metric = 'accuracy' "
             "AND split = 'test' AND language = 'sw'"
         )
         if (variant := read[row["variant_id"]])[1]
@@ -286,7 +290,10 @@ def test_both_estimates_of_a_language_have_intervals_and_a_further_language_has_
     assert sum(len(line.get_xdata()) == 1 for line in axes.lines) == 2 * 3 + 1
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ar", "fr", "sw", "mean", "a further language"]
     assert "xploratory" in panel.label
-    assert "ar −0.200 (−0.240 to −0.160), pooled −0.100 (−0.120 to −0.080)" in panel.label
+    assert (
+        "ar the language alone −0.200 (−0.240 to −0.160), pooled over the languages −0.100 (−0.120 to −0.080)"
+        in panel.label
+    )
     assert "xploratory" in group.note
 
 

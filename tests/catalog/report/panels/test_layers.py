@@ -5,14 +5,13 @@ from catalog.report.panels.layers import (
     MAX_METHODS,
     MAX_PAIRS,
     MAX_SPARSITIES,
-    MAX_VARIANTS,
-    STYLES,
     layer_heat_maps,
     mask_profiles,
     profile_heat_maps,
     schedule_panels,
 )
 from catalog.report.query_results import run_report_query
+from catalog.report.styles import MAX_IN_LEGEND
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
 
@@ -23,17 +22,12 @@ def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> Non
     row |= {"block_values_id": None}
     rows = [
         {**row, "variant_id": f"v{n}", "label": f"variant {n}", "block": block, "removed_share": 0.5}
-        for n in range(MAX_VARIANTS + 2)
+        for n in range(MAX_IN_LEGEND + 2)
         for block in (0, 1)
     ]
     (group,) = schedule_panels(rows)
-    assert len({key.colour for key in group.legend}) == len(group.legend) == MAX_VARIANTS
-    assert group.title == f"t, {MAX_VARIANTS} of {MAX_VARIANTS + 2} variants drawn"
-
-
-def test_schedules_differ_in_their_marks_too() -> None:
-    looks = {(look.marker, look.is_hollow) for look in STYLES}
-    assert len(looks) == len(STYLES) == MAX_VARIANTS
+    assert len({(key.colour, key.marker) for key in group.legend}) == len(group.legend) == MAX_IN_LEGEND
+    assert group.title == f"t, {MAX_IN_LEGEND} of {MAX_IN_LEGEND + 2} variants drawn"
 
 
 def test_of_many_pairs_an_even_selection_is_drawn() -> None:
@@ -133,5 +127,6 @@ def test_heat_maps_state_the_chance_level_and_leave_out_sparsities_that_are_too_
     assert f"{MAX_MASK_METHODS * MAX_SPARSITIES} of {n_all} methods and sparsities drawn" in group.title
     first = grid(group.panels[0])
     assert first.title.endswith("sparsity 0.1: 3 pairs of variants, Jaccard by chance 0.18")
-    assert "least in block 2, fc2: 0.600 (fr and sw)" in first.label
+    assert "from 0.600 in block 2, layer fc2" in first.label
+    assert "least of fr and sw" in first.label
     assert (first.rows, first.columns) == (("2",), ("fc1", "fc2"))

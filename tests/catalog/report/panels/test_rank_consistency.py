@@ -30,13 +30,13 @@ def test_values_have_intervals_and_a_line_at_chance() -> None:
     (group,) = consistency_intervals([row])
     assert [entry.label for entry in group.legend] == ["dense model", "chosen variant", "chance"]
     panel = group.panels[0]
-    assert panel.label == "RankC with English: fr dense 0.320 (0.270 to 0.370); chance 0.261"
+    assert panel.label == "RankC with English: fr dense model 0.320 (0.270 to 0.370), chance 0.261"
     axes = Figure().subplots()
     assert isinstance(panel, Panel)
     panel.draw(axes)
     segments = [[tuple(point) for point in lines.get_segments()[0]] for lines in axes.collections]
-    assert [(a[1], b[1]) for a, b in segments] == [(0.27, 0.37), (0.261, 0.261)]
-    assert axes.get_ylim()[0] < 0.261
+    assert [(a[0], b[0]) for a, b in segments] == [(0.27, 0.37)]
+    assert [float(line.get_xdata()[0]) for line in axes.lines] == [0.32, 0.261]  # type: ignore[index]
 
 
 def test_differences_to_dense_have_a_panel_with_intervals() -> None:
@@ -48,7 +48,7 @@ def test_differences_to_dense_have_a_panel_with_intervals() -> None:
     axes = Figure().subplots()
     assert isinstance(differences, Panel)
     differences.draw(axes)
-    assert [tuple(point[1] for point in lines.get_segments()[0]) for lines in axes.collections] == [(-0.05, 0.01)]
+    assert [tuple(point[0] for point in lines.get_segments()[0]) for lines in axes.collections] == [(-0.05, 0.01)]
     (without,) = consistency_intervals([{**row, "difference": None}])
     assert len(without.panels) == 1
     assert values.label == without.panels[0].label
@@ -57,7 +57,8 @@ def test_differences_to_dense_have_a_panel_with_intervals() -> None:
 def test_values_without_an_interval_are_drawn() -> None:
     row = {**TASK, "is_dense": True, "rank_consistency": 0.0, "ci_low": None, "ci_high": None, "chance": None}
     (group,) = consistency_intervals([row])
-    assert "0.00" in texts(drawn(group.panels[0]))
+    assert "fr" in texts(drawn(group.panels[0]))
+    assert "fr dense model 0.000" in group.panels[0].label
 
 
 def test_matrices_hold_every_pair_of_languages_for_dense_and_every_chosen_variant(catalog: Catalog, rows: Rows) -> None:

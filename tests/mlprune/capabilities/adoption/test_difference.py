@@ -101,7 +101,7 @@ def test_adopted_variants_are_compared_reported_and_checked_like_others(adopted:
     compared = {(row["variant_id"], row["baseline_id"]) for row in run.rows("comparison_results")}
     assert (theirs, own) in compared
     with Catalog.open(run.store) as catalog:
-        rows = catalog.query("SELECT label, is_dense FROM variant_descriptions WHERE score = 'adopted'")
+        rows = catalog.query("SELECT label, is_dense FROM internal.variant_descriptions WHERE score = 'adopted'")
         write_report(catalog, tmp_path / "report.html")
     assert len(rows) == len(OWN)
     assert not any(row["is_dense"] for row in rows)

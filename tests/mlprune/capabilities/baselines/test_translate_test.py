@@ -171,8 +171,8 @@ def test_given_translations_are_evaluated_and_compared_by_item(folder: Path) -> 
         stored = catalog.query("SELECT system, base_model_id, n_texts, n_empty FROM self_translations")
         assert [tuple(one.values()) for one in stored] == [("nllb", None, 12, 0)] * 2
         compared = catalog.query(
-            "SELECT language, n_items FROM against_dense WHERE label LIKE 'translate-test%' AND metric = 'accuracy' "
-            "AND group_kind = 'language' ORDER BY language"
+            "SELECT language, n_items FROM internal.against_dense WHERE label LIKE 'translate-test%' "
+            "AND metric = 'accuracy' AND group_kind = 'language' ORDER BY language"
         )
         assert [tuple(one.values()) for one in compared] == [("en", 6), ("fr", 6), ("sw", 6)]
         labels = catalog.query("SELECT label FROM described_variants WHERE intervention = 'translate_test'")

@@ -185,7 +185,7 @@ def test_the_catalog_has_the_blocks_and_the_share_of_their_weights(xglm_run: Fin
         rows = {row["variant_id"]: row for row in catalog.query("FROM variants")}
         labels = {row["variant_id"]: str(row["label"]) for row in catalog.query("FROM described_variants")}
         evaluated = {row["variant_id"] for row in catalog.query("FROM evaluations")}
-        compared = {row["variant_id"] for row in catalog.query("FROM comparisons")}
+        compared = {row["variant_id"] for row in catalog.query("FROM internal.comparisons")}
     row = rows[given.id]
     assert (row["score"], row["structure"], row["sparsity"]) == ("given", "blocks", 0.4)
     assert (row["n_removed_blocks"], row["removed_blocks"]) == (2, [0, 3])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from catalog.queries import run_user_query
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.capabilities.experts.expert_overlaps import ExpertOverlapJob
 from mlprune.capabilities.experts.expert_statistics import (
@@ -80,10 +81,11 @@ def unused_of_set(run: FinishedRun, set_id: str) -> dict[int, set[int]]:
 
 @pytest.mark.thorough("runs a model for every case")
 def test_dead_experts_are_listed_counted_and_removed_first(run: FinishedRun) -> None:
-    for row in answers(run, "unused_experts"):
-        assert str(DEAD) in row["unused"].split()
-        assert row["n_unused"] == len(row["unused"].split()) >= row["n_unused_by_all"] >= 1
-        assert row["n_experts"] == N_EXPERTS
+    unused_ones = answers(run, "experts_by_language", "only_unused=true")
+    assert {row["n_routed"] for row in unused_ones} == {0}
+    assert {(row["language"], row["block"]) for row in unused_ones if row["expert"] == DEAD} == {
+        (row["language"], row["block"]) for row in answers(run, "experts_by_language")
+    }
     for variant in run.named("removed"):
         unused = unused_of_set(run, variant.sets[0].id)
         for row in run.store.require("variants", variant.id).rows["variant_experts"]:
@@ -157,7 +159,8 @@ def test_shards_and_threads_change_no_byte(run: FinishedRun, tmp_path: Path, n_s
 
 @pytest.mark.thorough("runs a model for every case")
 def test_overlaps_are_in_the_catalog_and_made_again_from_their_record(run: FinishedRun) -> None:
-    rows = answers(run, "expert_overlap")
+    with Catalog.in_memory(run.store) as catalog:
+        rows = catalog.query(statement("report", "expert_overlaps"))
     assert {(row["language_a"], row["language_b"]) for row in rows} <= {("fr", "ru"), ("ru", "fr")}
     assert [row["share"] for row in rows] == [0.25, 0.25, 0.5, 0.5]
     assert all(0 <= row["jaccard"] <= 1 and 0 < row["p_value"] <= 1 and row["n_top"] in (2, 4) for row in rows)

@@ -82,7 +82,7 @@ def test_a_warning_counts_the_pairs_left_out_and_names_the_queries_without_them(
     assert len(pairs) == 36 - n_left_out
     (record,) = caplog.records
     assert f"{n_left_out} pairs" in record.message
-    assert all(query in record.message for query in ("profile_differences", "mask_stability"))
+    assert all(query in record.message for query in ("profile_differences", "mask_overlap_by_layer"))
 
 
 def test_all_queries_about_compared_masks_are_named() -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
-from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries, listed_views
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError, StoreError
 from mlprune.store.store import Store
@@ -60,7 +60,7 @@ def test_without_a_question_the_first_ones_are_shown(tmp_path: Path) -> None:
 def test_the_list_of_queries_has_every_format(arguments: tuple[str, ...]) -> None:
     rows = json.loads(query(*arguments, "json"))
     assert {row["name"]: (row["topic"], row["meaning"]) for row in rows} == {
-        one.name: (one.topic, one.meaning) for one in list_queries()
+        one.name: (one.topic, one.summary) for one in list_queries()
     }
     assert list(csv.DictReader(query(*arguments, "csv").splitlines())) == rows
 
@@ -76,8 +76,31 @@ def test_the_first_questions_have_every_format(tmp_path: Path) -> None:
 def test_topics_list_every_query_once() -> None:
     lines = query("--topics").splitlines()
     assert query("--list").splitlines() == lines
-    assert [line for line in lines if not line.startswith(" ")] == list(TOPICS.values())
-    assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == [one.name for one in list_queries()]
+    *topics, of_views = [line for line in lines if not line.startswith(" ")]
+    assert topics == list(TOPICS.values())
+    place = lines.index(of_views)
+    queries, views = (
+        [line.split()[0] for line in part if line.startswith(" ")] for part in (lines[:place], lines[place:])
+    )
+    assert sorted(queries) == [one.name for one in list_queries()]
+    assert views == list(listed_views())
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_query_and_a_view_are_described_within_the_width_and_in_every_format() -> None:
+    for name, columns in (("best_by_language", "80"), ("internal.protocols", "60")):
+        lines = query("--describe", name, columns=columns).splitlines()
+        assert lines[0].startswith(f"{name}: ")
+        assert max(map(len, lines)) <= int(columns)
+    (row,) = [row for row in json.loads(query("--describe", "costs", "--format", "json")) if row["name"] == "own_s"]
+    assert (row["type"], row["unit"]) == ("DOUBLE", "s")
+    assert row["meaning"]
+
+
+def test_what_cannot_be_described_is_bad_input_that_names_the_nearest() -> None:
+    done = CliRunner().invoke(app, ["query", "--describe", "difference"])
+    assert isinstance(done.exception, QueryError)
+    assert "differences" in str(done.exception.context["nearest"])
 
 
 @pytest.mark.parametrize("rows", ["0", "-1", "few", ""])

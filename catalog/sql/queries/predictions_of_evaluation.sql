@@ -1,6 +1,0 @@
--- predictions_of_evaluation: one row per stored row of an evaluation's predictions: for tasks with candidates one per
--- example and candidate with its log-likelihoods, for translation one per example with output and reference.
--- topic: origin
--- $evaluation_id VARCHAR
--- reads predictions from predictions of $evaluation_id
-SELECT * FROM predictions;
