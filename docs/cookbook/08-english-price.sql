@@ -1,7 +1,7 @@
 -- What does pruning cost in English?
 -- English loses at most `loss_at_most`: the end of the one-sided 95 % interval, which is above 0 even if no answer is
 -- lost; it is that of a single test. `verdict` yes: less than the declared margin, after correction
--- ([protocol](protocol.md#verdicts)). Named query: `english_cost`.
+-- ([protocol](../protocol.md#verdicts)). Named query: `english_cost`.
 SELECT a.label, a.difference, greatest(0, -a.ci90_low) AS loss_at_most, a.margin, a.p_margin_corrected,
     a.verdict, a.n_items AS items
 FROM answers AS a

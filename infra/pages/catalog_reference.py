@@ -1,13 +1,13 @@
-"""Generate the reference page of all tables, views and queries, from the schema and query files."""
+"""Generate the reference pages of queries and views, and of tables, from the schema and query files."""
 
 import itertools
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in, views
-from catalog.sql_files import INTERNAL, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
+from catalog.sql_files import INTERNAL, TOPICS, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO, PREDICTIONS
 from infra.pages.page import page
@@ -16,10 +16,18 @@ from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 
 OPENING = """
-[catalog.md](../catalog.md) explains the catalog and how to query it. The texts are those of `COMMENT ON` in the catalog
-itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a foreign key
-refers to, which `mlprune check store` verifies.
+[catalog.md](../catalog.md) explains the catalog and how to query it, [tables.md](tables.md) lists what the views are
+made from. The texts are those of `COMMENT ON` in the catalog itself.
 """
+OPENING_OF_TABLES = """
+[catalog.md](catalog.md) has the queries and views, which answer most questions. The texts are those of `COMMENT ON` in
+the catalog itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a
+foreign key refers to, which `mlprune check store` verifies. Views and other tables show helpers in full.
+"""
+VIEWS, TABLES = "catalog.md", "tables.md"
+"""The two pages."""
+OTHERS = "Others"
+"""Title of the queries without a topic."""
 
 HELPERS = frozenset(
     (
@@ -34,40 +42,61 @@ Row = Mapping[str, Any]
 
 
 def catalog_reference() -> str:
-    """Return the page."""
+    """Return the page of queries, by topic, and of views."""
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
-        queries = [(query, _columns(catalog, query)) for query in list_queries()]
+        queries = {query.name: (query, _columns(catalog, query)) for query in list_queries()}
         calls = {f"{file.name}('{_argument(file)}')": file for file in macros().values()}
         calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
         with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
-    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if _is_helper(name)}
-    listed = [table.relation for table in declared_tables().values() if table.relation not in helpers]
-    tables = {name: relations["table", name] for name in listed}
-    of_people = {name: rows for (kind, name), rows in relations.items() if kind == "view" and name not in helpers}
+    listed = {name: rows for (kind, name), rows in relations.items() if kind == "view" and not _is_helper(name)}
+    topics: dict[str, list[str]] = {title: [] for title in (*TOPICS.values(), OTHERS)}
+    for name, (query, _) in queries.items():
+        topics[TOPICS.get(query.topic, OTHERS)].append(name)
     parts = [
         OPENING.strip(),
+        "## Queries",
+        "\n".join(f"- **{title}**: {_links(names)}" for title, names in topics.items() if names),
+        "## Views",
+        _links(listed, taken=queries),
+        *(
+            part
+            for title, names in topics.items()
+            for part in (f"## {title}", *itertools.chain.from_iterable(_query(*queries[name]) for name in names))
+            if names
+        ),
+        "## Columns of the views",
+        *itertools.chain.from_iterable(_view(name, rows, page=TABLES, on_page=listed) for name, rows in listed.items()),
+        "## Views with an argument",
+        *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
+    ]
+    return page("Queries and views", parts, source="the `.sql` files in `catalog/sql/`")
+
+
+def table_reference() -> str:
+    """Return the page of tables, helpers and record kinds."""
+    with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
+        relations = _relations(catalog)
+    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if _is_helper(name)}
+    names = [declared.relation for declared in declared_tables().values() if declared.relation not in helpers]
+    tables = {name: relations["table", name] for name in names}
+    on_page = {*tables, *helpers}
+    parts = [
+        OPENING_OF_TABLES.strip(),
         f"**[Tables](#tables)**: {_links(tables)}",
-        f"**[Views](#views)**: {_links(of_people)}",
-        f"**[Queries](#queries)**: {_links((query.name for query, _ in queries), taken=[*tables, *of_people])}",
         f"**[Helpers](#helpers)**: {_links(sorted(helpers))}",
         "**[Record kinds](#record-kinds)** of the store",
         "## Tables",
         *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
-        "## Views",
-        *itertools.chain.from_iterable(_view(name, rows) for name, rows in of_people.items()),
-        "## Views with an argument",
-        *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
-        "## Queries",
-        *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
         "## Helpers",
         *itertools.chain.from_iterable(
-            _table(name, rows) if kind == "table" else _view(name, rows)
+            _table(name, rows) if kind == "table" else _view(name, rows, page=VIEWS, on_page=on_page)
             for name, (kind, rows) in sorted(helpers.items())
         ),
+        "## Record kinds",
+        _record_kinds(),
     ]
-    parts += ["## Record kinds", _record_kinds()]
-    return page("Catalog reference", parts, source="the `.sql` files in `catalog/sql/`")
+    return page("Tables", parts, source="the `.sql` files in `catalog/sql/`")
 
 
 def _record_kinds() -> str:
@@ -99,7 +128,7 @@ def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
     return catalog.select(query.sql, query.bound(values), tables=tables).columns
 
 
-def _links(names: Iterable[str], taken: Sequence[str] = ()) -> str:
+def _links(names: Iterable[str], taken: Container[str] = ()) -> str:
     """Return links to headings; the anchor of a second heading with the same name ends in -1."""
     return ", ".join(f"[{name}](#{_anchor(name)}{'-1' if name in taken else ''})" for name in names)
 
@@ -134,8 +163,11 @@ def _key(name: str, column: Row) -> str:
     return " ".join([*positions, *(f"→ [{target}](#{target})" for target in targets)])
 
 
-def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
-    """Return a table of the columns that the view computes, and the others with the relation that explains them."""
+def _view(name: str, columns: Sequence[Row], *, page: str, on_page: Container[str]) -> tuple[str, ...]:
+    """Return a table of the columns that the view computes, and the others with the relation that explains them.
+
+    Relations that are not `on_page` are on the other `page`.
+    """
     by_relation: dict[str, list[Row]] = {}
     for column in columns:
         by_relation.setdefault(_source(name, column["column_name"]), []).append(column)
@@ -144,7 +176,7 @@ def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
         for column in by_relation.pop(_plain(name), [])
     ]
     others = "; ".join(
-        f"as in [{_named(relation)}](#{_anchor(_named(relation))}): "
+        f"as in [{_named(relation)}]({'' if _named(relation) in on_page else page}#{_anchor(_named(relation))}): "
         + ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in members)
         for relation, members in by_relation.items()
     )

@@ -39,7 +39,7 @@ demonstrations to the positions of its model. The name of the recipe then shows 
 
 **Tables.** `0.280 (0.207 to 0.353)` is a value with its interval: `P_ci_low` and `P_ci_high` belong to P. `ci_low` and
 `ci_high` belong to the column that they have in the table, view or named query that they come from, as `difference` in
-`against_dense`; they are joined if every row has low <= value <= high, and otherwise shown as they were asked. Columns
+`differences`; they are joined if every row has low <= value <= high, and otherwise shown as they were asked. Columns
 of a named query that are the same in every row are above the table; those of your own SQL stay in it. If the store has
 only one task, split, metric or language, a named query uses it. `--format csv` and `json` are always complete, with
 exact numbers: json is one array of objects, `[]` without rows, with NULL and non-finite numbers as null and timestamps

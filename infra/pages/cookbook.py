@@ -32,13 +32,14 @@ mkdir demo-store
 tar -xJf docs/stores/demo.tar.xz -C demo-store
 ```
 
-The numbers are those of a model of two million parameters that was trained for an hour ([demo.md](demo.md)), on one
-machine (AMD EPYC, AVX-512): a demo on another processor can have other values, and choose other variants where dev is
-nearly a tie. The questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME
---store demo-store`, parameters in [the reference](reference/catalog.md#queries).
+The numbers are those of a model of two million parameters that was trained for an hour ([the
+demo](../quick-start.md#the-demo)), on one machine (AMD EPYC, AVX-512): a demo on another processor can have other
+values, and choose other variants where dev is nearly a tie. The questions apply to any model. A named query answers the
+same question without SQL: `mlprune query NAME --store demo-store`, parameters in [the
+reference](catalog.md#queries).
 
 The last question is about refined masks, rounded weights and missing neurons. Its answer is that of
-`docs/stores/refined.tar.xz`, a run of [`refined.yaml`](../infra/recipes/refined.yaml) on the same model.
+`docs/stores/refined.tar.xz`, a run of [`refined.yaml`](../../infra/recipes/refined.yaml) on the same model.
 `mlprune query --topics` lists the named queries for all other questions.
 """
 

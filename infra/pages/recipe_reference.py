@@ -80,7 +80,7 @@ def _keys_by_kind() -> str:
 def _what_goes_together() -> str:
     """Return the table of structures, schedules, refiners and aggregations of each score."""
     rows = [(f"`{row.score}`", *row.values[1:]) for row in combinations()]
-    return "\n\n".join(["What goes with each score:", table(COMBINATION_COLUMNS, rows), *COMBINATION_NOTES])
+    return "\n\n".join(["Each score goes with:", table(COMBINATION_COLUMNS, rows), *COMBINATION_NOTES])
 
 
 def _keys(names: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.pages.catalog_reference import catalog_reference
+from infra.pages.catalog_reference import catalog_reference, table_reference
 from infra.pages.command_reference import command_reference
 from infra.pages.cookbook import cookbook
 from infra.pages.frozen import archive_of, thaw
@@ -15,22 +15,21 @@ from infra.pages.transcripts import refreshed
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "cookbook.md": cookbook,
     "reference/catalog.md": catalog_reference,
     "reference/commands.md": command_reference,
+    "reference/cookbook.md": cookbook,
     "reference/models.md": model_reference,
     "reference/recipe.md": recipe_reference,
+    "reference/tables.md": table_reference,
 }
 """Path below docs/ -> function that makes the page."""
 
 WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "comparison.md": ("comparison", "comparison-languages"),
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
+    "report.md": ("demo",),
+    "studies/README.md": ("which-text", "which-mix", "where-gemma", "where", "comparison", "comparison-languages"),
     "study.md": ("study",),
-    "study-where.md": ("where", "where-gemma"),
-    "study-mix.md": ("which-mix",),
-    "study-text.md": ("which-text",),
 }
 """Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""
 

@@ -6,7 +6,7 @@ and indices are sorted on the CPU and sent once, so no kernel has a result whose
 computes the same values; the CPU has a faster way.
 
 torch multiplies float32 matrices on the CPU with MKL, which does not use the widest vector instructions of processors
-of other makers. oneDNN, which torch ships for its compiler, is faster there (figures in `docs/benchmarks.md`). Other
+of other makers. oneDNN, which torch ships for its compiler, is faster there (figures in `docs/running.md`). Other
 dtypes, other devices and small weights use torch's own product. The oneDNN operation is not public; without it, results
 are the same and only slower.
 """

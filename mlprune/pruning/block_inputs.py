@@ -2,7 +2,7 @@
 
 Feature factors: one factor per input feature of a layer, from the statistics of demonstration sets.
 
-A score is a function of a weight and these factors; docs/scores.md has the formulas.
+A score is a function of a weight and these factors; docs/definitions.md has the formulas.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Sparsity of each layer under a schedule, also from losses. docs/scores.md has the formulas."""
+"""Sparsity of each layer under a schedule, also from losses. docs/definitions.md has the formulas."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Compute how long XGLM-7.5B x 106 variants x XNLI in 15 languages takes on 8 A100-80GB: counts times stated rates.
 
-python tests/benchmarks/gpu_night.py                       the table of docs/benchmarks.md; under a minute
+python tests/benchmarks/gpu_night.py                       the table of docs/running.md; under a minute
 python tests/benchmarks/gpu_night.py --out night.json      also the figures of every setting
 
 Nothing runs on a GPU. The batches are those that `plan_texts` makes of synthetic texts as long as XNLI's (44.4 tokens

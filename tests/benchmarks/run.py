@@ -1,4 +1,4 @@
-"""Measure the benchmark table in one run on one machine. The rows are described in docs/benchmarks.md.
+"""Measure the benchmark table in one run on one machine. The rows are described in docs/running.md.
 
 python tests/benchmarks/run.py --out benchmarks.json        the whole table
 python tests/benchmarks/run.py --only mask --only ten       some rows

@@ -111,10 +111,47 @@ def test_repository_files_named_on_a_page_exist(page: Path) -> None:
     assert not missing
 
 
-def test_every_page_of_the_documentation_is_listed_on_the_entry_page() -> None:
+def test_every_page_of_the_documentation_is_reached_from_the_entry_page() -> None:
     entry = ROOT / "docs" / "README.md"
     listed = {(entry.parent / link.partition("#")[0]).resolve() for link in links(entry)}
     assert [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != entry and page not in listed] == []
+
+
+MOST_PAGES, MOST_WORDS, MOST_WORDS_OF_A_PAGE = 20, 38_000, 4_200
+"""Limits of the pages of docs/ that are not generated, and of the words on them. The formulas (`definitions.md`) are a
+page, but their words do not count. An issue that adds a capability may raise the words, by at most 1,500."""
+
+
+def words(page: Path) -> int:
+    """Return the number of words with a letter or a digit, without the answers that are written by commands."""
+    text = page.read_text("utf-8")
+    for block in reversed(list(FENCE.finditer(text))):
+        if block[2] == "text" and text[: block.start()].endswith("```\n\n"):
+            text = text[: block.start()] + text[block.end() :]
+    return sum(bool(re.search(r"\w", word)) for word in re.sub(r"^ *```.*$", "", text, flags=re.MULTILINE).split())
+
+
+def test_the_pages_of_the_documentation_are_few_and_short() -> None:
+    counts = {
+        page.relative_to(ROOT / "docs").as_posix(): words(page)
+        for page in (ROOT / "docs").rglob("*.md")
+        if "reference" not in page.parts
+    }
+    assert len(counts) <= MOST_PAGES
+    del counts["definitions.md"]
+    assert sum(counts.values()) <= MOST_WORDS, counts
+    assert {name: count for name, count in counts.items() if count > MOST_WORDS_OF_A_PAGE} == {}
+
+
+def test_answers_of_commands_are_no_words_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One two | three\n\n```sh\nfour five\n```\n\n```text\nsix\n```\n\n```\nseven\n```\n")
+    assert words(page) == 6
+
+
+def test_the_first_page_of_the_repository_fits_on_a_screen() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 78
 
 
 COMMANDS = dict(commands())
@@ -215,9 +252,10 @@ def test_constants_on_the_page_are_those_of_the_code() -> None:
     assert {name: values for name, values in CONSTANTS.items() if len(set(values)) > 1} == {}
 
 
+_SEARCH = (ROOT / "docs/analyses.md").read_text("utf-8").partition("## Search\n")[2].partition("\n## ")[0]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in re.findall(r"^\| `(?!method).*\|$", (ROOT / "docs/search.md").read_text("utf-8"), re.MULTILINE)
+    for line in re.findall(r"^\| `(?!method).*\|$", _SEARCH, re.MULTILINE)
 ]
 
 

@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, blocks
 from tests.docs.shell import Shell
 from tests.plugin_packages import on_path
 
-PAGE = ROOT / "docs" / "plugins.md"
+PAGE = ROOT / "docs" / "python.md"
 MOST_LINES = 40
 
 

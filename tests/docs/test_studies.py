@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.recipe.loading import load_recipe
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT
 
 Script = dict[str, Any]
 
@@ -28,17 +28,17 @@ RECIPES = {
 }
 """Frozen store -> recipe below infra/recipes."""
 ARITHMETICS = [
-    ("study-text.md", "which-text", "which-text-float32"),
-    ("study-where.md", "where", "where-bfloat16"),
-    ("study-where.md", "where-gemma", "where-gemma-float32"),
-    ("study-mix.md", "which-mix", "which-mix-float32"),
+    ("text/float32.csv", "which-text", "which-text-float32"),
+    ("where/bfloat16.csv", "where", "where-bfloat16"),
+    ("where/gemma-float32.csv", "where-gemma", "where-gemma-float32"),
+    ("mix/float32.csv", "which-mix", "which-mix-float32"),
 ]
-"""Page, and the frozen stores of a study and of its repetition in another arithmetic."""
+"""File of changes, and the frozen stores of a study and of its repetition in another arithmetic."""
 
 
 def script(name: str) -> Script:
     """Run a script of the documentation up to its definitions."""
-    return runpy.run_path(str(ROOT / "docs" / name))
+    return runpy.run_path(str(ROOT / "docs" / "studies" / name))
 
 
 @pytest.mark.thorough("runs the commands of a page")
@@ -60,7 +60,7 @@ def test_a_store_answers_the_questions_of_its_recipe_which_were_declared_in_time
 
 @pytest.fixture
 def overlap() -> Script:
-    return script("study-where/overlap.py")
+    return script("where/overlap.py")
 
 
 def test_ranks_give_spearmans_correlation_and_zeros_for_equal_values(overlap: Script) -> None:
@@ -111,7 +111,7 @@ def changes_of(arithmetic: Script, first: Any, second: Any) -> dict[str, list[fl
 
 
 def test_changes_between_arithmetics_are_those_of_values_and_of_pairs_of_the_same_part() -> None:
-    arithmetic = script("study-text/arithmetic.py")
+    arithmetic = script("text/arithmetic.py")
     first = {
         ("", "dense"): {"en": 1.0, "sw": 2.0},
         ("", "a"): {"en": 1.5, "sw": 2.5},
@@ -137,17 +137,16 @@ def test_a_store_does_not_differ_from_itself(capsys: pytest.CaptureFixture[str])
 def compared(first: str, second: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return what the script of the arithmetic prints about two frozen stores."""
     with thawed(first) as one, thawed(second) as other:
-        script("study-text/arithmetic.py")["main"](str(one.local_root), str(other.local_root))
+        script("text/arithmetic.py")["main"](str(one.local_root), str(other.local_root))
     return capsys.readouterr().out
 
 
 @pytest.mark.thorough("runs the commands of a page")
-@pytest.mark.parametrize(("page", "first", "second"), ARITHMETICS)
-def test_the_changes_on_a_page_are_those_of_its_two_stores(
-    page: str, first: str, second: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("file", "first", "second"), ARITHMETICS)
+def test_the_changes_in_a_file_are_those_of_its_two_stores(
+    file: str, first: str, second: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tables = [block.text for block in blocks(ROOT / "docs" / page) if block.words == "csv"]
-    assert compared(first, second, capsys) in tables
+    assert compared(first, second, capsys) == (ROOT / "docs" / "studies" / file).read_text("utf-8")
 
 
 def mo_file(path: Path, messages: dict[str, str]) -> None:
@@ -164,7 +163,7 @@ def mo_file(path: Path, messages: dict[str, str]) -> None:
 
 
 def test_sentences_are_those_that_all_languages_have(tmp_path: Path) -> None:
-    sentences: Callable[..., None] = script("study-mix/sentences.py")["main"]
+    sentences: Callable[..., None] = script("mix/sentences.py")["main"]
     common = "Do you want to save this document before you close it?"
     for language in ("am", "cy", "ga"):
         messages = {f"KEY\x04{common}": f"{language} one\nline", "Save": "x", f"{common[:-1]} now?": ""}

@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT
 from tests.tiny_recipes import FinishedRun, finished_run
 
 EMBEDDED = Path(demo.__file__).parent / "xglm-cldr-2m"
-FOLDER = ROOT / "docs" / "vocabulary"
+FOLDER = ROOT / "docs" / "studies" / "vocabulary"
 LANGUAGES = ("en", "sw", "ru")
 
 
@@ -92,7 +92,7 @@ def test_the_figure_is_that_of_the_values(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_table_of_the_page_has_the_values_of_the_file() -> None:
     rows = {(row["size"], row["language"]): row for row in read(FOLDER / "curve.csv")}
-    page = (ROOT / "docs" / "vocabulary.md").read_text("utf-8")
+    page = (ROOT / "docs" / "studies" / "README.md").read_text("utf-8")
     table = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ") and " % | " in line]
     assert len(table) == len({size for size, _ in rows})
     for size, removed, *costs in table:

@@ -17,7 +17,7 @@ CREATE OR REPLACE TABLE demonstration_sets (
     token_budget BIGINT,           -- number of real tokens that the whole set is truncated to; NULL for no budget
     task VARCHAR,                  -- evaluation task whose texts it contains; NULL for other kinds
     paired BOOLEAN,                -- false if no shot of a translation set has a sentence with its translation; NULL otherwise
-    chat_template_sha256 VARCHAR,  -- SHA-256 of the model's chat template that wrote the turns; NULL if it is no chat
+    chat_template_sha256 VARCHAR,  -- SHA-256 of the model's chat template that wrote the turns; NULL without a chat
     chat_system VARCHAR,           -- system text of the chat; NULL for none
     PRIMARY KEY (demonstration_set_id)
 );

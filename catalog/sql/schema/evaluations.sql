@@ -24,7 +24,7 @@ CREATE OR REPLACE TABLE evaluations (
     longer VARCHAR,           -- items longer than the model were left out (skip) or cut (truncate_left); NULL if refused
     n_longer BIGINT,          -- number of these items, which are not in n_examples if they were left out; NULL if refused
     split_by VARCHAR,         -- clusters if the halves dev and test of the corpus share no cluster; NULL otherwise
-    chat_template_sha256 VARCHAR,  -- SHA-256 of the model's chat template that wrote the prompts; NULL if they are no chat
+    chat_template_sha256 VARCHAR,  -- SHA-256 of the model's chat template that wrote the prompts; NULL without a chat
     chat_system VARCHAR,      -- system text of the chat; NULL for none
     PRIMARY KEY (evaluation_id)
 );

@@ -48,8 +48,8 @@ worded AS (
         END AS margin_words
     FROM questions AS q
     ANTI JOIN internal.outdone_questions AS u ON u.question_id = q.question_id
-    JOIN entries AS v ON v.name = q.variants
-    JOIN entries AS b ON b.name = q.against
+    LEFT JOIN entries AS v ON v.name = q.variants
+    LEFT JOIN entries AS b ON b.name = q.against
     LEFT JOIN titles AS t ON t.question_id = q.question_id
     LEFT JOIN language_resources AS l ON l.language = q.group_name
     LEFT JOIN (SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric) AS m

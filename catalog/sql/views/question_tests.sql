@@ -1,6 +1,6 @@
 -- question_tests: one row per recipe and test of a primary question that it declares, with its p-value corrected over all
 -- primary questions of the recipe (docs/protocol.md has the procedure, docs/definitions.md the formula). A question of a
--- damaged or quarantined record that the recipe no longer declares counts as one that is not rejected.
+-- damaged or quarantined record that the recipe no longer declares counts as not rejected.
 CREATE OR REPLACE VIEW internal.question_tests AS
 WITH declared AS (
     SELECT

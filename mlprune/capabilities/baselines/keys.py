@@ -1,4 +1,4 @@
-"""The section `baselines` of a recipe; docs/methods.md has an example of every kind."""
+"""The section `baselines` of a recipe; docs/evaluation.md has an example of every kind."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,4 +1,4 @@
-"""The types of the keys `bits` and `quantisation_group` of a variant; docs/scores.md has the formula."""
+"""The types of the keys `bits` and `quantisation_group` of a variant; docs/definitions.md has the formula."""
 
 from typing import Annotated, Literal
 

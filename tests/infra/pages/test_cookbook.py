@@ -12,7 +12,7 @@ from infra.pages.site import DOCS
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return (DOCS / "cookbook.md").read_text(encoding="utf-8")
+    return (DOCS / "reference" / "cookbook.md").read_text(encoding="utf-8")
 
 
 def test_questions_are_numbered_in_order() -> None:

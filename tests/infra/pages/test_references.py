@@ -7,8 +7,9 @@ import pytest
 from pydantic import BeforeValidator, Field
 
 from catalog.ingest.table_files import ForeignKey, declared_tables, foreign_keys, macros, views
-from catalog.sql_files import list_queries
+from catalog.sql_files import TOPICS, list_queries
 from catalog.store.item_answers import MACRO
+from infra.pages.catalog_reference import HELPERS
 from infra.pages.command_reference import OF_ALL, command_reference, commands
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.recipe_reference import recipe_reference
@@ -16,6 +17,7 @@ from infra.pages.site import DOCS
 from mlprune.recipe.combinations import HIDDEN, SECTIONS
 from mlprune.recipe.models import Recipe
 from mlprune.strict_model import Language, Model, as_tuple
+from tests.docs.pages import anchors
 
 
 @pytest.fixture(scope="module")
@@ -24,36 +26,56 @@ def catalog_page() -> str:
 
 
 @pytest.fixture(scope="module")
-def headings(catalog_page: str) -> list[str]:
-    return re.findall(r"^### `(\w+)`$", catalog_page, flags=re.MULTILINE)
+def table_page() -> str:
+    return (DOCS / "reference" / "tables.md").read_text(encoding="utf-8")
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"^### `([\w.]+)`$", page, flags=re.MULTILINE)
 
 
 def _names_in_sql() -> list[str]:
     return [one.relation for one in (*declared_tables().values(), *views().values())]
 
 
-def test_every_table_view_and_query_has_a_heading(headings: list[str]) -> None:
+def test_every_table_view_and_query_has_a_heading(catalog_page: str, table_page: str) -> None:
     queries = [query.name for query in list_queries()]
-    assert sorted(headings) == sorted([*_names_in_sql(), *macros(), MACRO, *queries])
+    found = headings(catalog_page) + headings(table_page)
+    assert sorted(found) == sorted([*_names_in_sql(), *macros(), MACRO, *queries])
 
 
-def test_every_column_of_a_table_has_a_type_and_a_meaning(catalog_page: str) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w*) \| (.*) \| (.*) \|$", catalog_page, flags=re.MULTILINE)
+def test_tables_and_helpers_are_on_a_page_of_their_own(catalog_page: str, table_page: str) -> None:
+    assert not set(headings(catalog_page)) & set(declared_tables()) - {query.name for query in list_queries()}
+    assert set(headings(table_page)) >= HELPERS
+
+
+def test_queries_are_listed_by_topic_before_anything_else(catalog_page: str) -> None:
+    beginning = catalog_page.partition("## Views")[0]
+    assert "### " not in beginning
+    for topic in TOPICS.values():
+        assert f"- **{topic}**: [" in beginning
+
+
+def test_every_column_of_a_table_has_a_type_and_a_meaning(table_page: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) \| (.*) \| (.*) \|$", table_page, flags=re.MULTILINE)
     assert len(rows) > 100
     assert all(kind and meaning.strip() for _, kind, _, meaning in rows)
 
 
-def test_a_column_that_refers_to_a_table_names_it(catalog_page: str) -> None:
+def test_a_column_that_refers_to_a_table_names_it(table_page: str) -> None:
     assert ForeignKey("metrics", "variant_id", "variants", "variant_id") in foreign_keys()
-    section = catalog_page.partition("### `metrics`")[2].partition("###")[0]
+    section = table_page.partition("### `metrics`")[2].partition("###")[0]
     assert "| `variant_id` | VARCHAR | → [variants](#variants) |" in section
     assert "| `metric` | VARCHAR | 2 |" in section
 
 
-def test_two_headings_with_the_same_name_have_separate_links(catalog_page: str, headings: list[str]) -> None:
-    assert headings.count("failures") == 2
-    assert "[failures](#failures)" in catalog_page
-    assert "[failures](#failures-1)" in catalog_page
+@pytest.mark.parametrize("name", ["catalog", "tables"])
+def test_links_between_the_two_pages_lead_to_headings(name: str, catalog_page: str, table_page: str) -> None:
+    pages = {"catalog": catalog_page, "tables": table_page}
+    found = re.findall(r"\]\((catalog|tables)?(?:\.md)?#([\w-]+)\)", pages[name])
+    assert len(found) > 50
+    known = {page: anchors(DOCS / "reference" / f"{page}.md") for page in pages}
+    assert [link for link in found if link[1] not in known[link[0] or name]] == []
 
 
 def test_a_query_lists_its_parameters_and_its_columns(catalog_page: str) -> None:

@@ -1,6 +1,6 @@
-"""Draw the figure of docs/vocabulary.md from curve.csv, as the report does.
+"""Draw the figure of docs/studies/README.md from curve.csv, as the report does.
 
-python docs/vocabulary/figure.py docs/vocabulary
+python docs/studies/vocabulary/figure.py docs/studies/vocabulary
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Compare the results of a recipe under two arithmetics: log perplexities, and differences between variants.
 
-    python docs/study-text/arithmetic.py STORE OTHER_STORE
+    python docs/studies/text/arithmetic.py STORE OTHER_STORE
 
 Values correspond if their variants read the same set of demonstrations and prune the same part of the model, and their
 language is the same. A difference is that of two variants of the same part, in one language or in the mean of all. The

@@ -1,6 +1,6 @@
 """Test whether languages lose where they do not share the large features of English, over the blocks of a store.
 
-    python docs/study-where/overlap.py STORE [SHARE]
+    python docs/studies/where/overlap.py STORE [SHARE]
 
 The distance of a language from English before a block is the share of large features of the one that are small in the
 other, mean of both directions; with the share 0.5, half of the features are large and half are small. The excess is the

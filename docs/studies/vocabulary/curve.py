@@ -1,6 +1,6 @@
 """Measure what each language pays for vocabularies of several sizes, as `mlprune query vocabulary_cost` does.
 
-    python docs/vocabulary/curve.py MODEL COUNTED HELD_OUT --kept en,fr,sw --sizes 40000,73600 --out curve.csv
+    python docs/studies/vocabulary/curve.py MODEL COUNTED HELD_OUT --kept en,fr,sw --sizes 40000,73600 --out curve.csv
 
 COUNTED and HELD_OUT are folders of LANGUAGE.txt. A run of a recipe scores every text once per variant; this scores a
 text once for all sizes that segment it in the same way.

@@ -1,6 +1,6 @@
-"""Draw the figures of docs/real-study.md from the CSV files that `python -m infra.real` writes.
+"""Draw the figures of docs/studies/README.md from the CSV files that `python -m infra.real` writes.
 
-python docs/real-study/figure.py docs/real-study
+python docs/studies/real/figure.py docs/studies/real
 """
 
 import csv
