@@ -162,11 +162,7 @@ def _tested(rows: Sequence[Row]) -> str:
     else:
         n_primary = sum(bool(row["is_primary"]) for row in rows)
         kind = f"{n_primary} of {counted(len(rows), 'question')} declared before the results existed (primary)"
-    return (
-        f"{kind}; {n_tests}. p of primary questions is corrected over all of their recipe. Yes: the claim is shown at "
-        "5 % after correction; no: its opposite is, at the same level; not shown: neither. Of several tests the best "
-        "estimate is shown; its interval is that of a single test, not corrected for this choice. A point is 0.01."
-    )
+    return f"{kind}; {n_tests}."
 
 
 def _is_gain(row: Row) -> bool:
