@@ -71,7 +71,10 @@ def test_every_view_comes_after_the_views_that_it_reads() -> None:
 
 
 def test_the_view_of_languages_has_the_rows_of_the_language_table() -> None:
-    assert "('zh-Hant', 'Hant', 5, 'traditional Chinese'), ('ru', 'Cyrl', 4, 'Russian')" in views()["language_resources"].statement
+    assert (
+        "('zh-Hant', 'Hant', 5, 'traditional Chinese'), ('ru', 'Cyrl', 4, 'Russian')"
+        in views()["language_resources"].statement
+    )
 
 
 @pytest.mark.parametrize(
