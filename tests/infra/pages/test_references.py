@@ -25,7 +25,7 @@ def catalog_page() -> str:
 
 @pytest.fixture(scope="module")
 def headings(catalog_page: str) -> list[str]:
-    return re.findall(r"^### `(\w+)`$", catalog_page, flags=re.MULTILINE)
+    return re.findall(r"^### `([\w.]+)`$", catalog_page, flags=re.MULTILINE)
 
 
 def _names_in_sql() -> list[str]:
