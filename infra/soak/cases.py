@@ -103,6 +103,8 @@ def write_scene(folder: Path) -> Scene:
     write_recipe(folder / "inputs", recipe, name=scene.recipe.name)
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]
+    written = {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24}
+    other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
     write_recipe(folder / "inputs", search_recipe(), name=scene.search_recipe.name)
     write_output(scene.evaluated_elsewhere)
@@ -124,6 +126,10 @@ def _empty(_scene: Scene, _work: Path) -> None:
 
 def _finished(scene: Scene, work: Path) -> None:
     fresh_copy(scene.finished, work / "store")
+
+
+def _other(scene: Scene, work: Path) -> None:
+    fresh_copy(scene.other, work / "store")
 
 
 def _retired(scene: Scene, work: Path) -> None:
@@ -230,6 +236,7 @@ CASES: Mapping[str, Case] = {
     "store gc": Case(_on_store("store", "gc", "--delete"), prepare=_with_garbage),
     "store gc --keep-days": Case(_on_store("store", "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete")),
     "rescore": Case(_on_store("rescore", "--rule", "candidate_sum"), weight=2),
+    "rescore --generated": Case(_on_store("rescore", "--generated"), prepare=_other),
     "check variant": Case(
         lambda scene, work: (
             "check",
