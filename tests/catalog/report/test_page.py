@@ -213,8 +213,6 @@ def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, m
         result = methods_catalog.select(origin.sql, origin.parameters)
         assert origin.csv == [list(result.columns), *([cell(value) for value in row] for row in result.rows)]
         assert "None" not in reader.find("section", id=exhibit.anchor)[0].text.partition("SQL and data")[0]
-    asked = reader.find("section", id="schedules")[0].text
-    assert "--param with_uniform=false" in asked
 
 
 @pytest.mark.thorough("renders pages of its own")

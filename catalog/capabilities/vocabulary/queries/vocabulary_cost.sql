@@ -5,7 +5,7 @@
 -- under the normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
 -- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions. changed_lines
 -- are segmented differently. Variants of one choice differ in the number of tokens that they keep. value to n_items are
--- about an evaluated task, if it has the language: the difference is the variant minus the dense model, on the same
+-- about an evaluated task, if it has the language, also one without a cost: the difference is the variant minus the dense model, on the same
 -- examples; of several protocols that with most items. is_kept is empty for the tokens of an adopted checkpoint.
 -- topic: model
 -- $language VARCHAR = NULL
@@ -18,11 +18,16 @@ WITH changes AS (
     WHERE group_kind = 'language' AND task = $task AND metric = $metric AND split = $split
         AND scoring_rule IN ('mean', 'greedy', 'sum')
     QUALIFY row_number() OVER (PARTITION BY variant_id, language ORDER BY n_items DESC, protocol_id, evaluation_id) = 1
+),
+measured_languages AS (
+    SELECT variant_id, language FROM tokenizations
+    UNION
+    SELECT variant_id, language FROM changes
 )
 SELECT
     coalesce(n.names, v.variant_id) AS variant,
-    t.language,
-    t.is_kept,
+    l.language,
+    CASE WHEN l.variant_id IN (SELECT variant_id FROM tokenizations) THEN coalesce(t.is_kept, false) END AS is_kept,
     exp(t.log_cost) - 1 AS cost,
     exp(t.log_cost_low) - 1 AS cost_low,
     exp(t.log_cost_high) - 1 AS cost_high,
@@ -48,15 +53,16 @@ SELECT
     ) AS choice,
     b.name AS base_model,
     v.base_model_id,
-    t.variant_id,
+    l.variant_id,
     t.tokenizations_id
-FROM tokenizations AS t
-JOIN variants AS v ON v.variant_id = t.variant_id
-JOIN vocabularies AS c ON c.variant_id = t.variant_id
+FROM measured_languages AS l
+JOIN variants AS v ON v.variant_id = l.variant_id
+JOIN vocabularies AS c ON c.variant_id = l.variant_id
 JOIN internal.described_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN (
     SELECT id, string_agg(DISTINCT name, ', ' ORDER BY name) AS names FROM names WHERE kind = 'variant' GROUP BY id
-) AS n ON n.id = t.variant_id
-LEFT JOIN changes AS d ON d.variant_id = t.variant_id AND d.language = t.language
-WHERE $language::VARCHAR IS NULL OR t.language = $language::VARCHAR
-ORDER BY v.base_model_id, variant, t.variant_id, t.is_kept DESC, t.language, t.tokenizations_id;
+) AS n ON n.id = l.variant_id
+LEFT JOIN tokenizations AS t ON t.variant_id = l.variant_id AND t.language = l.language
+LEFT JOIN changes AS d ON d.variant_id = l.variant_id AND d.language = l.language
+WHERE $language::VARCHAR IS NULL OR l.language = $language::VARCHAR
+ORDER BY v.base_model_id, variant, l.variant_id, is_kept DESC, l.language, t.tokenizations_id;
