@@ -139,9 +139,9 @@ class CapabilityVariant(BaseVariant, ABC):
         """The sparsity that the recipe gives."""
 
     @property
+    @abstractmethod
     def structure(self) -> str | None:
-        """The comparison group; None if there is none."""
-        return None
+        """The comparison group; None if it is unknown."""
 
     @property
     def weights_changed(self) -> bool:

@@ -249,6 +249,11 @@ def promoted(batch: Sequence[EvaluatedTrial], n_kept: int) -> list[EvaluatedTria
     return sorted(ranked(batch)[:n_kept], key=lambda trial: trial.number)
 
 
+def promoted_share(batch: Sequence[EvaluatedTrial], eta: float) -> list[EvaluatedTrial]:
+    """Return the best trials of a rung, one of `eta`, in the order of their numbers."""
+    return promoted(batch, n_promoted(len(batch), eta))
+
+
 def asked_first(points: Sequence[Point], settings: Settings, *, parent: int | None = None) -> tuple[ProposedTrial, ...]:
     """Ask new points at their first rung: the lowest one, or the last one for a single point."""
     rung = next_rung(len(points), settings, after=-1)
@@ -275,3 +280,12 @@ def promotions(
         )
         for trial in batch
     )
+
+
+def decided_by_share(
+    history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial], settings: Settings, *, eta: float
+) -> tuple[Decision, ...]:
+    """Keep the best trials of a rung, one of `eta`; on the last rung, the best trial so far."""
+    if batch[0].rung == settings.last_rung:
+        return best_so_far(history, batch)
+    return promotions(batch, promoted_share(batch, eta), settings)

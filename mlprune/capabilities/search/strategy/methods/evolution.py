@@ -109,7 +109,7 @@ class Evolution:
         """Return the new points that are promoted to the next rung, or those of a new generation."""
         batch = method.last_batch(history)
         if batch and batch[0].rung < self.settings.last_rung:
-            return method.asked_again(self._promoted(batch), self.settings)
+            return method.asked_again(method.promoted_share(batch, self.parameters.eta), self.settings)
         n_asked = method.largest_group(history, self.settings, most=self.settings.batch, eta=self.parameters.eta)
         finished = [trial for trial in history if trial.rung == self.settings.last_rung]
         parent = min(finished, key=method.rank_key, default=None)
@@ -120,12 +120,7 @@ class Evolution:
         self, history: Sequence[method.EvaluatedTrial], batch: Sequence[method.EvaluatedTrial]
     ) -> tuple[method.Decision, ...]:
         """Keep the promoted trials; on the last rung, the best trial so far, the next parent."""
-        if batch[0].rung == self.settings.last_rung:
-            return method.best_so_far(history, batch)
-        return method.promotions(batch, self._promoted(batch), self.settings)
-
-    def _promoted(self, batch: Sequence[method.EvaluatedTrial]) -> list[method.EvaluatedTrial]:
-        return method.promoted(batch, method.n_promoted(len(batch), self.parameters.eta))
+        return method.decided_by_share(history, batch, self.settings, eta=self.parameters.eta)
 
     def _new_points(
         self, history: Sequence[method.EvaluatedTrial], parent: method.EvaluatedTrial | None

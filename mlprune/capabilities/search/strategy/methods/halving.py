@@ -47,18 +47,13 @@ class Halving:
             return method.asked_first(candidates(self.space, n_candidates, seed=self.settings.seed), self.settings)
         if batch[0].rung == self.settings.last_rung:
             return ()
-        return method.asked_again(self._promoted(batch), self.settings)
+        return method.asked_again(method.promoted_share(batch, self.eta), self.settings)
 
     def decide(
         self, history: Sequence[method.EvaluatedTrial], batch: Sequence[method.EvaluatedTrial]
     ) -> tuple[method.Decision, ...]:
         """Keep the promoted candidates, and the best one of the last rung."""
-        if batch[0].rung == self.settings.last_rung:
-            return method.best_so_far(history, batch)
-        return method.promotions(batch, self._promoted(batch), self.settings)
-
-    def _promoted(self, batch: Sequence[method.EvaluatedTrial]) -> list[method.EvaluatedTrial]:
-        return method.promoted(batch, method.n_promoted(len(batch), self.eta))
+        return method.decided_by_share(history, batch, self.settings, eta=self.eta)
 
 
 def candidates(space: Space, n_candidates: int, *, seed: int) -> list[Point]:
