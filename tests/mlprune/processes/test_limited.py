@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -63,12 +64,12 @@ def test_a_child_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "error"),
-    [(_loop, TimeLimitError), (_grow, MemoryLimitError), (_grow_and_wrap, MemoryLimitError)],
+    ("function", "processor_s", "error"),
+    [(_loop, 0.2, TimeLimitError), (_grow, 60, MemoryLimitError), (_grow_and_wrap, 60, MemoryLimitError)],
 )
-def test_a_child_is_ended_at_its_limits(function, error: type[LimitError]) -> None:
+def test_a_child_is_ended_at_its_limits(function, processor_s: float, error: type[LimitError]) -> None:
     with pytest.raises(error):
-        run_limited(function, SMALL)
+        run_limited(function, replace(SMALL, processor_s=processor_s))
 
 
 def test_a_child_that_waits_is_ended_by_the_clock() -> None:
