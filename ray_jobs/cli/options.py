@@ -258,6 +258,7 @@ def format_result(
         screen_width(),
         layout=layout,
         first=() if answer is None else answer.first,
+        folded=() if answer is None else answer.folded,
         n_rows=n_rows,
         digits=wanted.digits,
         id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,
