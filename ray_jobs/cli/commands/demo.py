@@ -11,6 +11,7 @@ from catalog.report import write_report
 from catalog.store import Catalog
 from catalog.terminal.closing import closing_lines
 from mlprune.store.store import Store
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import StoreOption, called_program, echo, screen_width
 
 RECIPES = Path(mlprune.demo.__file__).parent
@@ -26,7 +27,13 @@ TRY_NEXT = (
 def demo(
     *,
     store: StoreOption = "./demo-store",
-    address: Annotated[str, typer.Option(help="Where to run: local, auto, ray://... or none.")] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Where to run: local, auto, ray://... or none.",
+            autocompletion=complete_one_of("local", "auto", "none"),
+        ),
+    ] = "local",
     full: Annotated[
         bool, typer.Option("--full", help="More sources, sparsities, methods and items; about four minutes.")
     ] = False,
