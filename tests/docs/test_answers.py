@@ -9,6 +9,7 @@ import pytest
 from catalog.queries import answer_user_query, run_user_query
 from catalog.report.first_page import first_page
 from catalog.report.summary import CRITERIA
+from catalog.sql_files import FIRST_QUESTIONS
 from catalog.store import Catalog
 from catalog.terminal import TableOptions, to_table
 from catalog.terminal.closing import closing_lines
@@ -124,3 +125,16 @@ def test_terminal_page_one_and_sql_use_the_same_variant_for_the_same_gain_and_pr
             estimate = {"difference": row["difference"], "scale": row["scale"], "ci_level": 0.95}
             estimate |= {"ci_low": row["difference_ci_low"], "ci_high": row["difference_ci_high"]}
             assert estimate_of(estimate) in choice.change.replace("\N{MINUS SIGN}", "-")
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_what_to_use_for_swahili_and_what_english_pays_fit_one_screen_with_the_list_of_questions() -> None:
+    with thawed("demo") as store, Catalog.in_memory(store) as catalog:
+        answer = answer_user_query(catalog, "best_by_language")
+    table = to_table(answer.result, TableOptions(80, first=answer.first, folded=answer.folded)).splitlines()
+    (place,) = (place for place, line in enumerate(table) if line.startswith("sw "))
+    shown = " ".join(table[place : place + 2]).split()
+    assert {"keep", "dense", "shown", "wanda"} <= set(shown)
+    assert sum(line.count(" to ") for line in table[place : place + 2]) == 2
+    assert max(map(len, table)) <= 80
+    assert len(table) + len(FIRST_QUESTIONS) + 2 + 2 <= 30
