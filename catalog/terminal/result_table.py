@@ -395,7 +395,7 @@ def _n_fitting(items: Sequence[str], width: int) -> int:
     return next((n for n in range(len(items), 0, -1) if cell_len("; ".join(items[:n])) <= width), 0)
 
 
-def _naming(note: str, names: Sequence[str], width: int, *, n_lines: int) -> list[str]:
+def _naming(note: str, names: Sequence[str], width: int, *, n_lines: int) -> Sequence[str]:
     """Name the columns that are not shown after a note, as many as fit on some lines."""
     for n_names in range(len(names), 0, -1):
         more = f" and {len(names) - n_names} more" if n_names < len(names) else ""
