@@ -238,6 +238,8 @@ class Answer:
     """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
     first: tuple[str, ...] = ()
     """Columns of most interest."""
+    folded: tuple[str, ...] = ()
+    """Columns that may have several lines, see `NamedQuery`."""
     is_user_sql: bool = False
     """Whether a user wrote the statement."""
     interval_owners: Mapping[str, str] | None = None
@@ -310,7 +312,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     result = catalog.select(query.sql, query.bound(ready.values), tables=ready.tables)
     notes = ready.notes if result.rows else (*ready.notes, ready.no_rows(catalog))
     owners = interval_owners_of(catalog, query.sql, result.columns) if is_file else None
-    return Answer(result, notes, first=query.first, is_user_sql=is_file, interval_owners=owners)
+    return Answer(result, notes, first=query.first, folded=query.folded, is_user_sql=is_file, interval_owners=owners)
 
 
 def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, ParameterValue]) -> ArrowAnswer:

@@ -16,7 +16,7 @@ from mlprune.given_files import read_given_text
 SQL_FOLDER = Path(__file__).parent / "sql"
 CAPABILITIES = Path(__file__).parent / "capabilities"
 """One folder per capability, with the same folders as `sql/`."""
-DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
+DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ", "folded: ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
 INTERNAL = "internal"
 """Schema of helpers: relations that queries and views read, which are not listed."""
@@ -43,9 +43,9 @@ TOPICS: Mapping[str, str] = {
 """Topic of a named query -> title."""
 FIRST_QUESTIONS: Mapping[str, str] = {
     "answers_to_questions": "the questions of the recipe and their answers",
-    "best_by_language": "the best variant of each language, chosen on dev, reported on test",
+    "best_by_language": "which variant to use for each language, and what English pays",
     "sparsity_curve_by_language": "accuracy by language and sparsity",
-    "english_cost": "what English pays",
+    "english_cost": "what English pays, by method and sparsity",
     "methods_compared": "methods ranked by perplexity in each language",
     "failures": "what failed, with task and cause",
 }
@@ -311,6 +311,8 @@ class NamedQuery:
     """Name in `TOPICS`; empty for a user's file."""
     first: tuple[str, ...] = ()
     """Columns of most interest, which a table shows before the others."""
+    folded: tuple[str, ...] = ()
+    """Columns that a narrow table folds over several lines: texts between words, an interval below its value."""
 
     def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
         """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
@@ -391,6 +393,11 @@ def parse_query(name: str, text: str) -> NamedQuery:
             parameters.append(Parameter(key, kind, parse_default(default), required=default is None))
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
     topic = next((line.removeprefix("topic: ") for line in file.comment if line.startswith("topic: ")), "")
-    lists = (line.removeprefix("first: ") for line in file.comment if line.startswith("first: "))
-    first = tuple(name for line in lists for name in line.split(", "))
-    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads, topic, first)
+    first, folded = (_listed_names(file, kind) for kind in ("first: ", "folded: "))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads, topic, first, folded)
+
+
+def _listed_names(file: SqlFile, beginning: str) -> tuple[str, ...]:
+    """Return the names that lines of the opening comment list."""
+    lists = (line.removeprefix(beginning) for line in file.comment if line.startswith(beginning))
+    return tuple(name for line in lists for name in line.split(", "))

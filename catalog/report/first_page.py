@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from catalog.report import claims, verdicts
+from catalog.report import verdicts
 from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval
 from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
 from catalog.report.labels import number
@@ -166,14 +166,13 @@ def _tested(rows: Sequence[Row]) -> str:
 
 
 def _is_gain(row: Row) -> bool:
-    """Whether a choice on dev, a row of `chosen_on_dev.sql`, is significantly better than dense on test."""
-    return not row["is_dense"] and claims.is_better(row)
+    """Whether the gain of a choice on dev, a row of `chosen_on_dev.sql`, is shown on test."""
+    return bool(row["verdict"] == "gain shown")
 
 
 def chosen(row: Row) -> Choice:
-    """Return a row of `chosen_on_dev.sql` as text."""
-    name, is_shown = CRITERIA.get(row["criterion"], str(row["criterion"])), _is_gain(row)
-    use = str(row["label"]) if is_shown else "keep dense"
+    """Return a row of `chosen_on_dev.sql` as text; what to use is decided by the view `best_variant`."""
+    name, use, is_shown = CRITERIA.get(row["criterion"], str(row["criterion"])), str(row["use"]), _is_gain(row)
     if row["is_dense"]:
         return Choice(name, use, is_shown, on_dev="dense", change="no variant is better on dev")
     share = [] if row["win_share"] is None else [f"wins {row['win_share']:.0%}"]
@@ -181,7 +180,7 @@ def chosen(row: Row) -> Choice:
     on_dev = f"{row['label']} ({', '.join([*share, *tied])})" if share or tied else str(row["label"])
     ends = row["difference_ci_low"], row["difference_ci_high"]
     change = points_with_interval(row["difference"], *ends, scale=row["scale"])
-    loss = ", significantly worse" if claims.is_worse(row) else ""
+    loss = ", significantly worse" if row["verdict"] == "loss shown" else ""
     return Choice(name, use, is_shown, on_dev=on_dev, change=change + loss)
 
 

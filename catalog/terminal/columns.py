@@ -256,7 +256,7 @@ def shown_columns(
     is_ratio = tuple(scale == LOG_RATIO for scale in values.get("scale", ()))
     columns = []
     for name in result.columns:
-        ratios = is_ratio if name == "difference" else ()
+        ratios = is_ratio if kinds[name] is Kind.DIFFERENCE and name.endswith("difference") else ()
         if name in alone:
             columns.append(_with_interval(_Numbers(Kind.NUMBER, digits), values, name=None, interval=alone[name]))
         elif name in joined:

@@ -2,15 +2,17 @@
 
 A table has one line per row. Columns of a named query that are the same in every row are above it. Of the others it has
 those that fit side by side, in this order of preference: the columns that the query names as the most interesting ones,
-whose texts are cut for this, the columns of the result, columns that repeat what the label of a variant says, and ids.
-The last lines name the rest.
+whose texts are cut or folded for this, the columns of the result, columns that repeat what the label of a variant says,
+and ids. The last lines name the rest.
 Nothing is left out of a wide table, of a vertical one, and of the other formats.
 """
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Literal, TypeAlias
 
 from rich.box import SIMPLE_HEAD
@@ -29,9 +31,9 @@ GAP = 2
 """Cells between two columns."""
 LEAST_WIDTH = 20
 """Narrowest line that is planned for."""
-MAX_TEXT, LEAST_TEXT = 40, 13
+MAX_TEXT, LEAST_TEXT, LEAST_FOLDED = 40, 13, 7
 """Cells of a text that are shown if other columns need the room: at first, and at least if it is one of the most
-interesting columns."""
+interesting columns, cut or folded."""
 MOST_LINES = 25
 """Lines of a table of 20 rows with everything around it."""
 SHORT_ID = 8
@@ -43,8 +45,10 @@ STATED_BY_LABEL = frozenset(
     }
 )
 """Columns that describe a variant, like its label."""
+LABELS = frozenset({"label", "chosen_on_dev"})
+"""Columns with the label of a variant."""
 FOLDED = frozenset({"question"})
-"""Columns whose long texts are folded over several lines, not cut."""
+"""Columns that are folded in every table, see `TableOptions.folded`."""
 _LABEL = re.compile(r" *(?:\w+: +)?")
 
 
@@ -58,6 +62,9 @@ class TableOptions:
     """Columns that fit; or lines of any length, with all columns and ids in full; or one line per value."""
     first: tuple[str, ...] = ()
     """The columns of most interest."""
+    folded: tuple[str, ...] = ()
+    """Columns that stay in the table and may have several lines: texts are not cut but folded between words, and an
+    interval is below its value if there is no room next to it."""
     n_rows: int | None = None
     """Most rows that are shown; None for all."""
     digits: int | None = None
@@ -90,12 +97,12 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     if options.layout != "fitting":
         lines = _row_table(columns, None) if options.layout == "wide" else _vertical(columns, width)
         return "\n".join([*lines, note])
-    same, varying = ([], columns) if options.is_user_sql else _split(columns, result)
-    max_text = _max_text(varying, width, first=options.first)
-    kept = _fitting(varying, width, first=options.first, max_text=max_text)
+    same, varying = ([], columns) if options.is_user_sql else _split(columns, result, kept=options.folded)
+    narrowing = _narrowing(varying, width, first=options.first, folded=FOLDED.union(options.folded))
+    kept = _fitting(varying, width, first=options.first, narrowing=narrowing)
     n_same = _n_fitting([_stated(column) for column in same], width)
     caption = ["; ".join(_stated(column) for column in same[:n_same])] if n_same else []
-    lines = [*caption, *_row_table(kept, width, max_text=max_text)]
+    lines = [*caption, *_row_table(kept, width, narrowing=narrowing)]
     shown = {column.name for column in [*kept, *same[:n_same]]}
     if hidden := [column.name for column in columns if column.name not in shown]:
         note += f", {len(shown)} of {len(columns)} columns (--wide)"
@@ -143,9 +150,11 @@ def _folded_line(line: str, width: int) -> list[str]:
     return [start + first, *(indent + text for text in more)]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+@lru_cache(maxsize=1024)
+def _wrapped(text: str, width: int) -> tuple[str, ...]:
     """Break lines between words so that none is wider; a longer word is broken between characters."""
-    return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
+    lines = Text(text).wrap(Console(width=width), width, overflow="fold")
+    return tuple(line.plain.rstrip() for line in lines)
 
 
 def _columns(
@@ -160,12 +169,15 @@ def _columns(
     return shown_columns(named, digits=digits, id_length=id_length, joined=joined, joins_ends=joins_ends)
 
 
-def _split(columns: Sequence[ShownColumn], result: QueryResult) -> tuple[list[ShownColumn], list[ShownColumn]]:
+def _split(
+    columns: Sequence[ShownColumn], result: QueryResult, *, kept: Sequence[str]
+) -> tuple[list[ShownColumn], list[ShownColumn]]:
     """Separate the columns that are the same in every row, unless there is one row, and leave out the empty ones.
 
     Args:
         columns: of the rows that are shown.
         result: all rows.
+        kept: names of columns that are not separated.
     """
     places = {name: place for place, name in enumerate(result.columns)}
 
@@ -176,28 +188,88 @@ def _split(columns: Sequence[ShownColumn], result: QueryResult) -> tuple[list[Sh
         return all(row[place] == result.rows[0][place] for row in result.rows)
 
     filled = [column for column in columns if not column.is_empty] or list(columns[:1])
-    same = [column for column in filled if is_same(column)] if len(result.rows) > 1 else []
+    same = [column for column in filled if column.name not in kept and is_same(column)] if len(result.rows) > 1 else []
     if len(same) == len(filled):
         same = same[1:]
     return same, [column for column in filled if column not in same]
 
 
-def _max_text(columns: Sequence[ShownColumn], width: int, *, first: Sequence[str]) -> int:
-    """Return the cells of a text with which the most interesting columns fit, as many of them as possible."""
+@dataclass(frozen=True)
+class _Narrowing:
+    """How columns are made narrower than their texts."""
+
+    max_text: int = MAX_TEXT
+    """Cells of a text."""
+    folded: frozenset[str] = FOLDED
+    """Columns that may have several lines."""
+    folds_intervals: bool = False
+    """Whether an interval of these columns is below its value."""
+
+    def is_folded(self, column: ShownColumn) -> bool:
+        """Whether a row of the column may have several lines."""
+        return column.name in self.folded and (self.folds_intervals or not column.kind.is_number)
+
+    def least_width(self, column: ShownColumn) -> int:
+        """Return the cells of a column with its name on two lines and long texts cut or folded."""
+        content = column.width
+        if self.is_folded(column):
+            longest = max(cell_len(part) for row in range(len(column.cells)) for part in _parts(column, row))
+            is_text = not column.kind.is_number
+            content = min(content, max(self.max_text, min(longest, LEAST_TEXT))) if is_text else longest
+        elif not column.kind.is_number:
+            content = min(content, max(self.max_text, LEAST_TEXT))
+        return max(content, *map(cell_len, _folded_name(column.name).split("\n")))
+
+    def lines(self, column: ShownColumn, width: int) -> list[str]:
+        """Return the texts of a column, with line breaks if it is folded."""
+        if not self.is_folded(column):
+            return _cut_lines(column, width)
+        rows = range(len(column.cells))
+        if column.kind.is_number:
+            return ["\n".join(_parts(column, row)) for row in rows]
+        return ["\n".join(_wrapped(_breakable(column.line(row), width), width)) for row in rows]
+
+
+def _parts(column: ShownColumn, row: int) -> list[str]:
+    """Return what a folded column keeps on one line: a value and its interval, or the words of a text."""
+    text = column.line(row)
+    if column.kind.is_number:
+        return text.rstrip().replace(" (", "\n(", 1).split("\n")
+    return _folded_words(text.split(" "))
+
+
+def _folded_words(words: Iterable[str]) -> list[str]:
+    """Divide words as the names of columns are divided."""
+    return [part for word in words for part in _folded_name(word).split("\n")]
+
+
+def _breakable(text: str, width: int) -> str:
+    """Divide the words of a text that are wider than a line."""
+    words = text.split(" ")
+    return " ".join(part for word in words for part in (_folded_words([word]) if cell_len(word) > width else [word]))
+
+
+def _narrowing(
+    columns: Sequence[ShownColumn], width: int, *, first: Sequence[str], folded: frozenset[str]
+) -> _Narrowing:
+    """Return how the most interesting columns fit, as many of them as possible, with texts as long as possible."""
     by_name = {column.name: column for column in columns}
     wanted = [by_name[name] for name in first if name in by_name]
+    least = LEAST_FOLDED if folded.intersection(first) else LEAST_TEXT
+    ways = [_Narrowing(*way) for way in product(range(MAX_TEXT, least - 1, -1), (folded,), (False, True))]
+    ways.sort(key=lambda way: way.folds_intervals)
     for n_columns in range(len(wanted), 0, -1):
-        for cells in range(MAX_TEXT, LEAST_TEXT - 1, -1):
-            if sum(_least_width(column, cells) + GAP for column in wanted[:n_columns]) <= width + GAP:
-                return cells
-    return MAX_TEXT
+        for way in ways:
+            if sum(way.least_width(column) + GAP for column in wanted[:n_columns]) <= width + GAP:
+                return way
+    return _Narrowing(folded=folded)
 
 
 def _fitting(
-    columns: Sequence[ShownColumn], width: int, *, first: Sequence[str] = (), max_text: int = MAX_TEXT
+    columns: Sequence[ShownColumn], width: int, *, first: Sequence[str] = (), narrowing: _Narrowing = _Narrowing()
 ) -> list[ShownColumn]:
     """Return the columns that fit next to each other, in the order of the result; see the module for the preference."""
-    has_label = any(column.name == "label" for column in columns)
+    has_label = any(column.name in LABELS for column in columns)
 
     def preference(place: int) -> tuple[int, int]:
         column = columns[place]
@@ -209,17 +281,11 @@ def _fitting(
     kept: set[int] = set()
     room = width + GAP
     for place in sorted(range(len(columns)), key=preference):
-        needed = _least_width(columns[place], max_text) + GAP
+        needed = narrowing.least_width(columns[place]) + GAP
         if needed <= room or not kept:
             kept.add(place)
             room -= needed
     return [column for place, column in enumerate(columns) if place in kept]
-
-
-def _least_width(column: ShownColumn, max_text: int = MAX_TEXT) -> int:
-    """Return the cells of a column with its name on two lines and long texts cut."""
-    content = column.width if column.kind.is_number else min(column.width, max_text)
-    return max(content, *map(cell_len, _folded_name(column.name).split("\n")))
 
 
 def _folded_name(name: str) -> str:
@@ -229,38 +295,52 @@ def _folded_name(name: str) -> str:
     return f"{name[:middle].rstrip(' ')}\n{name[middle:]}" if middle else name
 
 
-def _row_table(columns: Sequence[ShownColumn], width: int | None, *, max_text: int = MAX_TEXT) -> list[str]:
+def _row_table(columns: Sequence[ShownColumn], width: int | None, *, narrowing: _Narrowing = _Narrowing()) -> list[str]:
     """Return the lines of a table: the names, a rule, and one line per row.
 
     Args:
-        width: cells of a line, in which the columns fit if names are folded and texts are cut; None if nothing is.
+        width: cells of a line, in which the columns fit if they are made narrower; None if they are not.
     """
     widths = [max(column.width, cell_len(column.name)) for column in columns]
     is_narrow = width is not None and sum(widths) + GAP * (len(widths) - 1) > width
     if width is not None and is_narrow:
-        widths = [min(_least_width(column, max_text), width) for column in columns]
-        spare = width - sum(widths) - GAP * (len(widths) - 1)
-        for place, column in enumerate(columns):
-            more = min(max(column.width - widths[place], 0), spare)
-            widths[place] += more
-            spare -= more
+        least = [min(narrowing.least_width(column), width) for column in columns]
+        widths = _widened(columns, least, spare=width - sum(least) - GAP * (len(least) - 1), narrowing=narrowing)
+    n_lines = int(is_narrow and any("\n" in _folded_name(column.name) for column in columns))
+    vertical: Literal["top", "bottom"] = "top" if narrowing.folds_intervals else "bottom"
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column, cells in zip(columns, widths, strict=True):
         name = _folded_name(column.name) if is_narrow else column.name
-        header = Text(name, justify="right" if column.kind.is_number else "left")
-        table.add_column(header, vertical="bottom", no_wrap=True, width=cells)
-    shown = [
-        _folded_lines(column, cells) if column.name in FOLDED else _cut_lines(column, cells)
-        for column, cells in zip(columns, widths, strict=True)
-    ]
+        name = "\n" * (n_lines - name.count("\n")) + name
+        is_right = column.kind.is_number and not (is_narrow and narrowing.is_folded(column))
+        header = Text(name, justify="right" if is_right else "left")
+        table.add_column(header, vertical=vertical, no_wrap=True, width=cells)
+    lines = narrowing.lines if is_narrow else _cut_lines
+    shown = [lines(column, cells) for column, cells in zip(columns, widths, strict=True)]
     for row in zip(*shown, strict=True):
         table.add_row(*map(Text, row))
     return _rendered(table, sum(widths) + GAP * len(widths))
 
 
-def _folded_lines(column: ShownColumn, width: int) -> list[str]:
-    """Return the texts of a column with line breaks between words."""
-    return ["\n".join(_wrapped(column.line(row), width)) for row in range(len(column.cells))]
+def _widened(columns: Sequence[ShownColumn], widths: Sequence[int], *, spare: int, narrowing: _Narrowing) -> list[int]:
+    """Divide spare cells: first to columns that make rows lower, then to the others in their order."""
+
+    def n_lines(cells: Sequence[int]) -> int:
+        shown = [narrowing.lines(*pair) for pair in zip(columns, cells, strict=True) if narrowing.is_folded(pair[0])]
+        return sum(max(text.count("\n") for text in row) for row in zip(*shown, strict=True))
+
+    wider = list(widths)
+    for place, column in enumerate(columns):
+        if narrowing.is_folded(column) and not column.kind.is_number:
+            more = [[*wider[:place], wider[place] + n, *wider[place + 1 :]] for n in range(spare + 1)]
+            best = min(more, key=n_lines)
+            spare -= sum(best) - sum(wider)
+            wider = best
+    for place, column in enumerate(columns):
+        more_cells = min(max(column.width - wider[place], 0), spare)
+        wider[place] += more_cells
+        spare -= more_cells
+    return wider
 
 
 def _cut_lines(column: ShownColumn, width: int) -> list[str]:
@@ -315,7 +395,7 @@ def _n_fitting(items: Sequence[str], width: int) -> int:
     return next((n for n in range(len(items), 0, -1) if cell_len("; ".join(items[:n])) <= width), 0)
 
 
-def _naming(note: str, names: Sequence[str], width: int, *, n_lines: int) -> list[str]:
+def _naming(note: str, names: Sequence[str], width: int, *, n_lines: int) -> Sequence[str]:
     """Name the columns that are not shown after a note, as many as fit on some lines."""
     for n_names in range(len(names), 0, -1):
         more = f" and {len(names) - n_names} more" if n_names < len(names) else ""

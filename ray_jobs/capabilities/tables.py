@@ -16,6 +16,7 @@ from catalog.capabilities.tables import (
 )
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
 from ray_jobs.process.installed import install_command
 
@@ -33,6 +34,7 @@ def tables(
         typer.Option(
             "--format",
             help="latex, markdown or csv. By default, all formats are written to --out, or Markdown is printed.",
+            autocompletion=complete_one_of("latex", "markdown", "csv"),
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Words that a shell offers at Tab: built-in queries, stores, and variants, tasks and languages of a store.
+"""Words that a shell offers at Tab: queries and their parameters, formats, figures, stores, and values of a store.
 
 A completion runs at every press of Tab, so it loads no model, folds nothing and asks no object store. An error gives no
 completions.
@@ -7,7 +7,7 @@ completions.
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,26 @@ def complete_described(incomplete: str) -> list[tuple[str, str]]:
     """Return the built-in queries and the views that begin so, with their summaries."""
     views = [(name, text) for name, text in listed_views().items() if name.startswith(incomplete)]
     return complete_query(incomplete) + views
+
+
+def complete_parameter(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the parameters, as `NAME=` with type and default, of the query on the command line that begin so."""
+    words = [ctx.params.get("sql_or_name"), *ctx.args]  # an option without its value leaves the name in ctx.args
+    named = next((query for query in list_queries() if query.name in words), None)
+    parameters = named.parameters if named else ()
+    return [(f"{one.name}=", str(one)) for one in parameters if one.name.startswith(incomplete)]
+
+
+def complete_figure(incomplete: str) -> list[tuple[str, str]]:
+    """Return the figures that begin so, with their titles."""
+    from catalog.report.figures import FIGURES  # noqa: PLC0415 - loads matplotlib
+
+    return [(one.anchor, one.title) for one in FIGURES if one.anchor.startswith(incomplete)]
+
+
+def complete_one_of(*words: str) -> Callable[[str], list[str]]:
+    """Return a function that returns those of some words that begin as a text does."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def complete_store(incomplete: str) -> list[str]:

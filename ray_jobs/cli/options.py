@@ -14,7 +14,7 @@ from catalog.results import QueryResult, visible
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName, full_dtype
-from ray_jobs.cli.known_words import complete_store, complete_variant
+from ray_jobs.cli.known_words import complete_one_of, complete_store, complete_variant
 from ray_jobs.process.verbosity import is_quiet
 
 if TYPE_CHECKING:
@@ -106,13 +106,16 @@ AddressOption = Annotated[
     str,
     typer.Option(
         help="local starts Ray on this machine; auto or ray://... joins a cluster; none runs in this process without "
-        "Ray."
+        "Ray.",
+        autocompletion=complete_one_of("local", "auto", "none"),
     ),
 ]
 FormatOption = Annotated[
     str,
     typer.Option(
-        "--format", help="Output format: table, json or csv. A table is for people; the others are complete and exact."
+        "--format",
+        help="Output format: table, json or csv. A table is for people; the others are complete and exact.",
+        autocompletion=complete_one_of("table", "json", "csv"),
     ),
 ]
 RowsOption = Annotated[
@@ -258,6 +261,7 @@ def format_result(
         screen_width(),
         layout=layout,
         first=() if answer is None else answer.first,
+        folded=() if answer is None else answer.folded,
         n_rows=n_rows,
         digits=wanted.digits,
         id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,

@@ -98,6 +98,42 @@ def test_best_variant_is_chosen_on_dev_and_reported_on_test(catalog: Catalog, ro
     assert {found[name]["language"] for name in ("outside_english", "worst")} == {None}
 
 
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"difference": 0.05, "p_value": 1e-9}, "gain shown"),
+        ({"difference": -0.05, "p_value": 1e-9}, "loss shown"),
+        ({"difference": 0.05, "p_value": 0.2}, "not shown"),
+        ({"difference": 0.05, "p_value": None}, "not shown"),
+        ({"difference": 0.0, "p_value": 1e-9}, "not shown"),
+        ({"difference": 0.05, "p_value": 1e-9, "metric": "perplexity", "scale": "log_ratio"}, "loss shown"),
+        ({"difference": -0.05, "p_value": 1e-9, "metric": "perplexity", "scale": "log_ratio"}, "gain shown"),
+        ({"difference": 0.0, "p_value": None, "is_dense": True}, "no gain on dev"),
+    ],
+)
+def test_a_choice_is_used_only_if_its_gain_is_shown_on_test(
+    catalog: Catalog, change: dict[str, Any], verdict: str
+) -> None:
+    (row,) = decided(catalog, change)
+    assert row["verdict"] == verdict
+    assert row["use"] == (row["label"] if verdict == "gain shown" else "keep dense")
+
+
+def decided(catalog: Catalog, change: dict[str, Any]) -> list[dict[str, Any]]:
+    """The view `best_variant` of one choice for a group of languages, in which some columns are changed."""
+    columns = {name: value for name, value in change.items() if name != "is_dense"}
+    if change.get("is_dense"):
+        columns["variant_id"] = catalog.query("SELECT baseline_id FROM choices WHERE is_chosen")[0]["baseline_id"]
+    texts = {name: "NULL" if value is None else repr(value) for name, value in columns.items()}
+    replaced = ", ".join(f"{text} AS {name}" for name, text in texts.items())
+    select = views()["best_variant"].statement.partition(" AS\n")[2].rstrip(";")
+    one = "(FROM choices WHERE is_chosen AND group_kind = 'outside_english' LIMIT 1)"
+    changed = f"(SELECT * REPLACE ({replaced}) FROM {one})"
+    assert select.count("FROM choices AS c") == 1
+    rows = catalog.query(select.replace("FROM choices AS c", f"FROM {changed} AS c"))
+    return [dict(row) for row in rows]
+
+
 def test_a_tie_is_broken_on_this_data(rows: Rows) -> None:
     """Otherwise the test above would not see how."""
     on_dev = values(rows, split="dev")

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import run_user_query
+from catalog.queries import answer_user_query, run_user_query
 from catalog.report.first_page import first_page
+from catalog.report.summary import CRITERIA
+from catalog.sql_files import FIRST_QUESTIONS
 from catalog.store import Catalog
+from catalog.terminal import TableOptions, to_table
 from catalog.terminal.closing import closing_lines
 from infra.pages.frozen import thawed
 
@@ -84,3 +87,54 @@ def test_terminal_page_one_and_sql_have_the_same_verdict_and_the_same_numbers(na
         for text in texts:
             assert estimate in text
             assert f"best of {len(tests)}: " in text or len(tests) == 1
+
+
+DECIDED = """
+SELECT
+    criterion, use, verdict, label AS chosen_on_dev, difference, difference_ci_low, difference_ci_high,
+    english_difference, english_ci_low, english_ci_high
+FROM best_variant
+"""
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+@pytest.mark.parametrize("name", ["demo", "study"])
+def test_terminal_page_one_and_sql_use_the_same_variant_for_the_same_gain_and_price(name: str) -> None:
+    with thawed(name) as store, Catalog.in_memory(store) as catalog:
+        in_view = {row["criterion"]: dict(row) for row in catalog.query(DECIDED)}
+        answer = answer_user_query(catalog, "best_by_language", ["with_groups=true"])
+        page = first_page(catalog)
+    rows = {str(row["criterion"]): row for row in answer.result.as_dicts()}
+    options = TableOptions(80, first=answer.first, folded=answer.folded)
+    table = to_table(answer.result, options)
+    assert {name: {column: row[column] for column in in_view[name]} for name, row in rows.items()} == in_view
+    assert {choice.name for choice in page.chosen} <= {CRITERIA.get(name, name) for name in rows}
+    shown = {choice.name: choice for choice in page.chosen}
+    assert len(shown) > 2
+    for criterion, row in rows.items():
+        if (choice := shown.get(CRITERIA.get(criterion, criterion))) is None:
+            continue
+        assert choice.use == row["use"]
+        assert choice.is_shown == (row["use"] != "keep dense")
+        assert str(row["chosen_on_dev"]) in choice.on_dev
+        for columns in ("difference", "english"):
+            ends = row[f"{columns}_ci_low"], row[f"{columns}_ci_high"]
+            if None not in ends:
+                assert f"({ends[0]:+.3f} to {ends[1]:+.3f})".replace("+0.000", " 0.000") in table
+        if row["verdict"] != "no gain on dev":
+            estimate = {"difference": row["difference"], "scale": row["scale"], "ci_level": 0.95}
+            estimate |= {"ci_low": row["difference_ci_low"], "ci_high": row["difference_ci_high"]}
+            assert estimate_of(estimate) in choice.change.replace("\N{MINUS SIGN}", "-")
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_what_to_use_for_swahili_and_what_english_pays_fit_one_screen_with_the_list_of_questions() -> None:
+    with thawed("demo") as store, Catalog.in_memory(store) as catalog:
+        answer = answer_user_query(catalog, "best_by_language")
+    table = to_table(answer.result, TableOptions(80, first=answer.first, folded=answer.folded)).splitlines()
+    (place,) = (place for place, line in enumerate(table) if line.startswith("sw "))
+    shown = " ".join(table[place : place + 2]).split()
+    assert {"keep", "dense", "shown", "wanda"} <= set(shown)
+    assert sum(line.count(" to ") for line in table[place : place + 2]) == 2
+    assert max(map(len, table)) <= 80
+    assert len(table) + len(FIRST_QUESTIONS) + 2 + 2 <= 30

@@ -8,6 +8,7 @@
 -- part of its own for them.
 -- topic: answers
 -- first: question, difference, answer
+-- folded: question
 -- $only_declared BOOLEAN = true
 -- $all_answers BOOLEAN = false
 WITH labelled AS (

@@ -3,7 +3,7 @@
 -- $task VARCHAR
 -- $metric VARCHAR
 SELECT
-    b.criterion, b.language, b.label, b.dev_value, b.dev_difference, b.win_share, b.n_tied, b.n_candidates,
+    b.criterion, b.language, b.label, b.verdict, b.use, b.dev_value, b.dev_difference, b.win_share, b.n_tied, b.n_candidates,
     b.test_value, b.test_ci_low AS ci_low, b.test_ci_high AS ci_high, b.dense_value,
     b.difference, b.difference_ci_low, b.difference_ci_high, b.p_value, b.p_corrected, b.n_family, b.optimism,
     b.english_difference, b.english_ci_low, b.english_ci_high,

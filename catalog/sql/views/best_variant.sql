@@ -3,7 +3,7 @@
 -- dense model is a candidate: if it is chosen, no pruned variant is better on dev. Criteria are the languages,
 -- outside_english (the mean of the others) and worst (the worst language). Of equal values on dev, the dense model is
 -- chosen, then the lower sparsity, then the smaller id. If several recipes chose, the one with most candidates is shown,
--- then the one with most languages.
+-- then the one with most languages. This view alone decides what to use: a choice is used if its gain is shown on test.
 CREATE OR REPLACE VIEW best_variant AS
 WITH shown AS (
     SELECT v.base_model_id, c.*
@@ -40,7 +40,7 @@ SELECT
     coalesce(nullif(c.group_name, ''), c.group_kind) AS criterion,
     nullif(c.group_name, '') AS language,
     c.metric,
-    t.higher_is_better,
+    coalesce(t.higher_is_better, c.metric <> 'perplexity') AS higher_is_better,
     c.scoring_rule,
     c.protocol_id,
     c.variant_id,
@@ -74,6 +74,13 @@ SELECT
     c.p_value,
     c.p_corrected,
     nullif(c.n_family, 0) AS n_family,
+    CASE
+        WHEN v.is_dense THEN 'no gain on dev'
+        WHEN coalesce(c.p_corrected >= 0.05, true) OR c.difference = 0 THEN 'not shown'
+        WHEN (c.difference > 0) = coalesce(t.higher_is_better, c.metric <> 'perplexity') THEN 'gain shown'
+        ELSE 'loss shown'
+    END AS verdict,
+    CASE verdict WHEN 'gain shown' THEN v.label ELSE 'keep dense' END AS use,
     c.optimism,
     c.n_shared_items,
     c.shared_clusters,
@@ -113,6 +120,8 @@ LEFT JOIN internal.against_dense AS e
 -- difference_ci_high: upper end of the 95 % interval of difference
 -- p_corrected: p_value after Holm's correction over the criteria of this kind for which a pruned variant is chosen
 -- n_family: number of these criteria
+-- verdict: gain shown: the choice is better than dense on test at 5 % after correction; loss shown: it is worse, at the same level; not shown: neither is; no gain on dev: dense is chosen
+-- use: what to use: the label of the choice if its gain is shown, else keep dense
 -- english_difference: change in English on test: the variant's value minus the dense model's
 -- english_ci_low: lower end of the 95 % interval of english_difference
 -- english_ci_high: upper end of the 95 % interval of english_difference

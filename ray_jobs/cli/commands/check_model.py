@@ -13,6 +13,7 @@ import typer
 from mlprune.counted import counted
 from mlprune.errors import BadInputError, ModelError, unknown
 from mlprune.hub import format_size
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import echo, screen_width, show_start
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ MOST_NAMES = 5
 def check(
     model: Annotated[str, typer.Argument(help="Model folder; config.json is enough.")],
     *,
-    format_: Annotated[str, typer.Option("--format", help="table for people, or json.")] = "table",
+    format_: Annotated[
+        str, typer.Option("--format", help="table for people, or json.", autocompletion=complete_one_of(*FORMATS))
+    ] = "table",
 ) -> None:
     """Show what of a model can be pruned, before any work.
 

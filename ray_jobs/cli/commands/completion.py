@@ -8,7 +8,7 @@ import typer
 from typer.completion import get_completion_script, install  # type: ignore[attr-defined]  # typer has no public names
 
 from mlprune.errors import BadInputError, unknown
-from ray_jobs.cli.known_words import COMPLETION_VARIABLE
+from ray_jobs.cli.known_words import COMPLETION_VARIABLE, complete_one_of
 from ray_jobs.cli.options import PROGRAM, echo
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
@@ -16,7 +16,11 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 def completion(
     shell: Annotated[
-        str | None, typer.Argument(help="bash, zsh, fish, powershell or pwsh; by default that of SHELL.")
+        str | None,
+        typer.Argument(
+            help="bash, zsh, fish, powershell or pwsh; by default that of SHELL.",
+            autocompletion=complete_one_of(*SHELLS),
+        ),
     ] = None,
     *,
     install_: Annotated[
@@ -25,8 +29,8 @@ def completion(
 ) -> None:
     """Print or install the completion of a shell.
 
-    In a new shell, Tab then completes commands, options, built-in queries, stores, and a store's variants,
-    tasks and languages.
+    In a new shell, Tab then completes commands, options, built-in queries and their parameters, formats, figures,
+    stores, and a store's variants, tasks and languages.
 
     \b
     Examples:

@@ -11,22 +11,29 @@ from catalog.report import write_report
 from catalog.store import Catalog
 from catalog.terminal.closing import closing_lines
 from mlprune.store.store import Store
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import StoreOption, called_program, echo, screen_width
 
 RECIPES = Path(mlprune.demo.__file__).parent
 RECIPE, FULL_RECIPE = RECIPES / "recipe.yaml", RECIPES / "full.yaml"
 
 TRY_NEXT = (
-    ("Ask: ", "{program} query --store {store}"),
-    ("     ", "{program} query best_by_language --store {store}"),
+    ("Which variant to use, and what English pays:", "{program} query best_by_language --store {store}"),
+    ("More questions:", "{program} query --store {store}"),
 )
-"""Label and command of each closing line; a command prints at most 20 lines."""
+"""What is asked, and the command that answers it; the outputs of both fit one screen of 80 columns and 30 lines."""
 
 
 def demo(
     *,
     store: StoreOption = "./demo-store",
-    address: Annotated[str, typer.Option(help="Where to run: local, auto, ray://... or none.")] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Where to run: local, auto, ray://... or none.",
+            autocompletion=complete_one_of("local", "auto", "none"),
+        ),
+    ] = "local",
     full: Annotated[
         bool, typer.Option("--full", help="More sources, sparsities, methods and items; about four minutes.")
     ] = False,
@@ -58,7 +65,8 @@ def run_demo(store_uri: str, *, address: str, is_full: bool = False) -> int:
     echo("\n".join(["", *lines, ""]))
     echo(f"Look: {_shown(report)}")
     for label, command in TRY_NEXT:
-        echo(f"{label} {command.format(program=called_program(), store=shlex.quote(store_uri))}")
+        echo(label)
+        echo(f"  {command.format(program=called_program(), store=shlex.quote(store_uri))}")
     return summary.exit_code
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError, unknown
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import STORE_VARIABLE, AddressOption, AllowPluginsOption, echo, show_start
 from ray_jobs.doctor.findings import is_healthy, to_json, to_text
 from ray_jobs.doctor.ray_cluster import examine_ray
@@ -21,7 +22,9 @@ def doctor(
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Also examine what this recipe needs.")] = None,
     address: AddressOption = "local",
     allow_plugins: AllowPluginsOption = None,
-    format_: Annotated[str, typer.Option("--format", help="table for people, or json.")] = "table",
+    format_: Annotated[
+        str, typer.Option("--format", help="table for people, or json.", autocompletion=complete_one_of(*FORMATS))
+    ] = "table",
 ) -> None:
     """Say what this machine, Ray, a store and a recipe lack.
 

@@ -12,6 +12,7 @@ from catalog.terminal.result_table import render
 from mlprune.errors import BadInputError, unknown
 from mlprune.methods import overview
 from mlprune.methods.plugins import provide_file
+from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption, echo, screen_width
 
 WIDTH = 100
@@ -22,7 +23,11 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="Only the methods of this name, in full.")] = None,
     *,
     kind: Annotated[
-        str | None, typer.Option(help="Only one kind: score, structure, schedule, refiner or aggregation.")
+        str | None,
+        typer.Option(
+            help="Only one kind: score, structure, schedule, refiner or aggregation.",
+            autocompletion=complete_one_of(*overview.KINDS),
+        ),
     ] = None,
     load: Annotated[
         bool, typer.Option("--load", help="Import the installed plug-ins, to show more than their names.")

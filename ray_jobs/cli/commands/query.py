@@ -8,7 +8,7 @@ import typer
 from catalog.results import QueryResult
 from catalog.sql_files import FIRST_QUESTIONS, TOPICS, NamedQuery, list_queries, listed_views
 from ray_jobs.cli import options
-from ray_jobs.cli.known_words import complete_described, complete_query
+from ray_jobs.cli.known_words import complete_described, complete_parameter, complete_query
 
 
 def query(
@@ -20,7 +20,10 @@ def query(
     store: options.StoreOption = "./demo-store",
     param: Annotated[
         list[str] | None,
-        typer.Option(help="Query parameter, name=value; repeatable. A variant_id may be a label, an id its beginning."),
+        typer.Option(
+            help="Query parameter, name=value; repeatable. A variant_id may be a label, an id its beginning.",
+            autocompletion=complete_parameter,
+        ),
     ] = None,
     format_: options.FormatOption = "table",
     rows: options.RowsOption = options.MOST_ROWS,

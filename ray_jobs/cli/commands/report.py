@@ -7,7 +7,7 @@ import typer
 
 from catalog.report import FigureSelection, write_figures, write_report
 from catalog.store import Catalog
-from ray_jobs.cli.known_words import complete_task
+from ray_jobs.cli.known_words import complete_figure, complete_one_of, complete_task
 from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
 
 
@@ -32,8 +32,13 @@ def figures(
     *,
     store: StoreOption,
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    format_: Annotated[str, typer.Option("--format", help="File format: pdf or svg.")] = "pdf",
-    figure: Annotated[list[str] | None, typer.Option(help="Only this figure, for example curves; repeatable.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="File format: pdf or svg.", autocompletion=complete_one_of("pdf", "svg"))
+    ] = "pdf",
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this figure, for example curves; repeatable.", autocompletion=complete_figure),
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this base model; repeatable.")] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="Only this task; repeatable.", autocompletion=complete_task)

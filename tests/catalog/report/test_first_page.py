@@ -97,23 +97,21 @@ def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Ca
 
 CHOICE: dict[str, Any] = {"criterion": "sw", "is_dense": False, "label": "wanda fr-en 0.4", "win_share": 0.32}
 CHOICE |= {"n_tied": 3, "difference": -0.08, "difference_ci_low": -0.12, "difference_ci_high": -0.04}
-CHOICE |= {"scale": "difference", "metric": "accuracy", "p_corrected": 0.01}
+CHOICE |= {"scale": "difference", "metric": "accuracy", "verdict": "loss shown", "use": "keep dense"}
+GAIN: dict[str, Any] = {"difference": 0.05, "verdict": "gain shown", "use": "wanda fr-en 0.4"}
 
 
-@pytest.mark.parametrize(
-    ("change", "use"),
-    [
-        ({}, "keep dense"),
-        ({"difference": 0.05, "p_corrected": 0.2}, "keep dense"),
-        ({"difference": 0.05, "p_corrected": None}, "keep dense"),
-        ({"difference": 0.05, "p_corrected": 0.01}, "wanda fr-en 0.4"),
-        ({"difference": 0.05, "p_corrected": 0.01, "metric": "perplexity", "scale": "log_ratio"}, "keep dense"),
-        ({"is_dense": True}, "keep dense"),
-    ],
-)
-def test_a_variant_is_recommended_only_if_its_gain_is_significant(change: dict[str, Any], use: str) -> None:
-    choice = chosen(CHOICE | change)
-    assert (choice.use, choice.is_shown) == (use, use != "keep dense")
+def test_page_one_recommends_what_the_view_of_choices_says(catalog: Catalog) -> None:
+    assert [(one.use, one.is_shown) for one in map(chosen, (CHOICE, CHOICE | GAIN))] == [
+        ("keep dense", False),
+        ("wanda fr-en 0.4", True),
+    ]
+    parameters = {"task": "facts", "metric": "accuracy"}
+    rows = run_report_query(catalog, "chosen_on_dev", parameters=parameters).rows
+    decided = catalog.query("SELECT criterion, \"use\", verdict FROM best_variant WHERE task = 'facts'")
+    assert {row["criterion"]: (row["use"], row["verdict"]) for row in rows} == {
+        row["criterion"]: (row["use"], row["verdict"]) for row in decided
+    }
 
 
 def test_the_choice_on_dev_has_its_share_of_wins_its_ties_and_says_if_it_is_worse() -> None:
@@ -143,11 +141,11 @@ def english(score: str, sparsity: float, difference: float) -> dict[str, Any]:
 
 def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others() -> None:
     rows = [english("wanda", 0.4, -0.031), english("ria", 0.4, -0.02), english("random", 0.4, -0.35)]
-    best = CHOICE | {"criterion": "outside_english", "difference": 0.05}
+    best = CHOICE | GAIN | {"criterion": "outside_english"}
     best |= {"english_difference": -0.03, "english_ci_low": -0.05, "english_ci_high": -0.01}
     sentences = [text.replace("\u2212", "-") for text in price_sentences(rows, [best])]
     assert sentences[0].endswith("changes English by -3.0 points (95 % -5.0 to -1.0).")
-    assert price_sentences(rows, [best | {"p_corrected": 0.5}])[0].endswith("English pays nothing.")
+    assert price_sentences(rows, [best | {"verdict": "not shown"}])[0].endswith("English pays nothing.")
     assert "at 40% by -3.1 to -2.0 points with 2 methods and -35.0 with random" in sentences[1]
     assert "pruning buys nothing" in price_sentences(rows, [best | {"is_dense": True}])[0]
     assert price_sentences([], []) == ()

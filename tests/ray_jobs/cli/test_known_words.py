@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from catalog.report.figures import FIGURES
 from catalog.store import Catalog
 from catalog.store.database_file import FILE_NAME
 from catalog.store.known_values import known_values
@@ -48,6 +49,35 @@ def test_built_in_queries_are_completed() -> None:
     offered = completed("mlprune query best_")
     assert "best_by_language" in offered
     assert all(name.startswith("best_") for name in offered)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mlprune query best_by_language --param ", ["task=", "metric=", "with_groups="]),
+        ("mlprune query best_by_language --param task=x --param m", ["metric="]),
+        ("mlprune query no_such_query --param ", []),
+        ("mlprune query --param t", []),
+        ("mlprune query --describe best_v", ["best_variant"]),
+        ("mlprune query best_by_language --format ", ["table", "json", "csv"]),
+        ("mlprune report --figures --format ", ["pdf", "svg"]),
+        ("mlprune report --figures --figure curv", ["curves"]),
+        ("mlprune report --tables --format m", ["markdown"]),
+        ("mlprune check machine --format ", ["table", "json"]),
+        ("mlprune check model x --format j", ["json"]),
+        ("mlprune export --as ar", ["arrow"]),
+        ("mlprune run recipe.yaml --address ", ["local", "auto", "none"]),
+        ("mlprune demo --address n", ["none"]),
+        ("mlprune methods --kind sc", ["score", "schedule"]),
+        ("mlprune completion z", ["zsh"]),
+    ],
+)
+def test_parameters_formats_figures_and_other_words_are_completed(line: str, expected: list[str]) -> None:
+    assert sorted(completed(line)) == sorted(expected)
+
+
+def test_all_figures_that_can_be_written_are_completed() -> None:
+    assert set(completed("mlprune report --figures --figure ")) == {one.anchor for one in FIGURES}
 
 
 @pytest.mark.parametrize(
@@ -133,17 +163,25 @@ def test_an_error_gives_no_completions_but_names_that_the_records_have(folder: P
 
 
 @pytest.mark.thorough("runs commands that start or finish runs")
-def test_a_completion_imports_neither_models_nor_ray(filled: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "n_words", "n_offered"),
+    [
+        ("mlprune rescore --store {} --variant magn", 6, 6),
+        ("mlprune query best_by_language --param ", 5, 3),
+        ("mlprune report --figures --figure curv", 5, 1),
+    ],
+)
+def test_a_completion_imports_neither_models_nor_ray(filled: Path, line: str, n_words: int, n_offered: int) -> None:
     script = (
         "import sys; sys.argv = ['mlprune']\n"
         "from ray_jobs.cli.application import app\n"
         "try: app()\n"
         "finally: sys.stderr.write(' '.join({'torch', 'ray', 'transformers', 'pandas'} & set(sys.modules)))"
     )
-    line = f"mlprune rescore --store {filled} --variant magn"
-    environment = {**os.environ, "_MLPRUNE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "5"}
+    environment = {**os.environ, "_MLPRUNE_COMPLETE": "complete_bash", "COMP_CWORD": str(n_words - 1)}
+    environment["COMP_WORDS"] = line.format(filled)
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
-    assert len(done.stdout.splitlines()) == 6
+    assert len(done.stdout.splitlines()) == n_offered
     assert done.stderr == ""
