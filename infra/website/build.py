@@ -1,7 +1,6 @@
 """Build the site with Zensical, strictly: wrong links and anchors and resources of other hosts are errors."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ DESCRIPTION = "Prune multilingual language models with translation demonstration
 _ELSEWHERE = re.compile(
     r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)", re.IGNORECASE
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STYLE_ELSEWHERE = re.compile(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)")
 
 
@@ -41,10 +41,9 @@ def build_site(folder: Path = BUILT, *, root: Path = ROOT, source_url: str | Non
     stage_pages(root, folder / "pages", sections, source_url=source_url)
     (folder / SETTINGS.name).write_text(settings(sections), encoding="utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", str(folder / SETTINGS.name)]
-    colourless = {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=folder, env=colourless, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        warnings = (done.stdout + done.stderr).partition("Traceback")[0]
+        warnings = _COLOURS.sub("", done.stdout + done.stderr).partition("Traceback")[0]
         raise BadInputError("the site has warnings", expected="none", output=warnings)
     html = folder / "html"
     (html / "llms.txt").write_text(llms_text(folder / "pages", sections), encoding="utf-8")
