@@ -1,7 +1,7 @@
 """Load the built-in data sets from their hub and write a table of what could be read: `python -m infra.hub_data`.
 
 Data sets change on the hub without notice. The table has a row per data set: a language and a split of it, the number
-of items, and the first right answer or the reason why nothing could be read.
+of items, and the id of the first or the reason why nothing could be read.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def read_from_hub(task: str, data: HubSet, language: str, split: str) -> TaskDat
         TaskFileError: it cannot be fetched or read.
     """
     source = pinned(hub_source(f"{HUB}{data.name}", HUB_SETS), (language,), split)
-    return read_items(task, source, ItemSelection(language, split), aligned=data.aligned)
+    return read_items(task, source, ItemSelection(language, split))
 
 
 def data_sets() -> Iterator[tuple[str, HubSet]]:
