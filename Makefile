@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo real test test-all check docs constraints
+.PHONY: help demo real test test-all check docs site constraints
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -42,6 +42,9 @@ check: $(VENV)/.installed-test ## Run the checks alone: ruff, mypy and the impor
 docs: $(VENV)/.installed-demo ## Regenerate the generated pages of docs/
 	@$(VENV)/bin/python -m infra.pages $(ARGS)
 
+site: $(VENV)/.installed-site ## Build the web site of the documentation into build/site/html
+	@$(VENV)/bin/python -m infra.website $(ARGS)
+
 # Without local versions such as +cpu, which other indexes do not have.
 constraints: $(VENV)/.installed-test ## Write the versions in .venv to infra/constraints.txt, for PIP_CONSTRAINT
 	@{ echo "# Versions of a finished run of all tests. Made by: make constraints"; \
@@ -64,6 +67,10 @@ $(VENV)/.installed-test: pyproject.toml | $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e '.[dev]'
 	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-site: pyproject.toml $(VENV)/.installed-demo
+	@$(PIP) install $(PIP_FLAGS) -e '.[site]'
+	@touch $@
 
 # venv writes pip last: without pip the environment is incomplete.
 $(PIP):
