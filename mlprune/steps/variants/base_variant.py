@@ -23,8 +23,8 @@ class BaseVariant:
     model: ModelRef
     is_candidate: ClassVar[bool] = True
     """Whether it can be chosen as the best pruned model on dev."""
-    removes_nothing: ClassVar[bool] = False
-    """Whether it has all weights of its base model."""
+    is_dense: ClassVar[bool] = False
+    """Whether it is its base model without changes."""
     has_all_tokens: ClassVar[bool] = True
     """Whether it has all tokens of its base model."""
     has_known_structure: ClassVar[bool] = True

@@ -77,7 +77,7 @@ def rows_of_parent(variant_id: str, parent: Record, *, role: str, columns: Row) 
 class DenseVariant(BaseVariant):
     """A base model without changes."""
 
-    removes_nothing: ClassVar[bool] = True
+    is_dense: ClassVar[bool] = True
     sparsity: ClassVar[float] = 0.0
     structure: ClassVar[str | None] = None
     propagation: ClassVar[PropagationName | None] = None
