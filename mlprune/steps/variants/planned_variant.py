@@ -33,7 +33,7 @@ class PlannedVariant:
     @property
     def id(self) -> str:
         """The variant's id."""
-        return self.spec.id
+        return self.spec.identity.id
 
     @property
     def is_dense(self) -> bool:
@@ -140,8 +140,9 @@ def with_entry(
     """Return the planned variants together with those of another entry; a variant of both gets the entry."""
     together = dict(planned)
     for variant in variants:
-        known = together.get(variant.id, variant)
-        together[variant.id] = replace(known, entries=(*known.entries, entry))
+        key = variant.id
+        known = together.get(key, variant)
+        together[key] = replace(known, entries=(*known.entries, entry))
     return together
 
 
