@@ -348,7 +348,7 @@ def _groups(entry: VariantConfig, variant: PlannedVariant, sets: PlannedSets) ->
     """Return the sets of each reconstruction: those of the variant, or named ones of its seed, if it has one."""
     config = entry.reconstruct
     assert config is not None, "the entry is reconstructed"
-    if variant.spec.structure == "blocks":
+    if variant.spec.lacks_blocks:
         raise RecipeError("a variant without whole blocks cannot be reconstructed", variant=entry.name)
     if not config.names and variant.sets:
         return [variant.sets]

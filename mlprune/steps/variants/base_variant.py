@@ -36,6 +36,11 @@ class BaseVariant:
         return self.identity.id
 
     @property
+    def lacks_blocks(self) -> bool:
+        """Whether it lacks whole blocks, and so has no masks."""
+        return False
+
+    @property
     def has_new_values(self) -> bool:
         """Whether weights or biases can have new values."""
         return False

@@ -174,6 +174,11 @@ class DerivedVariant(BaseVariant):
     parent: "VariantSpec"
 
     @property
+    def lacks_blocks(self) -> bool:
+        """Whether its parent does."""
+        return self.parent.lacks_blocks
+
+    @property
     def sparsity(self) -> float:
         """The sparsity of its parent."""
         return self.parent.sparsity
