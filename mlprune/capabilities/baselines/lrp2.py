@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar
 from torch import Tensor
 
 from mlprune.capabilities.baselines.hidden_means import HiddenMeansJob, mean_states
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
@@ -49,8 +50,6 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
@@ -206,11 +205,9 @@ def chosen_pair(store: Store, choice_id: str) -> Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Projection(PlannedVariant):
+class Projection(InterventionBaseline):
     """LRP2 with the mean states of some sets, one per language."""
 
-    spec: InterventionVariant
-    is_baseline: ClassVar[bool] = True
     means: Mapping[str, HiddenMeansJob]
     """Jobs that compute mean states, by language; English is included."""
     pairs: tuple[Pair, ...]

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError
 from mlprune.evaluation.scoring.batches import TextLimits
@@ -38,8 +39,6 @@ from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -299,11 +298,9 @@ def translated_task(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTranslation(PlannedVariant):
+class SelfTranslation(InterventionBaseline):
     """Evaluate tasks on the model's own translations of their examples."""
 
-    spec: InterventionVariant
-    is_baseline: ClassVar[bool] = True
     shots: Shots
     batch_tokens: int
 

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.capabilities.baselines.self_translation import (
     TextKey,
@@ -32,8 +33,6 @@ from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, task_source
-from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant
 from mlprune.store.store import Store
 
 Source = Path | HubSource
@@ -118,11 +117,9 @@ class GivenTranslationsJob(job.SmallJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateTest(PlannedVariant):
+class TranslateTest(InterventionBaseline):
     """Evaluate tasks on given translations of their examples."""
 
-    spec: InterventionVariant
-    is_baseline: ClassVar[bool] = True
     name: str
     """The entry, for messages."""
     system: str
