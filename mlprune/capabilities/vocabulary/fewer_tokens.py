@@ -18,6 +18,13 @@ from mlprune.capabilities.vocabulary.in_place import (
     in_place_folder,
     write_in_place,
 )
+from mlprune.capabilities.vocabulary.kept_tokens import (
+    TokenChoice,
+    chosen_tokens,
+    encoded,
+    require_spelled,
+    token_scores,
+)
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.capabilities.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
 from mlprune.capabilities.vocabulary.texts import (
@@ -59,7 +66,6 @@ from mlprune.steps.variants.variant import ALL_TOKENS, rows_of_parent, variant_r
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens, read_tokenizer
-from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
