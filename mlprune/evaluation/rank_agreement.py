@@ -17,7 +17,7 @@ from mlprune.evaluation.inference.estimates import flips_of, resamples_of
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS
 from mlprune.numeric.arrays import Array
-from mlprune.numeric.evaluation.rank_correlation import (
+from mlprune.numeric.evaluation.rankings import (
     Indices,
     Rankings,
     chance_consistency,

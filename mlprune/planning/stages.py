@@ -27,7 +27,7 @@ from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan
 from mlprune.steps.sets import DemonstrationPlan, distinct_sets
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.item_flow import described_items
-from mlprune.steps.variants.planned_variant import PlannedVariant, baseline_jobs
+from mlprune.steps.variants.planned_variant import PlannedVariant
 
 
 class Name(NamedTuple):
@@ -174,9 +174,10 @@ def make_variants(plan: Planning) -> Iterable[Job]:
 def evaluate(plan: Planning) -> Iterable[Job]:
     """Score the variants, the base model first, so that a worker loads each model once."""
     jobs = evaluation_jobs(plan.recipe, plan.all_variants, plan.all_evaluations)
+    tasks = {key: [evaluation.task for evaluation in specs] for key, specs in plan.evaluations.items()}
     return [
         *described_items(evaluation for specs in plan.evaluations.values() for evaluation in specs),
-        *baseline_jobs(plan.variants, plan.evaluations),
+        *(job for key, variant in plan.variants.items() for job in variant.jobs(tasks[key])),
         *sorted(jobs, key=lambda job: job.chain_model != plan.inputs.model),
     ]
 

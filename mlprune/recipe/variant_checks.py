@@ -65,8 +65,7 @@ def chosen_kind(entry: VariantFields) -> str | None:
 def _kind_without_score(entry: VariantFields) -> str | None:
     """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
     of_structure = entry.structure if entry.structure in DENSE_STRUCTURES else None
-    is_dense = entry.score is None and entry.sparsity == 0
-    return chosen_kind(entry) or of_structure or ("dense" if is_dense else None)
+    return chosen_kind(entry) or of_structure or ("dense" if entry.score is None and entry.sparsity == 0 else None)
 
 
 def check_structure(entry: VariantFields, score: Score) -> None:

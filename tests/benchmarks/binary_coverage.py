@@ -21,7 +21,6 @@ from scipy import special
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mlprune.numeric.statistics.paired_proportions import (
-    effective_pairs,
     equivalence_interval,
     mcnemar_exact_p_values,
     mcnemar_mid_p_values,
@@ -30,11 +29,18 @@ from mlprune.numeric.statistics.paired_proportions import (
     tango_p_values,
 )
 from mlprune.numeric.statistics.power import detectable_difference_of_items
-from mlprune.numeric.statistics.proportions import chance_p_value, effective_size, poisson_binomial, wilson_intervals
+from mlprune.numeric.statistics.proportions import (
+    chance_p_value,
+    design_effect,
+    effective_size,
+    poisson_binomial,
+    wilson_intervals,
+)
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
+SHRINKAGE = 4.0
 LEAST_COVERAGE, AVERAGE_COVERAGE = 90.0, (93.0, 97.0)
 GREATEST_LEVEL, LEAST_LEVEL, ENOUGH_PAIRS = 6.0, 4.0, 25
 PAIRS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 40, 60, 75, 100, 140)
@@ -232,6 +238,19 @@ def covers(is_right: NDArray[np.bool_], clusters: Codes, p: float) -> bool:
 def differences(uniform: Array, gain: float, loss: float) -> Array:
     """Return 1 for a gained, -1 for a lost and 0 for any other item."""
     return (uniform < gain) * 1.0 - (uniform >= 1 - loss)
+
+
+def effective_pairs(changes: Array, clusters: Codes) -> tuple[float, float, float]:
+    """Return the gained, lost and all items of clustered pairs as numbers of independent items: b / D, c / D, n / D.
+
+    D is the design effect of `proportions.effective_size`, with the changes minus their mean as residuals, their
+    variance (divided by n) as the variance of one item, and 4 (b + c) in the place of 16 k.
+    """
+    n_gained, n_lost = float((changes == 1).sum()), float((changes == -1).sum())
+    residuals = changes - changes.mean()
+    variance, weight = float((residuals**2).mean()), SHRINKAGE * (n_gained + n_lost)
+    effect = design_effect(residuals, clusters, variance=variance, weight=weight)
+    return n_gained / effect, n_lost / effect, len(changes) / effect
 
 
 def covers_difference(uniform: Array, clusters: Codes, gain: float, loss: float) -> bool:

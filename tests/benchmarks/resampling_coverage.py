@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from mlprune.capabilities.sensitivity.max_t import max_t_p_values
 from mlprune.numeric.evaluation.metrics import N_BINS, calibration_cells
 from mlprune.numeric.statistics import bootstrap
 from mlprune.numeric.statistics.calibration_interval import calibration_difference, calibration_interval
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, squared_score
 from mlprune.numeric.statistics.clusters import ratio_estimate
-from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips, swap_test
 from tests.benchmarks.conditions import machine, moment
 

@@ -18,7 +18,7 @@ from mlprune.errors import QueryError
 from mlprune.numeric.statistics.power import (
     detectable_difference,
     detectable_difference_of_items,
-    smallest_significant_difference,
+    fewest_changed,
 )
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
@@ -376,7 +376,8 @@ def test_what_a_family_can_find_is_what_its_own_tests_can(catalog: Catalog) -> N
     assert {row["test"] for row in found} >= {"tango"}
     for row in found:
         n, n_tests, is_tango = row["n"], row["n_family"], row["test"] == "tango"
-        smallest = smallest_significant_difference(n, n_tests=n_tests, test="tango") if is_tango else None
+        fewest = fewest_changed(n_tests=n_tests, test="tango") if is_tango else None
+        smallest = fewest / n if fewest is not None and fewest <= n else None
         error = row["standard_error"]
         detectable = detectable_difference(error, n_tests=n_tests) if error else None
         if is_tango and row["n_gained"] is not None:

@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 @pytest.mark.thorough("runs the commands of a page")
 def test_the_script_measures_what_a_run_stores(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     (variant,) = run.named("small")
-    ref = run.plan.variants[variant.id].baseline.measured.corpus
+    ref = run.plan.variants[variant.id].measured.corpus
     held_out, out = run.folder / "held-out", run.folder / "curve.csv"
     held_out.mkdir()
     for language in LANGUAGES:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.baselines.hidden_means import HiddenSumVisitor
+from mlprune.capabilities.neurons.neuron_activity import ActiveNeuronVisitor
 from mlprune.capabilities.reconstruction.block_outputs import BlockOutputs
 from mlprune.capabilities.reconstruction.fit import reconstruct
 from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
@@ -16,9 +18,7 @@ from mlprune.models.chain import Chain, advance_to
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.decoding import MIN_PREFIX, StoppingCriteria, decode
 from mlprune.models.inference.observation import (
-    ActiveNeuronVisitor,
     CaptureVisitor,
-    HiddenSumVisitor,
     InfluenceVisitor,
     StatisticsVisitor,
 )

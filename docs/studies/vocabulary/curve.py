@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from mlprune.capabilities.vocabulary.cost import log_ratio
+from mlprune.capabilities.vocabulary.kept_tokens import TokenChoice, chosen_tokens, encoded, token_scores
 from mlprune.models.loading import load_tokenizer
 from mlprune.trimming.folder import read_tokenizer, required_tokens, vocabulary_tensors
-from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, token_scores
 
 BATCH_TOKENS = 512
 """Tokens of a batch of texts of similar length, with padding."""

@@ -51,7 +51,7 @@ class AdoptJob(MasksJob):
     @property
     def makes(self) -> tuple[RecordKey, ...]:
         """The ordering, which has one level, and the variant; without whole blocks it has no masks."""
-        return (self.variant.identity.key,) if self.variant.difference.removed_blocks else super().makes
+        return (self.variant.identity.key,) if self.variant.lacks_blocks else super().makes
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -114,8 +114,8 @@ def add_adopted(planned: Planned, variants: Variants) -> Variants:
     Raises:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
-        RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks, or masks or other tokens
-            of one that has fewer tokens.
+        RecipeError: masks are asked for of a checkpoint that lacks whole blocks, or masks or other tokens of one that
+            has fewer tokens.
     """
     recipe, inputs, together = planned.recipe, planned.inputs, dict(variants)
     for entry in recipe.variants:
@@ -125,11 +125,8 @@ def add_adopted(planned: Planned, variants: Variants) -> Variants:
             if tokens is not None:
                 _require_own_tokens(recipe, entry)
             variant = _planned(inputs, folder, tokens)
-            if isinstance(variant, AdoptedVariant) and variant.difference.removed_blocks:
+            if variant.lacks_blocks:
                 require_no_masks_of(recipe, entry)
-                if entry.bits:
-                    message = "the weights of a variant without whole blocks cannot be rounded"
-                    raise RecipeError(message, variant=entry.name, key="bits", expected="no bits", got=entry.bits)
             together = with_entry(together, entry, [PlannedVariant(variant)])
     return together
 

@@ -29,9 +29,14 @@ class AdoptedVariant(CapabilityVariant):
         return round(self.difference.sparsity, 2) or self.difference.sparsity
 
     @property
+    def lacks_blocks(self) -> bool:
+        """Whether the checkpoint lacks whole blocks."""
+        return bool(self.difference.removed_blocks)
+
+    @property
     def structure(self) -> str | None:
         """`blocks` if it lacks whole blocks; otherwise unknown."""
-        return "blocks" if self.difference.removed_blocks else None
+        return "blocks" if self.lacks_blocks else None
 
     @property
     def weights_changed(self) -> bool:

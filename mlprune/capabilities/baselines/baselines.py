@@ -1,8 +1,9 @@
 """Plan the baselines: variants other than masks on the recipe's model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.capabilities.baselines.lrp2 import projections
@@ -18,16 +19,17 @@ from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef
 from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_entry
-from mlprune.steps.variants.variant import DenseVariant, VariantSpec, dense_variant
+from mlprune.steps.variants.variant import DenseVariant, dense_variant
 
 
-@dataclass(frozen=True)
-class OtherModel:
+@dataclass(frozen=True, kw_only=True)
+class OtherModel(PlannedVariant):
     """Another base model, unpruned."""
 
+    spec: DenseVariant
+    is_baseline: ClassVar[bool] = True
     base: Identity
     row: tuple[tuple[str, JsonValue], ...]
     """Catalog row of the model."""
@@ -39,13 +41,9 @@ class OtherModel:
         """The model, as text."""
         return f"dense {dict(self.row)['source']}"
 
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
-        """None at run time."""
-        return NoIntervention()
-
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The job that records the model."""
-        return [DenseVariantJob(self.base, self.row, self.layers, variant)] if isinstance(variant, DenseVariant) else []
+        return [DenseVariantJob(self.base, self.row, self.layers, self.spec)]
 
 
 def add_baselines(planned: Planned, variants: Variants) -> Variants:
@@ -57,7 +55,7 @@ def add_baselines(planned: Planned, variants: Variants) -> Variants:
         ModelError: another model cannot be used.
     """
     for entry in planned.recipe.baselines:
-        baselines = _planned(planned.recipe, planned.inputs, planned.sets.default, entry)
+        baselines = list(_planned(planned.recipe, planned.inputs, planned.sets.default, entry))
         for baseline in baselines:
             dtype = variants.get(baseline.id, baseline).spec.model.dtype
             if baseline.spec.model.dtype != dtype:
@@ -69,22 +67,19 @@ def add_baselines(planned: Planned, variants: Variants) -> Variants:
 
 def _planned(
     recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]], entry: BaselineConfig
-) -> list[PlannedVariant]:
+) -> Iterable[PlannedVariant]:
     """Plan the variants of one entry."""
     if entry.kind == "model":
         return [_other_model(recipe, inputs, entry)]
+    if entry.kind == "translate_test":
+        return [translate_test(recipe, inputs, entry)]
     batch_tokens = inputs.model.batch_tokens(recipe.compute)
     if entry.kind == "self_translate":
-        translation = self_translation(inputs, entry)
-        return [PlannedVariant(translation.spec(inputs, batch_tokens=batch_tokens), baseline=translation)]
-    if entry.kind == "translate_test":
-        given = translate_test(recipe, entry)
-        return [PlannedVariant(given.spec(inputs), baseline=given)]
-    planned = projections(inputs, entry, sets[entry.demonstrations or ""], batch_tokens=batch_tokens)
-    return [PlannedVariant(baseline.spec(inputs, batch_tokens=batch_tokens), baseline=baseline) for baseline in planned]
+        return [self_translation(inputs, entry, batch_tokens=batch_tokens)]
+    return projections(inputs, entry, sets[entry.demonstrations or ""], batch_tokens=batch_tokens)
 
 
-def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> PlannedVariant:
+def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> OtherModel:
     """Plan the dense variant of another model.
 
     It may not be larger than the recipe's model, for which the worker pool is sized.
@@ -100,10 +95,8 @@ def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> Plann
         message = "a baseline's model is larger than the recipe's"
         expected = f"at most {recipe_bytes} bytes of weights in the dtype of the run"
         raise RecipeError(message, baseline=entry.name or entry.path, expected=expected, got=baseline_bytes)
-    return PlannedVariant(
-        dense_variant(opened.base, opened.ref),
-        baseline=OtherModel(opened.base, tuple(opened.row.items()), opened.layers),
-    )
+    spec, row = dense_variant(opened.base, opened.ref), tuple(opened.row.items())
+    return OtherModel(spec=spec, base=opened.base, row=row, layers=opened.layers)
 
 
 def _model_bytes(model: ModelRef) -> int:

@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar
 from torch import Tensor
 
 from mlprune.capabilities.baselines.hidden_means import HiddenMeansJob, mean_states
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
@@ -49,7 +50,6 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
@@ -204,55 +204,28 @@ def chosen_pair(store: Store, choice_id: str) -> Pair:
     return as_int(row["first_block"]), as_int(row["second_block"])
 
 
-@dataclass(frozen=True)
-class Projection:
+@dataclass(frozen=True, kw_only=True)
+class Projection(InterventionBaseline):
     """LRP2 with the mean states of some sets, one per language."""
 
     means: Mapping[str, HiddenMeansJob]
     """Jobs that compute mean states, by language; English is included."""
     pairs: tuple[Pair, ...]
     """Candidate pairs; a single one needs no choice."""
-    tries_all: bool
-    """Whether the candidates are all pairs of the model."""
     tried_on: tuple[str, int | None, int]
     """Split, limit and seed of the items on which a pair is chosen."""
-    seed: int
-    """Seed of the sets."""
+    sets_seed: int
     name: str | None
     """Name of the entry, for messages."""
+    batch_tokens: int
 
     @property
     def label(self) -> str:
         """The baseline and its settings, as text."""
-        return " ".join(("lrp2", *parameter_words(self.settings), *([f"seed {self.seed}"] if self.seed else [])))
+        words = parameter_words(dict(self.spec.settings))
+        return " ".join(("lrp2", *words, *([f"seed {self.sets_seed}"] if self.sets_seed else [])))
 
-    @property
-    def settings(self) -> dict[str, JsonValue]:
-        """Settings that are not at their defaults: the candidate pairs, and the items on which one is chosen."""
-        layers: dict[str, JsonValue] = {} if self.tries_all else {"layers": [list(pair) for pair in self.pairs]}
-        if len(self.pairs) == 1:
-            return layers
-        return layers | {name: value for name, value in self._tried_on.items() if value != TRIED_ON[name]}
-
-    @property
-    def _tried_on(self) -> dict[str, JsonValue]:
-        return dict(zip(("split", "limit", "seed"), self.tried_on, strict=True))
-
-    def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
-        """Describe the variant."""
-        parameters: dict[str, JsonValue] = {
-            "intervention": "lrp2",
-            "sparsity": 0,
-            "layers": [list(pair) for pair in self.pairs],
-            **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
-        }
-        if len(self.pairs) > 1:
-            parameters["tried_on"] = {name: value for name, value in self._tried_on.items() if value != TRIED_ON[name]}
-        parents = {"base_model": inputs.base.id, "english_means": self.means[ENGLISH].identity.id}
-        identity = job.make_identity("variants", parameters, parents=parents)
-        return InterventionVariant(identity, inputs.model, "lrp2", tuple(self.settings.items()))
-
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+    def intervention(self, task: TaskSpec) -> Intervention | None:
         """Move the states of the task's language to English between the chosen blocks; English texts stay as they are.
 
         Tasks whose texts are generated are not evaluated: None.
@@ -269,33 +242,32 @@ class Projection:
             raise RecipeError(message, baseline=self.name, expected=sorted(self.means), got=task.language)
         if len(self.pairs) == 1:
             return MovedStates(self._means_ids(task.language), pair=self.pairs[0])
-        return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).identity.id)
+        return MovedStates(self._means_ids(task.language), choice_id=self._choice(task).identity.id)
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """Mean states and the variant; for several pairs also the trials (one job per pair) and the choices."""
         languages = dict.fromkeys((ENGLISH, *(task.language for task in tasks)))
         jobs: list[job.Job] = [self.means[language] for language in languages]
-        if isinstance(variant, InterventionVariant):
-            jobs.append(InterventionJob(variant.identity, variant, self.means[ENGLISH].demonstration_set_id))
+        jobs.append(InterventionJob(self.spec.identity, self.spec, self.means[ENGLISH].demonstration_set_id))
         if len(self.pairs) == 1:
             return jobs
-        choices = [(self._choice(variant, task), task) for task in tasks if task.language != ENGLISH]
+        choices = [(self._choice(task), task) for task in tasks if task.language != ENGLISH]
         chosen = {choice.identity.id: (choice, task) for choice, task in choices}
         by_pair: dict[Pair, list[EvaluationSpec]] = defaultdict(list)
         for _, task in chosen.values():
-            for pair, trial in self._trials(variant, task):
+            for pair, trial in self._trials(task):
                 by_pair[pair].append(trial)
-        model, batch_tokens = variant.model, as_int(variant.identity.parameters["batch_tokens"])
+        model, batch_tokens = self.spec.model, self.batch_tokens
         jobs += [TrialJob(model, tuple(trials), pair, batch_tokens=batch_tokens) for pair, trials in by_pair.items()]
         return [*jobs, *(choice for choice, _ in chosen.values())]
 
     def _means_ids(self, language: str) -> tuple[str, str]:
         return self.means[language].identity.id, self.means[ENGLISH].identity.id
 
-    def _choice(self, variant: VariantSpec, task: TaskSpec) -> PairChoiceJob:
-        return PairChoiceJob(variant.id, tuple(trial.identity.id for _, trial in self._trials(variant, task)))
+    def _choice(self, task: TaskSpec) -> PairChoiceJob:
+        return PairChoiceJob(self.id, tuple(trial.identity.id for _, trial in self._trials(task)))
 
-    def _trials(self, variant: VariantSpec, task: TaskSpec) -> Iterator[tuple[Pair, EvaluationSpec]]:
+    def _trials(self, task: TaskSpec) -> Iterator[tuple[Pair, EvaluationSpec]]:
         """Yield a trial of every pair on the items of the development split.
 
         Raises:
@@ -304,9 +276,9 @@ class Projection:
         split, limit, seed = self.tried_on
         tried = replace(task, split=split, limit=limit, seed=seed)
         content = self._tried_content(tried)
-        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
-        parameters = {**tried.parameters, **job.computed_parameters(variant.model, batch_tokens=batch_tokens)}
-        parents = {"base_model": variant.model.base_model_id, "means": list(self._means_ids(task.language))}
+        model = self.spec.model
+        parameters = {**tried.parameters, **job.computed_parameters(model, batch_tokens=self.batch_tokens)}
+        parents = {"base_model": model.base_model_id, "means": list(self._means_ids(task.language))}
         contents = {"items": content}
         for pair in self.pairs:
             of_pair = {**parameters, "pair": list(pair)}
@@ -331,7 +303,19 @@ def projections(
     Raises:
         RecipeError: a set has several languages, English is missing, or the model has no such blocks.
     """
-    pairs = _pairs(inputs.model, entry)
+    pairs, tried_on = _pairs(inputs.model, entry), (entry.split, entry.limit, entry.seed)
+    layers: JsonObject = {"layers": [list(pair) for pair in pairs]}
+    tried: JsonObject = {}
+    if len(pairs) > 1:
+        tried = {key: value for key, value in zip(TRIED_ON, tried_on, strict=True) if value != TRIED_ON[key]}
+    settings = (*({} if entry.layers == "search" else layers).items(), *tried.items())
+    parameters: JsonObject = {
+        "intervention": entry.kind,
+        "sparsity": 0,
+        **layers,
+        **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
+        **({"tried_on": tried} if len(pairs) > 1 else {}),
+    }
     for seed in dict.fromkeys(planned.spec.seed for planned in sets):
         of_seed = [planned for planned in sets if planned.spec.seed == seed]
         languages = [planned.spec.source for planned in of_seed]
@@ -345,8 +329,16 @@ def projections(
         means = {
             str(planned.spec.source): _means_job(inputs, planned, batch_tokens=batch_tokens) for planned in of_seed
         }
+        parents = {"base_model": inputs.base.id, "english_means": means[ENGLISH].identity.id}
+        identity = job.make_identity("variants", parameters, parents=parents)
         yield Projection(
-            means, pairs, entry.layers == "search", (entry.split, entry.limit, entry.seed), seed, entry.name
+            spec=InterventionVariant(identity, inputs.model, entry.kind, settings),
+            means=means,
+            pairs=pairs,
+            tried_on=tried_on,
+            sets_seed=seed,
+            name=entry.name,
+            batch_tokens=batch_tokens,
         )
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.errors import RecipeError
 from mlprune.evaluation.scoring.batches import TextLimits
@@ -26,7 +27,7 @@ from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
 from mlprune.evaluation.tasks.task import Task
 from mlprune.evaluation.tasks.task_files import TaskData
 from mlprune.hashing import digest, ordered_by_hash
-from mlprune.json_values import JsonObject, JsonValue, as_int
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -38,8 +39,6 @@ from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
-from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -298,38 +297,14 @@ def translated_task(
     return prepare(tokenizer, items, limits)
 
 
-@dataclass(frozen=True)
-class SelfTranslation:
+@dataclass(frozen=True, kw_only=True)
+class SelfTranslation(InterventionBaseline):
     """Evaluate tasks on the model's own translations of their examples."""
 
     shots: Shots
+    batch_tokens: int
 
-    @property
-    def label(self) -> str:
-        """The baseline and its settings, as text."""
-        return " ".join(("self-translate", *parameter_words(self.settings)))
-
-    @property
-    def settings(self) -> dict[str, JsonValue]:
-        """Settings that are not at their defaults."""
-        defaults = {name: BaselineConfig.model_fields[name].default for name in self._settings}
-        return {name: value for name, value in self._settings.items() if value != defaults[name]}
-
-    def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
-        """Describe the variant. The English side of its shots determines its sentences in every language."""
-        parameters: dict[str, JsonValue] = {
-            "intervention": "self_translate",
-            "sparsity": 0,
-            **self.settings,
-            **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
-        }
-        english = digest([sentence for sentence, _ in self.shots.pairs(ENGLISH)])
-        identity = job.make_identity(
-            "variants", parameters, parents={"base_model": inputs.base.id}, contents={"english_shots": english}
-        )
-        return InterventionVariant(identity, inputs.model, "self_translate", tuple(self.settings.items()))
-
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+    def intervention(self, task: TaskSpec) -> Intervention | None:
         """Evaluate on the translations of the task's examples; English examples stay as they are.
 
         Tasks without candidates cannot be asked in English, and native prompts would be English ones.
@@ -342,36 +317,24 @@ class SelfTranslation:
         refuse_other_items("self_translate", task)
         if task.definition.reads != "candidates" or task.prompts == "native":
             return None
-        return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
+        return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(task).id)
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """A job for the variant, and one for every task, language and split."""
-        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
-        translated = dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH)
-        record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
-        return [
-            *record,
-            *(
-                SelfTranslateJob(
-                    self._identity(variant, task), variant.model, task, self.shots, batch_tokens=batch_tokens
-                )
-                for task in translated
-            ),
-        ]
+        model, shots = self.spec.model, self.shots
+        jobs: list[job.Job] = [InterventionJob(self.spec.identity, self.spec)]
+        for task in dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH):
+            jobs.append(SelfTranslateJob(self._identity(task), model, task, shots, batch_tokens=self.batch_tokens))
+        return jobs
 
-    @property
-    def _settings(self) -> dict[str, JsonValue]:
-        return {"shots": self.shots.n, "seed": self.shots.seed, "max_new_tokens": self.shots.max_new_tokens}
-
-    def _identity(self, variant: VariantSpec, task: TaskSpec) -> job.Identity:
-        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
+    def _identity(self, task: TaskSpec) -> job.Identity:
         parameters = {
-            **self.settings,
+            **dict(self.spec.settings),
             "task": as_run(task).parameters,
-            **job.computed_parameters(variant.model, batch_tokens=batch_tokens),
+            **job.computed_parameters(self.spec.model, batch_tokens=self.batch_tokens),
         }
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
-        parents = {"base_model": variant.model.base_model_id}
+        parents = {"base_model": self.spec.model.base_model_id}
         return job.make_identity("self_translations", parameters, parents=parents, contents=contents)
 
 
@@ -389,16 +352,23 @@ def refuse_other_items(kind: str, task: TaskSpec) -> None:
         raise RecipeError(message, task=task.task, key="chat", expected="an evaluation without chat", got="chat")
 
 
-def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:
-    """Plan the baseline of an entry.
+def self_translation(inputs: Inputs, entry: BaselineConfig, *, batch_tokens: int) -> SelfTranslation:
+    """Plan the baseline of an entry. The English side of its shots determines its sentences in every language.
 
     Raises:
         RecipeError: the corpus has fewer sentences than a prompt shows.
         CorpusError: the corpus has no English.
     """
     shots = Shots(inputs.corpus_ref, entry.shots, entry.seed, entry.max_new_tokens)
-    n = len(shots.pairs(ENGLISH))
-    if n < entry.shots:
+    english = [sentence for sentence, _ in shots.pairs(ENGLISH)]
+    if len(english) < entry.shots:
         message = "too few sentences for the shots of a prompt"
-        raise RecipeError(message, baseline=entry.name, expected=entry.shots, got=n)
-    return SelfTranslation(shots)
+        raise RecipeError(message, baseline=entry.name, expected=entry.shots, got=len(english))
+    all_settings = {"shots": entry.shots, "seed": entry.seed, "max_new_tokens": entry.max_new_tokens}
+    given = {name: n for name, n in all_settings.items() if n != BaselineConfig.model_fields[name].default}
+    computed = job.computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    parameters: JsonObject = {"intervention": entry.kind, "sparsity": 0, **given, **computed}
+    parents, contents = {"base_model": inputs.base.id}, {"english_shots": digest(english)}
+    identity = job.make_identity("variants", parameters, parents=parents, contents=contents)
+    spec = InterventionVariant(identity, inputs.model, entry.kind, tuple(given.items()))
+    return SelfTranslation(spec=spec, shots=shots, batch_tokens=batch_tokens)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.capabilities.baselines.intervention import InterventionBaseline, InterventionJob, InterventionVariant
 from mlprune.capabilities.baselines.keys import BaselineConfig
 from mlprune.capabilities.baselines.self_translation import (
     TextKey,
@@ -25,15 +26,13 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
 from mlprune.evaluation.tasks.items import ChoiceItem, Row
 from mlprune.evaluation.tasks.task import Task
 from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, log_once, read_items
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject
 from mlprune.languages import ENGLISH
 from mlprune.recipe.models import Recipe
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, task_source
-from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
-from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 
 Source = Path | HubSource
@@ -117,8 +116,8 @@ class GivenTranslationsJob(job.SmallJob):
         write_translations(store, self.identity, self.task, translations, made_by={"system": self.system})
 
 
-@dataclass(frozen=True)
-class TranslateTest:
+@dataclass(frozen=True, kw_only=True)
+class TranslateTest(InterventionBaseline):
     """Evaluate tasks on given translations of their examples."""
 
     name: str
@@ -127,22 +126,7 @@ class TranslateTest:
     sources: tuple[tuple[str, Source], ...]
     """Task -> its translations."""
 
-    @property
-    def label(self) -> str:
-        """The baseline and the system that translated, as text."""
-        return " ".join(("translate-test", *parameter_words(self._settings)))
-
-    @property
-    def _settings(self) -> dict[str, JsonValue]:
-        return {"system": self.system}
-
-    def spec(self, inputs: Inputs) -> InterventionVariant:
-        """Describe the variant. Its evaluations depend on the contents of the translations."""
-        parameters: dict[str, JsonValue] = {"intervention": "translate_test", "sparsity": 0, **self._settings}
-        identity = job.make_identity("variants", parameters, parents={"base_model": inputs.base.id})
-        return InterventionVariant(identity, inputs.model, "translate_test", tuple(self._settings.items()))
-
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+    def intervention(self, task: TaskSpec) -> Intervention | None:
         """Evaluate on the translations of the task's examples; English examples stay as they are.
 
         Nothing is evaluated without translations, and in native prompts, which would be English ones.
@@ -165,13 +149,12 @@ class TranslateTest:
             log_once(f"{self.name}: no translations of {task.task} {task.language} {task.split}: {err}")
             return None
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """A job for the variant, and one for every task, language and split with translations.
 
         Raises:
             RecipeError: there are none.
         """
-        assert isinstance(variant, InterventionVariant), "the spec of this baseline"
         translated = dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH)
         if not translated:
             message = "no evaluation has given translations"
@@ -179,7 +162,7 @@ class TranslateTest:
                 f"evaluations of {' or '.join(name for name, _ in self.sources)} in a translated language and split"
             )
             raise RecipeError(message, baseline=self.name, expected=expected, got="none")
-        return [InterventionJob(variant.identity, variant), *(self._job(task) for task in translated)]
+        return [InterventionJob(self.spec.identity, self.spec), *(self._job(task) for task in translated)]
 
     def _job(self, task: TaskSpec) -> GivenTranslationsJob:
         """Plan the job of a task in a language other than English.
@@ -195,12 +178,14 @@ class TranslateTest:
         data, given = task_data(run), _given(source, run)
         given_translations(run.definition, data, given)
         contents = {"items": data.content_sha256, "translations": given.content_sha256}
-        identity = job.make_identity("self_translations", {**self._settings, "task": run.parameters}, contents=contents)
+        identity = job.make_identity(
+            "self_translations", {"system": self.system, "task": run.parameters}, contents=contents
+        )
         return GivenTranslationsJob(identity, run, source, self.system)
 
 
-def translate_test(recipe: Recipe, entry: BaselineConfig) -> TranslateTest:
-    """Plan the baseline of an entry.
+def translate_test(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> TranslateTest:
+    """Plan the baseline of an entry. Its evaluations depend on the contents of the translations.
 
     Raises:
         RecipeError: a task is not evaluated, or a data set of a hub is unknown.
@@ -212,4 +197,8 @@ def translate_test(recipe: Recipe, entry: BaselineConfig) -> TranslateTest:
             message = "translations of a task that is not evaluated"
             raise RecipeError(message, baseline=entry.name, expected=sorted(evaluated), got=task)
     sources = tuple((task, task_source(recipe, path)) for task, path in given.items())
-    return TranslateTest(entry.name or entry.kind, entry.system or "", sources)
+    settings: JsonObject = {"system": entry.system or ""}
+    parameters: JsonObject = {"intervention": entry.kind, "sparsity": 0, **settings}
+    identity = job.make_identity("variants", parameters, parents={"base_model": inputs.base.id})
+    spec = InterventionVariant(identity, inputs.model, entry.kind, tuple(settings.items()))
+    return TranslateTest(spec=spec, name=entry.name or entry.kind, system=entry.system or "", sources=sources)

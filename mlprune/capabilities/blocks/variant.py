@@ -23,6 +23,7 @@ class BlocksVariant(CapabilityVariant):
     set_id: str | None = None
     """The demonstration set that the score reads, if it reads one."""
     structure: ClassVar[str] = "blocks"
+    lacks_blocks: ClassVar[bool] = True
 
     @property
     def sparsity(self) -> float:

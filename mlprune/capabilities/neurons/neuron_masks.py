@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from mlprune.capabilities.capability import Planned, Variants
+from mlprune.capabilities.neurons.language_neurons import language_neurons, random_neurons
 from mlprune.capabilities.neurons.neuron_activity import activity_jobs
 from mlprune.capabilities.neurons.selection import NeuronSelection
 from mlprune.capabilities.neurons.variant import NeuronVariant, neuron_variant
 from mlprune.json_values import Row, as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs

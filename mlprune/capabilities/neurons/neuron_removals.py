@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, Self
 from torch import Tensor
 
 from mlprune.capabilities.capability import Planned
+from mlprune.capabilities.neurons.language_neurons import removed_after, removed_before
 from mlprune.json_values import JsonValue, as_str
 from mlprune.models.architecture.architecture import Part
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.activations.neurons import removed_after, removed_before
 from mlprune.pruning.mask_files import Levels, read_keep_masks
 from mlprune.steps.declared_job import DeclaredJob, Parent, StoredWork
 from mlprune.steps.job import ChainLoader, JobCost, ModelRef, SetSizes

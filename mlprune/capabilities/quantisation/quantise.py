@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mlprune.capabilities.capability import Planned, Variants
 from mlprune.capabilities.quantisation.variant import QuantisedVariant, quantised_columns
+from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.recipe.variants import VariantConfig
@@ -36,7 +37,11 @@ class QuantiseJob(SmallJob):
 
 
 def add_quantised(planned: Planned, variants: Variants) -> Variants:
-    """Return the planned variants and, for entries with `bits`, the quantised ones; see `with_derived`."""
+    """Return the planned variants and, for entries with `bits`, the quantised ones; see `with_derived`.
+
+    Raises:
+        RecipeError: a variant lacks whole blocks.
+    """
     return with_derived(variants, lambda entry, _: bool(entry.bits), _quantised)
 
 
@@ -48,6 +53,9 @@ def quantise_jobs(planned: Planned) -> Iterator[QuantiseJob]:
 
 def _quantised(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
     assert entry.bits is not None, "the entry has bits"
+    if parent.spec.lacks_blocks:
+        message = "the weights of a variant without whole blocks cannot be rounded"
+        raise RecipeError(message, variant=entry.name, key="bits", expected="no bits", got=entry.bits)
     quantisation = Quantisation(entry.bits, entry.quantisation_group)
     parents = {"base_model": parent.spec.model.base_model_id, UNQUANTISED: parent.id}
     identity = make_identity("variants", without_defaults(quantisation), parents=parents)

@@ -294,8 +294,8 @@ class ReconstructJob(MasksJob):
         else:
             note_found_part()
         if block + 1 < model.n_blocks:
-            is_dense = self.variant.settings.propagation == "dense"
-            changes = _no_changes if is_dense else _stored(store, block, record)
+            reads_dense = self.variant.settings.propagation == "dense"
+            changes = _no_changes if reads_dense else _stored(store, block, record)
             model.on_block(block, Shard.exchange_changes, changes, blocks=[block])
             model.on_block(block, Shard.sweep_advance, block, read)
         return record
@@ -341,14 +341,14 @@ def reconstruct_jobs(planned: Planned) -> Iterator[ReconstructJob]:
 
 
 def _applies(entry: VariantConfig, variant: PlannedVariant) -> bool:
-    return entry.reconstruct is not None and not variant.spec.removes_nothing
+    return entry.reconstruct is not None and not variant.spec.is_dense
 
 
 def _groups(entry: VariantConfig, variant: PlannedVariant, sets: PlannedSets) -> list[tuple[PlannedSet, ...]]:
     """Return the sets of each reconstruction: those of the variant, or named ones of its seed, if it has one."""
     config = entry.reconstruct
     assert config is not None, "the entry is reconstructed"
-    if variant.spec.structure == "blocks":
+    if variant.spec.lacks_blocks:
         raise RecipeError("a variant without whole blocks cannot be reconstructed", variant=entry.name)
     if not config.names and variant.sets:
         return [variant.sets]

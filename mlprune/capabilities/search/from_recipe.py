@@ -22,6 +22,7 @@ from mlprune.capabilities.search.strategy.space import Axis, Point, Space
 from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.methods import structure_of
 from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import evaluations_of_task
 from mlprune.recipe.variants import VariantConfig
@@ -199,14 +200,15 @@ def check_size(spec: SearchSpec, config: SearchConfig) -> None:
 def _check_sparsity_constraints(spec: SearchSpec, inputs: Inputs) -> None:
     """Check that each constraint on the sparsity alone can be met: some point has a sparsity that meets it.
 
-    A mask has at most the asked sparsity and at least one weight of a row less; heads and neurons are not checked.
+    A mask has at most the asked sparsity and at least one weight of a row less. Structures of larger units, and those
+    of plug-ins, are not checked.
 
     Raises:
         RecipeError: no point can.
     """
     on_sparsity = [one for one in spec.constraints if not one.measures]
     entries = [trial_entry(spec, point) for point in _representatives(spec.space)] if on_sparsity else []
-    if not entries or any(entry.score == "flap" or entry.structure_source for entry in entries):
+    if not entries or any(entry.structure_source or structure_of(entry.group).of_model for entry in entries):
         return
     step = 1 / min(input_sizes(inputs).values())
     reached = np.concatenate([np.linspace(max(0.0, s - step), s, 65) for s in _sparsities(spec, entries, inputs)])

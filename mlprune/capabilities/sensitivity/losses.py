@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from mlprune.capabilities.sensitivity.max_t import max_t_p_values
+from mlprune.capabilities.sensitivity.rank_intervals import LEAST_UNITS, RankAgreement, rank_agreement
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, aggregate, contributions_of
 from mlprune.evaluation.inference.estimates import Difference, HasItems, estimate_columns, flips_of, interval_columns
 from mlprune.evaluation.inference.language_sums import (
@@ -26,9 +28,7 @@ from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, Row, as_float, as_int, as_list, as_object, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.arrays import Array
-from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
-from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
 from mlprune.steps.declared_job import DeclaredJob, Evaluations, Parameter, StoredWork

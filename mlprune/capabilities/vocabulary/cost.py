@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.capabilities.vocabulary.in_place import removed_mask, tokenizer_folder, without_tokens
+from mlprune.capabilities.vocabulary.kept_tokens import encoded
 from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.json_values import Row
@@ -46,7 +47,6 @@ from mlprune.steps.variants.variant_rows import stored_tokens
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.trimming.folder import read_tokenizer
-from mlprune.trimming.kept_tokens import encoded
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 logger = logging.getLogger(__name__)

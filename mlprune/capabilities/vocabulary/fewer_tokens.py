@@ -18,6 +18,13 @@ from mlprune.capabilities.vocabulary.in_place import (
     in_place_folder,
     write_in_place,
 )
+from mlprune.capabilities.vocabulary.kept_tokens import (
+    TokenChoice,
+    chosen_tokens,
+    encoded,
+    require_spelled,
+    token_scores,
+)
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.capabilities.vocabulary.sizes import TOKENIZER_BYTES, model_sizes
 from mlprune.capabilities.vocabulary.texts import (
@@ -55,11 +62,10 @@ from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.tasks.evaluation import Intervention, as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.variant import ALL_TOKENS, VariantSpec, rows_of_parent, variant_row
+from mlprune.steps.variants.variant import ALL_TOKENS, rows_of_parent, variant_row
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.trimming.folder import kept_tokens, read_tokenizer
-from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, encoded, require_spelled, token_scores
 
 SCHEMA = {"token_id": "int32", "score": "int64"}
 """Columns of a file of kept tokens, ascending; score is 0 for tokens that no counted text has."""
@@ -108,7 +114,7 @@ class VocabularyJob(SmallJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The base model, the counted sets, and the variant with all tokens."""
-        parent = () if self.variant.parent.removes_nothing else (self.variant.parent.identity.key,)
+        parent = () if self.variant.parent.is_dense else (self.variant.parent.identity.key,)
         return (("base_models", self.variant.model.base_model_id), *self.texts.needs, *parent)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
@@ -182,7 +188,7 @@ class VocabularyJob(SmallJob):
         links: list[Row] = [
             {**own, "demonstration_set_id": set_id, "role": VOCABULARY, "weight": 1.0} for _, set_id in self.texts.needs
         ]
-        if self.variant.parent.removes_nothing:
+        if self.variant.parent.is_dense:
             rows = {"variants": [variant_row(self.variant, achieved=0.0)]}
         else:
             parent = store.require(*self.variant.parent.identity.key)
@@ -194,12 +200,12 @@ class VocabularyJob(SmallJob):
         return rows
 
 
-@dataclass(frozen=True)
-class VocabularyBaseline:
-    """A planned variant with a smaller vocabulary."""
+@dataclass(frozen=True, kw_only=True)
+class PlannedVocabulary(PlannedVariant):
+    """A variant with a smaller vocabulary. Its parent has all tokens."""
 
-    parent: PlannedVariant
-    """The variant with all tokens."""
+    spec: VocabularyVariant
+    is_baseline: ClassVar[bool] = True
     texts: Counted
     choice: TokenChoice
     measured: MeasuredTexts
@@ -208,55 +214,27 @@ class VocabularyBaseline:
     """Number of kept languages; 0 for the tokens of a checkpoint."""
     batch_tokens: int
 
-    @property
-    def label(self) -> str:
-        """The variant with all tokens, the kept languages and the choice, as text."""
-        parent = () if self.parent.is_dense else (f"{self.parent.label},",)
-        return " ".join((*parent, VOCABULARY, *parameter_words(self.settings)))
-
-    @property
-    def settings(self) -> dict[str, JsonValue]:
-        """The kept languages or the checkpoint, and the settings of the choice that are not at their defaults."""
-        keeps: JsonObject = {"keeps": " ".join(self.measured.languages[: self.n_kept])} if self.n_kept else {}
-        return {**keeps, **self.texts.settings, **without_defaults(self.choice)}
-
-    def spec(self, inputs: Inputs) -> VocabularyVariant:
-        """Describe the variant."""
-        keep = {"keeps": self.settings.get("keeps"), **without_defaults(self.choice)}
-        parameters: dict[str, JsonValue] = {"intervention": VOCABULARY, "keep": keep, **self.texts.parameters}
-        parents: dict[str, JsonValue] = {"base_model": inputs.base.id}
-        if self.parent.is_dense:
-            parameters["sparsity"] = 0
-        else:
-            parents[ALL_TOKENS] = self.parent.id
-        if self.texts.needs:
-            parents["demonstration_sets"] = [set_id for _, set_id in self.texts.needs]
-        contents = {**self.texts.contents, "tokenizer": inputs.tokenizer_content}
-        identity = make_identity("variants", parameters, parents=parents, contents=contents)
-        return VocabularyVariant(identity, inputs.model, self.parent.spec, tuple(self.settings.items()))
-
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+    def intervention(self, task: TaskSpec) -> Intervention | None:
         """Evaluate with the smaller vocabulary."""
-        return SmallerVocabulary(variant.id)
+        return SmallerVocabulary(self.id)
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The job that chooses the tokens, and the measurement of the cost."""
-        assert isinstance(variant, VocabularyVariant), "the spec of this baseline"
-        job = VocabularyJob(variant.identity, variant, self.texts, self.choice, tuple(tasks), self.batch_tokens)
-        return [job, self._cost_job(variant)] if self.n_kept else [job]
+        job = VocabularyJob(self.spec.identity, self.spec, self.texts, self.choice, tuple(tasks), self.batch_tokens)
+        return [job, self._cost_job()] if self.n_kept else [job]
 
-    def _cost_job(self, variant: VocabularyVariant) -> VocabularyCostJob:
+    def _cost_job(self) -> VocabularyCostJob:
         measured, corpus = self.measured, open_corpus(self.measured.corpus)
         parameters: dict[str, JsonValue] = {
             "languages": list(measured.languages),
             "lines": list(measured.lines),
-            **computed_parameters(variant.model, batch_tokens=self.batch_tokens),
+            **computed_parameters(self.spec.model, batch_tokens=self.batch_tokens),
         }
         contents = {"texts": digest([corpus.content(language) for language in measured.languages])}
-        identity = make_identity("tokenizations", parameters, parents={"variant": variant.id}, contents=contents)
+        identity = make_identity("tokenizations", parameters, parents={"variant": self.id}, contents=contents)
         return VocabularyCostJob(
             identity,
-            variant.model,
+            self.spec.model,
             measured.corpus,
             measured.lines,
             measured.languages,
@@ -283,11 +261,11 @@ def add_vocabularies(planned: Planned, variants: Variants) -> Variants:
     def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
         tokens = tokens_of(entry)
         if entry.keep is not None:
-            baseline = _planned_vocabulary(planned, parent, entry.name, entry.keep)
+            yield _kept_vocabulary(planned, parent, entry.name, entry.keep)
         else:
             assert tokens is not None, "the entry keeps tokens"
-            baseline = _adopted_vocabulary(recipe, inputs, parent, tokens)
-        yield PlannedVariant(baseline.spec(inputs), parents=(parent,), baseline=baseline)
+            choice, measured = TokenChoice(size=len(tokens.kept())), MeasuredTexts(inputs.corpus_ref, (), ())
+            yield _planned_vocabulary(planned, parent, tokens, choice=choice, measured=measured)
 
     return with_derived(variants, lambda entry, _: entry.keep is not None or tokens_of(entry) is not None, derive)
 
@@ -301,17 +279,46 @@ def _checkpoint_tokens(recipe: Recipe, inputs: Inputs, name: str) -> CheckpointT
     return CheckpointTokens(base, str(folder), source, digest(checkpoint_content(folder)))
 
 
-def _adopted_vocabulary(
-    recipe: Recipe, inputs: Inputs, parent: PlannedVariant, tokens: CheckpointTokens
-) -> VocabularyBaseline:
-    """Plan a variant with the tokens of a checkpoint; costs are not measured, as its languages are unknown."""
-    choice, measured = TokenChoice(size=len(tokens.kept())), MeasuredTexts(inputs.corpus_ref, (), ())
-    return VocabularyBaseline(parent, tokens, choice, measured, 0, inputs.model.batch_tokens(recipe.compute))
-
-
 def _planned_vocabulary(
-    planned: Planned, parent: PlannedVariant, name: str | None, keep: KeepConfig
-) -> VocabularyBaseline:
+    planned: Planned,
+    parent: PlannedVariant,
+    texts: Counted,
+    *,
+    choice: TokenChoice,
+    measured: MeasuredTexts,
+    kept: Sequence[str] = (),
+) -> PlannedVocabulary:
+    """Plan a variant that keeps some tokens.
+
+    Args:
+        kept: languages whose texts determine them; empty for the tokens of a checkpoint. Costs are then not measured.
+    """
+    inputs = planned.inputs
+    keeps: JsonObject = {"keeps": " ".join(kept)} if kept else {}
+    settings = {**keeps, **texts.settings, **without_defaults(choice)}
+    keep = {"keeps": settings.get("keeps"), **without_defaults(choice)}
+    parameters: JsonObject = {"intervention": VOCABULARY, "keep": keep, **texts.parameters}
+    parents: JsonObject = {"base_model": inputs.base.id}
+    if parent.is_dense:
+        parameters = {**parameters, "sparsity": 0}
+    else:
+        parents = {**parents, ALL_TOKENS: parent.id}
+    if texts.needs:
+        parents = {**parents, "demonstration_sets": [set_id for _, set_id in texts.needs]}
+    contents = {**texts.contents, "tokenizer": inputs.tokenizer_content}
+    identity = make_identity("variants", parameters, parents=parents, contents=contents)
+    return PlannedVocabulary(
+        spec=VocabularyVariant(identity, inputs.model, parent.spec, tuple(settings.items())),
+        parents=(parent,),
+        texts=texts,
+        choice=choice,
+        measured=measured,
+        n_kept=len(kept),
+        batch_tokens=inputs.model.batch_tokens(planned.recipe.compute),
+    )
+
+
+def _kept_vocabulary(planned: Planned, parent: PlannedVariant, name: str | None, keep: KeepConfig) -> PlannedVocabulary:
     recipe, inputs = planned.recipe, planned.inputs
     choice = TokenChoice(keep.score, keep.at_least, keep.share, keep.size, keep.seed)
     texts, measured = planned_texts(recipe, inputs, keep, planned.sets.default)
@@ -326,10 +333,8 @@ def _planned_vocabulary(
     evaluated = [language for one in recipe.evaluations for language in one.languages]
     others = [language for language in evaluated if language not in measured.languages]
     languages = (*measured.languages, *languages_in(measured.corpus, others))
-    batch_tokens = inputs.model.batch_tokens(recipe.compute)
-    return VocabularyBaseline(
-        parent, texts, choice, replace(measured, languages=languages), len(measured.languages), batch_tokens
-    )
+    all_measured, kept = replace(measured, languages=languages), measured.languages
+    return _planned_vocabulary(planned, parent, texts, choice=choice, measured=all_measured, kept=kept)
 
 
 def _check_choice(model: ModelRef, texts: CountedTexts, choice: TokenChoice) -> None:

@@ -1,6 +1,6 @@
 """Variants with fewer tokens as plain values."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +8,7 @@ from mlprune.capabilities.vocabulary.keys import VOCABULARY
 from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, variant_row
+from mlprune.steps.variants.variant_text import parameter_words
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class VocabularyVariant(DerivedVariant):
             "intervention_parameters": dict(self.settings),
         }
         return variant_row(self.parent, achieved=achieved) | own
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return the variant with all tokens, unless that is the dense model, and what is kept."""
+        of_parent = () if self.parent.is_dense else (f"{parents[0]},",)
+        return " ".join((*of_parent, VOCABULARY, *parameter_words(dict(self.settings))))
 
     def without_seed(
         self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]

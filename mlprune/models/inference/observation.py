@@ -1,4 +1,4 @@
-"""Observe a batch: inputs of layers, raw activations, block influence, states and active neurons.
+"""Observe a batch: inputs of layers, raw activations and block influence.
 
 Raw activations of a batch: the inputs of chosen layers of chosen blocks, token by token.
 
@@ -21,13 +21,10 @@ from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates, States
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.activations.accelerator_statistics import (
-    check_counts,
-    submit_active_counts,
     submit_hidden_magnitudes,
-    submit_token_sums,
 )
 from mlprune.numeric.activations.influence import check_influence, influence_sums
-from mlprune.numeric.activations.statistics import CountedTokens, check_sums, check_token_sums
+from mlprune.numeric.activations.statistics import CountedTokens, check_sums
 
 _MAGNITUDES = "magnitudes of the hidden state"
 """Name of an observation that is not an input of layers; its block is the number of blocks that have run."""
@@ -255,86 +252,3 @@ class InfluenceVisitor(BatchVisitor[InfluenceSums]):
     def result(self) -> InfluenceSums:
         """Return the sums of all blocks."""
         return InfluenceSums(torch.stack(self.sums), self.batch.counted.sum(dim=1))
-
-
-@dataclass(frozen=True)
-class StateSums:
-    """Sums of a batch's hidden states, on the CPU."""
-
-    sums: Tensor
-    """[n_blocks, d] float64: sums of the states after each block, before the final norm, over the counted tokens."""
-    n_tokens: int
-    """Counted tokens."""
-
-
-@dataclass
-class HiddenSumVisitor(BatchVisitor[StateSums]):
-    """Sum the hidden states after each block.
-
-    Raises:
-        StatisticsError: a counted state is not finite; the block is named.
-    """
-
-    sums: list[Tensor] = field(init=False, default_factory=list)
-    """One [d] float64 per block so far."""
-
-    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
-        """Run a block and sum the states after it."""
-        states_after = runner.step(block, states)
-        with statistics_context(block=block):
-            self.gather(block, "state", submit_token_sums(states_after.hidden, self.counted))
-        return states_after
-
-    def keep(self, block: int, name: str, tensor: Tensor) -> None:
-        """Keep the sums after a block."""
-        with statistics_context(block=block):
-            check_token_sums(tensor)
-        self.sums.append(tensor)
-
-    def result(self) -> StateSums:
-        """Return the sums of all blocks."""
-        return StateSums(torch.stack(self.sums), int(self.batch.counted.sum()))
-
-
-@dataclass(frozen=True)
-class ActiveNeurons:
-    """Counts of a batch from all blocks, on the CPU."""
-
-    counts: Mapping[int, Tensor]
-    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
-    n_tokens: int
-    """Counted tokens."""
-
-
-@dataclass
-class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
-    """Count how often each feed-forward neuron fires.
-
-    Raises:
-        StatisticsError: a counted activation is not finite; the block is named.
-    """
-
-    counts: dict[int, Tensor] = field(init=False, default_factory=dict)
-
-    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
-        """Run a block and count its active neurons."""
-        counted, counts = self.counted, list[Tensor]()
-
-        def count(activations: Tensor) -> None:
-            counts.append(submit_active_counts(activations.reshape(*counted.mask.shape, -1), counted))
-
-        with statistics_context(block=block), runner.hooks.listening(neurons=count):
-            states_after = runner.step(block, states)
-        (block_counts,) = counts
-        self.gather(block, "neurons", block_counts)
-        return states_after
-
-    def keep(self, block: int, name: str, tensor: Tensor) -> None:
-        """Keep the counts of a block."""
-        with statistics_context(block=block):
-            check_counts(tensor)
-        self.counts[block] = tensor
-
-    def result(self) -> ActiveNeurons:
-        """Return the counts of all blocks."""
-        return ActiveNeurons(self.counts, int(self.batch.counted.sum()))

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.numeric.activations.neurons import active_counts
 from mlprune.numeric.activations.statistics import (
     CountedTokens,
+    active_counts,
     check_mask,
     check_sums,
     demonstration_sums,

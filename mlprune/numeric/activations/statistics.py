@@ -307,3 +307,26 @@ def _checked_weights(weights: Tensor, n: int) -> list[float]:
     if not any(factors):
         raise StatisticsError("all demonstrations have weight 0", n=n)
     return factors
+
+
+def active_counts(activations: Tensor, token_mask: Tensor) -> Tensor:
+    """Count the tokens at which each neuron fires.
+
+    c[j] = number of counted tokens (n, t) with a[n, t, j] > 0
+
+    Args:
+        activations: [batch, seq, neurons], any float dtype, after the activation function; for a gated feed-forward
+            layer the activated gate before the multiplication, as in the paper.
+        token_mask: bool [batch, seq], True where the token counts.
+    Returns: [neurons], int64.
+    Raises:
+        ShapeError: the shapes do not match, or the mask is not boolean.
+        StatisticsError: a counted activation is not finite.
+    """
+    if activations.ndim != 3 or activations.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
+        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
+        raise ShapeError("token mask does not fit the activations", expected=tuple(activations.shape[:2]), got=got)
+    counted = activations[token_mask.to(activations.device)]
+    if not bool(torch.isfinite(counted).all()):
+        raise StatisticsError("a counted activation is not finite")
+    return (counted > 0).sum(dim=0)

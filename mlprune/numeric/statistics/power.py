@@ -57,26 +57,6 @@ def fewest_changed(*, n_tests: int = 1, alpha: float = 0.05, test: PairedTest = 
     return 1 + int(np.argmax(P_VALUES[test](changed, np.zeros_like(changed)) < threshold))
 
 
-def smallest_significant_difference(
-    n: float, *, n_tests: int = 1, alpha: float = 0.05, test: PairedTest = "mcnemar_exact"
-) -> float | None:
-    """Return the smallest difference of paired proportions that can be significant in a family of tests.
-
-    k / n, with k of `fewest_changed`. None: k is above n.
-
-    Args:
-        n: number of items, or their effective number.
-        n_tests: number of tests in the family.
-        alpha: level of the family.
-        test: the test of the p-values.
-    Raises:
-        BadInputError: an argument is out of range.
-    """
-    _threshold(n, n_tests=n_tests, alpha=alpha)
-    fewest = fewest_changed(n_tests=n_tests, alpha=alpha, test=test)
-    return fewest / n if fewest <= n else None
-
-
 def two_sided_quantile(n_tests: int, *, alpha: float = 0.05) -> float:
     """Return the normal quantile z(1 - alpha / (2 n_tests)) that a two-sided test of a family has to exceed.
 
@@ -96,24 +76,6 @@ def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: flo
     """
     _check_power(standard_error, power=power)
     return (two_sided_quantile(n_tests, alpha=alpha) + float(special.ndtri(power))) * standard_error
-
-
-def detectable_beyond(reach: float, standard_error: float, *, n_tests: int = 1, power: float = 0.8) -> float:
-    """Return the true difference that a test with the given 95 % interval finds with the given power at 5 %.
-
-    reach * z(1 - 0.025 / n_tests) / z(0.975) + z(power) * standard error: the test rejects if the estimate is farther
-    from 0 than the interval reaches, and the estimate is this far above that with the given power. For a normal
-    estimate, reach = z(0.975) * standard error, it is `detectable_difference`.
-
-    Args:
-        reach: distance of the estimate from the farther end of its 95 % interval.
-        standard_error: of the estimate.
-    Raises:
-        BadInputError: an argument is out of range.
-    """
-    _check_power(standard_error, power=power)
-    scale = two_sided_quantile(n_tests) / two_sided_quantile(1)
-    return reach * scale + float(special.ndtri(power)) * standard_error
 
 
 def detectable_difference_of_mean(

@@ -199,7 +199,7 @@ def metric_of(spec: TaskSpec) -> str:
 
 
 def _is_candidate(variant: PlannedVariant, dense: PlannedVariant) -> bool:
-    is_pruned = not variant.is_dense and variant.baseline is None and variant.unquantised.spec.is_candidate
+    is_pruned = not variant.spec.is_dense and variant.spec.unquantised.is_candidate
     return is_pruned and variant.spec.model.base_model_id == dense.spec.model.base_model_id
 
 

@@ -113,7 +113,7 @@ def layer_error_jobs(
     config = recipe.analyses.layer_errors
     if config is None:
         return []
-    changed = [variant for variant in variants if not variant.is_dense and variant.baseline is None]
+    changed = [variant for variant in variants if not variant.is_dense and not variant.is_baseline]
     named = [
         variant
         for variant in changed

@@ -90,8 +90,7 @@ def library_of(recipe: Recipe, inputs: Inputs, base: PlannedVariant, levels: Ite
 
 def is_composable(spec: ScoredVariant) -> bool:
     """Whether the masks of a variant could be levels of a library that has all of its sparsities."""
-    is_dense = spec.propagation in (None, "dense")
-    return is_dense and not spec.is_alone
+    return spec.propagation in (None, "dense") and not spec.is_alone
 
 
 def base_key(spec: ScoredVariant) -> str:

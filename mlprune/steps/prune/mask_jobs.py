@@ -73,20 +73,21 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     """
     specs = [variant.spec for variant in variants.values()]
     dense = of_kind(DenseVariant, specs)
-    scored = [(variants[spec.id], spec) for spec in of_kind(ScoredVariant, specs)]
-    values = {spec.id: _block_values(recipe, inputs, variant, spec) for variant, spec in scored}
+    scored = {key: variant.spec for key, variant in variants.items() if isinstance(variant.spec, ScoredVariant)}
+    values = {key: _block_values(recipe, inputs, variants[key], spec) for key, spec in scored.items()}
     jobs: list[Job] = [
         DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), inputs.base_layers, spec) for spec in dense[:1]
     ]
     jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
-    for variant, spec in scored:
-        if of_structure := variants_of_structure(spec.structure, spec.score.structure_plugin):
+    for key, spec in scored.items():
+        variant = variants[key]
+        if of_structure := variants_of_structure(spec.score.structure, spec.score.structure_plugin):
             jobs += of_structure.jobs(recipe, inputs, planned=variant, variant=spec)
         elif spec.calibration is not None and spec.calibration.propagation == "sequential":
-            jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
+            jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[key])))
         else:
-            ordering = planned_ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
+            ordering = planned_ordering(recipe, inputs, variant, spec, _key(values[key]))
             alone = (spec.sparsity,) if spec.is_alone else ()
             orderings[ordering_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():

@@ -292,13 +292,13 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
     return Scope(() if blocks == all_blocks else blocks, () if layers == model_layers else layers)
 
 
-def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:
+def check_structure(structure: str, chosen: Scope, inputs: Inputs) -> None:
     """Check that M of N:M divides the number of inputs of every pruned layer.
 
     Raises:
         RecipeError: it does not.
     """
-    pattern = pattern_of(entry.group)
+    pattern = pattern_of(structure)
     if pattern is None:
         return
     _, group = pattern
@@ -306,7 +306,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
         if d_in % group and (not chosen.layers or layer in chosen.layers):
             raise RecipeError(
                 "M of structure N:M does not divide the number of inputs of a layer",
-                structure=entry.group,
+                structure=structure,
                 layer=layer,
                 expected=f"a divisor of {d_in}",
                 got=group,
@@ -343,7 +343,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
         if chosen_kind(entry) is None:
-            planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
+            planned = with_entry(planned, entry, list(_variants_of(recipe, inputs, entry, sets)))
     return planned
 
 
@@ -368,7 +368,7 @@ def _spec(
     set_ids = tuple(planned.id for planned in group)
     batch_tokens = inputs.model.batch_tokens(recipe.compute) if group else None
     computed = computed_parameters(inputs.model, batch_tokens=batch_tokens)
-    check_structure(entry, planned_scope, inputs)
+    check_structure(score.structure, planned_scope, inputs)
     contrast_id = contrast.id if contrast else None
     calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
     sparsity, refinement = entry.sparsity or 0.0, refinement_spec(entry)
@@ -394,5 +394,5 @@ def _spec(
         profile=entry.profile,
         refinement=refinement,
     )
-    of_structure = variants_of_structure(variant.structure, score.structure_plugin)
+    of_structure = variants_of_structure(score.structure, score.structure_plugin)
     return of_structure.planned(variant) if of_structure else variant

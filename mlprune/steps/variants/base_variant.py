@@ -23,8 +23,8 @@ class BaseVariant:
     model: ModelRef
     is_candidate: ClassVar[bool] = True
     """Whether it can be chosen as the best pruned model on dev."""
-    removes_nothing: ClassVar[bool] = False
-    """Whether it has all weights of its base model."""
+    is_dense: ClassVar[bool] = False
+    """Whether it is its base model without changes."""
     has_all_tokens: ClassVar[bool] = True
     """Whether it has all tokens of its base model."""
     has_known_structure: ClassVar[bool] = True
@@ -34,6 +34,11 @@ class BaseVariant:
     def id(self) -> str:
         """The variant's id."""
         return self.identity.id
+
+    @property
+    def lacks_blocks(self) -> bool:
+        """Whether it lacks whole blocks, and so has no masks."""
+        return False
 
     @property
     def has_new_values(self) -> bool:

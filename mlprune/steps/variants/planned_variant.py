@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeGuard, TypeVar
+from typing import ClassVar, TypeGuard, TypeVar
 
 from mlprune.recipe.base import NamedEntry
 from mlprune.recipe.variants import VariantConfig
-from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.job import Job
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.tasks.evaluation import EvaluationSpec, Intervention, NoIntervention
+from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
@@ -18,44 +18,35 @@ from mlprune.vocabulary import AspectName
 Value = TypeVar("Value", str | None, int | None)
 
 
-class Baseline(Protocol):
-    """A variant that is not a mask on the recipe's model."""
-
-    @property
-    def label(self) -> str:
-        """A short description."""
-
-    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
-        """What the variant does at run time when it is evaluated on a task; None if it cannot be evaluated on it."""
-
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
-        """The jobs that the variant and its evaluations need."""
-
-
 @dataclass(frozen=True)
 class PlannedVariant:
-    """One variant and the recipe entries that ask for it."""
+    """One variant and the recipe entries that ask for it. A subclass plans a baseline."""
 
     spec: VariantSpec
     sets: tuple[PlannedSet, ...] = ()
     contrast: PlannedSet | None = None
     entries: tuple[NamedEntry, ...] = ()
     parents: tuple["PlannedVariant", ...] = ()
-    baseline: Baseline | None = None
+    is_baseline: ClassVar[bool] = False
+    """Whether it is something else than the recipe's model with all its tokens, dense or with masks."""
 
     @property
     def id(self) -> str:
         """The variant's id."""
-        return self.spec.id
+        return self.spec.identity.id
 
     @property
     def is_dense(self) -> bool:
-        """Whether it is the unpruned model of the recipe."""
-        return self.spec.removes_nothing and self.spec.rounding is None and self.baseline is None
+        """Whether it is the unpruned model of the recipe. The specification of another model is dense, too."""
+        return self.spec.is_dense and not self.is_baseline
 
     def intervention(self, task: TaskSpec) -> Intervention | None:
         """What it does at run time when it is evaluated on a task; None if it is not evaluated on it."""
-        return self.baseline.intervention(self.spec, task) if self.baseline else NoIntervention()
+        return NoIntervention()
+
+    def jobs(self, tasks: Sequence[TaskSpec]) -> list[Job]:
+        """Return the jobs that a baseline and its evaluations on some tasks need."""
+        return []
 
     @property
     def language(self) -> str | None:
@@ -76,21 +67,9 @@ class PlannedVariant:
             seeds = {parent.own_seed(source) for parent in self.parents} - {None}
             if seeds or source != "demonstrations":
                 return next(iter(seeds)) if len(seeds) == 1 else None
-        if self.baseline is not None:
-            return None
         if source == "demonstrations" and self.sets:
             return self.seed
         return self.spec.own_seed(source)
-
-    @property
-    def unquantised(self) -> "PlannedVariant":
-        """The parent of a quantised variant; any other variant itself."""
-        return self.parents[0] if self.spec.rounding else self
-
-    @property
-    def with_all_tokens(self) -> "PlannedVariant":
-        """The parent of a variant with fewer tokens; any other variant itself."""
-        return self if self.spec.has_all_tokens else self.parents[0]
 
     @property
     def lineage(self) -> tuple["PlannedVariant", ...]:
@@ -111,16 +90,16 @@ class PlannedVariant:
         baseline. Quantised variants also have to agree in their quantisation, unless they have the same masks; and the
         quantised dense model is comparable with every variant of its quantisation.
         """
-        first, second = self.with_all_tokens, other.with_all_tokens
+        first, second = (one if one.spec.has_all_tokens else one.parents[0] for one in (self, other))
         if first is not self or second is not other:
             is_free = first.id == second.id or first.is_dense or second.is_dense
             return frozenset() if is_free else first.differing_aspects(second)
         a, b = self.spec, other.spec
         has_same_masks = a.unquantised.id == b.unquantised.id
         is_quantised_dense = (
-            a.rounding and a.rounding == b.rounding and any(spec.unquantised.removes_nothing for spec in (a, b))
+            a.rounding and a.rounding == b.rounding and (a.unquantised.is_dense or b.unquantised.is_dense)
         )
-        if self.baseline or other.baseline or has_same_masks or is_quantised_dense:
+        if self.is_baseline or other.is_baseline or has_same_masks or is_quantised_dense:
             return frozenset()
         pairs: dict[AspectName, tuple[object, object]] = {
             "quantisation": (a.rounding, b.rounding),
@@ -129,16 +108,14 @@ class PlannedVariant:
         }
         if not (a.has_known_structure and b.has_known_structure):
             del pairs["structure"]
-        if a.rounding:
-            inner = self.unquantised.differing_aspects(other.unquantised)
-            return inner | {name for name, (first, second) in pairs.items() if first != second}
         if self._reads_sets and other._reads_sets:
             origins: dict[AspectName, tuple[object, object]] = {
                 "propagation": (a.propagation, b.propagation),
                 "language": (self.language, other.language),
                 "seed": (self.seed, other.seed),
             }
-            is_combination = bool(self.parents or other.parents)
+            masked = [one.parents[0] if a.rounding and one.spec.rounding else one for one in (self, other)]
+            is_combination = any(one.parents for one in masked)
             pairs |= {name: pair for name, pair in origins.items() if not (is_combination and None in pair)}
         return {name for name, (first, second) in pairs.items() if first != second}
 
@@ -149,8 +126,6 @@ class PlannedVariant:
     @property
     def label(self) -> str:
         """A short description of the variant."""
-        if self.baseline is not None:
-            return self.baseline.label
         label = self.spec.own_label([parent.label for parent in self.parents])
         if label is not None:
             return label
@@ -165,8 +140,9 @@ def with_entry(
     """Return the planned variants together with those of another entry; a variant of both gets the entry."""
     together = dict(planned)
     for variant in variants:
-        known = together.get(variant.id, variant)
-        together[variant.id] = replace(known, entries=(*known.entries, entry))
+        key = variant.id
+        known = together.get(key, variant)
+        together[key] = replace(known, entries=(*known.entries, entry))
     return together
 
 
@@ -197,18 +173,6 @@ def with_derived(
             if derives(entry, variant):
                 together = with_entry(together, entry, derive(entry, together[variant.id]))
     return together
-
-
-def baseline_jobs(
-    variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
-) -> list[Job]:
-    """Plan the jobs of the baselines and those that their evaluations need, each once."""
-    jobs: dict[tuple[RecordKey, ...], Job] = {}
-    for variant in variants.values():
-        if variant.baseline is not None:
-            tasks = [evaluation.task for evaluation in evaluations[variant.id]]
-            jobs |= {job.makes: job for job in variant.baseline.jobs(variant.spec, tasks)}
-    return list(jobs.values())
 
 
 def _common(values: list[Value]) -> Value | None:

@@ -69,8 +69,8 @@ class ScoredVariant(BaseVariant):
         """Its demonstrations if it reads statistics of the dense model; otherwise None."""
         if self.calibration is None:
             return None
-        is_dense = self.calibration.propagation == "dense" or self.schedule.reads_statistics
-        return self.calibration if is_dense else None
+        reads_dense = self.calibration.propagation == "dense" or self.schedule.reads_statistics
+        return self.calibration if reads_dense else None
 
     @property
     def needs(self) -> tuple[StatisticsName, ...]:

@@ -1,4 +1,4 @@
-"""Variants as plain values: dense, combined, with an intervention (and its job), derived from others, and all."""
+"""Variants as plain values: dense, combined, of a capability, derived from others, and all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -8,11 +8,10 @@ from typing import ClassVar, TypeVar
 from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonObject, JsonValue, Row
 from mlprune.numeric.weights.quantisation import Quantisation
-from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.records import Record
-from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, PropagationName
 
 UNQUANTISED = "unquantised"
@@ -77,7 +76,7 @@ def rows_of_parent(variant_id: str, parent: Record, *, role: str, columns: Row) 
 class DenseVariant(BaseVariant):
     """A base model without changes."""
 
-    removes_nothing: ClassVar[bool] = True
+    is_dense: ClassVar[bool] = True
     sparsity: ClassVar[float] = 0.0
     structure: ClassVar[str | None] = None
     propagation: ClassVar[PropagationName | None] = None
@@ -129,7 +128,7 @@ class CombinedVariant(BaseVariant):
 
 @dataclass(frozen=True)
 class CapabilityVariant(BaseVariant, ABC):
-    """A base model with masks, or without blocks, that a capability makes by other settings than scored variants."""
+    """A base model that a capability prunes or changes at run time, by other settings than scored variants."""
 
     propagation: ClassVar[PropagationName | None] = None
 
@@ -150,28 +149,15 @@ class CapabilityVariant(BaseVariant, ABC):
 
 
 @dataclass(frozen=True)
-class InterventionVariant(BaseVariant):
-    """A base model whose hidden states or inputs are changed at run time."""
-
-    intervention: str
-    settings: tuple[tuple[str, JsonValue], ...] = ()
-    """Parameters that are not at their defaults."""
-    is_candidate: ClassVar[bool] = False
-    sparsity: ClassVar[float] = 0.0
-    structure: ClassVar[str | None] = None
-    propagation: ClassVar[PropagationName | None] = None
-    weights_changed: ClassVar[bool] = False
-
-    def own_columns(self, *, achieved: float) -> JsonObject:
-        """Return the intervention and its parameters."""
-        return {"intervention": self.intervention, "intervention_parameters": dict(self.settings) or None}
-
-
-@dataclass(frozen=True)
 class DerivedVariant(BaseVariant):
     """Another variant with other values of its kept weights, or with fewer tokens. It has the masks of that variant."""
 
     parent: "VariantSpec"
+
+    @property
+    def lacks_blocks(self) -> bool:
+        """Whether its parent does."""
+        return self.parent.lacks_blocks
 
     @property
     def sparsity(self) -> float:
@@ -194,8 +180,7 @@ class DerivedVariant(BaseVariant):
         return True
 
 
-PrunedVariant = ScoredVariant | CombinedVariant | CapabilityVariant
-VariantSpec = DenseVariant | PrunedVariant | InterventionVariant | DerivedVariant
+VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | CapabilityVariant | DerivedVariant
 
 
 def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:
@@ -228,28 +213,3 @@ def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:
 def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:
     """Return the columns in which all rows agree, None for the others."""
     return {name: rows[0][name] if all(row[name] == rows[0][name] for row in rows) else None for name in names}
-
-
-@dataclass(frozen=True)
-class InterventionJob(SmallJob):
-    """Record a variant that has the weights of the dense model."""
-
-    step: ClassVar[str] = "prune"
-    variant: InterventionVariant
-    english_set_id: str | None = None
-    """Demonstration set of the English mean states, for LRP2."""
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The base model, and the English mean states if there are any."""
-        parents = self.identity.parents
-        means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
-        return (("base_models", parents["base_model"]), *means)
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Write the record."""
-        rows: dict[str, list[Row]] = {"variants": [variant_row(self.variant, achieved=0.0)]}
-        if self.english_set_id is not None:
-            link: Row = {"variant_id": self.variant.id, "demonstration_set_id": self.english_set_id, "role": "english"}
-            rows["variant_demonstrations"] = [{**link, "weight": 1.0}]
-        store.write_record(self.identity.record(rows=rows))

@@ -16,9 +16,9 @@ from mlprune.steps.job import ChainLoader, ModelRef
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
+from ray_jobs.capabilities.harness.command_model import CommandModel
 from ray_jobs.cli.options import DTYPE_NAMES, echo
 from ray_jobs.driver.run_log import recorded_run
-from ray_jobs.driver.workplace import CommandModel
 
 DEFAULT_DTYPE: DtypeName = "float32"
 """Dtype of variants without one, if no other variant of the command has one."""

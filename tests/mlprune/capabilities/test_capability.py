@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -28,116 +27,11 @@ from ray_jobs.cli.command_line import load_command
 from ray_jobs.cli.command_table import COMMANDS, Form, capability_of
 from tests.lm_eval_output import write_output
 from tests.mlprune.capabilities.search.played_search import play, search_plan
-from tests.neuron_recipe import neuron_recipe
 from tests.refusals import refused
 from tests.search_recipes import search_recipe, sensitivity_recipe
 from tests.tiny_recipes import FinishedRun, copied_inputs, copy_of, finished_run, run_here, small_recipe
+from tests.uses import USES, Use
 
-
-@dataclass(frozen=True)
-class Use:
-    """How a recipe uses a capability, and what else it has."""
-
-    sections: dict[str, Any] = field(default_factory=dict)
-    """Sections of the small recipe with the capability's keys."""
-    key: str = ""
-    """Path of the first of these keys; "" if it has none."""
-    run: str = ""
-    """Fixture with a finished run that has records of the capability; by default the recipe with `sections` is run."""
-    kinds: frozenset[str] = frozenset()
-    """Some kinds of these records."""
-    commands: tuple[str, ...] = ()
-    """Its commands and forms of commands."""
-
-
-USES = {
-    "generation": Use(
-        {
-            "demonstrations": [
-                small_recipe()["demonstrations"][0],
-                {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24},
-            ]
-        },
-        "demonstrations.1.kind",
-        kinds=frozenset(("generated_texts",)),
-        commands=("rescore --generated",),
-    ),
-    "units": Use(
-        {"variants": [{"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.3}]},
-        "variants.0.score",
-        kinds=frozenset(("masks", "variants")),
-    ),
-    "blocks": Use(
-        {"variants": [{"score": "random", "structure": "blocks", "sparsity": 0.5}]},
-        "variants.0.structure",
-        kinds=frozenset(("variants",)),
-    ),
-    "neurons": Use(
-        {key: neuron_recipe()[key] for key in ("demonstrations", "variants")},
-        "variants.0.neurons",
-        "neuron_run",
-        frozenset(("neuron_activity", "masks", "variants")),
-    ),
-    "experts": Use(
-        {"analyses": {"experts": ["mt"]}},
-        "analyses.experts",
-        "routing_run",
-        frozenset(("expert_statistics", "expert_overlaps", "masks", "variants")),
-    ),
-    "reconstruction": Use(
-        {"variants": [{"score": "magnitude", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}}]},
-        "variants.0.reconstruct",
-        "reconstructed_run",
-        frozenset(("mask_blocks", "variants")),
-    ),
-    "quantisation": Use(
-        {"variants": [{"sparsity": 0, "bits": 4}]}, "variants.0.bits", "derived_run", frozenset(("variants",))
-    ),
-    "vocabulary": Use(
-        {"variants": [{"name": "small", "structure": "vocabulary", "keep": {"languages": ["en"]}}]},
-        "variants.0.keep",
-        "vocabulary_run",
-        frozenset(("tokenizations",)),
-    ),
-    "adoption": Use(
-        {"variants": [{"adopt": "pruned"}]}, "variants.0.adopt", "adopted_run", frozenset(("masks", "variants"))
-    ),
-    "baselines": Use(
-        {"baselines": [{"name": "small", "kind": "model", "path": "small"}]},
-        "baselines",
-        "baseline_run",
-        frozenset(("hidden_means", "lrp2_trials", "lrp2_choices", "self_translations")),
-    ),
-    "token_share": Use(
-        {"analyses": {"token_share": ["mt"]}},
-        "analyses.token_share",
-        kinds=frozenset(("token_shares",)),
-    ),
-    "search": Use(
-        {key: search_recipe()[key] for key in ("evaluations", "searches")},
-        "searches",
-        "run_with_search",
-        frozenset(("search_batches", "searches")),
-    ),
-    "sensitivity": Use(
-        {"sensitivity": [{"name": "where", "base": {"score": "magnitude"}, "sparsity": 0.5, "split": "test"}]},
-        "sensitivity",
-        "run_with_sensitivity",
-        frozenset(("sensitivities",)),
-    ),
-    "live": Use(commands=("status --web",)),
-    "tables": Use(commands=("report --tables", "export --as mlflow")),
-    "harness": Use(
-        run="run_with_imported_results",
-        kinds=frozenset(("external_results",)),
-        commands=("export --as every_eval_ever", "export --as hub", "import --results", "harness"),
-    ),
-    "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
-    "notebook": Use(commands=("report --notebook",)),
-    "publishing": Use(
-        commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
-    ),
-}
 EXHAUSTIVE = {
     "name": "sparsities",
     "base": {"score": "magnitude"},
@@ -197,7 +91,7 @@ def files_of(store: Store, folders: Iterable[str] = ("records", "predictions", "
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_every_capability_has_its_name_and_a_use_in_this_file() -> None:
+def test_every_capability_has_its_name_and_a_use() -> None:
     assert [one.name for one in all_capabilities()] == list(capabilities.NAMES)
     assert set(USES) == set(capabilities.NAMES)
     assert all(use.key or use.commands for use in USES.values())
@@ -277,7 +171,7 @@ def _finished(request: pytest.FixtureRequest, inputs: Path, use: Use) -> Finishe
     return run
 
 
-def test_every_command_of_a_capability_is_in_this_file() -> None:
+def test_every_command_of_a_capability_has_a_use() -> None:
     listed: dict[str, list[str]] = {}
     for command, source in COMMANDS.items():
         for words, form in {"": Form(source.function), **source.forms}.items():

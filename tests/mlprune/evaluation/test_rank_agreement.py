@@ -9,7 +9,7 @@ import pytest
 from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agreement, compare_ranks, measure_ranks
 from mlprune.evaluation.scoring.predictions import Likelihoods, Predictions
 from mlprune.numeric.arrays import Array
-from mlprune.numeric.evaluation.rank_correlation import Rankings, chance_consistency, item_consistency
+from mlprune.numeric.evaluation.rankings import Rankings, chance_consistency, item_consistency
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.vocabulary import ProfileName
 

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune import demo
+from mlprune.capabilities.vocabulary.kept_tokens import TokenChoice, chosen_tokens, require_spelled, token_scores
 from mlprune.corpus.cldr_sentences import corpus
 from mlprune.errors import BadInputError
 from mlprune.trimming.folder import read_tokenizer, required_tokens, trim_folder, write_tokenizer
-from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, require_spelled, token_scores
 from tests.refusals import refused
 from tests.tiny_types import save_tiny_model_of
 

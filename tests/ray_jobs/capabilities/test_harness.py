@@ -14,8 +14,8 @@ from catalog.store import Catalog
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.capabilities.harness import harness
+from ray_jobs.capabilities.harness.command_model import CommandModel
 from ray_jobs.capabilities.harness.harness_run import HarnessArguments, _models
-from ray_jobs.driver.workplace import CommandModel
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.harness_tasks import task_files

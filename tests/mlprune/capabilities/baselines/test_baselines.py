@@ -195,7 +195,7 @@ def test_defaults_written_out_give_the_same_variant(folder: Path) -> None:
     written = {"layers": [[1, 2], [0, 2], [0, 1]], "split": "dev", "limit": None, "seed": 0}
     plan = projected(folder, LRP2, {**LRP2, "name": "other", **written})
     assert len(plan.variants) == 2
-    (lrp2,) = (variant for variant in plan.variants.values() if variant.baseline)
+    (lrp2,) = (variant for variant in plan.variants.values() if variant.is_baseline)
     assert [entry.name for entry in lrp2.entries] == ["lrp2", "other"]
 
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
-from mlprune.capabilities.neurons.neuron_activity import NeuronActivityJob
+from mlprune.capabilities.neurons.neuron_activity import ActiveNeuronVisitor, NeuronActivityJob
+from mlprune.models.architecture.architecture import oriented
+from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, build_plan
 from mlprune.recipe.loading import parse_recipe
-from tests.chains import chain_with_masks, worker_threads
+from tests.chains import LENGTHS, chain_with_masks, whole_batch, worker_threads
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
     contents,
@@ -109,3 +113,53 @@ def test_the_ids_of_counts_cover_everything_they_depend_on(tiny_inputs: Path) ->
     )
     assert all(first.isdisjoint(one) for one in others)
     assert {job.identity.id for job in counted(plan_of(tiny_inputs, "both", compute={"batch_tokens": 128}))} == first
+
+
+def active_neurons(chain):
+    return next(chain.stream(ActiveNeuronVisitor, [whole_batch()]))
+
+
+def positive_inputs(model, architecture):
+    """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
+
+    Every activation function here keeps the sign. Of a gated feed-forward the gate is what counts; where gate
+    and up projection are one layer, it comes first.
+    """
+    (kind,) = architecture.kinds
+    layer = kind.feed_forward.before[0]
+    read = {}
+    for block, module in enumerate(model.get_submodule(architecture.blocks)):
+        hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
+        module.get_submodule(layer).register_forward_pre_hook(hook)
+    texts, counts = whole_batch(), {}
+    for row, length in enumerate(LENGTHS[:3]):
+        with torch.inference_mode():
+            model(texts.token_ids[row : row + 1, :length], use_cache=False)
+        for block, inputs in read.items():
+            linear = model.get_submodule(f"{architecture.blocks}.{block}.{layer}")
+            before = inputs.double() @ oriented(linear.weight, kind).T.double()
+            before = before + (0 if linear.bias is None else linear.bias.double())
+            counts[block] = counts.get(block, 0) + (before > 0).sum(dim=0)
+    return counts
+
+
+def oriented_weight(path, architecture, block, layer):
+    stored = WeightFiles(path, architecture).read(weight_name(architecture, block, layer), torch.float32)
+    return oriented(stored, architecture.block(block))
+
+
+@pytest.mark.thorough("runs a model for every case")
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, tmp_path):
+    architecture, path = ARCHITECTURES[name], save_tiny_model(tmp_path, name)
+    active = active_neurons(local_chain(path))
+    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), architecture)
+    assert active.n_tokens == sum(LENGTHS[:3])
+    assert list(active.counts) == list(expected) == [0, 1, 2]
+    for block, counts in active.counts.items():
+        assert counts.dtype == torch.int64
+        assert torch.equal(counts, expected[block][: len(counts)])
+        part = architecture.block(block).feed_forward
+        before, after = (oriented_weight(path, architecture, block, layer) for layer in (part.before[-1], part.after))
+        assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
+        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])

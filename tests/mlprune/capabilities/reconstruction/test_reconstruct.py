@@ -206,7 +206,7 @@ def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun
     (link,) = record.rows["variant_parents"]
     assert (link["parent_variant_id"], link["role"]) == (parent.id, "unreconstructed")
     (rounded,) = run.named("rounded")
-    assert rounded.unquantised.id == job_of(run, "own").variant.id
+    assert rounded.spec.unquantised.id == job_of(run, "own").variant.id
 
 
 def test_a_reconstructed_variant_is_compared_with_its_parent(run: FinishedRun) -> None:

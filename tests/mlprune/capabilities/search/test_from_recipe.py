@@ -204,3 +204,8 @@ def test_a_constraint_that_some_point_can_meet_is_accepted(tiny_inputs: Path) ->
     spec_of(tiny_inputs, where="sparsity >= 0.4", levels=LEVELS)
     spec_of(tiny_inputs, where="sparsity >= 0.5", **AXIS)
     spec_of(tiny_inputs, where="sparsity <= 0.22", levels=None, space={"sparsity": [0.24]})
+
+
+def test_a_constraint_on_whole_blocks_is_not_checked_as_one_on_weights(tiny_inputs: Path) -> None:
+    of_blocks = {"base": {"score": "random", "structure": "blocks"}, "space": {"sparsity": [0.4]}}
+    spec_of(tiny_inputs, where="sparsity <= 0.34", levels=None, **of_blocks)

@@ -62,7 +62,7 @@ def test_costs_are_those_of_plain_loops_over_the_base_model_and_the_export(run: 
     tokenizer, model = loaded(EMBEDDED)
     small_tokenizer, small = loaded(exported)
     kept = stored_tokens(run.store, run.store.require("variants", variant_id(run)))
-    ref = run.plan.variants[variant_id(run)].baseline.measured.corpus
+    ref = run.plan.variants[variant_id(run)].measured.corpus
     rows = {row["language"]: row for row in run.rows("tokenizations") if row["variant_id"] == variant_id(run)}
     assert [rows[name]["is_kept"] for name in ("en", "sw", "ru")] == [True, True, False]
     for language in ("en", "ru"):
@@ -146,7 +146,7 @@ def test_the_export_gives_the_predictions_of_the_variant(run: FinishedRun, expor
     size = run.row("vocabularies", variant_id(run))
     assert len(tokenizer) == size["n_kept"]
     assert size["n_removed_weights"] == (size["n_tokens"] - size["n_kept"]) * model.config.d_model
-    counted = run.plan.variants[variant_id(run)].baseline.texts.lines
+    counted = run.plan.variants[variant_id(run)].texts.lines
     original = AutoTokenizer.from_pretrained(EMBEDDED)
     for line in [line for lines in counted.values() for line in lines]:
         ids = tokenizer(line)["input_ids"]
@@ -226,5 +226,5 @@ def test_tokens_can_be_counted_in_another_corpus(tmp_path: Path) -> None:
     (tmp_path / "texts" / "en.txt").write_text("one line\nanother line\n", "utf-8")
     plan = plan_of(write_recipe(tmp_path, vocabulary_recipe({"languages": "en", "corpus": "texts"})))
     (planned,) = (one for one in plan.variants.values() if one.entries)
-    assert planned.baseline.texts.lines == {"en": ["one line", "another line"]}
+    assert planned.texts.lines == {"en": ["one line", "another line"]}
     assert planned.label == "vocabulary keeps en"

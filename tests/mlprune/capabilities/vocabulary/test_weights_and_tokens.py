@@ -87,7 +87,7 @@ def logits(model: Any, ids: list[int]) -> torch.Tensor:
 def test_an_export_has_the_weights_of_its_parent_and_the_rows_of_the_kept_tokens(
     run: FinishedRun, tmp_path: Path, name: str
 ) -> None:
-    variant = next(one for one in run.named(name) if one.baseline is not None)
+    variant = next(one for one in run.named(name) if one.is_baseline)
     tokenizer, small = exported(run, variant.id, tmp_path / "small", vocabulary_multiple=8)
     _, whole = exported(run, variant.parents[0].id, tmp_path / "whole")
     kept = stored_tokens(run.store, run.store.require("variants", variant.id))
@@ -240,7 +240,7 @@ def test_tokens_are_counted_in_the_texts_of_demonstration_sets(tmp_path: Path) -
     drawn = {
         line for one in sets for ids in finished.store.read_table(one.artefacts[0])["sentence_ids"] for line in ids
     }
-    assert drawn.isdisjoint(variant.baseline.measured.lines)
+    assert drawn.isdisjoint(variant.measured.lines)
     assert (
         variant.label
         == "vocabulary keeps sw en es counted in translation sw-en, translation es-en score translation_sets"
@@ -261,7 +261,7 @@ def test_a_unigram_model_loses_experts_and_tokens_together(tmp_path: Path) -> No
     assert model.config.num_experts == 3
     kept = stored_tokens(run.store, run.store.require("variants", variant.id))
     assert model.config.vocab_size == len(small_tokenizer) == len(kept) < len(tokenizer)
-    for lines in variant.baseline.texts.lines.values():
+    for lines in variant.texts.lines.values():
         for line in lines[:20]:
             ids = small_tokenizer(line)["input_ids"]
             assert [kept[number] for number in ids] == tokenizer(line)["input_ids"]

@@ -9,19 +9,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.baselines.hidden_means import HiddenSumVisitor, StateSums
 from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import StatisticsError
-from mlprune.models.architecture.architecture import oriented
 from mlprune.models.chain import Chain
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.models.inference.observation import (
-    ActiveNeuronVisitor,
     CaptureVisitor,
-    HiddenSumVisitor,
     InfluenceSums,
     InfluenceVisitor,
-    StateSums,
     StatisticsVisitor,
 )
 from mlprune.models.local_chain import local_chain
@@ -267,53 +263,3 @@ def test_only_counted_tokens_are_summed_and_a_non_finite_state_is_an_error_that_
     chain.everywhere(Shard.set_shifts, {1: torch.full((HIDDEN,), torch.inf)})
     with refused(StatisticsError, block=1, feature=0):
         added_up(chain, batch)
-
-
-def counted(chain):
-    return next(chain.stream(ActiveNeuronVisitor, [whole_batch()]))
-
-
-def positive_inputs(model, architecture):
-    """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
-
-    Every activation function here keeps the sign. Of a gated feed-forward the gate is what counts; where gate
-    and up projection are one layer, it comes first.
-    """
-    (kind,) = architecture.kinds
-    layer = kind.feed_forward.before[0]
-    read = {}
-    for block, module in enumerate(model.get_submodule(architecture.blocks)):
-        hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
-        module.get_submodule(layer).register_forward_pre_hook(hook)
-    texts, counts = whole_batch(), {}
-    for row, length in enumerate(LENGTHS[:3]):
-        with torch.inference_mode():
-            model(texts.token_ids[row : row + 1, :length], use_cache=False)
-        for block, inputs in read.items():
-            linear = model.get_submodule(f"{architecture.blocks}.{block}.{layer}")
-            before = inputs.double() @ oriented(linear.weight, kind).T.double()
-            before = before + (0 if linear.bias is None else linear.bias.double())
-            counts[block] = counts.get(block, 0) + (before > 0).sum(dim=0)
-    return counts
-
-
-def oriented_weight(path, architecture, block, layer):
-    stored = WeightFiles(path, architecture).read(weight_name(architecture, block, layer), torch.float32)
-    return oriented(stored, architecture.block(block))
-
-
-@pytest.mark.thorough("runs a model for every case")
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, folders):
-    architecture, path = ARCHITECTURES[name], folders[name]
-    active = counted(local_chain(path))
-    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), architecture)
-    assert active.n_tokens == sum(LENGTHS[:3])
-    assert list(active.counts) == list(expected) == [0, 1, 2]
-    for block, counts in active.counts.items():
-        assert counts.dtype == torch.int64
-        assert torch.equal(counts, expected[block][: len(counts)])
-        part = architecture.block(block).feed_forward
-        before, after = (oriented_weight(path, architecture, block, layer) for layer in (part.before[-1], part.after))
-        assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
-        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])

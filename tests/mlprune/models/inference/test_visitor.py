@@ -9,13 +9,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from mlprune.capabilities.baselines.hidden_means import HiddenSumVisitor
+from mlprune.capabilities.neurons.neuron_activity import ActiveNeuronVisitor
 from mlprune.errors import StatisticsError
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.observation import (
-    ActiveNeuronVisitor,
     CaptureVisitor,
-    HiddenSumVisitor,
     InfluenceVisitor,
     StatisticsVisitor,
 )

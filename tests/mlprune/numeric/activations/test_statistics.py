@@ -23,10 +23,10 @@ from mlprune.numeric.activations.accelerator_statistics import (
     submit_hidden_magnitudes,
     submit_token_sums,
 )
-from mlprune.numeric.activations.neurons import active_counts
 from mlprune.numeric.activations.statistics import (
     CountedTokens,
     RunningTotal,
+    active_counts,
     demonstration_sums,
     feature_norms,
     hidden_magnitudes,
@@ -418,3 +418,38 @@ def test_only_tensors_on_accelerators_make_copies_large() -> None:
         assert copies.is_large
         copies.take()
         assert not copies.is_large
+
+
+def signed_activations(*shape: int) -> torch.Tensor:
+    """Activations of both signs, some exactly zero."""
+    return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).float() / 7
+
+
+def test_counts_of_firing_neurons_equal_plain_loops_over_the_counted_tokens() -> None:
+    values, mask = signed_activations(3, 5, 4), torch.rand(3, 5, generator=torch.Generator().manual_seed(2)) > 0.4
+    expected = [
+        sum(float(values[n, t, j]) > 0.0 for n in range(3) for t in range(5) if bool(mask[n, t])) for j in range(4)
+    ]
+    result = active_counts(values, mask)
+    assert result.dtype == torch.int64
+    assert result.tolist() == expected
+    assert 0 < sum(expected) < 4 * int(mask.sum())
+
+
+def test_counts_of_parts_add_up_and_padding_has_no_part() -> None:
+    values, mask = signed_activations(4, 3, 6), torch.ones(4, 3, dtype=torch.bool)
+    mask[1, 2] = False
+    values[1, 2] = torch.nan
+    both = active_counts(values[:2], mask[:2]) + active_counts(values[2:], mask[2:])
+    assert torch.equal(active_counts(values, mask), both)
+
+
+def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
+    values, mask = signed_activations(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    with refused(ShapeError, expected=(2, 3), got="torch.bool (2, 2)"):
+        active_counts(values, mask[:, :2])
+    with refused(ShapeError, expected=(2, 3), got="torch.float32 (2, 3)"):
+        active_counts(values, mask.float())
+    values[0, 1, 2] = torch.inf
+    with pytest.raises(StatisticsError):
+        active_counts(values, mask)

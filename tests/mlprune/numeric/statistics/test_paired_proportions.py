@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.errors import BadInputError
 from mlprune.numeric.statistics.paired_proportions import (
-    effective_pairs,
     equivalence_interval,
     mcnemar_exact,
     mcnemar_exact_p_values,
@@ -19,13 +18,18 @@ from mlprune.numeric.statistics.paired_proportions import (
     noninferiority_p_value,
     superiority_p_value,
     tango_interval,
-    tango_intervals,
     tango_p_value,
     tango_p_values,
     tango_scores,
 )
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+
+
+def tango_intervals(gained: np.ndarray, lost: np.ndarray, n: int, *, level: float = 0.95) -> np.ndarray:
+    """Return the low and the high ends, [2, rows]."""
+    intervals = (tango_interval(int(b), int(c), n, level=level) for b, c in zip(gained, lost, strict=True))
+    return np.array([(interval.low, interval.high) for interval in intervals]).T
 
 
 @st.composite
@@ -142,36 +146,11 @@ def test_exchanging_the_models_turns_the_interval_around(counts: tuple[int, int,
     assert tango_p_value(gained, lost, n, difference=0.03) == tango_p_value(lost, gained, n, difference=-0.03)
 
 
-def test_many_rows_have_the_values_of_single_rows() -> None:
-    gained, lost = counts_of_all_outcomes(13)
-    low, high = tango_intervals(gained, lost, 13)
-    single = [tango_interval(int(b), int(c), 13) for b, c in zip(gained, lost, strict=True)]
-    np.testing.assert_allclose(low, [interval.low for interval in single], rtol=0, atol=1e-15)
-    np.testing.assert_allclose(high, [interval.high for interval in single], rtol=0, atol=1e-15)
-
-
 def test_effective_counts_may_be_fractions() -> None:
     whole, half = tango_interval(8, 4, 100), tango_interval(4, 2, 50)
     between = tango_interval(6.0, 3.0, 75.0)
     assert whole.width < between.width < half.width
     assert tango_p_value(8, 4, 100) < tango_p_value(6.0, 3.0, 75.0) < tango_p_value(4, 2, 50)
-
-
-def test_pairs_of_clusters_count_as_fewer_independent_pairs() -> None:
-    clusters = np.repeat(np.arange(60), 2)
-    alike = np.repeat(np.tile([1.0, 0.0, 0.0, -1.0, 0.0, 0.0], 10), 2)
-    gained, lost, n = effective_pairs(alike, clusters)
-    assert 55 < n < 62
-    assert (gained / n, lost / n) == pytest.approx((1 / 6, 1 / 6), rel=1e-12)
-    assert effective_pairs(alike, np.arange(120)) == (20, 20, 120)
-    assert effective_pairs(np.zeros(120), clusters)[2] == pytest.approx(59, abs=1)
-
-
-def test_differences_that_are_not_of_right_and_wrong_are_errors() -> None:
-    with pytest.raises(PermanentError):
-        effective_pairs(np.array([0.5, 0.0]), np.arange(2))
-    with pytest.raises(ShapeError):
-        effective_pairs(np.zeros(3), np.arange(2))
 
 
 def test_no_p_value_is_zero() -> None:

@@ -23,24 +23,22 @@ from tests.refusals import refused
 def test_of_150_items_14_must_change_in_a_family_of_318_tests_8_in_one_of_6_and_6_alone(
     n_tests: int, n_items: int
 ) -> None:
-    assert power.smallest_significant_difference(150, n_tests=n_tests) == n_items / 150
+    assert power.fewest_changed(n_tests=n_tests) == n_items
     assert mcnemar_exact(n_items, 0) * n_tests < 0.05 <= mcnemar_exact(n_items - 1, 0) * n_tests
 
 
 @pytest.mark.parametrize("n_tests", [1, 6, 318])
-def test_the_smallest_significant_difference_belongs_to_the_test_of_the_p_values(n_tests: int) -> None:
-    tango = power.smallest_significant_difference(150, n_tests=n_tests, test="tango")
-    middle = power.smallest_significant_difference(150, n_tests=n_tests, test="mcnemar_mid_p")
-    assert tango is not None and middle is not None  # noqa: PT018
-    for n_items, significant in ((round(tango * 150), True), (round(tango * 150) - 1, False)):
+def test_the_fewest_changed_items_belong_to_the_test_of_the_p_values(n_tests: int) -> None:
+    tango = power.fewest_changed(n_tests=n_tests, test="tango")
+    middle = power.fewest_changed(n_tests=n_tests, test="mcnemar_mid_p")
+    for n_items, significant in ((tango, True), (tango - 1, False)):
         assert (tango_p_value(n_items, 0, 150) * n_tests < 0.05) == significant
-    for n_items, significant in ((round(middle * 150), True), (round(middle * 150) - 1, False)):
+    for n_items, significant in ((middle, True), (middle - 1, False)):
         assert (mcnemar_mid_p(n_items, 0) * n_tests < 0.05) == significant
 
 
 def test_too_few_items_cannot_be_significant() -> None:
-    assert power.smallest_significant_difference(5) is None
-    assert power.smallest_significant_difference(6) == 1.0
+    assert power.fewest_changed() == 6
     assert power.detectable_difference_of_items(5, 0.2) is None
 
 
@@ -72,14 +70,6 @@ def test_the_detectable_difference_has_the_stated_power(discordant_share: float)
     assert difference is not None
     share = max(difference, discordant_share)
     assert power_by_enumeration(30, share, difference) == pytest.approx(0.7, abs=1e-6)
-
-
-def test_a_test_that_needs_more_than_a_normal_deviate_detects_less() -> None:
-    normal = 1.959963984540054 * 0.01
-    for n_tests in (1, 6):
-        expected = power.detectable_difference(0.01, n_tests=n_tests)
-        assert power.detectable_beyond(normal, 0.01, n_tests=n_tests) == pytest.approx(expected)
-    assert power.detectable_beyond(2 * normal, 0.01) == pytest.approx(power.detectable_difference(0.01) + normal)
 
 
 def test_the_difference_of_an_estimate_follows_the_normal_distribution() -> None:
@@ -201,9 +191,7 @@ def test_a_margin_of_an_estimate_is_supported_with_the_stated_power() -> None:
 
 def test_arguments_out_of_range_are_errors() -> None:
     with pytest.raises(BadInputError):
-        power.smallest_significant_difference(0)
-    with pytest.raises(BadInputError):
-        power.smallest_significant_difference(150, n_tests=0)
+        power.fewest_changed(n_tests=0)
     with pytest.raises(BadInputError):
         power.detectable_difference(-0.1)
     with pytest.raises(BadInputError):

@@ -33,6 +33,7 @@ from tests.tiny_recipes import (
     tiny_recipe,
     write_recipe,
 )
+from tests.uses import ANALYSES_OF_SETS
 
 CopyOf = Callable[[Store], Store]
 
@@ -186,7 +187,7 @@ def analysed_run(tiny_inputs: Path) -> FinishedRun:
             *planted_recipe()["evaluations"],
             {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 6, "split": "dev"},
         ],
-        "analyses": {"layer_errors": {"demonstrations": ["mt"]}, "neuron_variants": ["pruned"], "token_share": ["mt"]},
+        "analyses": {"layer_errors": {"demonstrations": ["mt"]}, "neuron_variants": ["pruned"], **ANALYSES_OF_SETS},
     }
     return finished_run(tiny_inputs, recipe, name="analysed")
 

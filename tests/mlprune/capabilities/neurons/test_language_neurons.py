@@ -1,4 +1,4 @@
-"""Counts of firing neurons, compared with plain loops."""
+"""Language-specific neurons and removed weights of neurons, compared with plain loops."""
 
 import math
 
@@ -8,50 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlprune.errors import ShapeError, StatisticsError
-from mlprune.numeric.activations.neurons import (
-    active_counts,
+from mlprune.capabilities.neurons.language_neurons import (
     language_neurons,
     random_neurons,
     removed_after,
     removed_before,
 )
+from mlprune.errors import ShapeError, StatisticsError
 from tests.refusals import refused
-
-
-def activations(*shape: int) -> torch.Tensor:
-    """Activations of both signs, some exactly zero."""
-    return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).float() / 7
-
-
-def test_counts_equal_plain_loops_over_the_counted_tokens() -> None:
-    values, mask = activations(3, 5, 4), torch.rand(3, 5, generator=torch.Generator().manual_seed(2)) > 0.4
-    expected = [
-        sum(float(values[n, t, j]) > 0.0 for n in range(3) for t in range(5) if bool(mask[n, t])) for j in range(4)
-    ]
-    result = active_counts(values, mask)
-    assert result.dtype == torch.int64
-    assert result.tolist() == expected
-    assert 0 < sum(expected) < 4 * int(mask.sum())
-
-
-def test_counts_of_parts_add_up_and_padding_has_no_part() -> None:
-    values, mask = activations(4, 3, 6), torch.ones(4, 3, dtype=torch.bool)
-    mask[1, 2] = False
-    values[1, 2] = torch.nan
-    both = active_counts(values[:2], mask[:2]) + active_counts(values[2:], mask[2:])
-    assert torch.equal(active_counts(values, mask), both)
-
-
-def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
-    values, mask = activations(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
-    with refused(ShapeError, expected=(2, 3), got="torch.bool (2, 2)"):
-        active_counts(values, mask[:, :2])
-    with refused(ShapeError, expected=(2, 3), got="torch.float32 (2, 3)"):
-        active_counts(values, mask.float())
-    values[0, 1, 2] = torch.inf
-    with pytest.raises(StatisticsError):
-        active_counts(values, mask)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mlprune.capabilities.vocabulary.kept_tokens import TokenChoice, chosen_tokens, require_spelled, token_scores
 from mlprune.errors import BadInputError
-from mlprune.trimming.kept_tokens import TokenChoice, chosen_tokens, require_spelled, token_scores
 from mlprune.trimming.tokenizer_json import TokenizerJson
 
 VOCABULARY = {token: number for number, token in enumerate(["a", "b", "c", "d", "ab", "cd", "abc"])}
