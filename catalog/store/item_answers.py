@@ -19,7 +19,9 @@ from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 ArrowTable: TypeAlias = pa.Table
-PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
+PREDICTIONS = pa.Table.from_batches(  # empty_table() imports pandas, which a completion must not load
+    [], schema=pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()])
+)
 """Predictions of a task with candidates, without rows: what queries read in addition to the catalog."""
 MACRO = "item_answers"
 TABLE = "loaded_answers"
