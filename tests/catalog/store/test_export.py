@@ -18,7 +18,7 @@ from mlprune.errors import BadInputError, QueryError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 
-PAGE = Path(__file__).parents[3] / "docs" / "catalog.md"
+PAGE = Path(__file__).parents[3] / "docs" / "export.md"
 RELATIONS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
 READERS = {"parquet": (pandas.read_parquet, polars.read_parquet), "arrow": (pandas.read_feather, polars.read_ipc)}
 """Format -> what reads it in pandas and in polars."""
