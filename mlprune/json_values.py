@@ -1,7 +1,6 @@
 """Types of JSON values, as they occur in records, recipes and run logs, and conversion to the type a caller expects."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -9,8 +8,6 @@ JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mappin
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 Row: TypeAlias = dict[str, JsonValue]
 """One row of a table, as a record has it: column -> value."""
-MOST_DIGITS = 20
-"""Characters of the longest integer of 64 bits."""
 
 
 def parse_json(text: str | bytes) -> JsonValue:
@@ -20,37 +17,6 @@ def parse_json(text: str | bytes) -> JsonValue:
     except RecursionError as err:
         raise ValueError("the JSON is nested too deeply") from err
     return value
-
-
-def parse_given_json(text: str | bytes) -> JsonValue:
-    """Parse JSON that another program or person wrote, so that every value of it fits the catalog.
-
-    Numbers that are not finite become texts such as `NaN`.
-
-    Raises:
-        ValueError: it is not JSON or is nested too deeply, an integer has more than 64 bits, or a text contains half of
-            a surrogate pair.
-    """
-    try:
-        value: JsonValue = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=str)
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError as err:
-        raise ValueError("the JSON is nested too deeply") from err
-    except UnicodeEncodeError as err:
-        raise ValueError("a text contains half of a surrogate pair, which is not a character") from err
-    return value
-
-
-def _integer(text: str) -> int:
-    value = int(text) if len(text) <= MOST_DIGITS else None
-    if value is None or not -(2**63) <= value < 2**63:
-        raise ValueError(f"an integer has more than 64 bits: {text[:MOST_DIGITS]}")
-    return value
-
-
-def _finite(text: str) -> float | str:
-    value = float(text)
-    return value if math.isfinite(value) else text[:MOST_DIGITS]
 
 
 def json_text(value: JsonValue) -> str:

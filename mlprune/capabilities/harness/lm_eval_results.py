@@ -23,7 +23,7 @@ from mlprune.evaluation.inference.methods import CreditInference
 from mlprune.evaluation.task_metrics import METRICS
 from mlprune.given_files import read_given
 from mlprune.hashing import digest
-from mlprune.json_values import JsonObject, JsonValue, parse_given_json
+from mlprune.json_values import JsonObject, JsonValue
 
 NO_FILTER = "none"
 MOST_RESULTS_MIB, MOST_SAMPLES_MIB = 32, 1024
@@ -34,6 +34,8 @@ MOST_SAMPLES = 1_000_000
 """Most lines of a samples file."""
 MOST_COUNTED = 2**31 - 1
 """Largest number of documents or shots: that of the columns of the catalog."""
+MOST_DIGITS = 20
+"""Characters of the longest integer of 64 bits."""
 _STDERR = "_stderr"
 _MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Keys of the model's arguments that name it, in the order in which the harness reads them."""
@@ -315,3 +317,34 @@ def _sample(row: JsonObject) -> DocumentSample:
         document=json.dumps(row.get("doc"), sort_keys=True, ensure_ascii=False),
         metrics={name: row.get(name) for name in known},
     )
+
+
+def parse_given_json(text: str | bytes) -> JsonValue:
+    """Parse JSON that another program or person wrote, so that every value of it fits the catalog.
+
+    Numbers that are not finite become texts such as `NaN`.
+
+    Raises:
+        ValueError: it is not JSON or is nested too deeply, an integer has more than 64 bits, or a text contains half of
+            a surrogate pair.
+    """
+    try:
+        value: JsonValue = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=str)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as err:
+        raise ValueError("the JSON is nested too deeply") from err
+    except UnicodeEncodeError as err:
+        raise ValueError("a text contains half of a surrogate pair, which is not a character") from err
+    return value
+
+
+def _integer(text: str) -> int:
+    value = int(text) if len(text) <= MOST_DIGITS else None
+    if value is None or not -(2**63) <= value < 2**63:
+        raise ValueError(f"an integer has more than 64 bits: {text[:MOST_DIGITS]}")
+    return value
+
+
+def _finite(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else text[:MOST_DIGITS]

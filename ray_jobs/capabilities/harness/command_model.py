@@ -14,7 +14,7 @@ from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import resolved_device
-from mlprune.steps.job import ModelRef
+from mlprune.steps.job import WHOLE_MODEL, ModelRef
 from mlprune.vocabulary import DeviceName
 from ray_jobs.driver.capacity_checks import in_process_pool
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, model_files, prefer_loopback
@@ -93,8 +93,8 @@ class CommandModel:
     def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
         nodes = self._ray_nodes()
         from ray_jobs.workers import cluster_nodes  # noqa: PLC0415 - imports Ray
-        from ray_jobs.workers.replica_actors import ReplicaPlacement  # noqa: PLC0415
-        from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
+        from ray_jobs.workers.ray_chain import load_chain  # noqa: PLC0415
+        from ray_jobs.workers.replica_actors import ReplicaPlacement, start_shards  # noqa: PLC0415
 
         self._of_model.close()
         self._n_loads += 1
@@ -105,7 +105,9 @@ class CommandModel:
         placement = ReplicaPlacement(pool, name=name)
         self._of_model.callback(placement.release)
         placement.wait_until_reserved()
-        return start_chain(self._store_uri, model, placement=placement)
+        n_shards = min(pool.n_shards, model.n_blocks)
+        shards = start_shards(placement, self._store_uri, model=model, n=n_shards)
+        return load_chain(shards, model, pool, offload_level=WHOLE_MODEL)
 
     def _ray_nodes(self) -> "list[ClusterNode]":
         """List the nodes of Ray, which is connected the first time."""

@@ -12,7 +12,7 @@ from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import ModelRef
 from ray_jobs.capabilities.harness import command_model
 from ray_jobs.capabilities.harness.command_model import CommandModel
-from ray_jobs.workers import cluster, cluster_nodes, replica_actors, shard_chain
+from ray_jobs.workers import cluster, cluster_nodes, ray_chain, replica_actors
 from ray_jobs.workers.cluster_nodes import ClusterNode, NodeList
 from tests.tiny_models import save_tiny_model
 
@@ -44,9 +44,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         def release(self) -> None:
             seen.append("released")
 
-    def start_chain(_: str, model: ModelRef, *, placement: Placement) -> object:
-        seen.append((placement.pool.n_workers, placement.pool.n_shards, model.base_model_id))
-        return SimpleNamespace(name=placement.name)
+    def start_shards(placement: Placement, _: str, *, model: ModelRef, n: int) -> str:
+        seen.append((placement.pool.n_workers, n, model.base_model_id))
+        return placement.name
 
     monkeypatch.setattr(cluster, "connected", connected)
     nodes = [ClusterNode(name, name, Node(1.0, 2**33)) for name in "abcd"]
@@ -54,7 +54,8 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(command_model, "model_files", lambda folder: folder)
     monkeypatch.setattr(cluster_nodes, "require_on_nodes", lambda _, nodes: seen.append(f"checked on {len(nodes)}"))
     monkeypatch.setattr(replica_actors, "ReplicaPlacement", Placement)
-    monkeypatch.setattr(shard_chain, "start_chain", start_chain)
+    monkeypatch.setattr(replica_actors, "start_shards", start_shards)
+    monkeypatch.setattr(ray_chain, "load_chain", lambda name, *_, **__: SimpleNamespace(name=name))
     return seen
 
 

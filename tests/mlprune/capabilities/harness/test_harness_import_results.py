@@ -10,6 +10,7 @@ import pytest
 from catalog.check import check
 from catalog.store import Catalog
 from mlprune.capabilities.harness.harness import ImportedTask, import_results
+from mlprune.capabilities.harness.lm_eval_results import parse_given_json
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
@@ -155,3 +156,12 @@ def test_a_document_whose_number_does_not_fit_is_named(store: Store, tmp_path: P
     with refused(BadInputError, line=4):
         imported(store, results)
     assert store.record_names() == []
+
+
+def test_json_of_others_has_numbers_and_texts_that_can_be_stored() -> None:
+    assert parse_given_json("[1, -9223372036854775808, 1e999, NaN, -Infinity, 0.5]") == [
+        1, -(2**63), "1e999", "NaN", "-Infinity", 0.5,
+    ]  # fmt: skip
+    for text in ("9223372036854775808", "1" * 5_000, '"\\ud800"', "[" * 100_000, "{", b"\xff"):
+        with pytest.raises(ValueError, match=r"."):
+            parse_given_json(text)
