@@ -10,7 +10,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from catalog.report import exhibits, labels
-from catalog.report.marks import Dots, Mark, legend_of, name_ends, start
+from catalog.report.marks import Dots, Look, Mark, legend_of, name_ends, start
 from catalog.report.styles import (
     BLACK,
     BLUE,
@@ -177,10 +177,10 @@ def _dots_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], s
         about=_about(language, rows),
         xlabel=difference_label(rows[0]) + (f", sparsity {min(sparsities):g}" if len(sparsities) == 1 else ""),
         style=lambda row: styles[tuple(row[column] for column in METHOD)],
-        look=lambda row: {
-            "alpha": 1.0 if row["n_significant"] == row["n_variants"] else _PALE,
-            "gid": labels.to_id(labels.facets_of(row, only=("score", "pair"))),
-        },
+        look=lambda row: Look(
+            alpha=1.0 if row["n_significant"] == row["n_variants"] else _PALE,
+            gid=labels.to_id(labels.facets_of(row, only=("score", "pair"))),
+        ),
         finish=lambda axes: format_ratios(axes, rows[0], "x"),
     )
     return dots.panel(rows)
