@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from catalog.report.exhibits import Grid, LegendEntry, Panel, Scale, Size, distinct, english_first, some
 from catalog.report.labels import Facets, facets_of, number, with_interval
 from catalog.report.styles import BLACK, INK, QUIET, SeriesStyle, first_styles
-from catalog.report.svg import text_width
+from catalog.report.svg import text_width, wrapped
 from catalog.results import Row
 
 Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
@@ -41,6 +41,8 @@ class Mark:
     style: SeriesStyle
     ends: str = "ci"
     """Start of the names of the columns with the ends of the interval, such as `ci` of `ci_low`; empty for none."""
+    keeps_style: bool = False
+    """Whether it has its style in rows that have one of their own, too."""
 
     def text(self, row: Row, *, signed: bool) -> str:
         """Return the value with its interval."""
@@ -90,15 +92,19 @@ class Dots:
     """Text at the right of a row."""
     finish: Callable[[Axes], object] = lambda _: None
     """Sets what is special at the end, such as limits."""
+    width: float | None = None
+    """Width of the panel in inches, at most half of it for names, which then have several lines; None for axes of 2.5
+    inches beside names of one line."""
 
     def panel(self, rows: Sequence[Row], facets: Facets | None = None) -> Panel:
         """Return the panel of some rows."""
         names, note = some(list(dict.fromkeys(map(self.name, rows))), MAX_DOTS, self.things)
         shown = [row for row in rows if self.name(row) in names]
-        left = max(0.42, 0.25 + max(text_width(name, _NAME, "normal") for name in names))
+        lines = [line for name in names for line in self._lines(name)]
+        left = max(0.42, 0.25 + max(text_width(line, _NAME, "normal") for line in lines))
         right = 0.15 + max(text_width(self.aside(row), _ASIDE, "normal") for row in shown)
         size = Size(
-            2.5 + left + right,
+            self.width or 2.5 + left + right,
             (0.85 if self.xlabel else 0.68) + 0.14 * len(self.marks) * len(names) + 0.1 * len(names),
             left=left,
             right=right,
@@ -113,9 +119,12 @@ class Dots:
         texts = [f"{mark.name} " * several + mark.text(row, signed=self.is_signed) for mark in known]
         return f"{self.name(row)} {', '.join(texts)}{' ' * bool(self.aside(row))}{self.aside(row)}"
 
+    def _lines(self, name: str) -> list[str]:
+        return wrapped(name, _NAME, width=self.width / 2 - 0.25) if self.width else [name]
+
     def _draw(self, axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str) -> None:
         start(axes, title, grid="x")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), ["\n".join(self._lines(name)) for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(self.xlabel)
         if self.zero is not None:
@@ -124,7 +133,7 @@ class Dots:
             y = names.index(self.name(row))
             for index, mark in enumerate(self.marks):
                 place = y + 0.34 * (index - (len(self.marks) - 1) / 2)
-                style = self.style(row) or mark.style
+                style = mark.style if mark.keeps_style else self.style(row) or mark.style
                 point(axes, (row[mark.value], place), mark.interval(row), style, look=self.look(row))
             edge: dict[str, Any] = {
                 "transform": axes.get_yaxis_transform(),
@@ -239,14 +248,14 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, float, SeriesStyle, str]])
     Args:
         ends: x, y, style and name of each line; the limits of the axes are set.
     """
-    low, high = axes.get_ylim()
-    step = 0.045 * (high - low)
-    place = low - step
+    step = 0.045
+    place = -step
     for x, y, style, name in sorted(ends, key=lambda end: end[1]):
-        place = max(place + step, min(max(y, low), high - step))
+        height = float((axes.transScale + axes.transLimits).transform((x, y))[1])
+        place = max(place + step, min(max(height, 0.0), 1.0 - step))
         look: dict[str, Any] = {"fontsize": 6.5, "va": "center", "annotation_clip": False, "color": style.colour}
         line = {"arrowstyle": "-", "color": style.colour, "linewidth": 0.5, "alpha": 0.6}
-        yield axes.annotate(name, (x, y), (axes.get_xlim()[1], place), arrowprops=line, **look)
+        yield axes.annotate(name, (x, y), (1.0, place), textcoords="axes fraction", arrowprops=line, **look)
 
 
 @dataclass(frozen=True)

@@ -113,15 +113,19 @@ def format_ratios(axes: Axes, row: Row, side: str = "y") -> None:
     if row["scale"] != LOG_RATIO:
         return
     axis, ends = (axes.yaxis, axes.get_ylim()) if side == "y" else (axes.xaxis, axes.get_xlim())
-    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in ends)
+    shown = round_ratios(*(math.exp(min(end, MAX_LOG_RATIO)) for end in ends))
+    axis.set_major_locator(FixedLocator([math.log(ratio) for ratio in shown]))
+    axis.set_major_formatter(FixedFormatter([f"{ratio:,.6g}" for ratio in shown]))
+
+
+def round_ratios(low: float, high: float) -> list[float]:
+    """Return round ratios from the lower to the upper limit of a logarithmic axis."""
     steps = (1, 2, 5) if high < 200 * low else (1,)
     if high > 8 * low:
         ratios = [digit * 10.0**power for power in range(-6, 10) for digit in steps]
     else:
         ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
-    shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
-    axis.set_major_locator(FixedLocator([math.log(ratio) for ratio in shown]))
-    axis.set_major_formatter(FixedFormatter([f"{ratio:,.6g}" for ratio in shown]))
+    return [float(ratio) for ratio in ratios if ratio > 0 and low <= ratio <= high]
 
 
 def difference_curves(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
