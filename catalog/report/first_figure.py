@@ -92,7 +92,7 @@ def first_figure(
     is_named = has_dots or len(series) > MAX_IN_LEGEND
     legend = () if is_named else tuple(LegendEntry.of_series(one.label, one.style) for one in series)
     panel = _dots_panel(series) if has_dots else _lines_panel(series, is_named=is_named)
-    return FirstFigure(_title(series, n_all=len(every)), panel, legend, _note(has_dots=has_dots))
+    return FirstFigure(_title(series, n_all=len(every)), panel, legend, _note(series, has_dots=has_dots))
 
 
 def named_series(rows: Sequence[Row], styles: Mapping[str, SeriesStyle]) -> list[Series]:
@@ -107,7 +107,10 @@ def named_series(rows: Sequence[Row], styles: Mapping[str, SeriesStyle]) -> list
 def method_series(rows: Sequence[Row]) -> list[Series]:
     """Return a series for each method, over all of its demonstrations."""
     styles = method_styles(rows)
-    return _series((method_label(members[0]), styles[method], members) for method, members in grouped(rows, *METHOD))
+    return _series(
+        (styles[method].name or method_label(members[0]), styles[method], members)
+        for method, members in grouped(rows, *METHOD)
+    )
 
 
 def _series(parts: Iterable[tuple[str, SeriesStyle, Sequence[Row]]]) -> list[Series]:
@@ -140,10 +143,12 @@ def _title(series: Sequence[Series], *, n_all: int) -> str:
     return f"{first['base_model']} · {what} on {first['split']} {how}{omitted}"
 
 
-def _note(*, has_dots: bool) -> str:
+def _note(series: Sequence[Series], *, has_dots: bool) -> str:
+    text = "Solid: mean over the languages other than English, with 95 % intervals. Dotted: English."
     if has_dots:
-        return "In colour: mean over the languages other than English. Grey: English. Bars: 95 % intervals."
-    return "Solid: mean over the languages other than English, with 95 % intervals. Dotted: English."
+        text = "In colour: mean over the languages other than English. Grey: English. Bars: 95 % intervals."
+    has_all = all(row["low"] is not None for one in series for row in one.outside)
+    return text if has_all else f"{text} A mean over several variants has none."
 
 
 def _dense(series: Sequence[Series]) -> list[tuple[float, str]]:

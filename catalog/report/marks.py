@@ -6,6 +6,7 @@ Each kind of panel describes itself for screen readers from the same columns.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -100,12 +101,12 @@ class Dots:
         """Return the panel of some rows."""
         names, note = some(list(dict.fromkeys(map(self.name, rows))), MAX_DOTS, self.things)
         shown = [row for row in rows if self.name(row) in names]
-        lines = [line for name in names for line in self._lines(name)]
-        left = max(0.42, 0.25 + max(text_width(line, _NAME, "normal") for line in lines))
+        lines = [self._lines(name) for name in names]
+        left = max(0.42, 0.25 + max(text_width(line, _NAME, "normal") for line in chain(*lines)))
         right = 0.15 + max(text_width(self.aside(row), _ASIDE, "normal") for row in shown)
         size = Size(
             self.width or 2.5 + left + right,
-            (0.85 if self.xlabel else 0.68) + 0.14 * len(self.marks) * len(names) + 0.1 * len(names),
+            (0.85 if self.xlabel else 0.68) + (0.14 * max(len(self.marks), *map(len, lines)) + 0.1) * len(names),
             left=left,
             right=right,
             bottom=0.5 if self.xlabel else 0.34,

@@ -101,6 +101,7 @@ def test_a_store_whose_questions_name_nothing_shows_its_methods(catalog: Catalog
     assert figure is not None
     assert 1 < len(figure.legend) <= MAX_METHODS
     assert "random" in [entry.label.partition(" (")[0] for entry in figure.legend]
+    assert figure.note.endswith("A mean over several variants has none.")
     assert first_figure([], [], styles={}) is None
 
 
@@ -180,6 +181,15 @@ def panels() -> Iterator[tuple[str, FirstFigure]]:
     yield "far apart", figure_of([a_row("fr-en", 0.1), a_row("fr-en", 0.9, language="en")])
     yield "lines", figure_of(curves(MAX_IN_LEGEND + 2))
     yield "lines of ratios", figure_of(curves(MAX_IN_LEGEND + 2, perplexity))
+
+
+def test_rows_are_as_high_as_the_longest_name_has_lines() -> None:
+    long = {"settings": "refined by gram swaps, reconstructed on en + fr-en + sw-en, mean over fr-en + sw-en + hi-en"}
+    axes = on_axes(figure := figure_of([a_row("fr-en", 0.3), a_row("sw-en", 0.4, **long)]))
+    n_lines = max(name.count("\n") + 1 for name in names_of(axes))
+    height = figure.panel.size.height - figure.panel.size.top - figure.panel.size.bottom
+    assert n_lines > 2
+    assert height / 2 > n_lines * 8.5 / 72
 
 
 @pytest.mark.parametrize(("name", "figure"), panels())
