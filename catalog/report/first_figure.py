@@ -19,6 +19,7 @@ from catalog.report.styles import (
     MAX_IN_LEGEND,
     METHOD,
     QUIET,
+    WHITE,
     SeriesStyle,
     method_label,
     method_styles,
@@ -30,8 +31,10 @@ from mlprune.vocabulary import LOG_RATIO
 
 MAX_METHODS, MAX_VARIANTS = 6, 11
 """Maximum number of methods of a store without declared questions, and of those that questions name."""
-_WIDTH, _HEIGHT, _DODGE, _END = 5.6, 3.7, 0.014, 6.5
-"""Size of the panel in inches, distance of marks at one sparsity as a share of the axis, size of names in points."""
+_WIDTH, _HEIGHT, _END = 5.6, 3.7, 6.5
+"""Size of the panel in inches, and of names at the ends of lines in points."""
+_DODGE, _SPREAD = 0.014, 0.09
+"""Largest distance of two marks at one sparsity, and of all of them, as shares of the axis."""
 _MARKS = (
     Mark("outside English", "value", SeriesStyle(BLACK, "o"), ends="outside"),
     Mark("English", "english", SeriesStyle(GREY, "D"), ends="english", keeps_style=True),
@@ -240,9 +243,9 @@ def _draw_lines(axes: Axes, *, series: Sequence[Series], is_named: bool) -> None
     first, sparsities = series[0].outside[0], _sparsities(series)
     axes.set_xlabel("sparsity")
     axes.set_ylabel(_measure(first))
-    step = _DODGE * sparsities[-1]
-    for place, one in enumerate(series):
-        shift = step * (place - (len(series) - 1) / 2)
+    step = min(_DODGE, _SPREAD / len(series)) * sparsities[-1]
+    shifts = [step * (place - (len(series) - 1) / 2) for place in range(len(series))]
+    for one, shift in zip(series, shifts, strict=True):
         for rows, dash, width in ((one.english, ":", 1.1), (one.outside, "-", 1.5)):
             if len(rows) > 1:
                 at = [0.0, *(row["sparsity"] + shift for row in rows if row["sparsity"])]
@@ -267,7 +270,10 @@ def _draw_lines(axes: Axes, *, series: Sequence[Series], is_named: bool) -> None
         axes.text(0.0, chance, "chance", fontsize=8, color=QUIET, va="bottom")
     side = "top" if _is_ratio(first) else "bottom"
     for value, name in _dense(series):
-        axes.text(sparsities[-1] * 1.06, value, name, fontsize=8, color=INK, ha="right", va=side, weight="bold")
+        text = axes.text(sparsities[-1] * 1.06, value, name, fontsize=8, color=INK, ha="right", va=side, weight="bold")
+        text.set_bbox({"facecolor": WHITE, "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
+        text.set_zorder(4)
     if is_named:
-        ends = [(one.outside[-1]["sparsity"], one.outside[-1]["value"], one.style, one.label) for one in series]
+        last = [(one, one.outside[-1], shift) for one, shift in zip(series, shifts, strict=True)]
+        ends = [(row["sparsity"] + shift, row["value"], one.style, one.label) for one, row, shift in last]
         list(name_ends(axes, ends))
