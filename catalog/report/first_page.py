@@ -1,19 +1,15 @@
-"""Page one of the report: answers to the questions, chosen variants, one curve, the price in English, and the cost."""
+"""Page one of the report: answers to the questions, chosen variants, one figure, the price in English, and the cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
 from catalog.report import verdicts
 from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval
-from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
-from catalog.report.labels import number
-from catalog.report.marks import start
-from catalog.report.query_results import Source, run_report_query
-from catalog.report.styles import INK, METHOD, QUIET, SeriesStyle, SeriesStyles, method_label, method_styles
+from catalog.report.first_figure import FirstFigure, first_figure
+from catalog.report.query_results import Source, run_report_query, styles_by_text
+from catalog.report.styles import method_label
 from catalog.report.summary import CRITERIA, question_anchor
 from catalog.report.svg import to_svg
 from catalog.results import Row
@@ -21,12 +17,10 @@ from catalog.store import Catalog
 from mlprune.counted import counted
 from mlprune.vocabulary import LOG_RATIO
 
-MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 15, 6, 8
-"""Maximum number of questions, of lines of the curve, and of chosen variants."""
+MAX_QUESTIONS, MAX_CHOSEN = 15, 8
+"""Maximum number of questions and of chosen variants."""
 NOT_ANSWERED, NO_TEST = "not answered yet", "No test of it is in the store."
 """Text in place of a verdict, and of an estimate, of a question without an answer."""
-Line = tuple[list[Row], SeriesStyle]
-"""Rows of one method, of both groups of languages, and its style."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +70,10 @@ class FirstPage:
     chosen: tuple["Choice", ...]
     task: str
     """Task of the curve and of the chosen variants; empty without a curve."""
+    figure: FirstFigure | None
+    """None without data."""
     curve: Markup
-    """An SVG element; empty without data."""
-    curve_title: str
-    legend: tuple[LegendEntry, ...]
+    """The figure as an SVG element; empty without data."""
     price: tuple[str, ...]
     """Sentences."""
     cost: str
@@ -96,7 +90,13 @@ def first_page(catalog: Catalog) -> FirstPage:
         choices = run_report_query(catalog, "chosen_on_dev", parameters=parameters)
     model = curve.rows[0]["base_model_id"] if curve.rows else None
     best = [row for row in choices.rows if row["base_model_id"] == model] if choices else []
-    lines = shown_lines(curve.rows)
+    figure, named = None, None
+    if curve.rows:
+        columns = ("base_model_id", "task", "split", "metric", "scoring_rule", "protocol", "example_limit")
+        named = run_report_query(
+            catalog, "first_variants", parameters={column: curve.rows[0][column] for column in columns}
+        )
+        figure = first_figure(curve.rows, named.rows, styles=styles_by_text(catalog))
     every = [answer_line(row) for row in answers.rows]
     shown = sorted([row for row in answers.rows if row["is_declared"]] or list(answers.rows), key=verdicts.rank)
     return FirstPage(
@@ -107,12 +107,11 @@ def first_page(catalog: Catalog) -> FirstPage:
         tested=_tested(shown),
         chosen=tuple(map(chosen, best[:MAX_CHOSEN])),
         task=task,
-        curve=Markup(to_svg(_panel(lines), "first-curve")) if lines else Markup(),  # noqa: S704 - escaped there
-        curve_title=_curve_title(curve.rows),
-        legend=tuple(LegendEntry.of_series(_line_label(rows), style) for rows, style in lines),
+        figure=figure,
+        curve=Markup(to_svg(figure.panel, "first-curve")) if figure else Markup(),  # noqa: S704 - escaped there
         price=price_sentences(curve.rows, best),
         cost=_cost(cost.rows[0]),
-        sources=(answers, curve, cost),
+        sources=(answers, curve, *([named] if named else []), cost),
     )
 
 
@@ -182,76 +181,6 @@ def chosen(row: Row) -> Choice:
     change = points_with_interval(row["difference"], *ends, scale=row["scale"])
     loss = ", significantly worse" if row["verdict"] == "loss shown" else ""
     return Choice(name, use, is_shown, on_dev=on_dev, change=change + loss)
-
-
-def shown_lines(rows: Sequence[Row]) -> list[Line]:
-    """Return the methods of the curve, at most `MAX_METHODS`: the first ones in the order of the query, and random.
-
-    Args:
-        rows: of `first_curve.sql`.
-    """
-    styles: SeriesStyles = method_styles(rows)
-    methods = [(members, styles[method]) for method, members in grouped(rows, *METHOD)]
-    random = [line for line in methods if line[0][0]["score"] == "random"][:1]
-    others = [line for line in methods if line[0][0]["score"] != "random"]
-    return [*others[: MAX_METHODS - len(random)], *random]
-
-
-def _line_label(rows: Sequence[Row]) -> str:
-    n_variants = max(row["n_variants"] for row in rows)
-    return method_label(rows[0]) + (f" (mean of {n_variants})" if n_variants > 1 else "")
-
-
-def _curve_title(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
-    first, n_methods = rows[0], len(grouped(rows, *METHOD))
-    omitted = f"; {MAX_METHODS} of {n_methods} methods" if n_methods > MAX_METHODS else ""
-    metric = f"{first['metric']}{' / dense' if first['scale'] == LOG_RATIO else ''}"
-    return f"{first['base_model']} · {first['task']}, {metric} on {first['split']} by sparsity{omitted}"
-
-
-def _panel(lines: Sequence[Line]) -> Panel:
-    ends = []
-    for rows, _ in lines:
-        outside = [row for row in rows if row["language"] == "outside_english"]
-        if outside:
-            ends.append(f"{method_label(rows[0])} {number(outside[-1]['value'])} at {outside[-1]['sparsity']:.3g}")
-    label = f"Mean outside English by sparsity, dense {number(lines[0][0][0]['dense_value'])}: {', '.join(ends)}"
-    return Panel(label=label, size=Size(6.3, 3.2, left=0.5, top=0.12), draw=partial(_draw, lines=lines))
-
-
-def _draw(axes: Axes, *, lines: Sequence[Line]) -> None:
-    """Draw means outside English with bands, English dotted, and the chance level."""
-    start(axes, "")
-    axes.set_xlabel("sparsity")
-    chance = lines[0][0][0]["chance"]
-    if chance is not None:
-        axes.axhline(chance, color=QUIET, linewidth=1.0, zorder=1)
-        axes.text(0.0, chance, "chance", fontsize=8, color=QUIET, va="bottom")
-    for rows, style in lines:
-        for (language,), members in grouped(rows, "language"):
-            at = [0.0, *(row["sparsity"] for row in members)]
-            values = [members[0]["dense_value"], *(row["value"] for row in members)]
-            if language == "en":
-                axes.plot(at, values, color=style.colour, linestyle=":", linewidth=1.1, zorder=2)
-                continue
-            axes.plot(
-                at, values, color=style.colour, linewidth=1.9, markersize=5.5, zorder=3, **style.marker_options,
-                markevery=list(range(1, len(at))),
-            )  # fmt: skip
-            banded = [row for row in members if row["low"] is not None and row["high"] is not None]
-            lows, highs = ([row[end] for row in banded] for end in ("low", "high"))
-            axes.fill_between(
-                [row["sparsity"] for row in banded], lows, highs, color=style.colour, alpha=0.1, linewidth=0
-            )
-    for language, name in (("en", "English"), ("outside_english", "outside English")):
-        dense = [row["dense_value"] for rows, _ in lines for row in rows if row["language"] == language]
-        if dense and lines[0][0][0]["scale"] != LOG_RATIO:  # both ratios begin at 1
-            axes.text(0.0, dense[0], name, fontsize=8.5, color=INK, va="bottom", weight="bold")
-    if lines[0][0][0]["scale"] != LOG_RATIO:
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    axes.set_xlim(left=0.0)
 
 
 def price_sentences(rows: Sequence[Row], choices: Sequence[Row]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Each kind of panel describes itself for screen readers from the same columns.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from catalog.report.exhibits import Grid, LegendEntry, Panel, Scale, Size, distinct, english_first, some
 from catalog.report.labels import Facets, facets_of, number, with_interval
 from catalog.report.styles import BLACK, INK, QUIET, SeriesStyle, first_styles
-from catalog.report.svg import text_width
+from catalog.report.svg import text_width, wrapped
 from catalog.results import Row
 
 Names = tuple[str, Mapping[Any, str] | Sequence[Any]]
@@ -41,6 +42,8 @@ class Mark:
     style: SeriesStyle
     ends: str = "ci"
     """Start of the names of the columns with the ends of the interval, such as `ci` of `ci_low`; empty for none."""
+    keeps_style: bool = False
+    """Whether it has its style in rows that have one of their own, too."""
 
     def text(self, row: Row, *, signed: bool) -> str:
         """Return the value with its interval."""
@@ -49,6 +52,18 @@ class Mark:
     def interval(self, row: Row) -> tuple[float | None, float | None]:
         """Return the ends of the interval, as far as they are known."""
         return (row.get(f"{self.ends}_low"), row.get(f"{self.ends}_high")) if self.ends else (None, None)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How strong and how large a point is drawn."""
+
+    alpha: float = 1.0
+    """Opacity of the marker, from 0 to 1."""
+    gid: str | None = None
+    """Id in the SVG, such as facets."""
+    size: float = 5.0
+    """Size of the marker in points."""
 
 
 def legend_of(marks: Sequence[Mark]) -> tuple[LegendEntry, ...]:
@@ -73,22 +88,25 @@ class Dots:
     things: str = "rows"
     style: Callable[[Row], SeriesStyle | None] = lambda _: None
     """Style of a row's points, if it is not that of the mark."""
-    look: Callable[[Row], Mapping[str, Any]] = lambda _: {}
-    """Opacity `alpha` and id `gid` of a row's points."""
+    look: Callable[[Row], Look] = lambda _: Look()
     aside: Callable[[Row], str] = lambda _: ""
     """Text at the right of a row."""
     finish: Callable[[Axes], object] = lambda _: None
     """Sets what is special at the end, such as limits."""
+    width: float | None = None
+    """Width of the panel in inches, at most half of it for names, which then have several lines; None for axes of 2.5
+    inches beside names of one line."""
 
     def panel(self, rows: Sequence[Row], facets: Facets | None = None) -> Panel:
         """Return the panel of some rows."""
         names, note = some(list(dict.fromkeys(map(self.name, rows))), MAX_DOTS, self.things)
         shown = [row for row in rows if self.name(row) in names]
-        left = max(0.42, 0.25 + max(text_width(name, _NAME, "normal") for name in names))
+        lines = [self._lines(name) for name in names]
+        left = max(0.42, 0.25 + max(text_width(line, _NAME, "normal") for line in chain(*lines)))
         right = 0.15 + max(text_width(self.aside(row), _ASIDE, "normal") for row in shown)
         size = Size(
-            2.5 + left + right,
-            (0.85 if self.xlabel else 0.68) + 0.14 * len(self.marks) * len(names) + 0.1 * len(names),
+            self.width or 2.5 + left + right,
+            (0.85 if self.xlabel else 0.68) + (0.14 * max(len(self.marks), *map(len, lines)) + 0.1) * len(names),
             left=left,
             right=right,
             bottom=0.5 if self.xlabel else 0.34,
@@ -102,9 +120,12 @@ class Dots:
         texts = [f"{mark.name} " * several + mark.text(row, signed=self.is_signed) for mark in known]
         return f"{self.name(row)} {', '.join(texts)}{' ' * bool(self.aside(row))}{self.aside(row)}"
 
+    def _lines(self, name: str) -> list[str]:
+        return wrapped(name, _NAME, width=self.width / 2 - 0.25) if self.width else [name]
+
     def _draw(self, axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str) -> None:
         start(axes, title, grid="x")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), ["\n".join(self._lines(name)) for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(self.xlabel)
         if self.zero is not None:
@@ -113,9 +134,8 @@ class Dots:
             y = names.index(self.name(row))
             for index, mark in enumerate(self.marks):
                 place = y + 0.34 * (index - (len(self.marks) - 1) / 2)
-                point(
-                    axes, (row[mark.value], place), mark.interval(row), self.style(row) or mark.style, **self.look(row)
-                )
+                style = mark.style if mark.keeps_style else self.style(row) or mark.style
+                point(axes, (row[mark.value], place), mark.interval(row), style, look=self.look(row))
             edge: dict[str, Any] = {
                 "transform": axes.get_yaxis_transform(),
                 "va": "center",
@@ -133,23 +153,21 @@ def point(
     ends: tuple[float | None, float | None],
     style: SeriesStyle,
     *,
-    alpha: float = 1.0,
-    gid: str | None = None,
+    look: Look = Look(),
     is_upright: bool = False,
-    size: float = 5.0,
 ) -> None:
     """Draw a value and its interval, from left to right or upright; what is unknown is left out.
 
     Args:
         at: x and y, None where the value is unknown.
-        alpha: opacity of the marker, from 0 to 1.
     """
     low, high = ends
     if low is not None and high is not None:
-        bar = axes.vlines if is_upright else axes.hlines
-        bar(at[0 if is_upright else 1], low, high, color=style.colour, alpha=0.3 + 0.7 * alpha, linewidth=1.4, gid=gid)
+        bar, place = (axes.vlines, at[0]) if is_upright else (axes.hlines, at[1])
+        bar(place, low, high, color=style.colour, alpha=0.3 + 0.7 * look.alpha, linewidth=1.4, gid=look.gid)
     if None not in at:
-        axes.plot(*[[one] for one in at], linestyle="", markersize=size, zorder=3, gid=gid, **style.options(alpha))
+        options: dict[str, Any] = {"linestyle": "", "markersize": look.size, "zorder": 3, "gid": look.gid}
+        axes.plot(*[[one] for one in at], **options, **style.options(look.alpha))
 
 
 @dataclass(frozen=True)
@@ -231,59 +249,59 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, float, SeriesStyle, str]])
     Args:
         ends: x, y, style and name of each line; the limits of the axes are set.
     """
-    low, high = axes.get_ylim()
-    step = 0.045 * (high - low)
-    place = low - step
+    step = 0.045
+    place = -step
     for x, y, style, name in sorted(ends, key=lambda end: end[1]):
-        place = max(place + step, min(max(y, low), high - step))
+        height = float((axes.transScale + axes.transLimits).transform((x, y))[1])
+        place = max(place + step, min(max(height, 0.0), 1.0 - step))
         look: dict[str, Any] = {"fontsize": 6.5, "va": "center", "annotation_clip": False, "color": style.colour}
         line = {"arrowstyle": "-", "color": style.colour, "linewidth": 0.5, "alpha": 0.6}
-        yield axes.annotate(name, (x, y), (axes.get_xlim()[1], place), arrowprops=line, **look)
+        yield axes.annotate(name, (x, y), (1.0, place), textcoords="axes fraction", arrowprops=line, **look)
 
 
-def heat(
-    rows: Sequence[Row],
-    column: str,
-    *,
-    down: Names,
-    across: Names,
-    title: str,
-    about: str,
-    scale: Scale,
-    text: Callable[[Row], str] | None = None,
-    axes: tuple[str, str] = ("", ""),
-    facets: Facets | None = None,
-    row_facets: tuple[Facets, ...] = (),
-) -> Grid:
-    """Return a heat map of one column with a cell for each row that has a value and is named.
+@dataclass(frozen=True)
+class Heat:
+    """A heat map of one column, with a cell for each row that has a value and is named on both axes."""
 
-    Args:
-        about: what the values are, for screen readers; the smallest, the largest and the mean value follow.
-        text: text of the cell of a row; left out, the value with two decimals.
-        axes: names of the rows and of the columns.
-    """
-    (down_column, down_names), (across_column, across_names) = down, across
-    downs, acrosses = ({key: index for index, key in enumerate(names)} for names in (down_names, across_names))
-    cells = {
-        (downs[row[down_column]], acrosses[row[across_column]]): row
-        for row in rows
-        if row[column] is not None and row[down_column] in downs and row[across_column] in acrosses
-    }
-    shown = _texts(down_names), _texts(across_names)
-    values = {place: row[column] for place, row in cells.items()}
-    return Grid(
-        title=title,
-        label=f"{about}: {_summary(values, *shown, axes=axes)}",
-        rows=shown[0],
-        columns=shown[1],
-        values=values,
-        texts={place: text(row) if text else number(row[column], digits=2) for place, row in cells.items()},
-        scale=scale,
-        row_name=axes[0],
-        column_name=axes[1],
-        facets=facets or {},
-        row_facets=row_facets,
-    )
+    column: str
+    down: Names
+    across: Names
+    title: str
+    about: str
+    """What the values are, for screen readers; the smallest, the largest and the mean value follow."""
+    scale: Scale
+    text: Callable[[Row], str] | None = None
+    """Text of the cell of a row; None for the value with two decimals."""
+    axes: tuple[str, str] = ("", "")
+    """Names of the rows and of the columns."""
+
+    def grid(self, rows: Sequence[Row], facets: Facets | None = None, *, row_facets: tuple[Facets, ...] = ()) -> Grid:
+        """Return the heat map of some rows."""
+        (down_column, down_names), (across_column, across_names) = self.down, self.across
+        downs, acrosses = ({key: index for index, key in enumerate(names)} for names in (down_names, across_names))
+        cells = {
+            (downs[row[down_column]], acrosses[row[across_column]]): row
+            for row in rows
+            if row[self.column] is not None and row[down_column] in downs and row[across_column] in acrosses
+        }
+        shown = _texts(down_names), _texts(across_names)
+        values = {place: row[self.column] for place, row in cells.items()}
+        return Grid(
+            title=self.title,
+            label=f"{self.about}: {_summary(values, *shown, axes=self.axes)}",
+            rows=shown[0],
+            columns=shown[1],
+            values=values,
+            texts={place: self._text(row) for place, row in cells.items()},
+            scale=self.scale,
+            row_name=self.axes[0],
+            column_name=self.axes[1],
+            facets=facets or {},
+            row_facets=row_facets,
+        )
+
+    def _text(self, row: Row) -> str:
+        return self.text(row) if self.text else number(row[self.column], digits=2)
 
 
 def _summary(
@@ -309,18 +327,22 @@ def _texts(names: Mapping[Any, str] | Sequence[Any]) -> tuple[str, ...]:
     return tuple(map(str, names.values() if isinstance(names, Mapping) else names))
 
 
-def half_matrix(rows: Sequence[Row], column: str, *, other: str, **texts: Any) -> Grid:
-    """Return a heat map of pairs of languages, the columns `language` and `other`, with one cell for each pair."""
+def half_matrix(rows: Sequence[Row], column: str, *, other: str, facets: Facets | None = None, **texts: Any) -> Grid:
+    """Return a heat map of pairs of languages, the columns `language` and `other`, with one cell for each pair.
+
+    Args:
+        texts: the other fields of `Heat`.
+    """
     languages = english_first(language for row in rows for language in (row["language"], row[other]))
     pairs = [sorted((row["language"], row[other]), key=languages.index) for row in rows]
     ordered = [{**row, "language": pair[1], other: pair[0]} for row, pair in zip(rows, pairs, strict=True)]
-    return heat(ordered, column, down=("language", languages[1:]), across=(other, languages[:-1]), **texts)
+    drawn = Heat(column, down=("language", languages[1:]), across=(other, languages[:-1]), **texts)
+    return drawn.grid(ordered, facets)
 
 
 def block_by_layer(rows: Sequence[Row], column: str, *, title: str, about: str, scale: Scale) -> Grid:
     """Return a heat map of one column with a row per block and a column per layer; blocks count from 0."""
-    return heat(
-        rows,
+    drawn = Heat(
         column,
         down=("block", sorted(distinct(rows, "block"))),
         across=("layer", distinct(rows, "layer")),
@@ -328,5 +350,5 @@ def block_by_layer(rows: Sequence[Row], column: str, *, title: str, about: str, 
         about=about,
         scale=scale,
         axes=("block", "layer"),
-        facets=facets_of(rows[0], only=("score",)),
     )
+    return drawn.grid(rows, facets_of(rows[0], only=("score",)))

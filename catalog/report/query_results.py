@@ -112,7 +112,8 @@ def styles_of_store(catalog: Catalog) -> SeriesStyles:
 
 
 def styles_by_text(catalog: Catalog) -> dict[str, SeriesStyle]:
-    """Return the style of each method by its text, such as `wanda fr-en`; methods of other sets differ in it."""
+    """Return the style of each method by its text, such as `wanda fr-en`; methods of other sets differ in its shape."""
     rows = catalog.query(report_query("method_order"))
     styles = method_styles(rows)
-    return distinct_styles({row["method"]: styles[tuple(row[column] for column in METHOD)] for row in rows})
+    wanted = {str(row["method"]): styles[tuple(row[column] for column in METHOD)] for row in rows}
+    return distinct_styles(wanted, keep_colours=True)

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, product
+from itertools import chain, count, product
 from typing import Any, TypedDict, TypeVar
 
 from matplotlib.colors import to_rgba
@@ -124,20 +124,24 @@ def first_styles(keys: Iterable[Key]) -> dict[Key, SeriesStyle]:
     return distinct_styles({key: SeriesStyle(HUES[n % len(HUES)], _OPEN[n % 5]) for n, key in enumerate(keys)})
 
 
-def distinct_styles(wanted: Mapping[Key, SeriesStyle]) -> dict[Key, SeriesStyle]:
-    """Return the wanted styles, changed where an earlier key has the same one: hollow, or in a colour of few others."""
+def distinct_styles(wanted: Mapping[Key, SeriesStyle], *, keep_colours: bool = False) -> dict[Key, SeriesStyle]:
+    """Return the wanted styles, changed where an earlier key has the same one: hollow, or in a colour of few others.
+
+    Args:
+        keep_colours: change the shape and not the colour, as long as a shape is free.
+    """
     used: Counter[str] = Counter()
     styles: dict[Key, SeriesStyle] = {}
     taken: set[SeriesStyle] = set()
     for key, style in wanted.items():
-        chosen = style if style not in taken else _free(style, taken, used)
+        chosen = style if style not in taken else _free(style, taken, used, keeps_colour=keep_colours)
         styles[key] = replace(chosen, name=style.name)
         taken.add(chosen)
         used[chosen.colour] += 1
     return styles
 
 
-def _free(style: SeriesStyle, taken: set[SeriesStyle], used: Mapping[str, int]) -> SeriesStyle:
+def _free(style: SeriesStyle, taken: set[SeriesStyle], used: Mapping[str, int], *, keeps_colour: bool) -> SeriesStyle:
     """Return a style like another one that is not taken."""
     hollow = replace(style, is_hollow=True)
     if style.marker in _OPEN and hollow not in taken:
@@ -145,7 +149,8 @@ def _free(style: SeriesStyle, taken: set[SeriesStyle], used: Mapping[str, int]) 
     shapes = [style.marker, *(shape for shape in SHAPES if shape not in (style.marker, ".", "X"))]
     marks = [(shape, False) for shape in shapes] + [(shape, True) for shape in shapes if shape in _OPEN]
     hues = sorted(HUES, key=lambda hue: used[hue])
-    free = (SeriesStyle(hue, *mark) for mark, hue in product(marks, hues))
+    own = (SeriesStyle(style.colour, *mark) for mark in marks if keeps_colour)
+    free = chain(own, (SeriesStyle(hue, *mark) for mark, hue in product(marks, hues)))
     more = (SeriesStyle(colour, *mark) for colour in _more_colours() for mark in marks)
     return next((one for one in free if one not in taken), None) or next(one for one in more if one not in taken)
 
@@ -196,13 +201,23 @@ def _parts(row: Row) -> list[str]:
     return [word for word in (method, propagation, structure, *settings.split(", ")) if word]
 
 
-def short_names(rows: Sequence[Row]) -> list[str]:
+def short_names(rows: Sequence[Row], *, with_sets: bool = False) -> list[str]:
     """Return the labels of methods without what does not distinguish them.
 
     That is dense propagation, a setting of all methods that read demonstrations, and a number that has a single value,
     unless two methods would then have the same name.
+
+    Args:
+        with_sets: name the demonstrations, such as `wanda fr-en`, instead of their kind; rows have the text of their
+            method too, which is its name if two would have the same one.
     """
-    parts = [_parts(row) for row in rows]
+    sets = [str(row["demonstration_label"] or "") if with_sets else "" for row in rows]
+    parts = [
+        [str(row["score"]).replace("_", " "), label, *_parts({**row, "set_kind": None})[1:]]
+        if label and row["score"]
+        else _parts(row)
+        for row, label in zip(rows, sets, strict=True)
+    ]
     reading = [words for row, words in zip(rows, parts, strict=True) if row.get("propagation")]
     of_all = [word for word in (reading[0][1:] if len(reading) > 1 else ()) if all(word in words for words in reading)]
     numbers = Counter(_NUMBER.sub("", word) for word in {word for words in parts for word in words[1:]})
@@ -211,4 +226,8 @@ def short_names(rows: Sequence[Row]) -> list[str]:
         shorter = [[one for one in words if one != word] for words in parts]
         if all(shorter) and len(set(map(tuple, shorter))) == len(shorter):
             parts = shorter
-    return [", ".join(words) for words in parts]
+    names = [
+        ", ".join([" ".join(words[:2]), *words[2:]] if label and label in words[1:2] else words)
+        for words, label in zip(parts, sets, strict=True)
+    ]
+    return names if len(set(names)) == len(names) or not with_sets else [str(row["method"]) for row in rows]

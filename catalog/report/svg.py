@@ -117,7 +117,7 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
         return
     available = size.width - 2 * _EDGE
     while True:
-        lines = _wrapped(text, points, width=available)
+        lines = wrapped(text, points, width=available)
         pad = 8.0 if len(lines) == 1 else 2.0
         height = pad + _LINE_HEIGHT * points * len(lines)
         fits = all(text_width(line, points) <= available for line in lines) and height <= 72 * size.top
@@ -129,7 +129,7 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
     axes.set_title("\n".join(lines), fontsize=points, pad=pad, x=x, linespacing=1.0, **style)
 
 
-def _wrapped(text: str, points: float, *, width: float) -> list[str]:
+def wrapped(text: str, points: float, *, width: float) -> list[str]:
     """Break a text between words into lines of at most a width in inches."""
     lines = [""]
     for word in re.findall(r" *[^ ]+", text.replace("\n", " ")):

@@ -14,7 +14,7 @@ from catalog.report.exhibits import (
     some,
 )
 from catalog.report.labels import number
-from catalog.report.marks import heat
+from catalog.report.marks import Heat
 from catalog.results import Row
 
 MAX_LANGUAGES, MAX_BLOCKS, MAX_EXPERTS = 12, 24, 32
@@ -45,8 +45,7 @@ def use_panels(rows: Sequence[Row]) -> Iterator[Group]:
 
 def _use_grid(rows: Sequence[Row], blocks: Sequence[int], experts: Sequence[int], *, scale: Scale) -> Grid:
     language = str(rows[0]["language"])
-    return heat(
-        rows,
+    drawn = Heat(
         "frequency",
         down=("block", blocks),
         across=("expert", experts),
@@ -55,6 +54,7 @@ def _use_grid(rows: Sequence[Row], blocks: Sequence[int], experts: Sequence[int]
         scale=scale,
         axes=("block", "expert"),
     )
+    return drawn.grid(rows)
 
 
 def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
@@ -70,8 +70,7 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
         shown, pairs = some(distinct(members, "pair"), MAX_PAIRS, "pairs")
         across, blocks = some(sorted(distinct(members, "block")), MAX_BLOCKS, "blocks")
         by_chance = number(members[0]["by_chance"], digits=2)
-        grid = heat(
-            members,
+        drawn = Heat(
             "jaccard",
             down=("pair", shown),
             across=("block", across),
@@ -83,7 +82,7 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
         )
         yield Group(
             title=f"{model}: the {members[0]['n_top']} most frequent experts of a block ({share:g}){pairs}{blocks}",
-            panels=(grid,),
+            panels=(drawn.grid(members),),
             rows=members,
             legend=(LegendEntry(label="0: no expert in common|1: the same experts", scale=scale),),
         )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from catalog.report.claims import change, group_text, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, grouped
 from catalog.report.labels import number
-from catalog.report.marks import Dots, Mark, point, start
+from catalog.report.marks import Dots, Look, Mark, point, start
 from catalog.report.styles import BLACK, BLUE, GREY, INK, ORANGE, QUIET, VERMILLION, SeriesStyle
 from catalog.results import Row
 
@@ -168,7 +168,7 @@ def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
     best = best_trial(rows)
     if best is not None and best["objective"] is not None:
         at, interval = (best["n_items_so_far"], best["objective"]), (best["ci_low"], best["ci_high"])
-        point(axes, at, interval, SeriesStyle(ORANGE, "*"), is_upright=True, size=12)
+        point(axes, at, interval, SeriesStyle(ORANGE, "*"), look=Look(size=12), is_upright=True)
 
 
 def _limit(axes: Axes, rows: Sequence[Row]) -> None:

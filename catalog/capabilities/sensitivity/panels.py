@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.report import exhibits
 from catalog.report.labels import number, task_label, with_interval
-from catalog.report.marks import Dots, Mark, block_by_layer, half_matrix, heat
+from catalog.report.marks import Dots, Heat, Mark, block_by_layer, half_matrix
 from catalog.report.styles import BLUE, GREY, SeriesStyle
 from catalog.results import Row
 
@@ -55,8 +55,7 @@ def _measure(row: Row) -> str:
 
 def _by_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     """Return a heat map with a row per language and a column per unit; a star is significant over the units."""
-    return heat(
-        rows,
+    drawn = Heat(
         "loss",
         down=("language", exhibits.distinct(rows, "language")),
         across=("unit", exhibits.distinct(rows, "unit")),
@@ -66,6 +65,7 @@ def _by_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid
         scale=scale,
         axes=("language", _UNITS[rows[0]["unit_kind"]]),
     )
+    return drawn.grid(rows)
 
 
 def _of_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:

@@ -10,7 +10,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from catalog.report import exhibits, labels
-from catalog.report.marks import Dots, Mark, legend_of, name_ends, start
+from catalog.report.marks import Dots, Look, Mark, legend_of, name_ends, start
 from catalog.report.styles import (
     BLACK,
     BLUE,
@@ -113,15 +113,19 @@ def format_ratios(axes: Axes, row: Row, side: str = "y") -> None:
     if row["scale"] != LOG_RATIO:
         return
     axis, ends = (axes.yaxis, axes.get_ylim()) if side == "y" else (axes.xaxis, axes.get_xlim())
-    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in ends)
+    shown = round_ratios(*(math.exp(min(end, MAX_LOG_RATIO)) for end in ends))
+    axis.set_major_locator(FixedLocator([math.log(ratio) for ratio in shown]))
+    axis.set_major_formatter(FixedFormatter([f"{ratio:,.6g}" for ratio in shown]))
+
+
+def round_ratios(low: float, high: float) -> list[float]:
+    """Return round ratios from the lower to the upper limit of a logarithmic axis."""
     steps = (1, 2, 5) if high < 200 * low else (1,)
     if high > 8 * low:
         ratios = [digit * 10.0**power for power in range(-6, 10) for digit in steps]
     else:
         ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
-    shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
-    axis.set_major_locator(FixedLocator([math.log(ratio) for ratio in shown]))
-    axis.set_major_formatter(FixedFormatter([f"{ratio:,.6g}" for ratio in shown]))
+    return [float(ratio) for ratio in ratios if ratio > 0 and low <= ratio <= high]
 
 
 def difference_curves(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
@@ -177,10 +181,10 @@ def _dots_panel(language: str, rows: Sequence[Row], *, members: Sequence[Row], s
         about=_about(language, rows),
         xlabel=difference_label(rows[0]) + (f", sparsity {min(sparsities):g}" if len(sparsities) == 1 else ""),
         style=lambda row: styles[tuple(row[column] for column in METHOD)],
-        look=lambda row: {
-            "alpha": 1.0 if row["n_significant"] == row["n_variants"] else _PALE,
-            "gid": labels.to_id(labels.facets_of(row, only=("score", "pair"))),
-        },
+        look=lambda row: Look(
+            alpha=1.0 if row["n_significant"] == row["n_variants"] else _PALE,
+            gid=labels.to_id(labels.facets_of(row, only=("score", "pair"))),
+        ),
         finish=lambda axes: format_ratios(axes, rows[0], "x"),
     )
     return dots.panel(rows)

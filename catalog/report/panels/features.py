@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ from catalog.report.exhibits import (
     some,
 )
 from catalog.report.labels import Facets, facets_of, number, set_label
-from catalog.report.marks import heat, start
+from catalog.report.marks import Heat, start
 from catalog.report.styles import GREY, SeriesStyle, first_styles
 from catalog.results import Row
 
@@ -44,6 +44,18 @@ other sets, which are hidden until their pair is chosen."""
 _SHARED = Scale(0.0, 1.0)
 MAX_ROWS = 120
 """Maximum number of rows of a table, including hidden ones, chosen at even distances."""
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """The demonstration sets on the axes of the heat maps of a model."""
+
+    down: Mapping[str, str]
+    """Id -> label of sets A."""
+    across: Mapping[str, str]
+    """The same for sets B."""
+    facets: tuple[Facets, ...]
+    """Of each set A."""
 
 
 def magnitude_panels(rows: Sequence[Row]) -> Iterator[Group]:
@@ -151,17 +163,17 @@ def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
         included = {*visible, *evenly_spaced(list(pairs), MAX_ROWS)}
         hidden = {key: {**row, "detail": ""} for key, row in pairs.items() if key not in visible}
         facets = {key: hidden.get(key, row) for key, row in pairs.items() if key in included}
-        down = {key: down[key] for key in facets}
+        sets = _Sets({key: down[key] for key in facets}, shown, tuple(facets.values()))
         drawn, omitted = some([cells for _, cells in grouped(members, "depth")], MAX_DEPTHS, "depths")
         note = omission_note(len(shown), len(across), "sets") + omitted
         yield Group(
             title=f"{model}: large in A and small in B, the largest and smallest {share:g} of all features; unrelated "
             f"sets would give {share:g}{note}",
-            panels=tuple(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
+            panels=tuple(_feature_grid(cells, sets, scale=scale) for cells in drawn),
             rows=members,
             legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
         )
-        shared = () if (model_id, dtype) in models else tuple(_shared_grids(drawn, down, shown, facets=facets))
+        shared = () if (model_id, dtype) in models else tuple(_shared_grids(drawn, sets))
         if shared:
             yield Group(
                 title=f"{model}: large in both A and B{note}",
@@ -181,9 +193,7 @@ def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
     return {key: label if all_labels.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
 
 
-def _shared_grids(
-    depths: Sequence[Sequence[Row]], down: Mapping[str, str], across: Mapping[str, str], *, facets: Mapping[str, Facets]
-) -> list[Grid]:
+def _shared_grids(depths: Sequence[Sequence[Row]], sets: _Sets) -> list[Grid]:
     """Return one heat map per depth with the fraction of large features of A that are large in B too."""
     grids = []
     for rows in depths:
@@ -191,7 +201,7 @@ def _shared_grids(
         if known:
             by_chance = number(known[0]["top_by_chance"], digits=2)
             title = f"{known[0]['n_top']} largest {_depth_name(known)}, by chance {by_chance}"
-            grid = _feature_grid(known, down, across, facets=facets, scale=_SHARED, column="top_shared", title=title)
+            grid = _feature_grid(known, sets, scale=_SHARED, column="top_shared", title=title)
             grids.append(replace(grid, column_name="large in B"))
     return grids
 
@@ -200,26 +210,16 @@ def _depth_name(rows: Sequence[Row]) -> str:
     return "of the embeddings" if rows[0]["depth"] == 0 else f"after block {rows[0]['depth'] - 1}"
 
 
-def _feature_grid(
-    rows: Sequence[Row],
-    down: Mapping[str, str],
-    across: Mapping[str, str],
-    *,
-    facets: Mapping[str, Facets],
-    scale: Scale,
-    column: str = "value",
-    title: str = "",
-) -> Grid:
-    """Draw one depth; `down` and `across` are labels of sets A and B."""
+def _feature_grid(rows: Sequence[Row], sets: _Sets, *, scale: Scale, column: str = "value", title: str = "") -> Grid:
+    """Draw one depth."""
     name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
-    return heat(
-        rows,
+    drawn = Heat(
         column,
-        down=("set_a", down),
-        across=("set_b", across),
+        down=("set_a", sets.down),
+        across=("set_b", sets.across),
         title=title or name,
         about=f"Shared {title}" if title else f"Overlap of large and small features after {name}",
         scale=scale,
         axes=("large in A", "small in B"),
-        row_facets=tuple(facets[key] for key in down),
     )
+    return drawn.grid(rows, row_facets=sets.facets)

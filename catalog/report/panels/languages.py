@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from catalog.report import exhibits, labels
-from catalog.report.marks import Dots, Mark, heat, legend_of, start
+from catalog.report.marks import Dots, Heat, Mark, legend_of, start
 from catalog.report.panels.differences import by_task, change_legend, method_key, method_legend
 from catalog.report.styles import (
     BLACK,
@@ -209,8 +209,7 @@ def _note(rows: Sequence[Row]) -> str:
 def _table(methods: Sequence[Sequence[Row]], *, scale: exhibits.Scale) -> exhibits.Grid:
     cells = [{**row, "down": down} for down, members in enumerate(methods) for row in members]
     n_broken = sum(row["first_below"] is not None for row in cells)
-    return heat(
-        cells,
+    drawn = Heat(
         "last_not_below",
         down=("down", {down: _name(members[0]) for down, members in enumerate(methods)}),
         across=("language", exhibits.english_first(row["language"] for row in cells)),
@@ -219,8 +218,9 @@ def _table(methods: Sequence[Sequence[Row]], *, scale: exhibits.Scale) -> exhibi
         about=f"Breaking sparsity by method and language, {n_broken} of {len(cells)} curves fall below dense",
         scale=scale,
         axes=("method", "language"),
-        row_facets=tuple(labels.facets_of(members[0], only=("score", "pair")) for members in methods),
     )
+    facets = tuple(labels.facets_of(members[0], only=("score", "pair")) for members in methods)
+    return drawn.grid(cells, row_facets=facets)
 
 
 def _name(row: Row) -> str:
@@ -287,8 +287,7 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     )
     title = method_label(rows[0])
     facets = {row["demonstration_label"]: labels.facets_of(row, only=("pair",)) for row in rows}
-    return heat(
-        rows,
+    drawn = Heat(
         "difference",
         down=("demonstration_label", sources),
         across=("language", exhibits.english_first(row["language"] for row in rows)),
@@ -297,9 +296,9 @@ def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
         about=f"Difference of accuracy to dense by source and evaluated language, {title}",
         scale=scale,
         axes=("source", "evaluated"),
-        facets=labels.facets_of(rows[0], only=("score",)),
-        row_facets=tuple(facets[source] for source in sources),
     )
+    row_facets = tuple(facets[source] for source in sources)
+    return drawn.grid(rows, labels.facets_of(rows[0], only=("score",)), row_facets=row_facets)
 
 
 def _cell_text(row: Row) -> str:

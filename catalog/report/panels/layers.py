@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.report import labels
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, distinct, grouped, omission_note, some
-from catalog.report.marks import Line, Lines, block_by_layer, first_lines, heat
+from catalog.report.marks import Heat, Line, Lines, block_by_layer, first_lines
 from catalog.report.styles import GREY, MAX_IN_LEGEND, SeriesStyle, method_label
 from catalog.results import Row
 
@@ -158,8 +158,7 @@ def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
     variants = [cells for _, cells in grouped(rows, "corrected_id")]
     shown, note = some(variants, MAX_PROFILE_VARIANTS, "variants")
     sizes = f"{min(row['n_corrected'] for row in rows)} and {min(row['n_paper'] for row in rows)}"
-    return heat(
-        rows,
+    drawn = Heat(
         "difference",
         down=("corrected_id", {cells[0]["corrected_id"]: str(cells[0]["label"]) for cells in shown}),
         across=("language", distinct(rows, "language")),
@@ -169,6 +168,7 @@ def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
         scale=scale,
         axes=("variant", ""),
     )
+    return drawn.grid(rows)
 
 
 def mask_profiles(rows: Sequence[Row]) -> Iterator[Group]:

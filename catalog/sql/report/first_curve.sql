@@ -1,5 +1,5 @@
 -- first_curve: one row per method, sparsity and group of languages (outside_english or en) of the curve of page one: mean
--- over the variants of the method, with the mean of the ends of their 95 % intervals, and the mean difference to dense.
+-- over the variants of the method, and the mean difference to dense; that of a single variant has its 95 % interval.
 -- value is accuracy or chrF, or for perplexity the ratio to dense. The task is one with a primary question, else one with
 -- accuracy, else the one with most results; chance is the mean over the languages other than English. Run-time baselines
 -- are excluded.
@@ -33,13 +33,14 @@ shown AS (
 ),
 means AS (
     SELECT
-        p.base_model, p.base_model_id, p.task, p.split, p.metric, p.scoring_rule, p.example_limit, p.language, p.scale,
+        p.base_model, p.base_model_id, p.task, p.split, p.metric, p.scoring_rule, p.protocol, p.example_limit, p.language,
+        p.scale,
         p.score, p.set_kind, p.propagation, p.structure, p.settings, p.sparsity,
         count(DISTINCT p.variant_id) AS n_variants,
         avg(p.dense_value ORDER BY p.variant_id) AS dense_value,
         avg(p.difference ORDER BY p.variant_id) AS difference,
-        avg(p.ci_low ORDER BY p.variant_id) AS ci_low,
-        avg(p.ci_high ORDER BY p.variant_id) AS ci_high,
+        CASE WHEN count(DISTINCT p.variant_id) = 1 THEN min(p.ci_low) END AS ci_low,
+        CASE WHEN count(DISTINCT p.variant_id) = 1 THEN min(p.ci_high) END AS ci_high,
         any_value(s.chance) AS chance
     FROM points AS p
     JOIN shown AS s

@@ -230,7 +230,9 @@ def test_a_folded_page_is_short_and_page_one_fits_on_a_screen(chromium: Chromium
     tab = chromium.open((folder / "report.html").as_uri())
     tab.resize(1400, 900)
     assert tab.value("document.documentElement.scrollHeight") < 12 * 900
-    assert tab.value("document.querySelector('#first').getBoundingClientRect().bottom") <= 900
+    for width in (1400, 1280):
+        tab.resize(width, 900)
+        assert tab.value("document.querySelector('#first').getBoundingClientRect().bottom") <= 900
     seen = (
         "[...document.querySelectorAll('section [role=img]')].filter(one => one.checkVisibility()).map(one => one.id)"
     )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from catalog.report.exhibits import Panel, Scale
 from catalog.report.figures import FIGURES, run_exhibit
-from catalog.report.marks import MAX_DOTS, Dots, Line, Lines, Mark, half_matrix, heat, legend_of, point
+from catalog.report.marks import MAX_DOTS, Dots, Heat, Line, Lines, Mark, half_matrix, legend_of, point
 from catalog.report.styles import BLUE, ORANGE, SeriesStyle, first_styles
 from catalog.report.svg import draw_panel, drawing
 from catalog.store import Catalog
@@ -116,12 +116,13 @@ def test_styles_of_things_that_are_no_methods_differ() -> None:
 def test_a_heat_map_has_a_cell_for_each_named_row_with_a_value() -> None:
     rows = [{"set": name, "block": block, "value": block / 4} for name in "ab" for block in (0, 1)]
     rows += [{"set": "a", "block": 2, "value": None}, {"set": "hidden", "block": 0, "value": 1.0}]
-    grid = heat(rows, "value", down=("block", {2: "2", 1: "1", 0: "0"}), across=("set", {"b": "B", "a": "A"}), **TEXTS)
+    drawn = Heat("value", down=("block", {2: "2", 1: "1", 0: "0"}), across=("set", {"b": "B", "a": "A"}), **TEXTS)
+    grid = drawn.grid(rows)
     assert (grid.rows, grid.columns) == (("2", "1", "0"), ("B", "A"))
     assert grid.values == {(2, 1): 0.0, (1, 1): 0.25, (2, 0): 0.0, (1, 0): 0.25}
     assert grid.texts[1, 0] == "0.25"
     assert grid.label == "l: from 0.000 in 0, A to 0.250 in 1, A, mean 0.125"
-    assert heat([], "value", down=("block", []), across=("set", []), **TEXTS).label == "l: no values"
+    assert Heat("value", down=("block", []), across=("set", []), **TEXTS).grid([]).label == "l: no values"
 
 
 def test_half_a_matrix_has_each_pair_once_in_whatever_order_it_is_given() -> None:

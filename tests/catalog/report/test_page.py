@@ -148,7 +148,7 @@ def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Read
 @pytest.mark.thorough("renders pages of its own")
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     of_first = [origin.name for origin in reader.origins if origin.section == "first"]
-    assert of_first == ["overview", "first_answers", "first_curve", "first_cost"]
+    assert of_first == ["overview", "first_answers", "first_curve", "first_variants", "first_cost"]
     below = {origin.section: origin.name for origin in reader.origins if origin.section not in ("headline", "first")}
     assert below.pop("methods") == "methods"
     shown = [exhibit for exhibit in (*EXHIBITS, *EXAMPLES) if exhibit in ANALYSED or not exhibit.is_optional]

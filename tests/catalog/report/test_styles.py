@@ -22,7 +22,9 @@ from catalog.report.styles import (
     QUIET,
     SHAPES,
     WHITE,
+    SeriesStyle,
     dark_rules,
+    distinct_styles,
     first_styles,
     method_label,
     method_styles,
@@ -162,6 +164,18 @@ def test_a_short_name_leaves_out_what_all_methods_share() -> None:
     assert short_names([method(settings="refined by dsnot")]) == [
         "wanda on translation, sequential propagation, refined by dsnot"
     ]
+
+
+def test_with_their_demonstrations_methods_have_one_colour_and_names_that_say_which() -> None:
+    sets = [{**method(), "demonstration_label": label, "method": f"wanda {label}"} for label in ("fr-en", "sw-en")]
+    assert short_names(sets, with_sets=True) == ["wanda fr-en", "wanda sw-en"]
+    refined = {**sets[0], "settings": "refined by dsnot", "method": "wanda fr-en, refined by dsnot"}
+    assert short_names([sets[0], refined], with_sets=True) == ["wanda", "wanda, refined by dsnot"]
+    assert short_names([sets[0], {**sets[0], "method": "wanda fr-en #12"}], with_sets=True)[1] == "wanda fr-en #12"
+    wanted = dict.fromkeys("abcdefgh", SeriesStyle(BLUE, "o"))
+    styles = distinct_styles(wanted, keep_colours=True).values()
+    assert len(set(styles)) == len(wanted)
+    assert {style.colour for style in styles} == {BLUE}
 
 
 def test_a_method_has_the_same_mark_in_every_query_of_a_store(catalog: Catalog) -> None:
