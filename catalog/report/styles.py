@@ -120,7 +120,7 @@ def dark_rules() -> str:
 
 
 def first_styles(keys: Iterable[Key]) -> dict[Key, SeriesStyle]:
-    """Return the styles of things that are no methods, such as languages, in the order in which figures use them."""
+    """Return the styles of series other than methods, such as languages, in the order in which figures use them."""
     return distinct_styles({key: SeriesStyle(HUES[n % len(HUES)], _OPEN[n % 5]) for n, key in enumerate(keys)})
 
 
@@ -138,7 +138,7 @@ def distinct_styles(wanted: Mapping[Key, SeriesStyle]) -> dict[Key, SeriesStyle]
 
 
 def _free(style: SeriesStyle, taken: set[SeriesStyle], used: Mapping[str, int]) -> SeriesStyle:
-    """Return a style like another one that is not taken."""
+    """Return an unused style that resembles another."""
     hollow = replace(style, is_hollow=True)
     if style.marker in _OPEN and hollow not in taken:
         return hollow

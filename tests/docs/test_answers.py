@@ -90,11 +90,12 @@ def test_terminal_page_one_and_sql_have_the_same_verdict_and_the_same_numbers(na
 def test_titles_say_what_the_two_sides_differ_in_and_no_name_of_an_entry() -> None:
     with thawed("where-gemma") as store, Catalog.in_memory(store) as catalog:
         titles = {row["name"]: row["title"] for row in run_user_query(catalog, "answers_to_questions", []).as_dicts()}
+    lower = "Is perplexity in {} lower with Swahili text than with English text, in blocks {}?"
     assert titles == {
-        "first": "Is perplexity in Swahili lower with Swahili text than with English text, in blocks 0 to 8?",
-        "first-in-english": "Is perplexity in English lower with Swahili text than with English text, in blocks 0 to 8?",
-        "last": "Is perplexity in Swahili lower with Swahili text than with English text, in blocks 9 to 17?",
-        "last-in-english": "Is perplexity in English lower with Swahili text than with English text, in blocks 9 to 17?",
+        "first": lower.format("Swahili", "0 to 8"),
+        "first-in-english": lower.format("English", "0 to 8"),
+        "last": lower.format("Swahili", "9 to 17"),
+        "last-in-english": lower.format("English", "9 to 17"),
         "swahili-needs-the-last": "Is perplexity in Swahili lower with pruning in blocks 0 to 8 than with pruning in "
         "blocks 9 to 17, with English text?",
     }

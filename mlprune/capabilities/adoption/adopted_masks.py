@@ -115,7 +115,7 @@ def add_adopted(planned: Planned, variants: Variants) -> Variants:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
         RecipeError: masks or rounding are asked for of a checkpoint that lacks whole blocks, or masks or other tokens
-            of one that has fewer tokens.
+            of a checkpoint with fewer tokens.
     """
     recipe, inputs, together = planned.recipe, planned.inputs, dict(variants)
     for entry in recipe.variants:
