@@ -179,7 +179,7 @@ def _catalog_damages(store: Store, names: Sequence[RecordKey], *, next_step: str
     """Find what is wrong with the catalog.
 
     A fold lists one kind after the other, so it may miss a record that a run wrote before another one that it finds,
-    and a run may move a record to the quarantine. What only one of two folds shows is therefore not damage.
+    and a run may move a record to the quarantine. A difference in only one of two folds is therefore not damage.
     """
     damages = list(_damages_of_fold(store, names, next_step=next_step))
     if not damages:

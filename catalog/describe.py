@@ -157,7 +157,7 @@ def _default(parameter: Parameter) -> str:
 
 
 def _table(rows: Iterable[tuple[str, str, str]], width: int) -> Iterator[str]:
-    """Yield lines of three columns; the last one is folded, below the name if there is little room beside it."""
+    """Yield lines of three columns; the last one is folded, below the name if there is little room next to it."""
     rows = list(rows)
     first, second = (max(len(row[place]) for row in rows) for place in (0, 1))
     indent = 2 + first + 2 + second + 2

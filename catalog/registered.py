@@ -18,7 +18,7 @@ FREE = frozenset({"status", "question_id"})
 def registered_differences(store: Store, path: Path) -> Iterator[str]:
     """Yield where a store differs from a file of the query `declarations` in JSON, one line each.
 
-    Questions of the store that the file lacks were declared later, and are no difference.
+    Questions of the store that the file lacks were declared later, and do not count as a difference.
 
     Raises:
         BadInputError: the file cannot be read, or is not the result of this query.

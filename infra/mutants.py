@@ -8,7 +8,7 @@
 A mutant is killed by the first test that fails with it. The tests of `make test` are tried first, then the thorough
 ones; within a group those of the module's own test file first, then the cheapest. One line is printed per mutant:
 outcome (`test`, `thorough` or `survived`), file, line, operator, number of the place in the file, and the test that
-failed. What a shared fixture runs is only known of the test that asked for it first, so the module's own test file and
+failed. A shared fixture's lines are only known of the test that asked for it first, so the module's own test file and
 the golden runs are tried against every mutant. Compiled kernels are not measured by coverage.py, so their lines have no
 mutants.
 

@@ -133,7 +133,7 @@ RESOURCE_CLASSES: dict[int, str] = {
     1: "sq az my ig jv km nb te cy mk kn ml ne gu hy so qu",
     0: "si",
 }
-"""Class, from 0 (left behind) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
+"""Class, from 0 (fewest) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
 catalog's view `language_resources` is made of this table."""
 
 LANGUAGE_NAMES = {

@@ -76,7 +76,7 @@ class Dots:
     """Dots in rows: one row per name, the first one on top, with a point and an interval for each mark."""
 
     name: Callable[[Row], str]
-    """Name of a row; the points of rows of the same name are beside each other."""
+    """Name of a row; the points of rows of the same name are drawn next to each other."""
     marks: tuple[Mark, ...]
     title: str
     about: str
@@ -186,7 +186,7 @@ class Line:
 
 
 def first_lines(series: Sequence[Sequence[Row]], name: Callable[[Row], str]) -> list[Line]:
-    """Return a line for each series, with the styles of things that are no methods."""
+    """Return a line for each series, with the styles of series other than methods."""
     styles = first_styles(range(len(series)))
     return [
         Line(rows, styles[n], name(rows[0]), rows[0].get("propagation") == "dense") for n, rows in enumerate(series)

@@ -120,7 +120,7 @@ def dark_rules() -> str:
 
 
 def first_styles(keys: Iterable[Key]) -> dict[Key, SeriesStyle]:
-    """Return the styles of things that are no methods, such as languages, in the order in which figures use them."""
+    """Return the styles of series other than methods, such as languages, in the order in which figures use them."""
     return distinct_styles({key: SeriesStyle(HUES[n % len(HUES)], _OPEN[n % 5]) for n, key in enumerate(keys)})
 
 

@@ -33,7 +33,7 @@ def rank(row: Row) -> tuple[bool, int]:
 def questions_tally(rows: Sequence[Row]) -> str:
     """Return how many questions have each verdict, such as `8 yes, 6 not shown, 1 no`.
 
-    A question whose tests have several verdicts is `mixed`. Exploratory ones are only counted beside primary ones.
+    A question whose tests have several verdicts is `mixed`. Exploratory ones are only counted next to primary ones.
 
     Args:
         rows: one per question, with the columns of `question_answers`.

@@ -225,7 +225,7 @@ def _choices(columns: Columns, row: Row) -> dict[str, Sequence[Any]]:
 def called_answers(
     sql: str, parameters: Mapping[str, Value], *, store: Store, query: Callable[..., list[dict[str, Value]]]
 ) -> dict[str, pa.Table]:
-    """Return the table of answers that the calls in a statement read, by its name; empty if there are no calls.
+    """Return the table of answers that the calls in a statement read, by its name; empty without calls.
 
     Args:
         query: runs a statement with parameters on the catalog.

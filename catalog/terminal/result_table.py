@@ -346,7 +346,7 @@ def _widened(columns: Sequence[ShownColumn], widths: Sequence[int], *, spare: in
 def _cut_lines(column: ShownColumn, width: int) -> list[str]:
     """Return the texts of a column without line breaks: numbers to the right, long texts cut.
 
-    They are cut at the end, or nearer to the middle if this tells more rows apart.
+    They are cut at the end, or nearer to the middle if this distinguishes more rows.
     """
     lines = [column.line(row) for row in range(len(column.cells))]
     if column.kind.is_number:

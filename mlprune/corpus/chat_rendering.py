@@ -42,7 +42,7 @@ class ChatRenderer:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        """The process that started the child: one that is forked off it starts a child of its own."""
+        """The process that started the child: a process forked from it starts a child of its own."""
 
     def render(self, template: str, messages: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> str:
         """Render a chat.

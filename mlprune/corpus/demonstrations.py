@@ -159,7 +159,7 @@ class Demonstration:
 
     @property
     def target_start(self) -> int | None:
-        """Index of the first character of the first target; None if there is no target."""
+        """Index of the first character of the first target; None without targets."""
         start = 0
         for piece in self.pieces:
             if piece.is_target:

@@ -161,7 +161,7 @@ def nearest_layout(path: Path, examples: Mapping[str, str]) -> dict[str, str]:
     """Return the layouts with the example names most like those at a path, for an error; nothing if none is like them.
 
     Args:
-        examples: layout -> names of its files, in words.
+        examples: layout -> names of its files as text.
     """
     files = [path] if path.is_file() else sorted(islice(filter(Path.is_file, path.rglob("*")), MOST_COMPARED_FILES))
     likeness = {

@@ -225,7 +225,7 @@ def _metric(name: str, task: Task, language: str) -> Metric:
     if plain in PASS_RATES:
         if plain == "word_pass_rate" and not languages.has_word_rate(language):
             expected = "a language that is not written in Latin letters: select it with --language"
-            raise BadInputError("no words can be told from English", metric=plain, expected=expected, got=language)
+            raise BadInputError("no words differ from English", metric=plain, expected=expected, got=language)
         if detector:
             languages.check_language(language)
         return _passes(plain, PASS_RATES[plain], target=language, detector=detector)

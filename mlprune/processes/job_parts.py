@@ -1,6 +1,6 @@
 """Parts of a running job: blocks, batches, texts. Its loops count them; the worker that runs the job reads the counts.
 
-Counting changes no result. It costs microseconds, because nothing is sent: whoever wants to know reads the latest
+Counting changes no result. It costs microseconds, because nothing is sent: a reader loads the latest
 state, from another thread of the same process. Outside of a job, and in other threads of a job, nothing is counted.
 
 Loops may be nested: the batches of an evaluation are parts of the part that is the evaluation.

@@ -98,7 +98,7 @@ def run_limited(function: Callable[[], Any], limits: Limits) -> Any:
     """Call a function in a child process with limits.
 
     Args:
-        function: returns a JSON value. What it changes in memory is lost with the child.
+        function: returns a JSON value. Its changes in memory are lost with the child.
     Returns: the result, as JSON has it.
     Raises:
         LimitError: the child exceeded a limit, or died.

@@ -26,7 +26,7 @@ class NamesOf:
     not_itself: bool = False
     """Whether an entry cannot name itself."""
     words: tuple[str, ...] = ()
-    """Values that are no names."""
+    """Values that are not names."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ MAX_LISTED = 5
 """Most items that one line names."""
 
 Place = Literal["steps", "passes", "texts", "model", "warnings"]
-"""After which part of a plan a line stands: the numbers of jobs, costly passes, texts that do not fit, the model, or
+"""The part of a plan that a line follows: the numbers of jobs, costly passes, texts that do not fit, the model, or
 the warnings about the recipe."""
 JobT_co = TypeVar("JobT_co", covariant=True)
 CostT_co = TypeVar("CostT_co", covariant=True)

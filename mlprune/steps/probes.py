@@ -1,6 +1,6 @@
 """Probes: variants that are measured before those of the recipe, whose schedules may read what the probes lose.
 
-Probes are compared with dense by the jobs of their analyses only, and are no candidates of choices.
+Probes are compared with dense by the jobs of their analyses only, and cannot be chosen.
 """
 
 from collections.abc import Iterable, Mapping

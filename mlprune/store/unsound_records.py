@@ -43,7 +43,7 @@ class UnsoundRecord:
         return value if isinstance(value, dict) else {}
 
     def rows(self, table: str) -> list[JsonObject]:
-        """Return the rows for a table, without those that are no objects."""
+        """Return the rows for a table, without those that are not objects."""
         rows = self.values("rows").get(table)
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 

@@ -37,7 +37,7 @@ from tests.benchmarks.conditions import machine, moment
 Row = dict[str, Any]
 Place = Literal["inside", "outside", "likely", "certain"]
 """Of a true difference: at the limit of the claim, where it is true or false; or where it is shown half the time, or
-always. At the limit of a gain, there is no difference."""
+always. At the limit of a gain, the difference is 0."""
 Data = Literal["normal", "few items", "many items"]
 
 SIZES = (1, 4, 10)
@@ -52,7 +52,7 @@ MIXTURES: dict[str, tuple[Place, ...]] = {
 MARGINS: dict[Data, float] = {"normal": 6.0, "few items": 0.02, "many items": 0.02}
 N_ITEMS: dict[Data, int] = {"few items": 150, "many items": 1000}
 CHANGED = 0.1
-"""Share of items that change where there is no difference."""
+"""Share of items that change where the difference is 0."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def drawn_estimates(population: Population, repeats: int, generator: np.random.G
 
 
 def _items(truth: float, n_items: int, generator: np.random.Generator) -> ItemEstimate:
-    """Draw items: they only get lost, or only gained, or 10 % change in either direction if there is no difference."""
+    """Draw items: they only get lost, or only gained, or 10 % change in either direction if the difference is 0."""
     chances = (max(truth, 0.0), max(-truth, 0.0)) if truth else (CHANGED / 2, CHANGED / 2)
     gained, lost, _ = generator.multinomial(n_items, [*chances, 1 - sum(chances)])
     return ItemEstimate(Counts(float(gained), float(lost), float(n_items)))

@@ -1,4 +1,4 @@
-"""The measurements of the first hour on a GPU run on a pretended one. What they measure is not checked."""
+"""The measurements of the first hour on a GPU run on a pretended one. Their numbers are not checked."""
 
 import json
 from pathlib import Path

@@ -138,3 +138,18 @@ def test_what_to_use_for_swahili_and_what_english_pays_fit_one_screen_with_the_l
     assert sum(line.count(" to ") for line in table[place : place + 2]) == 2
     assert max(map(len, table)) <= 80
     assert len(table) + len(FIRST_QUESTIONS) + 2 + 2 <= 30
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_titles_say_what_the_two_sides_differ_in_and_no_name_of_an_entry() -> None:
+    with thawed("where-gemma") as store, Catalog.in_memory(store) as catalog:
+        titles = {row["name"]: row["title"] for row in run_user_query(catalog, "answers_to_questions", []).as_dicts()}
+    lower = "Is perplexity in {} lower with Swahili text than with English text, in blocks {}?"
+    assert titles == {
+        "first": lower.format("Swahili", "0 to 8"),
+        "first-in-english": lower.format("English", "0 to 8"),
+        "last": lower.format("Swahili", "9 to 17"),
+        "last-in-english": lower.format("English", "9 to 17"),
+        "swahili-needs-the-last": "Is perplexity in Swahili lower with pruning in blocks 0 to 8 than with pruning in "
+        "blocks 9 to 17, with English text?",
+    }

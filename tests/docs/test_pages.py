@@ -119,7 +119,9 @@ def test_every_page_of_the_documentation_is_reached_from_the_entry_page() -> Non
 
 MOST_PAGES, MOST_WORDS, MOST_WORDS_OF_A_PAGE = 20, 38_000, 4_200
 """Limits of the pages of docs/ that are not generated, and of the words on them. The formulas (`definitions.md`) are a
-page, but their words do not count. An issue that adds a capability may raise the words, by at most 1,500."""
+page with a limit of its own. An issue that adds a capability may raise the words, by at most 1,500."""
+MOST_WORDS_OF_THE_FORMULAS = 14_200
+"""Text that leaves another page must not hide among the formulas."""
 
 
 def words(page: Path) -> int:
@@ -138,7 +140,7 @@ def test_the_pages_of_the_documentation_are_few_and_short() -> None:
         if "reference" not in page.parts
     }
     assert len(counts) <= MOST_PAGES
-    del counts["definitions.md"]
+    assert counts.pop("definitions.md") <= MOST_WORDS_OF_THE_FORMULAS
     assert sum(counts.values()) <= MOST_WORDS, counts
     assert {name: count for name, count in counts.items() if count > MOST_WORDS_OF_A_PAGE} == {}
 

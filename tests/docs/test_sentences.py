@@ -186,7 +186,7 @@ GIVEN = (
 )
 """Texts with numbers that are conditions of a study, or that other tests cover."""
 GENERAL = (r"9[05] % interval", r"\b2:4\b", r"below 0 is better", r"below 1 means")
-"""Patterns of further texts with numbers that are no results."""
+"""Patterns of further texts with numbers that are not results."""
 NUMBER = re.compile(r"(?<![\w.-])[-+]?\d[\d,]*(?:\.\d+)?(?![\w])")
 
 

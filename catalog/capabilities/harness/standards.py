@@ -302,7 +302,7 @@ def export_results(
             done = FORMATS[format](catalog, variants, temporary, request)
             if not done.n_files:
                 reasons = ", ".join(f"{n} {reason}" for reason, n in done.left_out.items()) or "nothing is evaluated"
-                raise BadInputError("there are no results to write", format=format, got=reasons)
+                raise BadInputError("no results to write", format=format, got=reasons)
     except OSError as err:
         raise BadInputError("the results cannot be written", path=str(folder), reason=err.strerror or str(err)) from err
     return done

@@ -17,6 +17,13 @@ entries AS (
     FROM (SELECT variants AS name FROM questions UNION SELECT against FROM questions) AS e
     LEFT JOIN language_resources AS l ON lower(l.language_name) = lower(e.name)
 ),
+told_apart AS (  -- two pairs of entries with the same words are written as their names
+    SELECT p.*
+    FROM internal.question_phrases AS p
+    JOIN questions AS q ON q.question_id = p.question_id
+    WINDOW same_words AS (PARTITION BY q.recipe, p.variant_words, p.against_words, p.shared_words)
+    QUALIFY min((q.variants, q.against)) OVER same_words = max((q.variants, q.against)) OVER same_words
+),
 worded AS (
     SELECT
         q.*, t.given_title,
@@ -33,13 +40,16 @@ worded AS (
             ELSE CASE WHEN q.group_name LIKE '%-en' OR q.group_name LIKE 'en-%' THEN 'of ' ELSE 'in ' END
                 || coalesce(l.language_name, q.group_name)
         END AS place_words,
+        q.over = 'each' AND q.claim = 'gain' AS is_about_one,
         CASE
             WHEN q.variants = '' THEN CASE q.over WHEN 'mean' THEN 'pruning' ELSE 'a pruned variant' END
-            ELSE CASE WHEN q.over = 'each' AND q.claim = 'gain' THEN 'a variant of ' ELSE '' END
-                || v.words
+            WHEN p.question_id IS NOT NULL
+                THEN CASE WHEN is_about_one THEN 'a variant pruned with ' ELSE '' END || p.variant_words
+            ELSE CASE WHEN is_about_one THEN 'a variant of ' ELSE '' END || v.words
         END AS variant_words,
-        b.words AS against_words,
-        CASE q.against WHEN 'dense' THEN 'without pruning' ELSE 'with ' || b.words END AS than_words,
+        coalesce(p.against_words, b.words) AS against_words,
+        CASE q.against WHEN 'dense' THEN 'without pruning' ELSE 'with ' || coalesce(p.against_words, b.words) END AS than_words,
+        coalesce(', ' || nullif(p.shared_words, ''), '') || '?' AS ending,
         CASE WHEN coalesce(m.higher_is_better, q.metric <> 'perplexity') THEN 'higher' ELSE 'lower' END AS better,
         CASE better WHEN 'higher' THEN 'lower' ELSE 'higher' END AS worse,
         CASE q.metric
@@ -50,13 +60,14 @@ worded AS (
     ANTI JOIN internal.outdone_questions AS u ON u.question_id = q.question_id
     LEFT JOIN entries AS v ON v.name = q.variants
     LEFT JOIN entries AS b ON b.name = q.against
+    LEFT JOIN told_apart AS p ON p.question_id = q.question_id
     LEFT JOIN titles AS t ON t.question_id = q.question_id
     LEFT JOIN language_resources AS l ON l.language = q.group_name
     LEFT JOIN (SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric) AS m
         ON m.metric = q.metric
 )
 SELECT
-    * EXCLUDE (given_title, measure, than_words, better, worse, margin_words),
+    * EXCLUDE (given_title, measure, than_words, better, worse, margin_words, is_about_one, ending),
     better = 'higher' AS higher_is_better,
     CASE
         WHEN is_primary THEN 'primary'
@@ -69,20 +80,21 @@ SELECT
     END AS status,
     coalesce(given_title, CASE claim
         WHEN 'gain' THEN concat_ws(
-            ' ', 'Is', measure, place_words, better, 'with', variant_words, 'than', than_words || '?'
+            ' ', 'Is', measure, place_words, better, 'with', variant_words, 'than', than_words || ending
         )
         WHEN 'noninferior' THEN concat_ws(
-            ' ', 'Is', measure, place_words, 'less than', margin_words, worse, 'with', variant_words, 'than', than_words || '?'
+            ' ', 'Is', measure, place_words, 'less than', margin_words, worse, 'with', variant_words, 'than', than_words || ending
         )
         ELSE concat_ws(
-            ' ', 'Does', measure, place_words, 'differ by less than', margin_words, 'between', variant_words, 'and', against_words || '?'
+            ' ', 'Does', measure, place_words, 'differ by less than', margin_words, 'between', variant_words, 'and', against_words || ending
         )
     END) AS title
 FROM worded;
 -- languages: the group of languages as a recipe names it
 -- status: primary, or exploratory and why
 -- higher_is_better: whether higher values of its metric are better
--- place_words: the languages in words
--- variant_words: the entry with the variants in words
--- against_words: the entry with the baselines in words
--- title: the question in plain words: the title that the newest recipe gives to it, else one made of its entries
+-- place_words: the languages as text
+-- variant_words: the variants as text
+-- against_words: the baselines as text
+-- title: the question in plain words: the title that the newest recipe gives to it, else one made of what variants and baselines
+-- differ in, or of the names of their entries in the recipe

@@ -161,4 +161,4 @@ LEFT JOIN internal.test_powers AS i
 -- mask_agreement: share of the weights that a variant and its nearest variant with results both keep or both remove, the largest of the question's variants for a mean; NULL if no such variant had results
 -- nearest_variant_id: the nearest variant of mask_agreement
 -- n_known_baselines: number of choices among the baselines with results before the declaration that differ in seeds only, of one or of as many as a mean asks about; 1 if the question asks about all of them; NULL if the baseline had no results
--- remarks: these facts in words, with masks from an agreement of 99 % on; NULL for none
+-- remarks: these facts as text, with masks from an agreement of 99 % on; NULL for none

@@ -210,7 +210,7 @@ def results_files(paths: Sequence[Path]) -> list[Path]:
         files = sorted(path.rglob("results_*.json")) if path.is_dir() else [path]
         if not files or not all(file.is_file() for file in files):
             expected = "results_*.json of lm-evaluation-harness, or a folder with some"
-            raise BadInputError("there are no results here", path=str(path), expected=expected)
+            raise BadInputError("no results were found here", path=str(path), expected=expected)
         found += files
     return list(dict.fromkeys(found))
 

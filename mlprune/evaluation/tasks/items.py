@@ -108,7 +108,7 @@ def answers_of(row: Row, key: str) -> list[str]:
     """Return the accepted answers of a row, which are a text, a number or a list of them.
 
     Raises:
-        BlankTextError: there is no answer, or one is only white space.
+        BlankTextError: an answer is missing, or is only white space.
         TaskFileError: the value is something else.
     """
     value = row[key]

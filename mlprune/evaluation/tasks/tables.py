@@ -136,7 +136,7 @@ def _value_at(value: object, path: str) -> object:
 
 
 def skip_reason(row: Row, skip: Skip) -> str:
-    """Return the value for which a row is left out, in words; an empty text if it is not left out.
+    """Return the value for which a row is left out, as text; an empty text if it is not left out.
 
     Raises:
         TaskFileError: the row lacks a column.

@@ -40,7 +40,7 @@ SKIPPED_ROWS: Mapping[type[SkippedRowError], str] = {
     BlankTextError: "with a blank text",
     EqualCandidatesError: "with equal candidates",
 }
-"""Error about a row that is skipped -> the reason in words."""
+"""Error about a row that is skipped -> the reason as text."""
 MAX_NAMES = 5
 """Most names of rows or files in one line about skipped rows."""
 

@@ -376,7 +376,7 @@ def _dense_parameters(
             continue
         kind = module.get_submodule(owner)
         if not is_linear(kind):
-            reason = f"belongs to {type(kind).__name__}, which is no linear layer"
+            reason = f"belongs to {type(kind).__name__}, which is not a linear layer"
         elif prefix + owner == router:
             reason = "the router of the experts"
         elif owner not in ran:

@@ -154,7 +154,7 @@ def read_rows(file: Path, stored: TensorSlice, rows: Sequence[int]) -> Tensor:
 
 
 def padded_rows(rows: Tensor, n_rows: int) -> Tensor:
-    """Append rows of zeros, or lowest values to a bias, until there are so many rows; more rows than that stay.
+    """Append rows of zeros, or lowest values to a bias, up to this number of rows; further rows stay.
 
     Args:
         rows: [n, ...], any float dtype.

@@ -106,7 +106,7 @@ def _check_factors(factors: Tensor) -> None:
     if factors.ndim != 2:
         raise ShapeError("factors of sets are not a matrix", expected="[sets, in]", got=tuple(factors.shape))
     if factors.shape[0] == 0:
-        raise StatisticsError("there are no sets to aggregate")
+        raise StatisticsError("no sets to aggregate")
     wrong = ~(torch.isfinite(factors) & (factors >= 0))
     if bool(wrong.any()):
         which, feature = wrong.nonzero()[0].tolist()

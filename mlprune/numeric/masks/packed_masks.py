@@ -206,7 +206,7 @@ def _round(source: NDArray[np.uint32], rounded: NDArray[np.uint16]) -> None:
 def _write_rounded(
     target: NDArray[np.uint16], source: NDArray[np.uint32], target_words: Words, bits: Bits, expanded: Words
 ) -> None:
-    """Round some weights, then mask them while they are in the cache; `target_words` is the same memory in words."""
+    """Round some weights, then mask them while they are in the cache; `target_words` is the same memory as words."""
     for start in range(0, target.size, _ROUNDED_TOGETHER):
         stop = min(start + _ROUNDED_TOGETHER, target.size)
         _round(source[start:stop], target[start:stop])

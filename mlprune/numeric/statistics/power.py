@@ -104,7 +104,7 @@ def detectable_difference_of_mean(
 
     Args:
         parts: true parts of the squared error. Put in place of them, estimated ones give an estimate.
-        n_seeds: of the variant; without effect if there is no error from them, as are the other numbers.
+        n_seeds: of the variant; without effect if they add no error, as are the other numbers.
         n_baseline_seeds: of the baseline's own.
         n_clusters: of items.
         n_tests: number of tests in the family.

@@ -70,7 +70,7 @@ class CrossedEstimate:
     of_baseline_seeds: float = 0.0
     """Squared standard error from seeds of the baseline's own: var(mean_t) / T; 0 without any."""
     n_baseline_seeds: int = 2
-    """Number of these seeds; it has no effect if there is no error from them."""
+    """Number of these seeds; it has no effect if they add no error."""
 
     @property
     def parts(self) -> ErrorParts:

@@ -49,7 +49,7 @@ class KnownVariants:
         self._keys: dict[str, VariantKeys] = {}
 
     def keys(self, variant_id: str) -> VariantKeys:
-        """Return the keys of a variant; of one that is neither planned nor stored, they are those of its id alone."""
+        """Return the keys of a variant; a variant that is neither planned nor stored has those of its id alone."""
         if variant_id not in self._keys:
             sources, scores = self._sources(variant_id)
             self._keys[variant_id] = VariantKeys(

@@ -189,7 +189,7 @@ class Power:
 
 
 def smallest_p_value(criterion: Criterion | None, n_clusters: int) -> float:
-    """Return the smallest p-value that a test of a difference can reach; None for one that is a sum over clusters.
+    """Return the smallest p-value that a test of a difference can reach; None for a sum over clusters.
 
     All C clusters change in one direction: 1.5 / 2^C under all sign vectors. Exchanges of other metrics than means draw
     at most 999,900 of them, the test of the worst language 9,999.

@@ -67,7 +67,7 @@ class BaseVariant:
 
     @property
     def control_of(self) -> Hashable:
-        """Value of `controlled_as` of the variants that it is a control of; None if it is no control."""
+        """Value of `controlled_as` of the variants that it is a control of; None if it is not a control."""
         return None
 
     def own_columns(self, *, achieved: float) -> JsonObject:

@@ -251,7 +251,7 @@ def said(catalog: Catalog) -> dict[str, list[Mapping[str, Any]]]:
 def test_later_versions_of_comparisons_and_answers_replace_earlier_ones_and_double_no_family(
     store: Store, tmp_path: Path
 ) -> None:
-    """Until its recipe runs again, a store shows the answers that it has. What was registered then still holds."""
+    """Until its recipe runs again, a store shows the answers that it has. Earlier declarations still hold."""
     versions = "SELECT DISTINCT step_version FROM records WHERE kind = $kind AND id IN (SELECT {0}_id FROM {1})"
     shown = {
         "answers": versions.format("question", "answers"),

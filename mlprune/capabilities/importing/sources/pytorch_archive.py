@@ -226,7 +226,7 @@ class _StorageUnpickler(pickle.Unpickler):
         self.storages: list[tuple[str, int]] = []
 
     def find_class(self, module: str, name: str) -> type[_Placeholder]:
-        """Return a stand-in with the name of what the pickle asks for."""
+        """Return a placeholder with the name of what the pickle asks for."""
         return type(name, (_Placeholder,), {"__module__": module})
 
     def persistent_load(self, pid: tuple[str, type[_Placeholder], str, str, int]) -> None:

@@ -46,7 +46,7 @@ MMMLU_NAMES: Mapping[str, str] = {
         *("YO-NG", "ZH-CN"),
     )
 }
-"""Tag -> name of the language in MMMLU, some of whose regions are no countries."""
+"""Tag -> name of the language in MMMLU, whose regions include some that are not countries."""
 MMMLU_COLUMNS: Mapping[str, str] = {
     "question": "Question",
     **dict(zip(OPTION_KEYS, LETTERS, strict=True)),

@@ -43,7 +43,7 @@ class Guesses:
     candidates: str | tuple[str, ...] = ()
     """A column with a list, or a column each."""
     labels: tuple[str, ...] = ()
-    """Labels of the first rows, if there are no candidates."""
+    """Labels of the first rows, without candidates."""
 
     @property
     def is_question(self) -> bool:

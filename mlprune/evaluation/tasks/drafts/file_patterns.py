@@ -55,7 +55,7 @@ class FilePattern:
 def find_patterns(names: Iterable[str]) -> list[FilePattern]:
     """Return the patterns of the tables among some names, that of most files first.
 
-    A part of a name is its language if it is a code that differs between files, or if the code stands alone at an end
+    A part of a name is its language if it is a code that differs between files, or if the code is a word at an end
     of the name or is a folder. So is the English name of a language, such as `acehnese`, if it differs between files.
     Names that still differ are also joined by `*`.
     """

@@ -43,7 +43,7 @@ class TableHead:
 
 
 def read_head(path: Path) -> TableHead:
-    """Read the first rows of a table, or say in words why they cannot be read."""
+    """Read the first rows of a table, or state why they cannot be read."""
     try:
         if path.name.endswith(".parquet"):
             return _named(parquet_columns(path), first_parquet_rows(path, MOST_ROWS))

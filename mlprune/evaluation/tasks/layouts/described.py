@@ -178,7 +178,7 @@ def _id(row: Row, columns: Sequence[str | int], number: int) -> Row:
 
 
 def _joined(name: Row, file: DescribedFile) -> Row:
-    """Return the id of a row of joined files; one that is no id is refused where rows are checked."""
+    """Return the id of a row of joined files; a value that is not an id is refused where rows are checked."""
     value = name.get("id")
     is_id = isinstance(value, int | str) and not isinstance(value, bool) and value != ""
     return {"id": f"{file.part}#{value}"} if is_id else name

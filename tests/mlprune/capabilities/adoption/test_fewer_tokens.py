@@ -1,4 +1,4 @@
-"""Checkpoints with fewer tokens: exports are told apart from other folders, token by token and row by row."""
+"""Checkpoints with fewer tokens: exports are distinguished from other folders, token by token and row by row."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""States beyond the limit lie on the disk: what is read is what was kept, and nothing stays behind."""
+"""States beyond the limit are stored on the disk, are read back unchanged, and no file remains."""
 
 import threading
 from pathlib import Path
