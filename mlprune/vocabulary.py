@@ -43,6 +43,40 @@ DtypeName = Literal["float32", "bfloat16", "float16"]
 SHORT_DTYPES: Mapping[str, DtypeName] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Short name that people may write -> name in ids and records."""
 ClaimName = Literal["gain", "noninferior", "equivalent"]
+
+
+@dataclass(frozen=True)
+class ClaimWords:
+    """A kind of question in plain words, for terminal, plan, report and catalog."""
+
+    title: str
+    """The question; its placeholders are columns of the view `described_questions`."""
+    power: str
+    """What its tests can find; the placeholders are `amount` and, of a claim with a margin, `margin`."""
+    no_room: str
+    """Why it cannot be asked of a model that guesses, or of one that cannot become better."""
+
+
+CLAIMS: Mapping[ClaimName, ClaimWords] = {
+    "gain": ClaimWords(
+        title="Is {measure} {place_words} {better} with {variant_words} than {than_words}{ending}",
+        power="would most likely notice a gain of {amount} or more",
+        no_room="no gain can be measured",
+    ),
+    "noninferior": ClaimWords(
+        title="Is {measure} {place_words} less than {margin_words} {worse} with {variant_words} than "
+        "{than_words}{ending}",
+        power="could show a loss below {amount} at best, {margin} asked",
+        no_room="what guesses has nothing to lose",
+    ),
+    "equivalent": ClaimWords(
+        title="Does {measure} {place_words} differ by less than {margin_words} between {variant_words} and "
+        "{against_words}{ending}",
+        power="could show a difference below {amount} at best, {margin} asked",
+        no_room="two models that guess differ in nothing",
+    ),
+}
+"""The words for each kind of question; every text about questions takes them from here."""
 OverName = Literal["each", "mean"]
 AspectName = Literal["sparsity", "structure", "quantisation", "propagation", "language", "seed"]
 """Aspects in which compared variants agree unless a recipe ignores them: language and seed are those of the sets."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from catalog.sql_files import SqlFile, sql_files
 from mlprune.languages import languages_with_resource_class
+from mlprune.vocabulary import CLAIMS
 
 SCHEMA_VERSION = 14
 """Version of the catalog file. Earlier versions of this package leave a file of a later one alone: raise it in a
@@ -132,9 +133,23 @@ def in_dependency_order(files: Mapping[str, SqlFile]) -> dict[str, SqlFile]:
 
 @cache
 def views() -> Mapping[str, SqlFile]:
-    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table."""
-    files = [SqlFile(file.name, file.text.replace("{languages}", _language_rows())) for file in sql_files("views")]
-    return MappingProxyType(in_dependency_order({file.name: file for file in files}))
+    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table, and
+    `{claim_titles}` the title of a question of each claim."""
+    files = {}
+    for file in sql_files("views"):
+        text = file.text.replace("{languages}", _language_rows()).replace("{claim_titles}", _claim_titles())
+        files[file.name] = SqlFile(file.name, text)
+    return MappingProxyType(in_dependency_order(files))
+
+
+def _claim_titles() -> str:
+    """Return the title of a question as an SQL expression of its claim and of columns."""
+    cases = []
+    for claim, words in CLAIMS.items():
+        parts = re.split(r"\{(\w+)\}", words.title)  # texts and names of columns in turn
+        values = ", ".join(part if place % 2 else f"'{part}'" for place, part in enumerate(parts))
+        cases.append(f"WHEN '{claim}' THEN concat({values})")
+    return f"CASE claim {' '.join(cases)} END"
 
 
 def _language_rows() -> str:

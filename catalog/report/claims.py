@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from catalog.report.labels import number, text_range
 from catalog.results import Row
-from mlprune.vocabulary import LOG_RATIO, is_higher_better
+from mlprune.vocabulary import CLAIMS, LOG_RATIO, is_higher_better
 
 _GROUPS = {"outside_english": "outside English", "all": "over all languages", "worst": "in the worst language"}
 _NAMED_GROUPS = {"script": "in the languages written in {}", "resource_class": "in the languages of resource class {}"}
@@ -14,11 +14,6 @@ CANNOT_BE_ASKED = "cannot be asked"
 """Verdict of an answer without room for a loss, a difference or a gain."""
 NEGLIGIBLE = 0.0005
 """Detectable differences up to this size come from variants without any change and are not reported."""
-_NO_ROOM = {
-    "gain": "no gain can be measured",
-    "noninferior": "what guesses has nothing to lose",
-    "equivalent": "two models that guess differ in nothing",
-}
 
 
 def sign_of(metric: str) -> int:
@@ -209,7 +204,7 @@ def _noise(rows: Sequence[Row]) -> str:
 def _not_asked(rows: Sequence[Row]) -> str:
     """Return why a question has no answer: nothing is left of what it asks about."""
     first, reasons = rows[0], sorted({str(row["verdict_reason"]) for row in rows})
-    sentence = f"{' and '.join(reasons)} {group_text(first)}: {_NO_ROOM[str(first['claim'])]}."
+    sentence = f"{' and '.join(reasons)} {group_text(first)}: {CLAIMS[first['claim']].no_room}."
     return sentence[0].upper() + sentence[1:]
 
 

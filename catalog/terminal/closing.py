@@ -21,6 +21,11 @@ MAX_SPARSITIES = 5
 """Most sparsities in the table: those with most methods."""
 MAX_MEANINGS = 6
 """Most questions whose meaning is said in sentences."""
+RISK = (
+    "The risk that any yes or no is due to chance is at most 5 %, all main questions of the recipe together; a range "
+    "in brackets is for one number alone."
+)
+NO_RISK = "They are only explored: no main question was asked before the results were known."
 DEFAULT_SPARSITY = 0.4
 """Sparsity at which the price in English is stated: the nearest one of the table."""
 
@@ -40,7 +45,8 @@ def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], wid
     questions.sort(key=lambda rows: verdicts.rank(rows[0]))
     primary = [rows for rows in questions if rows[0]["is_primary"]] or questions
     splits = " and ".join(sorted({str(row["split"]) for row in answers}))
-    head = f"Answers ({splits} split; verdicts are corrected over all primary questions of the recipe, intervals not)"
+    head = f"Answers, measured on the {splits} split. "
+    head += RISK if any(rows[0]["is_primary"] for rows in questions) else NO_RISK
     lines = _folded(head, width=width) if questions else []
     for number, rows in enumerate(primary, 1):
         lines += _folded(str(rows[0]["title"]), width=width, label=f"  {number:<3}")
@@ -121,7 +127,8 @@ def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None)
         table.append([f"  {_named_method(name, methods[name])}", dense, *cells, english])
     english = first["english_dense_value"]
     notes = [str(first["task"]), *([f"chance {chance:.2f}"] if chance is not None else [])]
-    notes += ["* significant against dense" + (f" (English {english:.2f})" if english is not None else "")]
+    notes += [f"unpruned English {english:.2f}"] if english is not None else []
+    notes += ["* differs from unpruned by more than chance explains"]
     notes += [counted(len(methods) - len(shown), "more method")] if len(methods) > len(shown) else []
     sentences = [line for text in _sentences(rows, price) for line in _folded(text, width=width)]
     return [*sentences, *map(visible, _aligned(table)), *_folded("; ".join(notes), width=width, label="  ")]
@@ -165,7 +172,8 @@ def _sentences(rows: Sequence[Row], price: float) -> list[str]:
     better, worse = (sum(row["is_changed"] and sign * row["difference"] > 0 for row in rows) for sign in (1, -1))
     settings = counted(len(rows), "setting")
     verb = "is" if better < 2 else "are"
-    text = f"Outside English {better or 'none'} of {settings} {verb} significantly better, {worse or 'none'} worse."
+    text = f"Outside English {better or 'none'} of {settings} {verb} better than the unpruned model, "
+    text += f"{worse or 'none'} worse, by more than chance explains."
     priced = [row for row in rows if row["sparsity"] == price and row["english_difference"] is not None]
     losses = [-100 * row["english_difference"] for row in priced if row["english_is_changed"]]
     losses = sorted(loss for loss in losses if loss > 0)
@@ -173,6 +181,6 @@ def _sentences(rows: Sequence[Row], price: float) -> list[str]:
         return [text]
     methods = counted(len(priced), "method")
     verb = "loses" if len(losses) < 2 else "lose"
-    english = f"English at {100 * price:g} %: {len(losses) or 'none'} of {methods} {verb} significantly"
+    english = f"English at {100 * price:g} %: {len(losses) or 'none'} of {methods} {verb} more than chance explains"
     span = f" ({text_range(*(f'{loss:.1f} points' for loss in (losses[0], losses[-1])))})" if losses else ""
     return [text, f"{english}{span}."]

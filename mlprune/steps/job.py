@@ -292,6 +292,8 @@ class Job(ABC):
     """Name of the step in progress messages and in the catalog's table `jobs`."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
+    planned_cpu_s: ClassVar[float] = 0.02
+    """CPU seconds that a job without planned operations is expected to take, relative to those of other classes."""
     extends_plan: ClassVar[bool] = False
     """Whether a part of the plan adds jobs that follow from its result."""
     n_halvings: int = field(default=0, kw_only=True)

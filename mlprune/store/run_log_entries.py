@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from mlprune.counted import counted
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.processes.job_parts import JobParts
+from mlprune.processes.remaining_time import MeasuredWork, PlannedKind
 from mlprune.store.run_log_files import kind_of, numbers_of, read_run_file
 from mlprune.store.store import Store
 
@@ -116,6 +117,8 @@ class PlannedEntry:
     planned_at: datetime | None = None
     flops: dict[str, float] = field(default_factory=dict)
     """Step -> planned floating-point operations of a job, on average."""
+    kinds: dict[str, PlannedKind] = field(default_factory=dict)
+    """Kind of job -> its planned jobs; empty in the log of an earlier version."""
 
     @classmethod
     def parse(cls, value: JsonObject) -> "PlannedEntry":
@@ -124,7 +127,13 @@ class PlannedEntry:
         n_jobs = {step: int(_entry_number(n)) for step, n in jobs.items()} if isinstance(jobs, dict) else {}
         planned = value.get("flops")
         flops = {step: _entry_number(n) for step, n in planned.items()} if isinstance(planned, dict) else {}
-        return cls(n_jobs, _text(value, "process"), _time(value.get("planned_at")), flops)
+        given = value.get("kinds")
+        kinds = {
+            kind: PlannedKind(int(_entry_number(pair[0])), _entry_number(pair[1]))
+            for kind, pair in (given.items() if isinstance(given, dict) else ())
+            if isinstance(pair, list) and len(pair) == 2
+        }
+        return cls(n_jobs, _text(value, "process"), _time(value.get("planned_at")), flops, kinds)
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,12 @@ class AttemptEntry:
     """Host and name of the worker."""
     elapsed_s: float
     ended_at: datetime | None
+    kind: str = "/"
+    """Of the job."""
+    cpu_s: float = 0.0
+    """0 if they are unknown."""
+    units: float = 0.0
+    """Of the job, as in its planned kind."""
 
     @classmethod
     def parse(cls, value: JsonObject) -> "AttemptEntry":
@@ -157,7 +172,9 @@ class AttemptEntry:
         started_at, elapsed_s = _time(value.get("started_at")), _entry_number(value.get("elapsed_s"))
         worker = f"{_text(value, 'host')} {_text(value, 'worker')}".strip()
         ended_at = started_at + timedelta(seconds=elapsed_s) if started_at else None
-        return cls(_text(value, "step"), _text(value, "status"), worker, elapsed_s, ended_at)
+        cpu_s, units = _entry_number(value.get("cpu_s")), _entry_number(value.get("units"))
+        step, status = _text(value, "step"), _text(value, "status")
+        return cls(step, status, worker, elapsed_s, ended_at, _kind(value), cpu_s, units)
 
 
 @dataclass(frozen=True)
@@ -202,6 +219,10 @@ class ClaimEntry:
         return cls(_text(value, "owner"), record, renewed_at, stale_after_s, _text(value, "work"), parts)
 
 
+def _kind(value: JsonObject) -> str:
+    return f"{_text(value, 'step')}/{_text(value, 'record_kind')}"
+
+
 def _text(value: JsonObject, name: str) -> str:
     text = value.get(name)
     return text if isinstance(text, str) else ""
@@ -233,6 +254,8 @@ class RunEntries:
     """Step -> number of its jobs that are done, also by another run."""
     spent_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Step -> seconds of its jobs that this run has done."""
+    work: MeasuredWork = field(default_factory=MeasuredWork)
+    """What its jobs took, by kind."""
     last_attempt_at: datetime | None = None
     """When the last attempt ended."""
 
@@ -243,6 +266,7 @@ class RunEntries:
                 self.run = RunEntry.parse(value)
             case "planned":
                 self.planned = PlannedEntry.parse(value)
+                self.work.planned, self.work.flops = self.planned.kinds, self.planned.flops
             case "searches":
                 states = value.get("searches")
                 entries = states if isinstance(states, list) else []
@@ -255,6 +279,7 @@ class RunEntries:
                 self.failures.append(FailureEntry.parse(value))
             case "elsewhere":
                 self.n_done[_text(value, "step")] += 1
+                self.work.done(_kind(value), _entry_number(value.get("units")), elapsed_s=0.0, ended_at=0.0)
 
     def _add_attempt(self, attempt: AttemptEntry) -> None:
         self.n_attempts[attempt.worker] += 1
@@ -262,6 +287,9 @@ class RunEntries:
         if attempt.status == "done":
             self.n_done[attempt.step] += 1
             self.spent_s[attempt.step] += attempt.elapsed_s
+            if attempt.ended_at is not None:
+                seconds, ended_at = attempt.elapsed_s, attempt.ended_at.timestamp()
+                self.work.done(attempt.kind, attempt.units, elapsed_s=seconds, ended_at=ended_at, cpu_s=attempt.cpu_s)
         if attempt.ended_at is not None:
             self.last_attempt_at = max(attempt.ended_at, self.last_attempt_at or attempt.ended_at)
 
@@ -298,7 +326,10 @@ class RunLogReader:
                 by_folder.pop(folder, None)
         for folder in folders:
             self._logs.setdefault(folder, RunEntries())
-        wanted = [path for path in paths if folder_of(path) in self._logs and path not in self._known[folder_of(path)]]
+        ordered = sorted(paths, key=lambda path: (numbers_of(path) or range(-1, 0))[0])  # rates are of the latest jobs
+        wanted = [
+            path for path in ordered if folder_of(path) in self._logs and path not in self._known[folder_of(path)]
+        ]
         for path, contents in read_files(self._store, wanted):
             if contents:
                 self._add(path, contents)

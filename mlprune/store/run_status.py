@@ -6,24 +6,20 @@ live run renews. Clocks of other machines are trusted.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from mlprune.errors import StoreError
 from mlprune.processes.job_parts import JobParts
 from mlprune.processes.process_identity import is_alive, is_gone
+from mlprune.processes.remaining_time import Estimate
 from mlprune.store.claims import STALE_AFTER_S
 from mlprune.store.run_log_entries import ClaimEntry, RunEntries, RunLogReader, SearchState, folder_of, read_files
 from mlprune.store.run_log_files import run_files
 from mlprune.store.store import Store
 
-SHORT_STEP = "compare"
-"""Step with very short jobs; an estimate does not need a finished one."""
-SHORT_JOB_S = 0.2
-"""Seconds that a job of this step is expected to take until one has finished."""
-NO_FLOPS: Mapping[str, float] = {}
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
 """failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
 ADVICE: Mapping[State, str] = {
@@ -34,122 +30,6 @@ ADVICE: Mapping[State, str] = {
 }
 """What the user can do about a state."""
 _ID = re.compile(r"\b[0-9a-f]{20}\b")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """How far a run is, by time."""
-
-    share: float
-    """From 0 to 1; 0 while the remaining time is unknown and no earlier run has finished parts."""
-    remaining_s: float | None
-    """None if it is unknown, and when no job remains."""
-
-
-def estimate(
-    total: Mapping[str, float],
-    done: Mapping[str, float],
-    spent: Mapping[str, float],
-    *,
-    elapsed_s: float,
-    running: Collection[JobParts] = (),
-    flops: Mapping[str, float] = NO_FLOPS,
-    n_workers: float | None = None,
-) -> Estimate:
-    """Estimate how far a run is. Parts of running jobs that an earlier run has finished count as done.
-
-    Args:
-        total, done, spent, elapsed_s, running, flops, n_workers: see `remaining_s`.
-    """
-    left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops, n_workers=n_workers)
-    if left_s is None:
-        is_done = bool(total) and not any(n > done.get(step, 0) for step, n in total.items())
-        weights = {step: flops.get(step, 0.0) if flops else 1.0 for step in total}
-        of_all = sum(n * weights[step] for step, n in total.items())
-        of_found = sum(parts.found * weights.get(parts.step, 0.0) for parts in running)
-        return Estimate(1.0 if is_done else of_found / of_all if of_all else 0.0, None)
-    before_s = elapsed_s + sum(parts.found * (parts.whole_s or 0.0) for parts in running)
-    return Estimate(before_s / max(before_s + left_s, 1e-9), left_s)
-
-
-def remaining_s(
-    total: Mapping[str, float],
-    done: Mapping[str, float],
-    spent: Mapping[str, float],
-    *,
-    elapsed_s: float,
-    running: Collection[JobParts] = (),
-    flops: Mapping[str, float] = NO_FLOPS,
-    n_workers: float | None = None,
-) -> float | None:
-    """Estimate the remaining seconds of a run.
-
-    Args:
-        total: step -> number of its jobs; `compare/answers` is a step with a kind of job, and its numbers may be units
-            of work.
-        done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
-        spent: step -> seconds of its finished jobs, summed over the workers.
-        elapsed_s: seconds since the start of the run.
-        running: how far the running jobs are.
-        flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
-            nothing is finished; see `_planned_means`.
-        n_workers: workers that were busy at a time, on average; None to compute it from `spent` and `elapsed_s`.
-    Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
-        remains. The time between jobs counts for steps of which jobs are finished; the start of the workers does not
-        count for the others.
-    """
-    n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
-    wholes_s: dict[str, list[float]] = {step: [] for step in n_left}
-    rests_s: list[float] = []
-    for parts in running:
-        if parts.step in n_left and parts.whole_s is not None and parts.remaining_s is not None:
-            wholes_s[parts.step].append(parts.whole_s)
-            rests_s.append(parts.remaining_s)
-    means_s = {step: SHORT_JOB_S for step in total if _is_short(step)}
-    for step in total:
-        if n := (done.get(step, 0) if step in spent else 0) + len(wholes_s.get(step, ())):
-            means_s[step] = (spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
-    if flops:
-        means_s = {**_planned_means(means_s, flops, steps=n_left), **means_s}
-    if not n_left or not means_s.keys() >= n_left.keys():
-        return None
-    spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
-    if not spent_s:
-        return None
-    rate = elapsed_s / spent_s if n_workers is None else 1 / n_workers
-    first_parts = [parts for parts in running if parts.step in n_left and parts.whole_s is None]
-    long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
-    short_s = 0.0
-    for step, n in n_left.items():
-        step_s = max(0, n - len(wholes_s[step])) * means_s[step]
-        if done.get(step) or _is_short(step):
-            short_s += step_s
-        else:
-            long_s += step_s
-    return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
-
-
-def _is_short(step: str) -> bool:
-    return step.partition("/")[0] == SHORT_STEP
-
-
-def _planned_means(
-    means_s: Mapping[str, float], flops: Mapping[str, float], *, steps: Iterable[str]
-) -> dict[str, float]:
-    """Return step -> expected seconds of a job, from the steps whose seconds are known.
-
-    Jobs with planned operations have the rate of those steps; jobs without any take as long as the others without any.
-    """
-    known = [step for step in means_s if flops.get(step)]
-    small = [seconds for step, seconds in means_s.items() if not flops.get(step)]
-    small_s = sum(small) / len(small) if small else SHORT_JOB_S
-    seconds_per_flop = sum(means_s[step] for step in known) / sum(flops[step] for step in known) if known else None
-    planned = {step: flops.get(step, 0.0) for step in steps}
-    return {
-        step: n * seconds_per_flop if n and seconds_per_flop else small_s
-        for step, n in planned.items()
-        if not n or seconds_per_flop
-    }
 
 
 @dataclass(frozen=True)
@@ -190,10 +70,8 @@ class RunStatus:
     n_retried: int = 0
     """Attempts that failed and were repeated."""
     searches: tuple[SearchState, ...] = ()
-    running: tuple[JobParts, ...] = ()
-    """How far the running jobs are; those that have not begun a part are missing."""
-    flops: Mapping[str, float] = field(default_factory=dict)
-    """Step -> planned floating-point operations of a job."""
+    estimate: Estimate | None = None
+    """How far the run is, by time; None if it is not active."""
 
     @property
     def advice(self) -> str:
@@ -204,16 +82,6 @@ class RunStatus:
     def elapsed_s(self) -> float:
         """Time from the start to the last sign of life."""
         return max(0.0, (self.last_seen_at - self.started_at).total_seconds())
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """How far the run is, by time; None if it is not active."""
-        if self.state != "running":
-            return None
-        n_jobs = {name: step.n_jobs for name, step in self.steps.items()}
-        n_done = {name: step.n_done for name, step in self.steps.items()}
-        spent_s = {name: step.spent_s for name, step in self.steps.items()}
-        return estimate(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s, running=self.running, flops=self.flops)
 
     @property
     def remaining_s(self) -> float | None:
@@ -247,10 +115,12 @@ def _works(claims: Sequence[ClaimEntry]) -> tuple[str, ...]:
     )
 
 
-def _running(claims: Sequence[ClaimEntry], now: datetime) -> Iterator[JobParts]:
+def _running(claims: Sequence[ClaimEntry], now: datetime) -> Iterator[tuple[str, JobParts]]:
+    """Yield (kind of record, parts) of the running jobs; those that have not begun a part are missing."""
     for claim in claims:
         if claim.parts is not None:
-            yield claim.parts.later((now - claim.renewed_at).total_seconds() if claim.renewed_at else 0.0)
+            later_s = (now - claim.renewed_at).total_seconds() if claim.renewed_at else 0.0
+            yield claim.record.partition("/")[0], claim.parts.later(later_s)
 
 
 class StatusReader:
@@ -326,8 +196,11 @@ def _status(
         working_on=_works(claims) if state == "running" else (),
         n_retried=log.n_retried,
         searches=log.searches,
-        running=tuple(_running(claims, now)) if state == "running" else (),
-        flops=log.planned.flops,
+        estimate=None
+        if state != "running"
+        else log.work.estimate(
+            list(_running(claims, now)), elapsed_s=max(0.0, (now - started).total_seconds()), now=now.timestamp()
+        ),
     )
 
 

@@ -25,7 +25,8 @@ def notebook(
     ] = None,
 ) -> None:
     """Write a notebook about a store and open it: choose model, task, languages and methods; see curves, heat-maps,
-    significant changes, flipped answers and translations, with the SQL of each.
+    significant changes, flipped answers and translations, with the SQL of each. Both work without a network; only a
+    page that `marimo export html` writes needs one, to load marimo.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
@@ -14,9 +14,10 @@ from rich.console import Console
 
 from catalog.results import visible
 from mlprune.processes.job_parts import JobParts, RunningParts
-from mlprune.steps.job import Job, RecordKey
-from mlprune.store.run_status import NO_FLOPS, format_duration
-from ray_jobs.driver.measured_work import NO_JOB_FLOPS, MeasuredWork
+from mlprune.processes.remaining_time import Estimate, MeasuredWork
+from mlprune.steps.job import Job
+from mlprune.store.run_status import format_duration
+from ray_jobs.driver.job_units import NO_UNITS, JobUnits, kind_of
 from ray_jobs.process.verbosity import is_quiet
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
@@ -55,8 +56,7 @@ class Progress:
     Args:
         jobs: the jobs of the run.
         parts: returns how far the running jobs are.
-        flops: step -> planned floating-point operations of a job.
-        job_flops: last record that a job makes -> planned operations of the job.
+        units: of the jobs.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Progress:
         jobs: Sequence[Job],
         *,
         parts: Callable[[], RunningParts] = dict,
-        flops: Mapping[str, float] = NO_FLOPS,
-        job_flops: Mapping[RecordKey, float] = NO_JOB_FLOPS,
+        units: JobUnits = NO_UNITS,
     ) -> None:
         self._parts = parts
-        self._work = MeasuredWork(jobs, flops=flops, job_flops=job_flops)
+        self._units = units
+        self._work = MeasuredWork(units.with_jobs({}, jobs), units.flops)
         self._announced: set[str] = set()
         """Steps for which the cost of a block was printed."""
         self._total = Counter(job.step for job in jobs)
@@ -112,12 +112,13 @@ class Progress:
     def add(self, jobs: Sequence[Job]) -> None:
         """Count further jobs of the run."""
         self._total.update(job.step for job in jobs)
-        self._work.add(jobs)
+        self._work.planned = self._units.with_jobs(self._work.planned, jobs)
 
     def done(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done."""
         self._done[job.step] += 1
-        self._work.done(job, outcome.elapsed_s)
+        seconds, cpu_s = outcome.elapsed_s, outcome.cpu_s
+        self._work.done(kind_of(job), self._units.of(job), elapsed_s=seconds, ended_at=time.monotonic(), cpu_s=cpu_s)
 
     def failed(self, job: Job, failure: Failure) -> None:
         """Print a job that has failed; after `MAX_FAILURES` only that there are more."""
@@ -170,6 +171,10 @@ class Progress:
             if parts.remaining_s is not None and parts.remaining_s >= ANNOUNCED_S:
                 self._print(block_cost_text(parts))
 
+    def _estimate(self, parts: RunningParts, elapsed_s: float) -> Estimate:
+        running = [(kind, one) for (kind, _), one in parts.items()]
+        return self._work.estimate(running, elapsed_s=elapsed_s, now=time.monotonic())
+
     def _state(self, width: int | None = None) -> str:
         """Return the steps that have begun and not ended, or the number of jobs, with the times; updates the share.
 
@@ -179,7 +184,7 @@ class Progress:
         total, done = self._total.copy(), self._done.copy()  # the driver adds jobs from another thread
         elapsed_s = time.monotonic() - self._started
         parts = self._parts()
-        running, now = list(parts.values()), self._work.estimate(parts, elapsed_s=elapsed_s)
+        running, now = list(parts.values()), self._estimate(parts, elapsed_s)
         self._share = max(self._share, now.share)
         waiting = [step for step, n in total.items() if done[step] < n]
         parts_of = {parts.step: parts for parts in sorted(running, key=lambda parts: -parts.share) if parts.n > 1}

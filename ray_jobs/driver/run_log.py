@@ -23,13 +23,14 @@ from typing import Literal
 from mlprune.errors import MlpruneError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.processes.process_identity import this_process
+from mlprune.processes.remaining_time import PlannedKind
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.records import Record
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_log_files import run_file_path, write_pack
-from mlprune.store.run_status import NO_FLOPS
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
+from ray_jobs.driver.job_units import NO_UNITS, JobUnits
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery import Failure, memory_level
@@ -69,7 +70,7 @@ class RunLog:
         run_id: the run.
         metrics: count attempts, too.
         round_: how often the run was planned again, from 0; each round has its own folder.
-        flops: step -> planned floating-point operations of a job.
+        units: of the jobs.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class RunLog:
         *,
         metrics: Metrics = NO_METRICS,
         round_: int = 0,
-        flops: Mapping[str, float] = NO_FLOPS,
+        units: JobUnits = NO_UNITS,
     ) -> None:
         self._metrics = metrics
         self._store = store
@@ -88,8 +89,9 @@ class RunLog:
         self._environments: list[tuple[Environment, str]] = []
         """Environments that are already written, with their ids: an id is a hash over all packages."""
         self._planned_at = ""
-        self._flops = dict(flops)
+        self._units = units
         self._n_planned: Counter[str] = Counter()
+        self._kinds: dict[str, PlannedKind] = {}
         self._searches: tuple[SearchState, ...] = ()
         self._lock = threading.RLock()
         """The timer writes from its own thread."""
@@ -118,11 +120,14 @@ class RunLog:
         self._metrics.set_load(n_waiting=n_waiting, n_running=n_running)
 
     def plan_more(self, jobs: Iterable[Job]) -> None:
-        """Write the numbers of planned jobs after more of them were planned."""
+        """Write the planned jobs after more of them were planned."""
+        jobs = list(jobs)
         self._n_planned.update(job.step for job in jobs)
+        self._kinds = self._units.with_jobs(self._kinds, jobs)
         planned: JsonObject = {
             "jobs": dict(self._n_planned),
-            **({"flops": {**self._flops}} if self._flops else {}),
+            "kinds": {kind: [each.n_jobs, round(each.units, 6)] for kind, each in self._kinds.items()},
+            **({"flops": {**self._units.flops}} if self._units.flops else {}),
             "process": this_process(),
             "planned_at": self._planned_at,
         }
@@ -149,6 +154,7 @@ class RunLog:
                 "memory_level": memory_level(job),
                 "error": outcome.failure.error if outcome.failure else None,
                 "makes": [list(key) for key in job.makes],
+                "units": round(self._units.of(job), 6),
             },
         )
         if status != "done":
@@ -175,7 +181,8 @@ class RunLog:
     def log_done_elsewhere(self, job: Job) -> None:
         """Write a job that another run has done in the meantime."""
         kind, record_id = job.makes[-1]
-        self._add("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
+        names = {"step": job.step, "record_kind": kind, "record_id": record_id}
+        self._add("elsewhere", {**names, "units": round(self._units.of(job), 6)})
 
     def log_pool_change(self, change: PoolChange) -> None:
         """Write a change of the number of workers."""

@@ -1,7 +1,7 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with its results."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from ray_jobs.driver.capacity_checks import require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver, fold
 from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants
+from ray_jobs.driver.job_units import JobUnits
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
 from ray_jobs.driver.run_log import RecordedRecipe, RunLog, begin_run
@@ -70,10 +71,7 @@ class _Services(NamedTuple):
     claims: Claims
     metrics: Metrics
     console: Console
-    flops: Mapping[str, float]
-    """Step -> planned floating-point operations of a job."""
-    job_flops: Mapping[RecordKey, float]
-    """Last record that a job makes -> planned operations of the job."""
+    units: JobUnits
 
 
 class Round(NamedTuple):
@@ -276,7 +274,7 @@ def _run_recipe(
             growing.wait_for(awaited)
             first = growing.next_round()
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
-            services = _Services(workers, claims, metrics, console, mean_flops(needs.costs), _flops_of(expected, needs))
+            services = _Services(workers, claims, metrics, console, _units(expected, needs))
             result = _run_rounds(growing, store, first, run_id=run_id, services=services)
             if awaited and not result.problem:
                 growing.wait_for(frozenset())
@@ -293,9 +291,10 @@ def _run_recipe(
     return summary
 
 
-def _flops_of(jobs: Sequence[Job], needs: Needs) -> dict[RecordKey, float]:
-    """Return the last record that a job makes -> planned operations of the job, of the jobs that have these needs."""
-    return {job.makes[-1]: cost.flops for job, cost in zip(jobs, needs.costs, strict=True)}
+def _units(jobs: Sequence[Job], needs: Needs) -> JobUnits:
+    """Return the units of the jobs that have these needs."""
+    job_flops = {job.makes[-1]: cost.flops for job, cost in zip(jobs, needs.costs, strict=True)}
+    return JobUnits(mean_flops(needs.costs), job_flops)
 
 
 def _named(summary: RunSummary, plan: Plan) -> RunSummary:
@@ -332,14 +331,14 @@ def _run_rounds(
     """
     jobs, seen = first
     result, n_done = RunResult(0, (), 0), 0
-    workers, claims, metrics, console, flops, job_flops = services
+    workers, claims, metrics, console, units = services
     for number in range(first_number, first_number + MAX_ROUNDS):
         console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
-        with Progress(jobs, parts=lambda: workers.running_parts, flops=flops, job_flops=job_flops) as progress:
-            log = RunLog(store, run_id, metrics=metrics, round_=number, flops=flops)
+        with Progress(jobs, parts=lambda: workers.running_parts, units=units) as progress:
+            log = RunLog(store, run_id, metrics=metrics, round_=number, units=units)
             driver = Driver(store, log, workers=workers, progress=progress, claims=claims, plan=growing)
             made = {key for job in jobs for key in job.makes}
             present = set(store.record_names())

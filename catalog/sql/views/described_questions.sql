@@ -78,17 +78,7 @@ SELECT
         WHEN awaits_masks THEN 'exploratory: its masks were not compared with those of variants that had results'
         ELSE 'exploratory: declared as such'
     END AS status,
-    coalesce(given_title, CASE claim
-        WHEN 'gain' THEN concat_ws(
-            ' ', 'Is', measure, place_words, better, 'with', variant_words, 'than', than_words || ending
-        )
-        WHEN 'noninferior' THEN concat_ws(
-            ' ', 'Is', measure, place_words, 'less than', margin_words, worse, 'with', variant_words, 'than', than_words || ending
-        )
-        ELSE concat_ws(
-            ' ', 'Does', measure, place_words, 'differ by less than', margin_words, 'between', variant_words, 'and', against_words || ending
-        )
-    END) AS title
+    coalesce(given_title, {claim_titles}) AS title
 FROM worded;
 -- languages: the group of languages as a recipe names it
 -- status: primary, or exploratory and why

@@ -18,6 +18,7 @@ from mlprune.steps.questions.power import (
     smallest_p_value,
 )
 from mlprune.store.store import Store
+from mlprune.vocabulary import CLAIMS
 
 MAX_QUESTION_CELLS = 100
 """Longest line about a question, without details."""
@@ -82,9 +83,8 @@ def _dropped_lines(plan: Plan, dropped: Sequence[str]) -> Iterator[str]:
 def _short_lines(power: Power, *, is_late: bool) -> list[str]:
     """Say what a question can find: in one line with its name, or below its title or a long name."""
     question, criterion = power.question, power.question.criterion
-    margin = "" if criterion.margin is None else f" within {power.amount(criterion.margin)}"
     n_tests = question.n_tests if criterion.over == "each" else 1
-    text = f"{criterion.claim}{margin}, {criterion.group.text}, {counted(n_tests, 'test')}: {_short_power(power)}"
+    text = f"{counted(n_tests, 'test')}: {_short_power(power)}"
     if is_late:
         text += "; exploratory: results existed"
     title = question.config.title if question.config else None
@@ -96,14 +96,14 @@ def _short_lines(power: Power, *, is_late: bool) -> list[str]:
 
 def _short_power(power: Power) -> str:
     """Say what a question can find, or why it cannot decide."""
-    is_gain = power.question.criterion.margin is None
+    criterion = power.question.criterion
     of_more_seeds = f"; {power.seeds_text}" if power.seeds_text else ""
     if power.weakness is not None:
         return power.weakness + of_more_seeds
     if power.found is None:
         return f"power unknown ({power.unknown_reason}){of_more_seeds}"
-    amount = power.amount(power.found)
-    return (f"finds {amount} or more" if is_gain else f"can show {amount}") + of_more_seeds
+    margin = "" if criterion.margin is None else power.amount(criterion.margin)
+    return CLAIMS[criterion.claim].power.format(amount=power.amount(power.found), margin=margin) + of_more_seeds
 
 
 def _family_lines(plan: Plan) -> Iterator[str]:

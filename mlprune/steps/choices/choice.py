@@ -52,6 +52,7 @@ class ChoiceJob(RecordJob):
     """Choose among the dense model and all pruned variants on dev, by every criterion of a task."""
 
     step: ClassVar[str] = "compare"
+    planned_cpu_s: ClassVar[float] = 0.5
     metric: str
     candidates: tuple[Candidate, ...]
     """In the order of preference among equally good ones: the dense model, then by sparsity, then by id."""

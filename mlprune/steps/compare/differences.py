@@ -138,6 +138,7 @@ class CompareJob(DeclaredJob):
 
     kind: ClassVar[str] = "comparisons"
     step: ClassVar[str] = "compare"
+    planned_cpu_s: ClassVar[float] = 0.2
     evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("evaluations")]
     """Those of the variant, one for each language."""
     baseline_evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("baseline_evaluations")]

@@ -44,6 +44,7 @@ class RankConsistencyJob(DeclaredJob, SmallJob):
 
     kind: ClassVar[str] = "rank_consistency"
     step: ClassVar[str] = "compare"
+    planned_cpu_s: ClassVar[float] = 0.07
     evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("evaluations")]
     """They differ only in their language."""
     baseline_evaluations: Annotated[tuple[EvaluationSpec, ...], Evaluations("baseline_evaluations")] = ()

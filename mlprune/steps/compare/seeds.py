@@ -91,6 +91,7 @@ class SeedComponentsJob(SmallJob):
     """Estimate how much of the difference to dense is due to the seed, on one task and split."""
 
     step: ClassVar[str] = "compare"
+    planned_cpu_s: ClassVar[float] = 0.1
     source: SeedSource
     seeds: tuple[SeedEvaluations, ...]
     baseline_id: str

@@ -231,6 +231,7 @@ class DemonstrateJob(SmallJob):
     """Write a demonstration set."""
 
     step: ClassVar[str] = "demonstrate"
+    planned_cpu_s: ClassVar[float] = 0.3
     model: ModelRef
     corpus: CorpusConfig
     spec: SetSpec

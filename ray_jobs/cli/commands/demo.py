@@ -1,6 +1,7 @@
 """`mlprune demo`: run the built-in example, and print its answers, the report and commands to try."""
 
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,11 @@ from ray_jobs.cli.options import StoreOption, called_program, echo, screen_width
 RECIPES = Path(mlprune.demo.__file__).parent
 RECIPE, FULL_RECIPE = RECIPES / "recipe.yaml", RECIPES / "full.yaml"
 
+ASKED = (
+    "Demo: a multilingual model of two million parameters loses a part of its weights. Which texts should choose the "
+    "weights, so that other languages than English keep what they can: translations, or texts of one language?"
+)
+"""What the built-in recipes ask."""
 TRY_NEXT = (
     ("Which variant to use, and what English pays:", "{program} query best_by_language --store {store}"),
     ("More questions:", "{program} query --store {store}"),
@@ -51,7 +57,8 @@ def demo(
 def run_demo(store_uri: str, *, address: str, is_full: bool = False) -> int:
     """Run a built-in recipe, write the report and print the answers; returns the exit code of the run."""
     time = "four minutes" if is_full else "75 s"
-    echo(f"Demo: a multilingual model of two million parameters, about {time} on two cores", err=True)
+    text = f"{ASKED} It takes about {time} on two cores, longer if they are busy."
+    echo("\n".join(textwrap.wrap(text, screen_width())), err=True)
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - loads torch
 
     summary = run_recipe(FULL_RECIPE if is_full else RECIPE, store_uri, address=address)

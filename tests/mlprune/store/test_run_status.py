@@ -11,75 +11,22 @@ import pytest
 
 from mlprune.errors import StoreError
 from mlprune.processes.job_parts import JobParts
+from mlprune.processes.remaining_time import MeasuredWork
 from mlprune.steps.job import RecordKey
 from mlprune.store import claims as claims_module
 from mlprune.store.claims import Claims, claim_path
-from mlprune.store.run_status import SHORT_JOB_S, RunStatus, StatusReader, estimate, remaining_s, with_labels
+from mlprune.store.run_status import RunStatus, StatusReader, with_labels
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
+from ray_jobs.driver.job_units import JobUnits, kind_of
 from ray_jobs.driver.run_log import RunEnd, RunLog
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.mlprune.store.test_claims import until
 from tests.stub_jobs import StubJob
 
-
-def test_each_step_is_weighted_by_the_time_of_its_finished_jobs() -> None:
-    total, done, spent = (
-        {"observe": 2, "evaluate": 10},
-        {"observe": 1, "evaluate": 5},
-        {"observe": 10.0, "evaluate": 5.0},
-    )
-    assert remaining_s(total, done, spent, elapsed_s=7.5) == pytest.approx(7.5)
-    assert remaining_s({"observe": 2}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) == pytest.approx(2.0)
-
-
-def test_there_is_no_estimate_until_each_step_has_finished_a_job_or_if_no_job_is_left() -> None:
-    assert remaining_s({"observe": 2, "evaluate": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
-    assert remaining_s({"observe": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
-    left_s = remaining_s({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0)
-    assert left_s == pytest.approx(2 + 9 * SHORT_JOB_S / 2)
-
-
 HALF = JobParts("sweep", "block", 9, 18, 0.5, part_share=1 / 18, spent_s=90.0, other_s=10.0)
 """Half of a sweep, in 90 s after 10 s in which the model was loaded."""
-
-
-def test_finished_parts_of_running_jobs_count() -> None:
-    assert remaining_s({"sweep": 1}, {}, {}, elapsed_s=100, running=[HALF]) == pytest.approx(90)
-    assert remaining_s({"sweep": 3}, {}, {}, elapsed_s=100, running=[HALF]) == pytest.approx(90 + 2 * 180)
-    found = estimate({"sweep": 1}, {}, {}, elapsed_s=104, running=[HALF.later(4)])
-    assert found.remaining_s == pytest.approx(86)
-    assert found.share == pytest.approx(104 / 190)
-
-
-def test_two_jobs_at_a_time_take_as_long_as_the_slower_one() -> None:
-    slow = replace(HALF, n_done=6, share=1 / 3)
-    found = remaining_s({"sweep": 2}, {}, {}, elapsed_s=100, running=[HALF, slow])
-    assert found == pytest.approx(180)
-
-
-def test_a_step_of_which_nothing_is_finished_is_estimated_from_its_planned_operations() -> None:
-    total = {"observe": 1, "items": 2, "sweep": 1, "evaluate": 4}
-    done, spent = {"observe": 1}, {"observe": 10.0}
-    assert remaining_s(total, done, spent, elapsed_s=10) is None
-    flops = {"observe": 1e12, "sweep": 20e12, "evaluate": 2e12}
-    expected_s = 200 + 4 * 20 + 2 * SHORT_JOB_S
-    assert remaining_s(total, done, spent, elapsed_s=10, flops=flops) == pytest.approx(expected_s)
-    begun = JobParts("sweep", "block", 0, 18, 0.0, part_share=1 / 18, current_s=30.0)
-    left_s = remaining_s(total, done, spent, elapsed_s=40, running=[begun], flops=flops)
-    assert left_s == pytest.approx(expected_s - 30)
-
-
-def test_a_resumed_run_begins_at_the_share_that_an_earlier_run_finished() -> None:
-    resumed = JobParts("sweep", "block", 9, 18, 0.5, found=0.5, part_share=1 / 18, other_s=5.0)
-    assert estimate({"sweep": 1}, {}, {}, elapsed_s=5, running=[resumed]).share == 0.5
-    total, flops = {"sweep": 1, "evaluate": 2, "compare": 10}, {"sweep": 18e12, "evaluate": 1e12}
-    assert estimate(total, {}, {}, elapsed_s=5, running=[resumed], flops=flops).share == pytest.approx(9 / 20)
-    later = replace(resumed, n_done=10, share=10 / 18, spent_s=10.0)
-    found = estimate({"sweep": 1}, {}, {}, elapsed_s=15, running=[later])
-    assert found.remaining_s == pytest.approx(80)
-    assert found.share == pytest.approx((15 + 90) / (15 + 90 + 80))
 
 
 RUN = "20260101T000000-abc123"
@@ -151,14 +98,28 @@ def test_done_left_failed_and_retried_jobs_are_counted_per_step(store: Store, ru
     assert run.failures == ("prune c: broken",)
 
 
-def test_the_remaining_time_is_estimated_from_the_done_jobs(store: Store) -> None:
-    run_log = begin(store)
-    path = f"runs/{RUN}/planned.json"
-    store.write_bytes(path, json.dumps({**store.read_json(path), "planned_at": NOW.isoformat()}).encode())
-    log(run_log, "a")
-    run = only(store, now=NOW + timedelta(seconds=3))
-    assert run.elapsed_s == pytest.approx(3)
-    assert run.remaining_s == pytest.approx(9)
+def test_another_process_computes_the_remaining_time_of_the_driver_from_the_log(store: Store) -> None:
+    begin(store)
+    long, short = [NamedJob(name) for name in "abc"], [StubJob() for _ in range(2)]
+    units = JobUnits({"prune": 2e12}, {long[0].makes[-1]: 1e12})
+    run_log = RunLog(store, RUN, units=units)
+    run_log.start([*long, *short])
+    work = MeasuredWork(units.with_jobs({}, [*long, *short]), units.flops)
+    for number, job in enumerate([short[0], *([long[1]] * 12), long[0]]):
+        started = NOW + timedelta(seconds=4 * number)
+        seconds = 2.0 + number % 3
+        outcome = Outcome(job.makes[-1], "prune", "n", "w", started.isoformat(), seconds, 0.1, cpu_s=1.0)
+        run_log.log_attempt(job, outcome, status="done", attempt=1)
+        run_log.flush()
+        ended_at = started.timestamp() + seconds
+        work.done(kind_of(job), units.of(job), elapsed_s=seconds, ended_at=ended_at, cpu_s=1.0)
+    now = NOW + timedelta(seconds=60)
+    left_s = work.estimate(elapsed_s=60.0, now=now.timestamp()).remaining_s
+    assert left_s is not None
+    assert only(store, now=now).remaining_s == pytest.approx(left_s)
+    run_log.log_done_elsewhere(short[1])
+    run_log.flush()
+    assert only(store, now=now).remaining_s is None
 
 
 def test_jobs_of_another_run_count_as_done(store: Store, run_log: RunLog) -> None:
@@ -227,22 +188,16 @@ def test_claims_say_how_far_the_running_jobs_are(
     parts = replace(HALF, step="prune")
     with Claims(store, RUN, parts=lambda: {("masks", "a"): parts}) as claims:
         claims.take(("masks", "a"), work="sweep wanda of fr-en")
-        until(lambda: bool(only(store).running))
+        until(lambda: only(store).working_on != ("sweep wanda of fr-en",))
         run = only(store)
         assert run.working_on == ("sweep wanda of fr-en (block 10 of 18)",)
-        assert run.running[0].spent_s == 90
-        assert only(store, now=datetime.now(UTC) + timedelta(hours=1)).running[0].current_s > 3000
         assert run.estimate is not None
         assert run.estimate.remaining_s == run.remaining_s
         assert 0 < run.estimate.share < 1
+        later = only(store, now=datetime.now(UTC) + timedelta(seconds=3))
+        assert (later.remaining_s or 0) < (run.remaining_s or 0)
     run_log.end("done")
-    assert (only(store).running, only(store).estimate) == ((), None)
-
-
-def test_planned_operations_are_read_from_the_log(store: Store) -> None:
-    begin(store)
-    RunLog(store, RUN, flops={"sweep": 2e12}).start([NamedJob("a")])
-    assert only(store).flops == {"sweep": 2e12}
+    assert only(store).estimate is None
 
 
 def test_the_newest_runs_come_first_and_runs_with_claims_are_always_included(store: Store) -> None:

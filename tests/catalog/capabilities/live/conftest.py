@@ -12,6 +12,7 @@ from catalog.capabilities.live.application import Live, create_application
 from catalog.capabilities.live.query_child import QueryChildren
 from catalog.capabilities.live.watcher import LiveState, Watcher
 from catalog.store.live_catalog import LiveCatalog
+from mlprune.processes.remaining_time import Estimate
 from mlprune.store.run_status import RunStatus, State, StepStatus
 from mlprune.store.store import Store
 from tests.catalog.capabilities.live.asgi import PATIENCE_S, Client
@@ -27,6 +28,7 @@ def a_run(
         run_id=run_id, recipe="study", host="node", address="none", state=state, started_at=STARTED,
         last_seen_at=STARTED + timedelta(seconds=10 * n_done), failures=failures, workers={},
         steps={"prune": StepStatus(10, n_done, len(failures), spent_s=10.0 * n_done)},
+        estimate=Estimate(n_done / 10, 10.0 * (10 - n_done)) if state == "running" else None,
     )  # fmt: skip
 
 

@@ -64,6 +64,12 @@ def test_the_page_shows_runs_best_variants_and_the_report_without_errors(scene: 
     assert tab.value("document.querySelector('[data-run=one] h3').textContent") == "studyrunning"
     assert "3 of 10 jobs done" in tab.value("document.querySelector('[data-run=one] p').textContent")
     assert tab.value("document.querySelectorAll('#live-best table').length") > 0
+    best, curve = (
+        tab.value(f"[...document.querySelectorAll('#live-{part} h3')].map(one => one.textContent)")
+        for part in ("best-list", "curve")
+    )
+    assert all(title.startswith("Best so far on dev: ") and ", dev split" in title for title in best)
+    assert [title.startswith("So far on dev: ") and ", dev split" in title for title in curve] == [True]
     n_lines = tab.value("document.querySelectorAll('#live-curve polyline').length")
     assert n_lines == tab.value("document.querySelectorAll('#live-curve .legend li').length") > 1
     assert tab.value("document.querySelectorAll('#report svg[role=img]').length") > 5

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, EarlierVersionError, StoreError
 from mlprune.processes.process_identity import this_process
+from mlprune.processes.remaining_time import Estimate
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import RunStatus, State, StepStatus
@@ -220,6 +221,7 @@ RUN = RunStatus(
     steps={"prune": StepStatus(n_jobs=4, n_done=1, n_failed=1, spent_s=2.0)},
     failures=(),
     workers={"node worker-0": 3},
+    estimate=Estimate(0.25, 180.0),
 )
 
 
