@@ -144,7 +144,7 @@ def loaded_answers(store: Store, evaluations: Iterable[Row], *, items: Mapping[s
         QueryError: predictions have impossible values.
     """
     questions: dict[str, Mapping[str, str]] = {}
-    pieces = [SCHEMA.empty_table()]
+    pieces = [pa.Table.from_batches([], schema=SCHEMA)]
     for row in evaluations:
         items_id = row["items_id"]
         if items_id not in questions:

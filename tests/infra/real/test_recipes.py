@@ -109,6 +109,7 @@ def test_another_study_prints_the_answers_to_its_questions(monkeypatch, capsys):
             titles = [row["title"] for row in catalog.query("FROM answers WHERE is_primary")]
     printed = capsys.readouterr().out
     assert len(titles) == len(load_recipe(RECIPES / "which-text.yaml").questions)
+    assert all(word in printed for title in titles for word in title.split())
     assert all(title[:35] in printed for title in titles)
 
 

@@ -5,8 +5,9 @@
 -- under the normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
 -- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions. changed_lines
 -- are segmented differently. Variants of one choice differ in the number of tokens that they keep. value to n_items are
--- about an evaluated task, if it has the language, also one without a cost: the difference is the variant minus the dense model, on the same
--- examples; of several protocols that with most items. is_kept is empty for the tokens of an adopted checkpoint.
+-- about an evaluated task. Languages have a row if they have a cost, or if the task was evaluated in them. The difference is
+-- the variant minus the dense model, on the same examples; of several protocols that with most items. is_kept is empty for
+-- the tokens of an adopted checkpoint.
 -- topic: model
 -- $language VARCHAR = NULL
 -- $task VARCHAR = 'facts'
