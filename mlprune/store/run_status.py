@@ -46,87 +46,77 @@ class Estimate:
     """None if it is unknown, and when no job remains."""
 
 
-def estimate(
-    total: Mapping[str, float],
-    done: Mapping[str, float],
-    spent: Mapping[str, float],
-    *,
-    elapsed_s: float,
-    running: Collection[JobParts] = (),
-    flops: Mapping[str, float] = NO_FLOPS,
-    n_workers: float | None = None,
-) -> Estimate:
-    """Estimate how far a run is. Parts of running jobs that an earlier run has finished count as done.
+@dataclass(frozen=True)
+class Progress:
+    """What a run has done, from which its remaining time is estimated."""
 
-    Args:
-        total, done, spent, elapsed_s, running, flops, n_workers: see `remaining_s`.
-    """
-    left_s = remaining_s(total, done, spent, elapsed_s=elapsed_s, running=running, flops=flops, n_workers=n_workers)
-    if left_s is None:
-        is_done = bool(total) and not any(n > done.get(step, 0) for step, n in total.items())
-        weights = {step: flops.get(step, 0.0) if flops else 1.0 for step in total}
-        of_all = sum(n * weights[step] for step, n in total.items())
-        of_found = sum(parts.found * weights.get(parts.step, 0.0) for parts in running)
-        return Estimate(1.0 if is_done else of_found / of_all if of_all else 0.0, None)
-    before_s = elapsed_s + sum(parts.found * (parts.whole_s or 0.0) for parts in running)
-    return Estimate(before_s / max(before_s + left_s, 1e-9), left_s)
+    total: Mapping[str, float]
+    """Step -> number of its jobs; `compare/answers` is a step with a kind of job, and its numbers may be units of
+    work."""
+    done: Mapping[str, float]
+    """Step -> number of its finished jobs; steps without any may be missing, here and in `spent`."""
+    spent: Mapping[str, float]
+    """Step -> seconds of its finished jobs, summed over the workers."""
+    elapsed_s: float
+    """Seconds since the start of the run."""
+    running: Collection[JobParts] = ()
+    """How far the running jobs are. Parts that an earlier run has finished count as done."""
+    flops: Mapping[str, float] = field(default_factory=dict)
+    """Step -> planned floating-point operations of a job, from which the time of a step is estimated of which nothing
+    is finished; see `_planned_means`."""
+    n_workers: float | None = None
+    """Workers that were busy at a time, on average; None to compute it from `spent` and `elapsed_s`."""
 
+    @property
+    def estimate(self) -> Estimate:
+        """How far the run is."""
+        left_s = self.remaining_s
+        if left_s is None:
+            is_done = bool(self.total) and not any(n > self.done.get(step, 0) for step, n in self.total.items())
+            weights = {step: self.flops.get(step, 0.0) if self.flops else 1.0 for step in self.total}
+            of_all = sum(n * weights[step] for step, n in self.total.items())
+            of_found = sum(parts.found * weights.get(parts.step, 0.0) for parts in self.running)
+            return Estimate(1.0 if is_done else of_found / of_all if of_all else 0.0, None)
+        before_s = self.elapsed_s + sum(parts.found * (parts.whole_s or 0.0) for parts in self.running)
+        return Estimate(before_s / max(before_s + left_s, 1e-9), left_s)
 
-def remaining_s(
-    total: Mapping[str, float],
-    done: Mapping[str, float],
-    spent: Mapping[str, float],
-    *,
-    elapsed_s: float,
-    running: Collection[JobParts] = (),
-    flops: Mapping[str, float] = NO_FLOPS,
-    n_workers: float | None = None,
-) -> float | None:
-    """Estimate the remaining seconds of a run.
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated remaining seconds.
 
-    Args:
-        total: step -> number of its jobs; `compare/answers` is a step with a kind of job, and its numbers may be units
-            of work.
-        done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
-        spent: step -> seconds of its finished jobs, summed over the workers.
-        elapsed_s: seconds since the start of the run.
-        running: how far the running jobs are.
-        flops: step -> planned floating-point operations of a job, from which the time of a step is estimated of which
-            nothing is finished; see `_planned_means`.
-        n_workers: workers that were busy at a time, on average; None to compute it from `spent` and `elapsed_s`.
-    Returns: None until each step of long jobs has a finished job or part, or planned operations; and when no job
-        remains. The time between jobs counts for steps of which jobs are finished; the start of the workers does not
-        count for the others.
-    """
-    n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
-    wholes_s: dict[str, list[float]] = {step: [] for step in n_left}
-    rests_s: list[float] = []
-    for parts in running:
-        if parts.step in n_left and parts.whole_s is not None and parts.remaining_s is not None:
-            wholes_s[parts.step].append(parts.whole_s)
-            rests_s.append(parts.remaining_s)
-    means_s = {step: SHORT_JOB_S for step in total if _is_short(step)}
-    for step in total:
-        if n := (done.get(step, 0) if step in spent else 0) + len(wholes_s.get(step, ())):
-            means_s[step] = (spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
-    if flops:
-        means_s = {**_planned_means(means_s, flops, steps=n_left), **means_s}
-    if not n_left or not means_s.keys() >= n_left.keys():
-        return None
-    spent_s = sum(spent.values()) + sum(parts.elapsed_s for parts in running)
-    if not spent_s:
-        return None
-    rate = elapsed_s / spent_s if n_workers is None else 1 / n_workers
-    first_parts = [parts for parts in running if parts.step in n_left and parts.whole_s is None]
-    long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
-    short_s = 0.0
-    for step, n in n_left.items():
-        step_s = max(0, n - len(wholes_s[step])) * means_s[step]
-        if done.get(step) or _is_short(step):
-            short_s += step_s
-        else:
-            long_s += step_s
-    return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
+        None until each step of long jobs has a finished job or part, or planned operations; and when no job remains.
+        The time between jobs counts for steps of which jobs are finished; the start of the workers does not count for
+        the others.
+        """
+        n_left = {step: n - self.done.get(step, 0) for step, n in self.total.items() if n > self.done.get(step, 0)}
+        wholes_s: dict[str, list[float]] = {step: [] for step in n_left}
+        rests_s: list[float] = []
+        for parts in self.running:
+            if parts.step in n_left and parts.whole_s is not None and parts.remaining_s is not None:
+                wholes_s[parts.step].append(parts.whole_s)
+                rests_s.append(parts.remaining_s)
+        means_s = {step: SHORT_JOB_S for step in self.total if _is_short(step)}
+        for step in self.total:
+            if n := (self.done.get(step, 0) if step in self.spent else 0) + len(wholes_s.get(step, ())):
+                means_s[step] = (self.spent.get(step, 0.0) + sum(wholes_s.get(step, ()))) / n
+        if self.flops:
+            means_s = {**_planned_means(means_s, self.flops, steps=n_left), **means_s}
+        if not n_left or not means_s.keys() >= n_left.keys():
+            return None
+        spent_s = sum(self.spent.values()) + sum(parts.elapsed_s for parts in self.running)
+        if not spent_s:
+            return None
+        rate = self.elapsed_s / spent_s if self.n_workers is None else 1 / self.n_workers
+        first_parts = [parts for parts in self.running if parts.step in n_left and parts.whole_s is None]
+        long_s = sum(rests_s) - sum(min(parts.elapsed_s, means_s[parts.step]) for parts in first_parts)
+        short_s = 0.0
+        for step, n in n_left.items():
+            step_s = max(0, n - len(wholes_s[step])) * means_s[step]
+            if self.done.get(step) or _is_short(step):
+                short_s += step_s
+            else:
+                long_s += step_s
+        return max([rate * short_s + min(1.0, rate) * long_s, *rests_s])
 
 
 def _is_short(step: str) -> bool:
@@ -213,7 +203,7 @@ class RunStatus:
         n_jobs = {name: step.n_jobs for name, step in self.steps.items()}
         n_done = {name: step.n_done for name, step in self.steps.items()}
         spent_s = {name: step.spent_s for name, step in self.steps.items()}
-        return estimate(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s, running=self.running, flops=self.flops)
+        return Progress(n_jobs, n_done, spent_s, self.elapsed_s, self.running, self.flops).estimate
 
     @property
     def remaining_s(self) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mlprune.processes.job_parts import RunningParts
 from mlprune.steps.job import Job, RecordKey
-from mlprune.store.run_status import NO_FLOPS, Estimate, estimate
+from mlprune.store.run_status import NO_FLOPS, Estimate, Progress
 
 RECENT = 12
 """Jobs of a kind from which its rate is measured: the latest ones, because a machine may become busy."""
@@ -80,10 +80,8 @@ class MeasuredWork:
         began = moment - busy_s if self._began is None else min(self._began, moment - busy_s)
         measured_s = moment - began
         n_workers = (self._spent_s + sum(one.elapsed_s for one in parts)) / measured_s if measured_s > 0 else 0.0
-        return estimate(
-            dict(self._total), dict(self._done), spent, elapsed_s=elapsed_s, running=parts, flops=flops,
-            n_workers=n_workers or None,
-        )  # fmt: skip
+        total, done = dict(self._total), dict(self._done)
+        return Progress(total, done, spent, elapsed_s, parts, flops, n_workers=n_workers or None).estimate
 
     def _units(self, job: Job) -> float:
         mean, own = self._flops.get(job.step), self._job_flops.get(job.makes[-1])

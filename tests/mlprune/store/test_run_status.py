@@ -14,7 +14,7 @@ from mlprune.processes.job_parts import JobParts
 from mlprune.steps.job import RecordKey
 from mlprune.store import claims as claims_module
 from mlprune.store.claims import Claims, claim_path
-from mlprune.store.run_status import SHORT_JOB_S, RunStatus, StatusReader, estimate, remaining_s, with_labels
+from mlprune.store.run_status import SHORT_JOB_S, Progress, RunStatus, StatusReader, with_labels
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
@@ -30,14 +30,14 @@ def test_each_step_is_weighted_by_the_time_of_its_finished_jobs() -> None:
         {"observe": 1, "evaluate": 5},
         {"observe": 10.0, "evaluate": 5.0},
     )
-    assert remaining_s(total, done, spent, elapsed_s=7.5) == pytest.approx(7.5)
-    assert remaining_s({"observe": 2}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) == pytest.approx(2.0)
+    assert Progress(total, done, spent, elapsed_s=7.5).remaining_s == pytest.approx(7.5)
+    assert Progress({"observe": 2}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0).remaining_s == pytest.approx(2.0)
 
 
 def test_there_is_no_estimate_until_each_step_has_finished_a_job_or_if_no_job_is_left() -> None:
-    assert remaining_s({"observe": 2, "evaluate": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
-    assert remaining_s({"observe": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
-    left_s = remaining_s({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0)
+    assert Progress({"observe": 2, "evaluate": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0).remaining_s is None
+    assert Progress({"observe": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0).remaining_s is None
+    left_s = Progress({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0).remaining_s
     assert left_s == pytest.approx(2 + 9 * SHORT_JOB_S / 2)
 
 
@@ -46,38 +46,38 @@ HALF = JobParts("sweep", "block", 9, 18, 0.5, part_share=1 / 18, spent_s=90.0, o
 
 
 def test_finished_parts_of_running_jobs_count() -> None:
-    assert remaining_s({"sweep": 1}, {}, {}, elapsed_s=100, running=[HALF]) == pytest.approx(90)
-    assert remaining_s({"sweep": 3}, {}, {}, elapsed_s=100, running=[HALF]) == pytest.approx(90 + 2 * 180)
-    found = estimate({"sweep": 1}, {}, {}, elapsed_s=104, running=[HALF.later(4)])
+    assert Progress({"sweep": 1}, {}, {}, elapsed_s=100, running=[HALF]).remaining_s == pytest.approx(90)
+    assert Progress({"sweep": 3}, {}, {}, elapsed_s=100, running=[HALF]).remaining_s == pytest.approx(90 + 2 * 180)
+    found = Progress({"sweep": 1}, {}, {}, elapsed_s=104, running=[HALF.later(4)]).estimate
     assert found.remaining_s == pytest.approx(86)
     assert found.share == pytest.approx(104 / 190)
 
 
 def test_two_jobs_at_a_time_take_as_long_as_the_slower_one() -> None:
     slow = replace(HALF, n_done=6, share=1 / 3)
-    found = remaining_s({"sweep": 2}, {}, {}, elapsed_s=100, running=[HALF, slow])
+    found = Progress({"sweep": 2}, {}, {}, elapsed_s=100, running=[HALF, slow]).remaining_s
     assert found == pytest.approx(180)
 
 
 def test_a_step_of_which_nothing_is_finished_is_estimated_from_its_planned_operations() -> None:
     total = {"observe": 1, "items": 2, "sweep": 1, "evaluate": 4}
     done, spent = {"observe": 1}, {"observe": 10.0}
-    assert remaining_s(total, done, spent, elapsed_s=10) is None
+    assert Progress(total, done, spent, elapsed_s=10).remaining_s is None
     flops = {"observe": 1e12, "sweep": 20e12, "evaluate": 2e12}
     expected_s = 200 + 4 * 20 + 2 * SHORT_JOB_S
-    assert remaining_s(total, done, spent, elapsed_s=10, flops=flops) == pytest.approx(expected_s)
+    assert Progress(total, done, spent, elapsed_s=10, flops=flops).remaining_s == pytest.approx(expected_s)
     begun = JobParts("sweep", "block", 0, 18, 0.0, part_share=1 / 18, current_s=30.0)
-    left_s = remaining_s(total, done, spent, elapsed_s=40, running=[begun], flops=flops)
+    left_s = Progress(total, done, spent, elapsed_s=40, running=[begun], flops=flops).remaining_s
     assert left_s == pytest.approx(expected_s - 30)
 
 
 def test_a_resumed_run_begins_at_the_share_that_an_earlier_run_finished() -> None:
     resumed = JobParts("sweep", "block", 9, 18, 0.5, found=0.5, part_share=1 / 18, other_s=5.0)
-    assert estimate({"sweep": 1}, {}, {}, elapsed_s=5, running=[resumed]).share == 0.5
+    assert Progress({"sweep": 1}, {}, {}, elapsed_s=5, running=[resumed]).estimate.share == 0.5
     total, flops = {"sweep": 1, "evaluate": 2, "compare": 10}, {"sweep": 18e12, "evaluate": 1e12}
-    assert estimate(total, {}, {}, elapsed_s=5, running=[resumed], flops=flops).share == pytest.approx(9 / 20)
+    assert Progress(total, {}, {}, elapsed_s=5, running=[resumed], flops=flops).estimate.share == pytest.approx(9 / 20)
     later = replace(resumed, n_done=10, share=10 / 18, spent_s=10.0)
-    found = estimate({"sweep": 1}, {}, {}, elapsed_s=15, running=[later])
+    found = Progress({"sweep": 1}, {}, {}, elapsed_s=15, running=[later]).estimate
     assert found.remaining_s == pytest.approx(80)
     assert found.share == pytest.approx((15 + 90) / (15 + 90 + 80))
 
