@@ -21,7 +21,6 @@ from scipy import special
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mlprune.numeric.statistics.paired_proportions import (
-    effective_pairs,
     equivalence_interval,
     mcnemar_exact_p_values,
     mcnemar_mid_p_values,
@@ -30,7 +29,13 @@ from mlprune.numeric.statistics.paired_proportions import (
     tango_p_values,
 )
 from mlprune.numeric.statistics.power import detectable_difference_of_items
-from mlprune.numeric.statistics.proportions import chance_p_value, effective_size, poisson_binomial, wilson_intervals
+from mlprune.numeric.statistics.proportions import (
+    chance_p_value,
+    design_effect,
+    effective_size,
+    poisson_binomial,
+    wilson_intervals,
+)
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -232,6 +237,23 @@ def covers(is_right: NDArray[np.bool_], clusters: Codes, p: float) -> bool:
 def differences(uniform: Array, gain: float, loss: float) -> Array:
     """Return 1 for a gained, -1 for a lost and 0 for any other item."""
     return (uniform < gain) * 1.0 - (uniform >= 1 - loss)
+
+
+def effective_pairs(differences: Array, clusters: Codes) -> tuple[float, float, float]:
+    """Return the gained, lost and all items of clustered pairs as numbers of independent items: b / D, c / D, n / D.
+
+    D is the design effect of `proportions.effective_size`, with the differences minus their mean as residuals, their
+    variance (divided by n) as the variance of one item, and 4 (b + c) in the place of 16 k.
+
+    Args:
+        differences: [n], 1 for a gained, -1 for a lost item, else 0.
+        clusters: [n], the number of the item's cluster, from 0 without gaps.
+    """
+    n_gained, n_lost = float((differences == 1).sum()), float((differences == -1).sum())
+    residuals = differences - differences.mean()
+    variance = float((residuals**2).mean())
+    effect = design_effect(residuals, clusters, variance=variance, weight=4 * (n_gained + n_lost))
+    return n_gained / effect, n_lost / effect, len(differences) / effect
 
 
 def covers_difference(uniform: Array, clusters: Codes, gain: float, loss: float) -> bool:

@@ -14,19 +14,17 @@ tests) if the whole interval is within +-margin. Each p-value and its interval b
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.errors import BadInputError
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.cluster_score import binomial_bound, binomial_tail
 from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE, Interval, check_level, positive_p_values
-from mlprune.numeric.statistics.proportions import binomial_chances, design_effect
+from mlprune.numeric.statistics.proportions import binomial_chances
 
 Real = TypeVar("Real", float, Array)
 
-SHRINKAGE = 4.0
-"""Weight of one discordant item in an estimated design effect, where the worst case has the weight of a cluster."""
 N_HALVINGS = 60
 """Bisection steps for the end of an interval: its error is below the rounding of float64."""
 
@@ -95,50 +93,6 @@ def tango_interval(n_gained: float, n_lost: float, n: float, *, level: float = 0
     if differs:
         return Interval(-_end(lost, gained, n_items, critical), -_end(lost, gained, n_items, -critical))
     return Interval(-_end(lost, gained, n_items, critical), _end(gained, lost, n_items, critical))
-
-
-def tango_intervals(
-    n_gained: ArrayLike, n_lost: ArrayLike, n: ArrayLike, *, level: float = 0.95
-) -> tuple[Array, Array]:
-    """Return the low and the high ends of `tango_interval` for many rows; the arguments are broadcast."""
-    check_level(level)
-    gained, lost, n_items = _counts(n_gained, n_lost, n)
-    differs = tango_p_values(gained, lost, n_items) < 1 - level
-    critical = np.full(gained.shape, special.ndtri((1 + level) / 2))
-    more, fewer = np.maximum(gained, lost), np.minimum(gained, lost)
-    far = _end(more, fewer, n_items, critical)
-    near = np.where(
-        differs,
-        _end(more, fewer, n_items, -critical),
-        -_end(fewer, more, n_items, critical),
-    )
-    is_gain = gained >= lost
-    return np.where(is_gain, near, -far), np.where(is_gain, far, -near)
-
-
-def effective_pairs(differences: Array, clusters: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Return the gained, lost and all items of clustered pairs as numbers of independent items: b / D, c / D, n / D.
-
-    D is the design effect of `proportions.effective_size`, with the differences minus their mean as residuals, their
-    variance (divided by n) as the variance of one item, and 4 (b + c) in the place of 16 k.
-
-    Args:
-        differences: [n], 1 for a gained, -1 for a lost item, else 0.
-        clusters: [n], the number of the item's cluster, from 0 without gaps.
-    Raises:
-        ShapeError: the arguments differ in shape, or are empty.
-        PermanentError: a difference is not -1, 0 or 1.
-    """
-    if differences.ndim != 1 or differences.shape != clusters.shape or not differences.size:
-        raise ShapeError("differences do not fit the clusters", expected=clusters.shape, got=differences.shape)
-    if not np.isin(differences, (-1, 0, 1)).all():
-        raise PermanentError("a paired difference is impossible", expected="-1, 0 or 1")
-    n_gained, n_lost = float((differences == 1).sum()), float((differences == -1).sum())
-    residuals = differences - differences.mean()
-    effect = design_effect(
-        residuals, clusters, variance=float((residuals**2).mean()), weight=SHRINKAGE * (n_gained + n_lost)
-    )
-    return n_gained / effect, n_lost / effect, len(differences) / effect
 
 
 def mcnemar_exact(n_gained: float, n_lost: float) -> float:
