@@ -1,4 +1,4 @@
-"""Counted nouns, and numbers of bytes, in text for people."""
+"""Counted nouns, numbers of bytes and durations, in text for people."""
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -16,3 +16,10 @@ def bytes_text(n_bytes: int) -> str:
         if n_bytes >= size:
             return f"{n_bytes / size:.1f} {name}"
     return counted(n_bytes, "byte")
+
+
+def format_time(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

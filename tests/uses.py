@@ -114,6 +114,7 @@ _GIVEN = {
     "publishing": Use(
         commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
     ),
+    "inspection": Use(commands=("check data", "check model")),
 }
 
 

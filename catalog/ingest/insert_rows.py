@@ -31,7 +31,7 @@ from mlprune.numeric.statistics.power import (
     fewest_changed,
     two_sided_quantile,
 )
-from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts
 
 TYPES: Mapping[str, pa.DataType] = {
     "VARCHAR": pa.string(),
@@ -269,9 +269,7 @@ def _fill_mean_powers(connection: Connection, parts: Mapping[str, str]) -> None:
             "n_family": n_family,
             "detectable_difference": detectable_difference_of_mean(
                 ErrorParts(*(error**2 for error in errors)),
-                n_seeds=n_seeds,
-                n_baseline_seeds=n_baseline_seeds or 0,
-                n_clusters=n_clusters,
+                ErrorNumbers(n_seeds, n_baseline_seeds or 0, n_clusters),
                 claim=claim,
                 n_tests=n_family,
             )

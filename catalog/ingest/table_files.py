@@ -29,6 +29,16 @@ _LITERAL = re.compile(r"'[^']*'")
 _SELECT = re.compile(r"^SELECT\b", re.MULTILINE)
 
 
+class Meaning(NamedTuple):
+    """What a column means, and which relation states it."""
+
+    text: str
+    relation: str
+
+
+NO_MEANING = Meaning("", "")
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table."""
@@ -162,16 +172,6 @@ def _language_rows() -> str:
 def macros() -> Mapping[str, SqlFile]:
     """Return macro name -> file. A table macro is a view with an argument; it reads tables and views."""
     return MappingProxyType({file.name: file for file in sql_files("macros")})
-
-
-class Meaning(NamedTuple):
-    """What a column means, and which relation states it."""
-
-    text: str
-    relation: str
-
-
-NO_MEANING = Meaning("", "")
 
 
 @cache

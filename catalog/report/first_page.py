@@ -14,7 +14,7 @@ from catalog.report.summary import CRITERIA, question_anchor
 from catalog.report.svg import to_svg
 from catalog.results import Row
 from catalog.store import Catalog
-from mlprune.counted import counted
+from mlprune.counted import counted, format_time
 from mlprune.vocabulary import LOG_RATIO
 
 MAX_QUESTIONS, MAX_CHOSEN = 15, 8
@@ -226,14 +226,6 @@ def _changes(rows: Sequence[Row]) -> str:
 def _cost(row: Row) -> str:
     if not row["n_tries"]:
         return "No job has run."
-    seconds = row["elapsed_s"] or 0.0
-    time = (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
     where = f"{counted(row['n_hosts'], 'machine')}, {counted(row['n_workers'], 'worker')}"
     memory = "" if row["peak_memory_gib"] is None else f"; at most {row['peak_memory_gib']:.1f} GiB a job"
-    return f"{time} of jobs on {where}{memory}"
+    return f"{format_time(row['elapsed_s'] or 0.0)} of jobs on {where}{memory}"

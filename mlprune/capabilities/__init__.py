@@ -23,5 +23,6 @@ NAMES: tuple[str, ...] = (
     "importing",
     "notebook",
     "publishing",
+    "inspection",
 )
 """The folders, in the order in which they add variants and jobs."""

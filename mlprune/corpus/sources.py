@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mlprune.corpus import cldr_facts, cldr_sentences
 from mlprune.corpus.layouts import parallel_text
-from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
-from mlprune.corpus.layouts.text_layout import TextSource
-from mlprune.corpus.layouts.text_tables import TABLE, named_columns
+from mlprune.corpus.layouts.line_files import every_text_file
+from mlprune.corpus.layouts.text_documents import aligned_documents
+from mlprune.corpus.layouts.text_layout import TextDocument, TextSource
+from mlprune.corpus.layouts.text_tables import named_columns
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
 from mlprune.given_files import read_given_text
@@ -40,9 +41,11 @@ class ParallelCorpus:
         """The path's layout and sources; a folder without known names has its text files as languages."""
         if self._columns:
             sources = named_columns(self._path, self._columns)
-            return parallel_text.RecognisedText(self._path, TABLE, tuple(sources))
+            return parallel_text.RecognisedText(self._path, parallel_text.TABLE, tuple(sources))
         recognised = parallel_text.recognise(self._path)
-        return recognised or parallel_text.RecognisedText(self._path, PLAIN, tuple(every_text_file(self._path)))
+        return recognised or parallel_text.RecognisedText(
+            self._path, parallel_text.PLAIN, tuple(every_text_file(self._path))
+        )
 
     @cached_property
     def split(self) -> str:
@@ -70,11 +73,11 @@ class ParallelCorpus:
             self._lines[language] = lines
         return self._lines[language]
 
-    def documents(self, language: str) -> tuple[parallel_text.TextDocument, ...]:
+    def documents(self, language: str) -> tuple[TextDocument, ...]:
         """The document of each sentence of a language; empty if the text does not state it."""
         source = self.source(language)
-        documents = parallel_text.DOCUMENTS.get(self.recognised.layout.name, parallel_text.no_documents)(source)
-        return parallel_text.aligned_documents(source, documents, n_lines=len(self.lines(language)))
+        documents = self.recognised.layout.documents(source)
+        return aligned_documents(source, documents, n_lines=len(self.lines(language)))
 
     def content(self, language: str) -> str:
         """SHA-256 of the sentences of a language."""
@@ -90,7 +93,7 @@ class ParallelCorpus:
     def _expected_languages(self, language: str) -> dict[str, object]:
         """The context of an error: names of files for a plain folder, else the languages of the text."""
         where: dict[str, object] = {"folder": str(self._path), "language": language}
-        if self.recognised.layout is not PLAIN:
+        if self.recognised.layout is not parallel_text.PLAIN:
             return {**where, "expected": sorted(self._text.languages), "page": parallel_text.PAGE}
         names = sorted(source.path.name for source in self.recognised.sources)
         expected = [f"{stem}.txt" for stem in language_file_stems(language)]
@@ -113,7 +116,7 @@ class CldrCorpus(ParallelCorpus):
             )
         return self._corpus[language]
 
-    def documents(self, language: str) -> tuple[parallel_text.TextDocument, ...]:
+    def documents(self, language: str) -> tuple[TextDocument, ...]:
         """None: the sentences are not from documents."""
         return ()
 

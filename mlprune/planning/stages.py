@@ -9,7 +9,7 @@ from mlprune.capabilities.capability import Variants, all_capabilities
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.recipe.models import Recipe
 from mlprune.steps.choices.choice import choice_jobs
-from mlprune.steps.compare.comparisons import comparison_jobs
+from mlprune.steps.compare.comparisons import comparison_jobs, feature_overlap_jobs
 from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
@@ -189,15 +189,14 @@ def compare(plan: Planning) -> Iterable[Job]:
         *(job for capability in all_capabilities() for job in capability.compare(plan)),
         *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
         *comparison_jobs(
-            plan.inputs,
-            plan.observations,
             plan.variants,
             plan.evaluations,
-            shares=analyses.overlap_shares,
-            profiles=analyses.profile,
             most_overlaps=analyses.mask_overlaps,
             mask_pairs=analyses.mask_pairs,
             asked=asked_baselines(recipe),
+        ),
+        *feature_overlap_jobs(
+            plan.inputs, plan.observations, shares=analyses.overlap_shares, profiles=analyses.profile
         ),
     ]
 

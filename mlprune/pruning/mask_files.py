@@ -77,11 +77,11 @@ class LevelCache:
             self._n_bytes -= _size_of(oldest)
 
 
+_CACHE = LevelCache(CACHED_BYTES)
+
+
 def _size_of(levels: LevelsOfFile) -> int:
     return sum(len(layer.levels) for layer in levels.values())
-
-
-_CACHE = LevelCache(CACHED_BYTES)
 
 
 def mask_path(ordering_id: str, block: int) -> str:

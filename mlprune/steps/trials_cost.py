@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mlprune.counted import format_time
 from mlprune.steps.job import JobCost
 
 
@@ -42,13 +43,6 @@ def total_seconds(times: Sequence[float | None]) -> float | None:
     """Return the sum of some durations; None if one is unknown."""
     known = [time for time in times if time is not None]
     return sum(known) if len(known) == len(times) else None
-
-
-def format_time(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def about(time: float | None) -> str:

@@ -16,6 +16,7 @@ from mlprune.errors import BadInputError, ModelError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, TOKENIZER_JSON, file_sha256
+from mlprune.models.checkpoint.rewritten_files import write_json
 from mlprune.models.checkpoint.tensor_slices import (
     TensorSlice,
     padded_rows,
@@ -112,7 +113,7 @@ def write_tokenizer(
             shutil.copyfile(base / name, target / name)
     for name in set(TOKENIZER_FILES) - set(COPIED):
         (target / name).unlink(missing_ok=True)
-    _write_json(target / TOKENIZER_JSON, source.trimmed(kept, new_ids=new_ids))
+    write_json(target / TOKENIZER_JSON, source.trimmed(kept, new_ids=new_ids))
     original = load_tokenizer(base)
     config = dict(read_json_object(base / TOKENIZER_CONFIG)) if (base / TOKENIZER_CONFIG).exists() else {}
     config |= {
@@ -130,7 +131,7 @@ def write_tokenizer(
             for number, token in decoder.items()
             if int(number) in is_kept
         }
-    _write_json(target / TOKENIZER_CONFIG, config)
+    write_json(target / TOKENIZER_CONFIG, config)
     _check_written(target, original, kept, new_ids=new_ids)
 
 
@@ -220,11 +221,11 @@ def trim_folder(folder: Path, kept: Sequence[int], *, multiple: int = 1) -> int:
         n_bytes += replace_tensors(folder / name, shapes, lambda file, place: _rows(file, place, kept, n_new))
     if (folder / INDEX_FILE).exists():
         index = dict(read_json_object(folder / INDEX_FILE))
-        _write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
-    _write_json(folder / CONFIG, trimmed)
+        write_json(folder / INDEX_FILE, {**index, "metadata": {"total_size": n_bytes}})
+    write_json(folder / CONFIG, trimmed)
     if (folder / GENERATION_CONFIG).exists():
         generation = read_json_object(folder / GENERATION_CONFIG)
-        _write_json(folder / GENERATION_CONFIG, _renumbered(generation, kept))
+        write_json(folder / GENERATION_CONFIG, _renumbered(generation, kept))
     return n_new
 
 
@@ -323,7 +324,3 @@ def _new_value(value: JsonValue, number_of: Mapping[int, int]) -> JsonValue:
     if isinstance(value, list):
         return [_new_value(inner, number_of) for inner in value]
     return number_of.get(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

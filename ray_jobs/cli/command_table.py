@@ -103,8 +103,13 @@ COMMANDS: Mapping[str, CommandSource] = {
     ),
     "methods": CommandSource("methods:methods", "Show the methods of pruning, and which go together."),
     "check machine": CommandSource("doctor:doctor", "Say what this machine, Ray, a store and a recipe lack."),
-    "check data": CommandSource("check_data:check", "Show the layout, languages and problems of published data."),
-    "check model": CommandSource("check_model:check", "Show what of a model can be pruned, before any work."),
+    "check data": CommandSource(
+        "ray_jobs.capabilities.inspection.check_data:check",
+        "Show the layout, languages and problems of published data.",
+    ),
+    "check model": CommandSource(
+        "ray_jobs.capabilities.inspection.check_model:check", "Show what of a model can be pruned, before any work."
+    ),
     "check store": CommandSource("catalog:check", "Verify every record, artefact, key, view and value."),
     "check variant": CommandSource(
         "verify_variant:verify", "Rebuild a variant's masks and compare them with its record."

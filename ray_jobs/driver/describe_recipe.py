@@ -19,18 +19,6 @@ from ray_jobs.workers.node_resources import local_node, n_cpus
 
 
 @dataclass(frozen=True)
-class DescribedPlan:
-    """What a recipe would run."""
-
-    text: str
-    """Jobs, device, and what the jobs need, as lines."""
-    n_variants: int = 0
-    """0 if models have to be imported first."""
-    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Step -> number of its jobs, and of those that are not done; empty if models have to be imported first."""
-
-
-@dataclass(frozen=True)
 class Place:
     """Where a recipe would run."""
 
@@ -41,6 +29,18 @@ class Place:
 
 
 HERE = Place()
+
+
+@dataclass(frozen=True)
+class DescribedPlan:
+    """What a recipe would run."""
+
+    text: str
+    """Jobs, device, and what the jobs need, as lines."""
+    n_variants: int = 0
+    """0 if models have to be imported first."""
+    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Step -> number of its jobs, and of those that are not done; empty if models have to be imported first."""
 
 
 def describe_recipe(

@@ -1,7 +1,7 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with its results."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,6 @@ from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver, fold
-from ray_jobs.driver.job_selection import expected_jobs, jobs_of_variants
 from ray_jobs.driver.job_units import JobUnits
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
@@ -374,3 +373,30 @@ def _variant_lines(plan: Plan, store: Store) -> Iterator[str]:
         record = store.read_record("variants", variant_id)
         if record is not None:
             yield from variant_warnings(store, record)
+
+
+def jobs_of_variants(jobs: Sequence[Job], variant_ids: Iterable[str]) -> list[Job]:
+    """Return the jobs that make some variants and what they need, in their order."""
+    makers = {key: job for job in jobs for key in job.makes}
+    needed: set[RecordKey] = set()
+    keys: list[RecordKey] = [("variants", variant_id) for variant_id in variant_ids]
+    while keys:
+        key = keys.pop()
+        if key in makers and key not in needed:
+            needed.update(makers[key].makes)
+            keys += makers[key].needs
+    return [job for job in jobs if not needed.isdisjoint(job.makes)]
+
+
+def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
+    """Return jobs like those that waiting parts will add: the plan has enough memory for them from the start.
+
+    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those that differ
+    from them.
+    """
+    waiting = [part for part in plan.parts if part.is_waiting]
+    if not waiting:
+        return []
+    evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
+    later = [job for part in waiting for job in part.expected_jobs()]
+    return [job for job in (*evaluated, *later) if job.needs_chain]

@@ -25,6 +25,7 @@ from mlprune.numeric.statistics.power import detectable_difference_of_mean
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.numeric.statistics.variance_components import (
     CrossedEstimate,
+    ErrorNumbers,
     ErrorParts,
     crossed_estimate,
     unpaired_estimate,
@@ -81,11 +82,9 @@ def power_rows(repeats: int, populations: Sequence[Population]) -> Iterator[Row]
     """One row per population."""
     for population in populations:
         generator = np.random.default_rng(1)
-        numbers = {"n_seeds": population.n_seeds, "n_baseline_seeds": population.n_seeds}
+        numbers = ErrorNumbers(population.n_seeds, population.n_seeds, population.n_items)
         stated = {
-            n_family: detectable_difference_of_mean(
-                population.parts, **numbers, n_clusters=population.n_items, n_tests=n_family
-            )
+            n_family: detectable_difference_of_mean(population.parts, numbers, n_tests=n_family)
             for n_family in FAMILIES
         }
         found = dict.fromkeys(FAMILIES, 0)

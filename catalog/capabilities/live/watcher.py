@@ -51,6 +51,22 @@ AFTER_ERROR_S = 5.0
 CATALOG_WAIT_S = 60.0
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often a part is read."""
+
+    every_s: float
+    cost_factor: float
+    """The pause is at least this many times as long as the reading took."""
+
+    def pause_s(self, elapsed_s: float) -> float:
+        """Return the pause after a reading that took some seconds."""
+        return max(self.every_s, self.cost_factor * elapsed_s)
+
+
+RUNS, CATALOG, REPORT = Pace(0.4, 4.0), Pace(0.5, 4.0), Pace(20.0, 8.0)
+
+
 def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
     """Return what the page shows of a run, without the estimates of its share and time, which change all the time.
 
@@ -234,22 +250,6 @@ def runs_reader(store: Store) -> Callable[[], Sequence[RunStatus]]:
             return []
 
     return read
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How often a part is read."""
-
-    every_s: float
-    cost_factor: float
-    """The pause is at least this many times as long as the reading took."""
-
-    def pause_s(self, elapsed_s: float) -> float:
-        """Return the pause after a reading that took some seconds."""
-        return max(self.every_s, self.cost_factor * elapsed_s)
-
-
-RUNS, CATALOG, REPORT = Pace(0.4, 4.0), Pace(0.5, 4.0), Pace(20.0, 8.0)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def compared(
     """
     recipe = part.recipe.model_copy(update={"questions": tuple(asked)})
     of_baselines = asked_baselines(recipe)
-    comparisons = comparison_jobs(common.inputs, (), part.variants, part.evaluations, asked=of_baselines)
+    comparisons = comparison_jobs(part.variants, part.evaluations, asked=of_baselines)
     jobs = (*part.jobs, *comparisons)
     questions = plan_questions(recipe, common.inputs, part.variants, jobs=jobs)
     return Report((*jobs, *answer_jobs(questions)), questions, tuple(names))

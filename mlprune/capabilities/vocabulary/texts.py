@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from mlprune.capabilities.vocabulary.keys import KeepConfig
 from mlprune.errors import CorpusError, RecipeError
@@ -23,6 +24,7 @@ from mlprune.trimming.folder import kept_tokens
 
 MEASURED_SHARE, MOST_MEASURED = 5, 400
 """A fifth of the lines is measured and not counted, and at most 400 lines are."""
+Counted: TypeAlias = "CountedTexts | CountedSets | CheckpointTokens"
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,6 @@ class CheckpointTokens:
         tokens = kept_tokens(Path(self.base), Path(self.folder))
         assert tokens is not None, "the checkpoint has fewer tokens"
         return list(tokens.ids)
-
-
-Counted = CountedTexts | CountedSets | CheckpointTokens
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mlprune.corpus.layouts.text_layout import (
     SPLITS,
-    TextLayout,
     TextSource,
     files_in,
     is_known_language,
@@ -29,11 +28,12 @@ OTHER_SUFFIXES = frozenset(
 _NTREX = re.compile(r"newstest2019-(src|ref)\.(?P<code>[a-z]{3}(-[A-Za-z]+)?)\.txt")
 
 
-def _read(sources: Sequence[TextSource]) -> list[list[str]]:
+def read(sources: Sequence[TextSource]) -> list[list[str]]:
+    """The lines of each source."""
     return [read_lines(source.path) for source in sources]
 
 
-def _plain_sources(path: Path) -> list[TextSource]:
+def plain_sources(path: Path) -> list[TextSource]:
     """`fr.txt` or `fra_Latn.txt`, if one of them has the name of a language."""
     sources = every_text_file(path)
     return sources if any(is_known_language(source.code) for source in sources) else []
@@ -46,30 +46,21 @@ def every_text_file(path: Path) -> list[TextSource]:
     return [TextSource(file, stem) for file, stem in stems if "." not in stem]
 
 
-PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", _plain_sources, _read)
-
-
-def _flores_sources(path: Path) -> list[TextSource]:
+def flores_sources(path: Path) -> list[TextSource]:
     """`dev/fra_Latn.dev`, and `dev/dev.fra_Latn` of FLORES+."""
     files = [(file, uncompressed_name(file)) for file in files_in(path)]
     matches = [(file, _FLORES.fullmatch(name) or _FLORES_PLUS.fullmatch(name)) for file, name in files]
     return [TextSource(file, match["code"], match["split"]) for file, match in matches if match]
 
 
-FLORES = TextLayout("FLORES", "dev/fra_Latn.dev, devtest/fra_Latn.devtest", _flores_sources, _read)
-
-
-def _ntrex_sources(path: Path) -> list[TextSource]:
+def ntrex_sources(path: Path) -> list[TextSource]:
     """`newstest2019-src.eng.txt` and `newstest2019-ref.fra.txt`; second references are left out."""
     folder = path / "NTREX-128" if (path / "NTREX-128").is_dir() else path
     matches = [(file, _NTREX.fullmatch(uncompressed_name(file))) for file in files_in(folder)]
     return [TextSource(file, match["code"]) for file, match in matches if match]
 
 
-NTREX = TextLayout("NTREX-128", "newstest2019-src.eng.txt, newstest2019-ref.fra.txt", _ntrex_sources, _read)
-
-
-def _moses_sources(path: Path) -> list[TextSource]:
+def moses_sources(path: Path) -> list[TextSource]:
     """`Tatoeba.en-fr.en` and `Tatoeba.en-fr.fr`; a path that does not exist is the part before the language."""
     is_prefix = not path.exists()
     texts: dict[str, list[tuple[Path, str]]] = defaultdict(list)
@@ -106,6 +97,3 @@ def _is_named(code: str, stem: str) -> bool:
 def _is_moses_pair(codes: Sequence[str], stem: str) -> bool:
     """Whether the extensions of files of one stem are several languages, at least one of which is certain."""
     return len(set(codes)) > 1 and any(is_known_language(code) or _is_named(code, stem) for code in codes)
-
-
-MOSES = TextLayout("Moses", "NAME.en-fr.en, NAME.en-fr.fr", _moses_sources, _read, skips_incomplete=True)

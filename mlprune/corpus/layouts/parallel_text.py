@@ -1,46 +1,69 @@
-"""Parallel text in any layout: recognise a path, choose a split, read sentences and documents.
-
-Documents of parallel text: which page or article each sentence is from, if the publisher states it.
-
-The documents of a text are the same in all its languages. Sentences of one document depend on each other.
-"""
+"""Parallel text in any layout: recognise a path, choose a split and read sentences."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
 
-from mlprune.corpus.layouts import line_files, text_tables, tmx
+from mlprune.corpus.layouts import line_files, text_documents, text_tables, tmx
 from mlprune.corpus.layouts.text_layout import (
     TextLayout,
     TextSource,
-    files_in,
     is_same_language,
     matching_codes,
     recipe_tags,
     split_name,
 )
-from mlprune.corpus.parquet_files import parquet_columns, read_parquet
-from mlprune.corpus.text_files import read_lines, uncompressed_name
 from mlprune.errors import CorpusError
 
 logger = logging.getLogger(__name__)
-_URL_COLUMNS = ("url", "URL")
-_GENRE_COLUMN = "domain"
 PAGE = "docs/data.md"
 """Page that describes the layouts."""
+PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", line_files.plain_sources, line_files.read)
+TABLE = TextLayout(
+    "table with a header",
+    "NAME.tsv or NAME.csv with columns en, fr",
+    text_tables.table_sources,
+    text_tables.read_tables,
+    skips_incomplete=True,
+)
 TEXT_LAYOUTS: Mapping[str, TextLayout] = {
     layout.name: layout
     for layout in (
-        line_files.PLAIN,
-        line_files.FLORES,
-        line_files.NTREX,
-        text_tables.PARQUET,
-        text_tables.WMT,
-        line_files.MOSES,
-        text_tables.TABLE,
-        tmx.TMX,
+        PLAIN,
+        TextLayout(
+            "FLORES",
+            "dev/fra_Latn.dev, devtest/fra_Latn.devtest",
+            line_files.flores_sources,
+            line_files.read,
+            documents=text_documents.flores_documents,
+        ),
+        TextLayout(
+            "NTREX-128",
+            "newstest2019-src.eng.txt, newstest2019-ref.fra.txt",
+            line_files.ntrex_sources,
+            line_files.read,
+            documents=text_documents.ntrex_documents,
+        ),
+        TextLayout(
+            "FLORES as Parquet",
+            "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet",
+            text_tables.parquet_sources,
+            text_tables.read_parquet_files,
+            documents=text_documents.table_documents,
+        ),
+        TextLayout(
+            "WMT24++",
+            "en-de_DE.jsonl, en-fr_CA.jsonl",
+            text_tables.wmt_sources,
+            text_tables.read_wmt,
+            documents=text_documents.wmt_documents,
+        ),
+        TextLayout(
+            "Moses", "NAME.en-fr.en, NAME.en-fr.fr", line_files.moses_sources, line_files.read, skips_incomplete=True
+        ),
+        TABLE,
+        TextLayout("TMX", 'NAME.tmx with <tuv xml:lang="fr">', tmx.tmx_sources, tmx.read, skips_incomplete=True),
     )
 }
 """Layouts by name, in the order of trial."""
@@ -60,83 +83,6 @@ ARCHIVES: Mapping[str, str] = {
 }
 """Ending of an archive -> command that unpacks it."""
 _LEVELS_BELOW = 2
-
-
-class TextDocument(NamedTuple):
-    """The document of a sentence; empty texts if it is not known."""
-
-    name: str = ""
-    genre: str = ""
-
-
-def no_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return nothing: the layout does not state documents."""
-    return ()
-
-
-def flores_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return `URL` and `domain` of each line of `metadata_dev.tsv` or `metadata_devtest.tsv`."""
-    path = _near(source, f"metadata_{source.split}.tsv")
-    if path is None:
-        return ()
-    header, *rows = [line.split("\t") for line in read_lines(path) if line] or [[]]
-    url = next((header.index(name) for name in _URL_COLUMNS if name in header), None)
-    genre = header.index(_GENRE_COLUMN) if _GENRE_COLUMN in header else None
-    return [TextDocument(_cell(row, url), _cell(row, genre)) for row in rows]
-
-
-def ntrex_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return each line of `DOCUMENT_IDS.tsv`."""
-    path = _near(source, "DOCUMENT_IDS.tsv")
-    return () if path is None else [TextDocument(_cell(line.split("\t"), 0)) for line in read_lines(path) if line]
-
-
-def table_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return the columns `url` and `domain` of each row, in the order of the ids."""
-    columns = parquet_columns(source.path)
-    url = next((name for name in _URL_COLUMNS if name in columns), None)
-    if url is None:
-        return ()
-    rows = read_parquet(source.path)
-    if rows and isinstance(rows[0].get("id"), int):
-        rows = sorted(rows, key=lambda row: cast("int", row["id"]))
-    return [TextDocument(str(row[url] or ""), str(row.get(_GENRE_COLUMN) or "")) for row in rows]
-
-
-def wmt_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return `document_id` and `domain` of each row whose source is not bad."""
-    rows = text_tables.wmt_rows(source)
-    return [TextDocument(str(row["document_id"]), str(row.get(_GENRE_COLUMN) or "")) for row in rows]
-
-
-DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
-    line_files.FLORES.name: flores_documents,
-    line_files.NTREX.name: ntrex_documents,
-    text_tables.PARQUET.name: table_documents,
-    text_tables.WMT.name: wmt_documents,
-}
-"""Layout -> function that lists the document of each sentence, for layouts that state documents."""
-
-
-def aligned_documents(
-    source: TextSource, documents: Sequence[TextDocument], *, n_lines: int
-) -> tuple[TextDocument, ...]:
-    """Return the documents of a text, or nothing, with a warning, if they are not those of its lines."""
-    if documents and len(documents) != n_lines:
-        message = "%s: documents are ignored: %d are listed for %d sentences"
-        logger.warning(message, source.path.parent, len(documents), n_lines)
-        return ()
-    return tuple(documents) if any(document.name for document in documents) else ()
-
-
-def _near(source: TextSource, name: str) -> Path | None:
-    """Return the file of a name next to a source or one folder above it, plain or compressed."""
-    folders = (source.path.parent, source.path.parent.parent)
-    return next((file for folder in folders for file in files_in(folder) if uncompressed_name(file) == name), None)
-
-
-def _cell(row: Sequence[str], place: int | None) -> str:
-    return row[place].strip() if place is not None and place < len(row) else ""
 
 
 @dataclass(frozen=True)

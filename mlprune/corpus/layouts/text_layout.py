@@ -127,6 +127,18 @@ class TextSource:
     """Its column in a table whose header has another name for the language; empty if the header has the code."""
 
 
+class TextDocument(NamedTuple):
+    """The document of a sentence; empty texts if it is not known."""
+
+    name: str = ""
+    genre: str = ""
+
+
+def no_documents(source: TextSource) -> Sequence[TextDocument]:
+    """Return nothing: the layout does not state documents."""
+    return ()
+
+
 @dataclass(frozen=True)
 class TextLayout:
     """A layout of parallel text."""
@@ -140,6 +152,8 @@ class TextLayout:
     """Function that reads the sentences of some sources of one split, empty ones included."""
     skips_incomplete: bool = False
     """Whether a sentence that is empty in one language of the text is skipped in all of them, instead of refused."""
+    documents: Callable[[TextSource], Sequence[TextDocument]] = no_documents
+    """Function that lists the document of each line of a source."""
 
 
 def files_in(path: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from mlprune.corpus import text_files
-from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
+from mlprune.corpus.layouts.text_layout import TextSource, files_in, is_known_language, split_name
 from mlprune.corpus.parquet_files import parquet_columns, read_parquet
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject, parse_json
@@ -23,7 +23,7 @@ _WMT = re.compile(r"(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3}_[A-Z]{2})\.json
 _WMT_KEYS = {"source", "target", "is_bad_source", "document_id", "segment_id"}
 
 
-def _parquet_sources(path: Path) -> list[TextSource]:
+def parquet_sources(path: Path) -> list[TextSource]:
     """`dev/fra_Latn.parquet` (FLORES+), or `fra_Latn/dev-00000-of-00001.parquet` (the hub's FLORES-200)."""
     sources = [
         TextSource(file, match["code"], split_name(path.name))
@@ -46,7 +46,8 @@ def _text_column(path: Path) -> str | None:
     return next((name for name in _TEXT_COLUMNS if name in columns), None)
 
 
-def _read_parquet(sources: Sequence[TextSource]) -> list[list[str]]:
+def read_parquet_files(sources: Sequence[TextSource]) -> list[list[str]]:
+    """The sentences of each file."""
     return [_parquet_sentences(source.path) for source in sources]
 
 
@@ -61,12 +62,7 @@ def _parquet_sentences(path: Path) -> list[str]:
     return [str(row[column] or "") for row in rows]
 
 
-PARQUET = TextLayout(
-    "FLORES as Parquet", "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet", _parquet_sources, _read_parquet
-)
-
-
-def _table_sources(path: Path) -> list[TextSource]:
+def table_sources(path: Path) -> list[TextSource]:
     """The columns of `.tsv` and `.csv` files with a header that names at least two languages."""
     files = [file for file in files_in(path) if file.name.endswith(DELIMITED_SUFFIXES)]
     names = {file: text_files.uncompressed_name(file).rpartition(".")[0] for file in files}
@@ -117,22 +113,14 @@ def _language_columns(path: Path) -> list[str]:
     return codes if len(codes) > 1 else []
 
 
-def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
+def read_tables(sources: Sequence[TextSource]) -> list[list[str]]:
+    """The sentences of the columns of one table."""
     delimiter, quoted = text_files.delimited_format(sources[0].path)
     rows = text_files.read_delimited(sources[0].path, delimiter=delimiter, quoted=quoted)
     return [[row[source.column or source.code] for row in rows] for source in sources]
 
 
-TABLE = TextLayout(
-    "table with a header",
-    "NAME.tsv or NAME.csv with columns en, fr",
-    _table_sources,
-    _read_table,
-    skips_incomplete=True,
-)
-
-
-def _wmt_sources(path: Path) -> list[TextSource]:
+def wmt_sources(path: Path) -> list[TextSource]:
     """`en-de_DE.jsonl`: the file of each pair, and English from the first of them."""
     matches = [
         (file, match) for file in files_in(path) if (match := _WMT.fullmatch(text_files.uncompressed_name(file)))
@@ -152,7 +140,7 @@ def _first_row(path: Path) -> JsonObject:
     return row if isinstance(row, dict) else {}
 
 
-def _read_wmt(sources: Sequence[TextSource]) -> list[list[str]]:
+def read_wmt(sources: Sequence[TextSource]) -> list[list[str]]:
     """The sentences of each source, without those whose English is marked as bad, which are the same in all pairs."""
     return [[str(row[_wmt_key(source)] or "") for row in wmt_rows(source)] for source in sources]
 
@@ -173,6 +161,3 @@ def wmt_rows(source: TextSource) -> list[JsonObject]:
             place = {"file": str(source.path), "line": number}
             raise CorpusError("a row lacks keys", place, expected=sorted(_WMT_KEYS), missing=sorted(missing))
     return [row for row in rows if row["is_bad_source"] is not True]
-
-
-WMT = TextLayout("WMT24++", "en-de_DE.jsonl, en-fr_CA.jsonl", _wmt_sources, _read_wmt)

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from xml.parsers import expat
 
-from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in
+from mlprune.corpus.layouts.text_layout import TextSource, files_in
 from mlprune.corpus.text_files import READ_ERRORS, open_binary, uncompressed_name
 from mlprune.errors import CorpusError
 
@@ -83,7 +83,7 @@ def _units(path: Path) -> Iterator[dict[str, str]]:
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 
 
-def _sources(path: Path) -> list[TextSource]:
+def tmx_sources(path: Path) -> list[TextSource]:
     """The languages of the first units of each `.tmx` file."""
     files = [(file, uncompressed_name(file)) for file in files_in(path)]
     return [
@@ -94,12 +94,10 @@ def _sources(path: Path) -> list[TextSource]:
     ]
 
 
-def _read(sources: Sequence[TextSource]) -> list[list[str]]:
+def read(sources: Sequence[TextSource]) -> list[list[str]]:
+    """The segments of each source, empty ones for units without its language."""
     sentences: list[list[str]] = [[] for _ in sources]
     for unit in _units(sources[0].path):
         for source, of_language in zip(sources, sentences, strict=True):
             of_language.append(unit.get(source.code, ""))
     return sentences
-
-
-TMX = TextLayout("TMX", 'NAME.tmx with <tuv xml:lang="fr">', _sources, _read, skips_incomplete=True)

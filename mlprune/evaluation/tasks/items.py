@@ -33,6 +33,7 @@ N_PUBLISHED = 1000
 """Examples of one language that the published scripts evaluate."""
 PUBLISHED_SEED = 0
 Item = TypeVar("Item")
+AnyItem = TypeVar("AnyItem", "ChoiceItem", "TranslationItem", "ChoiceItem | TranslationItem")
 RowGroups = Callable[[Sequence[Row]], Sequence["ItemGroup"]]
 """Derives the groups of all rows of a file, in their order."""
 
@@ -69,9 +70,6 @@ class TranslationItem:
     """As in `ChoiceItem`."""
     category: str = ""
     """As in `ChoiceItem`."""
-
-
-AnyItem = TypeVar("AnyItem", ChoiceItem, TranslationItem, ChoiceItem | TranslationItem)
 
 
 def choice_item(

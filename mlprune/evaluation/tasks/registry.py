@@ -1,10 +1,10 @@
 """Registry of the built-in tasks and of the published data sets with their rows.
 
-`TASK_TRAITS` in the vocabulary lists the tasks, because recipes need their names without their code. The modules are
-found by that list.
+`TASK_TRAITS` in the vocabulary lists the tasks, because recipes need their names without their code. It also
+names the module of `builtin` whose function with the name of the task describes it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 
 from mlprune.descriptions import HubSet
@@ -12,15 +12,8 @@ from mlprune.evaluation.tasks import builtin
 from mlprune.evaluation.tasks.task import Task
 from mlprune.vocabulary import TASK_TRAITS
 
-
-def _declared(module: str) -> Iterator[Task]:
-    """Yield the tasks that a module of `builtin` declares."""
-    values = vars(import_module(f"{builtin.__name__}.{module}")).values()
-    return (value for value in values if isinstance(value, Task))
-
-
 TASKS: Mapping[str, Task] = {
-    name: next(task for task in _declared(traits.module) if task.name == name) for name, traits in TASK_TRAITS.items()
+    name: getattr(import_module(f"{builtin.__name__}.{traits.module}"), name)() for name, traits in TASK_TRAITS.items()
 }
 """Built-in tasks by name."""
 

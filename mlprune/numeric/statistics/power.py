@@ -16,7 +16,7 @@ from mlprune.numeric.statistics.paired_proportions import (
     mcnemar_mid_p_values,
     tango_p_values,
 )
-from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts
 from mlprune.vocabulary import ClaimName
 
 PairedTest = Literal["mcnemar_exact", "mcnemar_mid_p", "tango"]
@@ -79,14 +79,7 @@ def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: flo
 
 
 def detectable_difference_of_mean(
-    parts: ErrorParts,
-    *,
-    n_seeds: int,
-    n_baseline_seeds: int,
-    n_clusters: int,
-    claim: ClaimName = "gain",
-    n_tests: int = 1,
-    power: float = 0.8,
+    parts: ErrorParts, numbers: ErrorNumbers, *, claim: ClaimName = "gain", n_tests: int = 1, power: float = 0.8
 ) -> float:
     """Return the true difference that the test of a mean over seeds and clusters finds with the given power at 5 %.
 
@@ -104,16 +97,13 @@ def detectable_difference_of_mean(
 
     Args:
         parts: true parts of the squared error. Put in place of them, estimated ones give an estimate.
-        n_seeds: of the variant; without effect if they add no error, as are the other numbers.
-        n_baseline_seeds: of the baseline's own.
-        n_clusters: of items.
+        numbers: of the draws of each part; without effect for a part without an error.
         n_tests: number of tests in the family.
     Raises:
         BadInputError: an argument is out of range, or a part has an error and fewer than two draws.
     """
     tail = _threshold(1, n_tests=n_tests, alpha=ALPHA) / (2 if claim == "gain" else 1)
-    numbers = ErrorParts(n_seeds, n_baseline_seeds, n_clusters)
-    drawn = [(part, int(n) - 1) for part, n in zip(parts, numbers, strict=True) if part != 0]
+    drawn = [(part, n - 1) for part, n in zip(parts, numbers, strict=True) if part != 0]
     for part, degrees in drawn:
         _check_power(part, power=power)
         if degrees < 1:

@@ -45,6 +45,17 @@ class ErrorParts(NamedTuple):
     """From the items that all seeds share."""
 
 
+class ErrorNumbers(NamedTuple):
+    """Number of draws from which each of `ErrorParts` comes."""
+
+    seeds: int
+    """Of the variant."""
+    baseline_seeds: int
+    """Of the baseline's own."""
+    clusters: int
+    """Of items."""
+
+
 @dataclass(frozen=True)
 class CrossedEstimate:
     """A mean over seeds and clusters with the parts of its error; intervals and p-values agree with each other.

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlprune.counted import counted
+from mlprune.counted import counted, format_time
 from mlprune.planning.resources.estimate import Needs, busiest_flops, estimate_duration, trials_seconds
 from mlprune.planning.resources.node_capacity import GIB, Node, Pool, format_node, format_pool, n_fitting
 from mlprune.planning.resources.rates import (
@@ -16,7 +16,7 @@ from mlprune.planning.resources.rates import (
     recognised_kind,
     stated_gpu_rates,
 )
-from mlprune.steps.trials_cost import Seconds, format_time
+from mlprune.steps.trials_cost import Seconds
 
 NOT_INCLUDED = "start-up and small jobs not included"
 

@@ -5,20 +5,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.counted import counted
+from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hub import format_size
+from mlprune.languages import pair_languages
 from mlprune.planning.pending import RetiredFiles, find_retired, pending_jobs
 from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.planning.resources.probe_costs import probe_costs
+from mlprune.planning.resources.probe_costs import AnalysisCost, probe_costs
 from mlprune.planning.text.needs_lines import PlannedMachines, needs_lines
-from mlprune.planning.text.probe_lines import probe_lines
 from mlprune.planning.text.question_lines import question_lines
-from mlprune.planning.text.recipe_lines import corpus_lines, recipe_warnings
+from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.models import Recipe
 from mlprune.steps.demonstrate.writing import set_sizes
+from mlprune.steps.inputs import corpus_ref, open_corpus
 from mlprune.steps.job import Job, JobCost
 from mlprune.steps.plan_lines import Place, PlannedJobs
 from mlprune.steps.questions.declarations import declarations
-from mlprune.steps.trials_cost import Seconds
+from mlprune.steps.trials_cost import Seconds, about, total_seconds
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 
@@ -69,8 +72,8 @@ def plan_lines(work: PlannedWork, machines: PlannedMachines, *, has_power: bool 
         *_retired_lines(retired, store),
         _device_line(plan, work.needs.batch_tokens),
         *of_jobs["model"],
-        *corpus_lines(plan.recipe),
-        *recipe_warnings(plan.recipe),
+        *_corpus_lines(plan.recipe),
+        *_recipe_warnings(plan.recipe),
         *of_jobs["warnings"],
         *_processor_lines(machines.processors),
         *question_lines(plan, store, declarations(plan.questions, store), is_detailed=has_power),
@@ -138,6 +141,51 @@ def _device_line(plan: Plan, batch_tokens: int) -> str:
     return f"device: {model.device}, {model.dtype}{precision}, batches of {batch_tokens} tokens"
 
 
+def _corpus_lines(recipe: Recipe) -> list[str]:
+    """One line with the split of the corpus, if its text has splits."""
+    config = recipe.corpus
+    if config.kind == "cldr":
+        return []
+    corpus = open_corpus(corpus_ref(recipe))
+    chosen = "" if config.split else ", chosen by default"
+    return [f"corpus: {config.path}, split {corpus.split}{chosen}"] if corpus.split else []
+
+
+def _recipe_warnings(recipe: Recipe) -> list[str]:
+    """One line per score that ignores keys of its entries, and per task whose halves share clusters."""
+    ignored: dict[str, set[str]] = {}
+    for entry in recipe.variants:
+        if entry.score is not None and entry.ignored_keys:
+            ignored.setdefault(entry.score, set()).update(entry.ignored_keys)
+    return [
+        f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
+        for score, keys in ignored.items()
+    ] + [
+        f"warning: the halves dev and test of {task} share clusters, so a choice on dev has seen parts of test; "
+        "split_by: clusters separates them"
+        for task in _tasks_with_shared_clusters(recipe)
+    ]
+
+
+def _tasks_with_shared_clusters(recipe: Recipe) -> list[str]:
+    """Return the tasks with both halves of a corpus that has clusters, if a half is drawn from the items."""
+    entries: dict[str, list[EvaluationConfig]] = {}
+    for entry in recipe.evaluations:
+        if entry.path == CORPUS and (entry.task == "facts" or _has_documents(recipe, entry)):
+            entries.setdefault(entry.task, []).append(entry)
+    return [
+        task
+        for task, of_task in entries.items()
+        if len({entry.split for entry in of_task}) > 1 and any(entry.split_by == "items" for entry in of_task)
+    ]
+
+
+def _has_documents(recipe: Recipe, entry: EvaluationConfig) -> bool:
+    """Whether the recipe's corpus states the documents of its sentences."""
+    language = (*entry.languages, *(pair_languages(pair)[0] for pair in entry.pairs))[0]
+    return bool(open_corpus(corpus_ref(recipe)).documents(language))
+
+
 def _processor_lines(processors: Mapping[str, int]) -> list[str]:
     """Return a warning if the nodes of a cluster have several kinds of processor, which are mapped to numbers of nodes.
 
@@ -167,3 +215,13 @@ def _needs_lines(work: PlannedWork, machines: PlannedMachines) -> list[str]:
             "pool:   none on this machine, which has no accelerator: describe the machines with --cluster",
         ]
     return needs_lines(needs, needs.pool(machines.nodes), machines, of_trials=of_trials)
+
+
+def probe_lines(costs: Sequence[AnalysisCost], seconds: Seconds) -> list[str]:
+    """Describe analyses, one line each."""
+    return [
+        f"{cost.kind} {cost.name}: {counted(cost.n_probes, 'probe')}, "
+        f"{cost.n_items_scored:,} items over all languages, "
+        f"{about(total_seconds([seconds(part) for part in cost.evaluations]))}, if none of it is done"
+        for cost in costs
+    ]

@@ -11,7 +11,6 @@ from mlprune.recipe.base import AgainstConfig
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.overlaps import (
     MOST_OVERLAPS,
-    OVERLAP_SHARE,
     PUBLISHED_SHARE,
     FeatureOverlapJob,
     MaskOverlapJob,
@@ -34,23 +33,16 @@ AllFamilies = Mapping[str, Families]
 
 
 def comparison_jobs(
-    inputs: Inputs,
-    observed: Sequence[PlannedObservation],
     variants: Mapping[str, PlannedVariant],
     evaluations: Evaluations,
     *,
-    shares: Sequence[float] = (OVERLAP_SHARE,),
-    profiles: Sequence[ProfileName] = ("corrected",),
     most_overlaps: int = MOST_OVERLAPS,
     mask_pairs: MaskPairs = "all",
     asked: Mapping[str, Sequence[AgainstConfig]] = MappingProxyType({}),
 ) -> list[Job]:
-    """Plan all jobs of the step.
+    """Plan the jobs that compare variants.
 
     Args:
-        observed: the passes over the recipe's sets, whose features are compared.
-        shares: shares of the features that count as large and as small.
-        profiles: profiles of the feature overlaps; `paper` has a share of its own.
         most_overlaps: largest number of pairs of variants whose masks are compared.
         mask_pairs: which pairs these are; see `AnalysesConfig`.
         asked: name of an entry -> the entries that questions compare it with.
@@ -61,14 +53,23 @@ def comparison_jobs(
         *(job for variant in variants for job in _rank(variant, next(iter(variants)), families)),
         *_seed_components(variants, families),
         *map(MaskOverlapJob, overlap_pairs(variants.values(), most=most_overlaps, choice=mask_pairs)),
-        *(
-            job
-            for profile in profiles
-            for job in _feature_overlaps(
-                inputs, observed, shares=(PUBLISHED_SHARE,) if profile == "paper" else shares, profile=profile
-            )
-        ),
     ]
+
+
+def feature_overlap_jobs(
+    inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float], profiles: Sequence[ProfileName]
+) -> Iterator[FeatureOverlapJob]:
+    """Yield a job for each profile, pair of demonstration sets and share.
+
+    Args:
+        observed: the passes over the recipe's sets, whose features are compared.
+        shares: shares of the features that count as large and as small; the profile `paper` has one of its own.
+    Raises:
+        RecipeError: a share is smaller than one feature of this model.
+    """
+    for profile in profiles:
+        of_profile = (PUBLISHED_SHARE,) if profile == "paper" else shares
+        yield from _feature_overlaps(inputs, observed, shares=of_profile, profile=profile)
 
 
 def _compared(
@@ -155,11 +156,7 @@ def _seed_components(variants: Mapping[str, PlannedVariant], families: AllFamili
 def _feature_overlaps(
     inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float], profile: ProfileName
 ) -> Iterator[FeatureOverlapJob]:
-    """Yield a job for each pair of demonstration sets and share.
-
-    Raises:
-        RecipeError: a share is smaller than one feature of this model.
-    """
+    """Yield the jobs of one profile."""
     n_features = as_int(inputs.base_row["hidden_size"])
     for share in shares:
         if round(share * n_features) == 0:

@@ -43,8 +43,6 @@ MaskPairs = Literal["all", "one_difference"] | tuple[tuple[str, str], ...]
 Groups = Mapping[tuple[object, ...], list[ScoredVariant]]
 Members = Sequence[tuple[frozenset[str], frozenset[str]]]
 """Ids of the variants of two named entries that agree in score, structure, propagation and sparsity."""
-OVERLAP_SHARE = 0.3
-"""Share of the features that counts as top and as bottom, as in the paper's figures."""
 PUBLISHED_SHARE = 0.4
 """The share that the published script uses, whatever share is requested."""
 MOST_OVERLAPS = 10_000

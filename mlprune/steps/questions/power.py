@@ -22,7 +22,7 @@ from mlprune.numeric.statistics.power import (
     testable_margin_of_estimate,
 )
 from mlprune.numeric.statistics.sign_flips import N_DRAWS, N_FLIPS
-from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts
 from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.answers import ALPHA, BINARY, unpaired_seeds
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
@@ -329,9 +329,7 @@ class _MeanError(NamedTuple):
         """Return the difference that a question finds with this error."""
         return detectable_difference_of_mean(
             self.parts,
-            n_seeds=self.n_seeds,
-            n_baseline_seeds=self.n_baseline_seeds,
-            n_clusters=self.n_clusters,
+            ErrorNumbers(self.n_seeds, self.n_baseline_seeds, self.n_clusters),
             claim=power.question.criterion.claim,
             n_tests=power.n_family,
         )

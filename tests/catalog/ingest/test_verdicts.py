@@ -18,7 +18,7 @@ from mlprune.numeric.statistics.power import (
     fewest_changed,
     two_sided_quantile,
 )
-from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts
 from mlprune.vocabulary import ClaimName
 from tests import defined_statistics as defined
 
@@ -211,7 +211,8 @@ def test_the_power_of_a_mean_is_that_of_its_own_test(connection: duckdb.DuckDBPy
     columns = {**numbers, **errors, "standard_error": 0.054}
     values = ", ".join(f"{name} = {value}" for name, value in columns.items())
     connection.execute(f"UPDATE answer_results SET test = 'crossed_t', {values}")
-    expected = partial(detectable_difference_of_mean, ErrorParts(0.02**2, 0.03**2, 0.04**2), **numbers, claim=claim)
+    parts = ErrorParts(0.02**2, 0.03**2, 0.04**2)
+    expected = partial(detectable_difference_of_mean, parts, ErrorNumbers(3, 4, 50), claim=claim)
     sql = "SELECT n_family, smallest_significant, detectable_difference FROM answers"
     refresh_all(connection)
     assert connection.execute(sql).fetchall() == [(1, None, pytest.approx(expected(n_tests=1)))]

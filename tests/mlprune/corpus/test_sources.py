@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.corpus.data_report import DataReport, text_report
+from mlprune.capabilities.inspection.data_report import DataReport, text_report
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.errors import CorpusError
 from tests.published_text import TEXT_WRITERS, writer

@@ -29,8 +29,7 @@ from ray_jobs.driver import capacity_checks
 from ray_jobs.driver import run_recipe as run_recipe_module
 from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
-from ray_jobs.driver.job_selection import expected_jobs
-from ray_jobs.driver.run_recipe import GrowingPlan, result_lines, run_recipe
+from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.workers import in_process
 from ray_jobs.workers.node_resources import n_cpus

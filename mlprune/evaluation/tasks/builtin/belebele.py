@@ -25,6 +25,26 @@ TEXT_KEYS = ("flores_passage", "question", *ANSWER_KEYS)
 KEYS = (*TEXT_KEYS, "correct_answer_num")
 
 
+def belebele() -> Task:
+    """Questions on a passage."""
+    return Task(
+        "belebele",
+        CHOICE_METRICS,
+        KEYS,
+        belebele_item,
+        texts=TEXT_KEYS,
+        groups=belebele_groups,
+        citation="Bandarkar et al. 2023, arXiv:2308.16884",
+        dataset=HubSet(
+            name="facebook/belebele",
+            files=("data/{config}.jsonl",),
+            splits=(("test", "test"),),
+            id=("link", "question_number"),
+        ),
+        layouts=(layout.TaskLayout("belebele", ("belebele",), "Belebele/fra_Latn.jsonl", _find, _read),),
+    )
+
+
 def belebele_item(example_id: str, row: Row) -> ChoiceItem:
     """`{passage} {question} {answer}` with each of four answers (Bandarkar et al., arXiv:2308.16884).
 
@@ -59,21 +79,3 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     rows = read_json_lines(tree.file(file.name))
     return [{**row, "id": f"{row.get('link')}#{row.get('question_number')}"} for row in rows]
-
-
-TASK = Task(
-    "belebele",
-    CHOICE_METRICS,
-    KEYS,
-    belebele_item,
-    texts=TEXT_KEYS,
-    groups=belebele_groups,
-    citation="Bandarkar et al. 2023, arXiv:2308.16884",
-    dataset=HubSet(
-        name="facebook/belebele",
-        files=("data/{config}.jsonl",),
-        splits=(("test", "test"),),
-        id=("link", "question_number"),
-    ),
-    layouts=(layout.TaskLayout("belebele", ("belebele",), "Belebele/fra_Latn.jsonl", _find, _read),),
-)

@@ -75,6 +75,122 @@ PROX = HubSet(
 )
 
 
+def mmlu_prox() -> Task:
+    """Questions of MMLU-Pro."""
+    return Task(
+        "mmlu_prox",
+        CHOICE_METRICS,
+        LISTED_KEYS,
+        listed_item,
+        ties="shared",
+        texts=("question", "options"),
+        answer="answer",
+        groups=prox_groups,
+        citation="Xuan et al. 2025, arXiv:2503.10497",
+        dataset=PROX,
+        copies=(PROX.model_copy(update={"name": "li-lab/MMLU-ProX-Lite"}),),
+        layouts=(
+            layout.TaskLayout("mmlu_prox", ("mmlu_prox",), "fr/test-00000-of-00001.parquet", _find_prox, _read_prox),
+        ),
+    )
+
+
+def afrimmlu() -> Task:
+    """Questions of MMLU in African languages."""
+    return Task(
+        "afrimmlu",
+        CHOICE_METRICS,
+        LISTED_KEYS,
+        listed_item,
+        ties="shared",
+        texts=("question", "options"),
+        answer="answer",
+        groups=african_groups,
+        citation="Adelani et al. 2024, arXiv:2406.03368",
+        dataset=HubSet(
+            name="masakhane/afrimmlu",
+            files=("data/{config}/{split}.tsv",),
+            splits=(("dev", "dev"), ("val", "val"), ("test", "test")),
+            configs=AFRICAN_CODES,
+            columns=(("options", (CHOICES,)),),
+        ),
+        layouts=(layout.TaskLayout("afrimmlu", ("afrimmlu",), "data/hau/test.tsv", _find_african, _read_african),),
+    )
+
+
+def mmmlu() -> Task:
+    """Questions of MMLU, translated by OpenAI."""
+    return Task(
+        "mmmlu",
+        CHOICE_METRICS,
+        KEYS,
+        question_item,
+        ties="shared",
+        texts=KEYS[:-1],
+        groups=mmmlu_groups,
+        citation="OpenAI 2024, https://huggingface.co/datasets/openai/MMMLU",
+        dataset=HubSet(
+            name="openai/MMMLU",
+            files=("test/mmlu_{config}.csv",),
+            splits=(("test", "test"),),
+            configs=tuple(MMMLU_NAMES.items()),
+            columns=tuple(MMMLU_COLUMNS.items()),
+        ),
+        layouts=(layout.TaskLayout("mmmlu", ("mmmlu",), "test/mmlu_FR-FR.csv", _find_mmmlu, _read_mmmlu),),
+    )
+
+
+def global_mmlu() -> Task:
+    """Questions of MMLU, translated by Cohere."""
+    return Task(
+        "global_mmlu",
+        CHOICE_METRICS,
+        KEYS,
+        question_item,
+        ties="shared",
+        texts=KEYS[:-1],
+        groups=mmlu_groups,
+        citation="Singh et al. 2024, arXiv:2412.03304",
+        dataset=HubSet(
+            name="CohereLabs/Global-MMLU",
+            files=("{config}/{split}-*.parquet",),
+            splits=(("dev", "dev"), ("test", "test")),
+            id=("sample_id",),
+            skips_incomplete=True,
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "global_mmlu", ("global_mmlu",), "fr/test-00000-of-00001.parquet", _find_mmlu, _read_mmlu
+            ),
+        ),
+    )
+
+
+def include() -> Task:
+    """Questions of exams in each language."""
+    return Task(
+        "include",
+        CHOICE_METRICS,
+        KEYS,
+        question_item,
+        ties="shared",
+        texts=KEYS[:-1],
+        groups=include_groups,
+        citation="Romanou et al. 2024, arXiv:2411.19799",
+        dataset=HubSet(
+            name="CohereLabs/include-base-44",
+            files=("{config}/{split}-*.parquet",),
+            configs=tuple((tag, name) for name, tag in INCLUDE_TAGS.items()),
+            aligned=False,
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include
+            ),
+        ),
+    )
+
+
 def question_item(example_id: str, row: Row) -> ChoiceItem:
     """`{question} {option}` with each of four options.
 
@@ -132,22 +248,6 @@ def prox_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     return [ItemGroup(category=stated_name(row, "category")) for row in rows]
 
 
-MMLU_PROX = Task(
-    "mmlu_prox",
-    CHOICE_METRICS,
-    LISTED_KEYS,
-    listed_item,
-    ties="shared",
-    texts=("question", "options"),
-    answer="answer",
-    groups=prox_groups,
-    citation="Xuan et al. 2025, arXiv:2503.10497",
-    dataset=PROX,
-    copies=(PROX.model_copy(update={"name": "li-lab/MMLU-ProX-Lite"}),),
-    layouts=(layout.TaskLayout("mmlu_prox", ("mmlu_prox",), "fr/test-00000-of-00001.parquet", _find_prox, _read_prox),),
-)
-
-
 def _find_african(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     pattern = r"(?P<language>[a-z]{3})/(?P<split>dev|val|test)\.tsv"
     splits = {"dev": "dev", "val": "val", "test": "test"}
@@ -165,27 +265,6 @@ def _read_african(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]
 def african_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """The category is the subject, such as `global_facts`."""
     return [ItemGroup(category=stated_name(row, "subject")) for row in rows]
-
-
-AFRIMMLU = Task(
-    "afrimmlu",
-    CHOICE_METRICS,
-    LISTED_KEYS,
-    listed_item,
-    ties="shared",
-    texts=("question", "options"),
-    answer="answer",
-    groups=african_groups,
-    citation="Adelani et al. 2024, arXiv:2406.03368",
-    dataset=HubSet(
-        name="masakhane/afrimmlu",
-        files=("data/{config}/{split}.tsv",),
-        splits=(("dev", "dev"), ("val", "val"), ("test", "test")),
-        configs=AFRICAN_CODES,
-        columns=(("options", (CHOICES,)),),
-    ),
-    layouts=(layout.TaskLayout("afrimmlu", ("afrimmlu",), "data/hau/test.tsv", _find_african, _read_african),),
-)
 
 
 def _find_mmmlu(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
@@ -215,26 +294,6 @@ def mmmlu_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     return [ItemGroup(category=stated_name(row, "Subject")) for row in rows]
 
 
-MMMLU = Task(
-    "mmmlu",
-    CHOICE_METRICS,
-    KEYS,
-    question_item,
-    ties="shared",
-    texts=KEYS[:-1],
-    groups=mmmlu_groups,
-    citation="OpenAI 2024, https://huggingface.co/datasets/openai/MMMLU",
-    dataset=HubSet(
-        name="openai/MMMLU",
-        files=("test/mmlu_{config}.csv",),
-        splits=(("test", "test"),),
-        configs=tuple(MMMLU_NAMES.items()),
-        columns=tuple(MMMLU_COLUMNS.items()),
-    ),
-    layouts=(layout.TaskLayout("mmmlu", ("mmmlu",), "test/mmlu_FR-FR.csv", _find_mmmlu, _read_mmmlu),),
-)
-
-
 def _complete(rows: Iterable[Row]) -> Sequence[Row]:
     """Return the rows that have a question and all options."""
     complete = (row if all(is_text(row[key]) for key in KEYS[:-1]) else None for row in rows)
@@ -251,28 +310,6 @@ def _read_mmlu(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return _complete({**row, "id": row["sample_id"]} for row in rows)
 
 
-GLOBAL_MMLU = Task(
-    "global_mmlu",
-    CHOICE_METRICS,
-    KEYS,
-    question_item,
-    ties="shared",
-    texts=KEYS[:-1],
-    groups=mmlu_groups,
-    citation="Singh et al. 2024, arXiv:2412.03304",
-    dataset=HubSet(
-        name="CohereLabs/Global-MMLU",
-        files=("{config}/{split}-*.parquet",),
-        splits=(("dev", "dev"), ("test", "test")),
-        id=("sample_id",),
-        skips_incomplete=True,
-    ),
-    layouts=(
-        layout.TaskLayout("global_mmlu", ("global_mmlu",), "fr/test-00000-of-00001.parquet", _find_mmlu, _read_mmlu),
-    ),
-)
-
-
 def _find_include(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     pattern = rf"(?P<language>{'|'.join(INCLUDE_TAGS)})/(?P<split>test|validation){FILE}"
     for file in _find(tree, pattern, splits={"test": "test", "validation": "dev"}, column="regional_feature"):
@@ -283,24 +320,3 @@ def _read_include(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]
     """Read the rows; every language has its own questions, so ids contain the language."""
     rows = enumerate(read_parquet(tree.file(file.name)))
     return _complete(({**row, "id": f"{file.language}:{number}"} for number, row in rows))
-
-
-INCLUDE = Task(
-    "include",
-    CHOICE_METRICS,
-    KEYS,
-    question_item,
-    ties="shared",
-    texts=KEYS[:-1],
-    groups=include_groups,
-    citation="Romanou et al. 2024, arXiv:2411.19799",
-    dataset=HubSet(
-        name="CohereLabs/include-base-44",
-        files=("{config}/{split}-*.parquet",),
-        configs=tuple((tag, name) for name, tag in INCLUDE_TAGS.items()),
-        aligned=False,
-    ),
-    layouts=(
-        layout.TaskLayout("include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include),
-    ),
-)

@@ -8,6 +8,17 @@ MASK = "<mask>"
 """Marks where a candidate goes."""
 
 
+def facts() -> Task:
+    """The word that completes a statement."""
+    return Task(
+        "facts",
+        CHOICE_METRICS,
+        ("prompt", "candidates", "answer"),
+        facts_item,
+        ties="shared",
+    )
+
+
 def facts_item(example_id: str, row: Row) -> ChoiceItem:
     """The prompt with `<mask>` replaced by each candidate; `answer` is an index or a text."""
     prompt = text_of(row, "prompt")
@@ -22,12 +33,3 @@ def facts_item(example_id: str, row: Row) -> ChoiceItem:
     before, _, after = prompt.partition(MASK)
     parts = [candidate + after for candidate in candidates]
     return choice_item(example_id, candidates, context=before, parts=parts, gold=gold)
-
-
-TASK = Task(
-    "facts",
-    CHOICE_METRICS,
-    ("prompt", "candidates", "answer"),
-    facts_item,
-    ties="shared",
-)

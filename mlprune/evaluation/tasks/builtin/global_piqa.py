@@ -49,6 +49,75 @@ urh_latn uzn_latn vie_latn xho_latn yor_latn yue_hant zsm_latn zul_latn
 """Codes of the languages of both splits."""
 
 
+def standard_code(code: str) -> str:
+    """Return a code with the usual form of script and region: `fra_latn_cana` is `fra_Latn_CA`."""
+    language, script, *rest = code.split("_")
+    return "_".join([language, script.capitalize(), *(REGIONS.get(part, part.capitalize()) for part in rest)])
+
+
+STANDARD = {standard_code(code): code for code in CODES.split()}
+"""Code in its usual form -> code in names of files."""
+CONFIGS = tuple(sorted((tag, STANDARD[code]) for code, tag in recipe_tags(list(STANDARD)).items()))
+"""(tag, code) of each language."""
+
+
+def global_piqa_parallel() -> Task:
+    """Solutions of practical problems, four each, the same in all languages."""
+    return Task(
+        "global_piqa_parallel",
+        CHOICE_METRICS,
+        ("prompt", *solutions(4), "label"),
+        four_solutions_item,
+        ties="shared",
+        texts=("prompt", *solutions(4)),
+        groups=piqa_groups,
+        citation="Chang et al. 2025, arXiv:2510.24081",
+        dataset=HubSet(
+            name="mrlbenchmarks/global-piqa-parallel",
+            files=("data/parallel_{config}.tsv",),
+            splits=(("test", "test"),),
+            configs=CONFIGS,
+            id=(ID,),
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "global_piqa_parallel",
+                ("global_piqa_parallel",),
+                "data/parallel_fra_latn_cana.tsv",
+                _find("parallel", 4),
+                _read,
+            ),
+        ),
+    )
+
+
+def global_piqa() -> Task:
+    """Solutions of practical problems, two each, by authors of each language."""
+    return Task(
+        "global_piqa",
+        CHOICE_METRICS,
+        ("prompt", *solutions(2), "label"),
+        two_solutions_item,
+        ties="shared",
+        texts=("prompt", *solutions(2)),
+        groups=piqa_groups,
+        citation="Chang et al. 2025, arXiv:2510.24081",
+        dataset=HubSet(
+            name="mrlbenchmarks/global-piqa-nonparallel",
+            files=("data/nonparallel_{config}.tsv",),
+            splits=(("test", "test"),),
+            configs=CONFIGS,
+            id=(ID,),
+            aligned=False,
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "global_piqa", ("global_piqa",), "data/nonparallel_fra_latn_cana.tsv", _find("nonparallel", 2), _read
+            ),
+        ),
+    )
+
+
 def solutions(n: int) -> tuple[str, ...]:
     """Return the keys of n solutions."""
     return tuple(f"solution{number}" for number in range(n))
@@ -75,18 +144,6 @@ def four_solutions_item(example_id: str, row: Row) -> ChoiceItem:
 def piqa_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """The category is `categories`, which the parallel split has."""
     return [ItemGroup(category=stated_name(row, "categories")) for row in rows]
-
-
-def standard_code(code: str) -> str:
-    """Return a code with the usual form of script and region: `fra_latn_cana` is `fra_Latn_CA`."""
-    language, script, *rest = code.split("_")
-    return "_".join([language, script.capitalize(), *(REGIONS.get(part, part.capitalize()) for part in rest)])
-
-
-STANDARD = {standard_code(code): code for code in CODES.split()}
-"""Code in its usual form -> code in names of files."""
-CONFIGS = tuple(sorted((tag, STANDARD[code]) for code, tag in recipe_tags(list(STANDARD)).items()))
-"""(tag, code) of each language."""
 
 
 def _find(split: str, n: int) -> Callable[[layout.FileTree], Iterator[layout.TaskFile]]:
@@ -117,54 +174,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
 
 def _plain_id(row: Row, code: str) -> str:
     return str(row[ID]).replace(code, "").strip("_-")
-
-
-PARALLEL = Task(
-    "global_piqa_parallel",
-    CHOICE_METRICS,
-    ("prompt", *solutions(4), "label"),
-    four_solutions_item,
-    ties="shared",
-    texts=("prompt", *solutions(4)),
-    groups=piqa_groups,
-    citation="Chang et al. 2025, arXiv:2510.24081",
-    dataset=HubSet(
-        name="mrlbenchmarks/global-piqa-parallel",
-        files=("data/parallel_{config}.tsv",),
-        splits=(("test", "test"),),
-        configs=CONFIGS,
-        id=(ID,),
-    ),
-    layouts=(
-        layout.TaskLayout(
-            "global_piqa_parallel",
-            ("global_piqa_parallel",),
-            "data/parallel_fra_latn_cana.tsv",
-            _find("parallel", 4),
-            _read,
-        ),
-    ),
-)
-NON_PARALLEL = Task(
-    "global_piqa",
-    CHOICE_METRICS,
-    ("prompt", *solutions(2), "label"),
-    two_solutions_item,
-    ties="shared",
-    texts=("prompt", *solutions(2)),
-    groups=piqa_groups,
-    citation="Chang et al. 2025, arXiv:2510.24081",
-    dataset=HubSet(
-        name="mrlbenchmarks/global-piqa-nonparallel",
-        files=("data/nonparallel_{config}.tsv",),
-        splits=(("test", "test"),),
-        configs=CONFIGS,
-        id=(ID,),
-        aligned=False,
-    ),
-    layouts=(
-        layout.TaskLayout(
-            "global_piqa", ("global_piqa",), "data/nonparallel_fra_latn_cana.tsv", _find("nonparallel", 2), _read
-        ),
-    ),
-)

@@ -19,6 +19,27 @@ BRACKETS = re.compile(r"\[.*?\]")
 """Marks that the descriptions from WikiHow have, such as `[header]`."""
 
 
+def m_hellaswag() -> Task:
+    """Endings of descriptions."""
+    return Task(
+        "m_hellaswag",
+        CHOICE_METRICS,
+        KEYS,
+        m_hellaswag_item,
+        ties="shared",
+        texts=("activity_label", "ctx_a", "ctx_b", "endings"),
+        groups=m_hellaswag_groups,
+        citation="Lai et al. 2023, arXiv:2307.16039",
+        dataset=HubSet(
+            name="alexandrainst/m_hellaswag",
+            files=("data/{config}/{split}.jsonl",),
+            splits=(("dev", "val"), ("test", "test")),
+            id=("id",),
+        ),
+        layouts=(layout.TaskLayout("m_hellaswag", ("m_hellaswag",), "data/fr/val.jsonl", _find, _read),),
+    )
+
+
 def m_hellaswag_item(example_id: str, row: Row) -> ChoiceItem:
     """`{activity}: {context} {ending}` with each ending, as the published code and lm-evaluation-harness build it.
 
@@ -61,22 +82,3 @@ def _in_language(endings: object, language: str) -> object:
     if not isinstance(endings, list):
         return endings
     return [ending.get(language) if isinstance(ending, Mapping) else ending for ending in endings]
-
-
-TASK = Task(
-    "m_hellaswag",
-    CHOICE_METRICS,
-    KEYS,
-    m_hellaswag_item,
-    ties="shared",
-    texts=("activity_label", "ctx_a", "ctx_b", "endings"),
-    groups=m_hellaswag_groups,
-    citation="Lai et al. 2023, arXiv:2307.16039",
-    dataset=HubSet(
-        name="alexandrainst/m_hellaswag",
-        files=("data/{config}/{split}.jsonl",),
-        splits=(("dev", "val"), ("test", "test")),
-        id=("id",),
-    ),
-    layouts=(layout.TaskLayout("m_hellaswag", ("m_hellaswag",), "data/fr/val.jsonl", _find, _read),),
-)

@@ -43,6 +43,46 @@ STAR_TEXTS = ("1", "2", "3", "4", "5")
 STARS_OF_LABEL_TEXT = {str(label): label + 1 for label in range(5)}
 
 
+def marc_five() -> Task:
+    """Stars of reviews."""
+    return Task(
+        "marc_five",
+        LABEL_METRICS,
+        ("text", "label"),
+        marc_five_item,
+        prompt_language="en",
+        texts=("text",),
+        most_words=MARC_WORDS,
+        groups=marc_groups,
+        citation=CITATION,
+    )
+
+
+def marc() -> Task:
+    """Negative or positive reviews."""
+    return Task(
+        "marc",
+        LABEL_METRICS,
+        ("text", "label"),
+        marc_item,
+        prompt_language="en",
+        texts=("text",),
+        most_words=MARC_WORDS,
+        groups=marc_groups,
+        citation=CITATION,
+        copies=COPIES,
+        layouts=(
+            layout.TaskLayout(
+                "marc",
+                ("marc", "marc_five"),
+                "dataset_fr_dev.json with stars, or amazon_reviews_multi_fr/validation.jsonl with labels 0 to 4",
+                _find,
+                _read,
+            ),
+        ),
+    )
+
+
 def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
     """The first words of the review and ` It is {negative|positive}`; reviews with three stars are dropped."""
     review, stars = _review(row)
@@ -69,19 +109,6 @@ def _review(row: Row) -> tuple[str, int]:
     return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
 
 
-FIVE_LABELS = Task(
-    "marc_five",
-    LABEL_METRICS,
-    ("text", "label"),
-    marc_five_item,
-    prompt_language="en",
-    texts=("text",),
-    most_words=MARC_WORDS,
-    groups=marc_groups,
-    citation=CITATION,
-)
-
-
 def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     for pattern, splits, keys in ((ORIGINAL, ORIGINAL_SPLITS, ORIGINAL_KEYS), (COPY, COPY_SPLITS, COPY_KEYS)):
         for file in layout.files_named(tree, pattern, splits=splits):
@@ -103,26 +130,3 @@ def _row(row: JsonObject, *, line: int) -> Row:
     if not set(row) >= COPY_KEYS or str(row["label"]) not in STARS_OF_LABEL_TEXT:
         raise TaskFileError("wrong label", line=line, expected="a whole number from 0 to 4", got=row.get("label"))
     return {"id": row["id"], "text": row["text"], "label": STARS_OF_LABEL_TEXT[str(row["label"])]}
-
-
-TASK = Task(
-    "marc",
-    LABEL_METRICS,
-    ("text", "label"),
-    marc_item,
-    prompt_language="en",
-    texts=("text",),
-    most_words=MARC_WORDS,
-    groups=marc_groups,
-    citation=CITATION,
-    copies=COPIES,
-    layouts=(
-        layout.TaskLayout(
-            "marc",
-            ("marc", "marc_five"),
-            "dataset_fr_dev.json with stars, or amazon_reviews_multi_fr/validation.jsonl with labels 0 to 4",
-            _find,
-            _read,
-        ),
-    ),
-)

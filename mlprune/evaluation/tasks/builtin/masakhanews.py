@@ -18,6 +18,28 @@ HEADER = ["category", "headline", "text", "url"]
 SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 
 
+def masakhanews() -> Task:
+    """Topics of news."""
+    return Task(
+        "masakhanews",
+        LABEL_METRICS,
+        ("headline", "text", "category"),
+        masakhanews_item,
+        prompt_language="en",
+        texts=("headline", "text"),
+        most_words=NEWS_WORDS,
+        citation="Adelani et al. 2023, arXiv:2304.09972",
+        dataset=HubSet(
+            name="masakhane/masakhanews",
+            files=("data/{config}/{split}.tsv",),
+            splits=(("dev", "dev"), ("test", "test")),
+            configs=AFRICAN_CODES,
+            aligned=False,
+        ),
+        layouts=(layout.TaskLayout("masakhanews", ("masakhanews",), "data/hau/test.tsv", _find, _read),),
+    )
+
+
 def masakhanews_item(example_id: str, row: Row) -> ChoiceItem:
     """`{headline} {first words of the text} The topic is {topic}`, with the seven topics.
 
@@ -44,23 +66,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table; every language has its own articles, so ids contain the language."""
     rows = enumerate(table_rows(tree.file(file.name)))
     return [{**row, "id": f"{file.language}:{number}"} for number, row in rows]
-
-
-TASK = Task(
-    "masakhanews",
-    LABEL_METRICS,
-    ("headline", "text", "category"),
-    masakhanews_item,
-    prompt_language="en",
-    texts=("headline", "text"),
-    most_words=NEWS_WORDS,
-    citation="Adelani et al. 2023, arXiv:2304.09972",
-    dataset=HubSet(
-        name="masakhane/masakhanews",
-        files=("data/{config}/{split}.tsv",),
-        splits=(("dev", "dev"), ("test", "test")),
-        configs=AFRICAN_CODES,
-        aligned=False,
-    ),
-    layouts=(layout.TaskLayout("masakhanews", ("masakhanews",), "data/hau/test.tsv", _find, _read),),
-)

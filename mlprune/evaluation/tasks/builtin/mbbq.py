@@ -38,6 +38,21 @@ SAME: Mapping[str, str] = {
 """Groups that have several names in the files -> one of them, as in the published code."""
 
 
+def mbbq() -> Task:
+    """Questions whose answers can show stereotypes."""
+    return Task(
+        "mbbq",
+        ("accuracy", "accuracy_ambiguous", "accuracy_disambiguated", "bias_ambiguous", "bias_disambiguated"),
+        KEYS,
+        mbbq_item,
+        ties="shared",
+        texts=("context", "question", *ANSWERS),
+        groups=mbbq_groups,
+        citation="Neplenbroek et al. 2024, arXiv:2406.07243",
+        layouts=(layout.TaskLayout("mbbq", ("mbbq",), "data/Age_es.jsonl, data/Age_control_es.jsonl", _find, _read),),
+    )
+
+
 def mbbq_item(example_id: str, row: Row) -> ChoiceItem:
     """`{context} {question} {answer}` with each of three answers.
 
@@ -123,16 +138,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
             of_subset = read_json_lines(tree.file(name))
             rows += [{**row, "id": f"{match['subset']}:{row.get('example_id')}"} for row in of_subset]
     return rows
-
-
-TASK = Task(
-    "mbbq",
-    ("accuracy", "accuracy_ambiguous", "accuracy_disambiguated", "bias_ambiguous", "bias_disambiguated"),
-    KEYS,
-    mbbq_item,
-    ties="shared",
-    texts=("context", "question", *ANSWERS),
-    groups=mbbq_groups,
-    citation="Neplenbroek et al. 2024, arXiv:2406.07243",
-    layouts=(layout.TaskLayout("mbbq", ("mbbq",), "data/Age_es.jsonl, data/Age_control_es.jsonl", _find, _read),),
-)

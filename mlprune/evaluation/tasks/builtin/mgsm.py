@@ -44,6 +44,32 @@ WORDS: Mapping[str, Words] = {
 """Words of the published solved problems."""
 
 
+def mgsm() -> Task:
+    """Word problems whose answer is a number."""
+    return Task(
+        "mgsm",
+        ("exact_match",),
+        ("question", "answer"),
+        mgsm_item,
+        prompt_language="en",
+        native=WORDS,
+        citation="Shi et al. 2022, arXiv:2210.03057",
+        generates=AnswerRule(
+            extract="number", stop=tuple(f"\n{words.question.strip()}" for words in WORDS.values()), max_new_tokens=256
+        ),
+        dataset=HubSet(
+            name="juletxara/mgsm",
+            files=("{config}/{split}/0000.parquet",),
+            revision=CONVERTED,
+            splits=(("test", "test"),),
+            columns=(("answer", "answer_number"),),
+        ),
+        layouts=(
+            layout.TaskLayout("mgsm", ("mgsm",), "mgsm_fr.tsv, and exemplars.py for the split train", _find, _read),
+        ),
+    )
+
+
 def mgsm_item(example_id: str, row: Row, words: Words = WORDS["en"]) -> TranslationItem:
     """`Question: {problem}`, and on the next line `Step-by-Step Answer:`, in English or in the language.
 
@@ -98,25 +124,3 @@ def _solution(text: str) -> str:
     for words in WORDS.values():
         text = text.removeprefix(words.answer)
     return text.strip()
-
-
-TASK = Task(
-    "mgsm",
-    ("exact_match",),
-    ("question", "answer"),
-    mgsm_item,
-    prompt_language="en",
-    native=WORDS,
-    citation="Shi et al. 2022, arXiv:2210.03057",
-    generates=AnswerRule(
-        extract="number", stop=tuple(f"\n{words.question.strip()}" for words in WORDS.values()), max_new_tokens=256
-    ),
-    dataset=HubSet(
-        name="juletxara/mgsm",
-        files=("{config}/{split}/0000.parquet",),
-        revision=CONVERTED,
-        splits=(("test", "test"),),
-        columns=(("answer", "answer_number"),),
-    ),
-    layouts=(layout.TaskLayout("mgsm", ("mgsm",), "mgsm_fr.tsv, and exemplars.py for the split train", _find, _read),),
-)

@@ -17,6 +17,19 @@ PHENOMENON = "phenomenon"
 CODE = r"(?P<language>[a-z]{3})"
 
 
+def multiblimp() -> Task:
+    """Acceptable and unacceptable sentences."""
+    return Task(
+        "multiblimp",
+        CHOICE_METRICS,
+        SENTENCES,
+        multiblimp_item,
+        ties="shared",
+        citation="Jumelet et al. 2025, arXiv:2504.02768",
+        layouts=(layout.TaskLayout("multiblimp", ("multiblimp",), "fra/data.tsv", _find, _read),),
+    )
+
+
 def multiblimp_item(example_id: str, row: Row) -> ChoiceItem:
     """Both sentences, without other words.
 
@@ -58,14 +71,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
         }
         for number, row in enumerate(rows)
     ]
-
-
-TASK = Task(
-    "multiblimp",
-    CHOICE_METRICS,
-    SENTENCES,
-    multiblimp_item,
-    ties="shared",
-    citation="Jumelet et al. 2025, arXiv:2504.02768",
-    layouts=(layout.TaskLayout("multiblimp", ("multiblimp",), "fra/data.tsv", _find, _read),),
-)

@@ -49,6 +49,20 @@ LANGUAGES: Mapping[str, str] = {
 KEYS = {"id", "question", "targets"}
 
 
+def multiloko() -> Task:
+    """Questions about local knowledge."""
+    return Task(
+        "multiloko",
+        ("exact_match", "token_f1"),
+        ("question", "targets"),
+        multiloko_item,
+        prompt_language="en",
+        citation="Hupkes and Bogoychev 2025, arXiv:2504.10356",
+        generates=AnswerRule(max_new_tokens=32),
+        layouts=(layout.TaskLayout("multiloko", ("multiloko",), "french/dev.jsonl", _find, _read),),
+    )
+
+
 def multiloko_item(example_id: str, row: Row) -> TranslationItem:
     """The instruction, `Q: {question}` with the type of the answer, and `A:`, in English."""
     question, kind = text_of(row, "question").strip(), row.get("output_type")
@@ -69,15 +83,3 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     rows = read_json_lines(tree.file(file.name))
     return [{**row, "id": f"{file.language}:{row['id']}", CATEGORY: row.get("output_type")} for row in rows]
-
-
-TASK = Task(
-    "multiloko",
-    ("exact_match", "token_f1"),
-    ("question", "targets"),
-    multiloko_item,
-    prompt_language="en",
-    citation="Hupkes and Bogoychev 2025, arXiv:2504.10356",
-    generates=AnswerRule(max_new_tokens=32),
-    layouts=(layout.TaskLayout("multiloko", ("multiloko",), "french/dev.jsonl", _find, _read),),
-)

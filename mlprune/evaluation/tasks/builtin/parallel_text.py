@@ -2,5 +2,12 @@
 
 from mlprune.evaluation.tasks.task import Task
 
-TRANSLATION = Task("translation", ("bleu", "chrf", "exact_match"), prompt_language="en")
-PERPLEXITY = Task("perplexity", ("perplexity",))
+
+def translation() -> Task:
+    """Few-shot translation."""
+    return Task("translation", ("bleu", "chrf", "exact_match"), prompt_language="en")
+
+
+def perplexity() -> Task:
+    """Perplexity of sentences."""
+    return Task("perplexity", ("perplexity",))

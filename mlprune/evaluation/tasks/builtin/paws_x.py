@@ -22,6 +22,30 @@ LABEL_TEXTS = ("0", "1")
 MISSING = ("", "NS")
 
 
+def paws_x() -> Task:
+    """Paraphrase or not."""
+    return Task(
+        "paws_x",
+        LABEL_METRICS,
+        KEYS,
+        paws_x_item,
+        prompt_language="en",
+        texts=("sentence1", "sentence2"),
+        citation="Yang et al. 2019, arXiv:1908.11828",
+        dataset=HubSet(
+            name="google-research-datasets/paws-x",
+            files=("{config}/{split}-*.parquet",),
+            id=("id",),
+            skips_incomplete=True,
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "paws_x", ("paws_x",), "x-final/fr/dev_2k.tsv, test_2k.tsv; dev-fr.tsv (XTREME)", _find, _read
+            ),
+        ),
+    )
+
+
 def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
     """`{sentence1} right? {No|Yes}, {sentence2}`; label 1 is a paraphrase, hence Yes."""
     first, second = text_of(row, "sentence1"), text_of(row, "sentence2")
@@ -65,22 +89,3 @@ def _row(values: Sequence[str]) -> Row | None:
         "sentence2": second,
         "label": int(label),
     }
-
-
-TASK = Task(
-    "paws_x",
-    LABEL_METRICS,
-    KEYS,
-    paws_x_item,
-    prompt_language="en",
-    texts=("sentence1", "sentence2"),
-    citation="Yang et al. 2019, arXiv:1908.11828",
-    dataset=HubSet(
-        name="google-research-datasets/paws-x", files=("{config}/{split}-*.parquet",), id=("id",), skips_incomplete=True
-    ),
-    layouts=(
-        layout.TaskLayout(
-            "paws_x", ("paws_x",), "x-final/fr/dev_2k.tsv, test_2k.tsv; dev-fr.tsv (XTREME)", _find, _read
-        ),
-    ),
-)

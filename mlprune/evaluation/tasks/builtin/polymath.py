@@ -17,6 +17,25 @@ INSTRUCTION = r"Note: Please put the final answer in the $\boxed{}$."
 """English instruction of the published code."""
 
 
+def polymath() -> Task:
+    """Problems of mathematics."""
+    return Task(
+        "polymath",
+        ("exact_match",),
+        ("question", "answer"),
+        polymath_item,
+        prompt_language="en",
+        citation="Wang et al. 2025, arXiv:2504.18428",
+        generates=AnswerRule(extract="boxed", stop=(), max_new_tokens=1024),
+        dataset=HubSet(
+            name="Qwen/PolyMath",
+            files=("{config}/{split}.parquet",),
+            splits=tuple((level, level) for level in LEVELS),
+        ),
+        layouts=(layout.TaskLayout("polymath", ("polymath",), "fr/top.parquet", _find, _read),),
+    )
+
+
 def polymath_item(example_id: str, row: Row) -> TranslationItem:
     """The problem, and the instruction on the next line."""
     question = text_of(row, "question").strip()
@@ -32,20 +51,3 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return [{**row, "id": number} for number, row in enumerate(read_parquet(tree.file(file.name)))]
-
-
-TASK = Task(
-    "polymath",
-    ("exact_match",),
-    ("question", "answer"),
-    polymath_item,
-    prompt_language="en",
-    citation="Wang et al. 2025, arXiv:2504.18428",
-    generates=AnswerRule(extract="boxed", stop=(), max_new_tokens=1024),
-    dataset=HubSet(
-        name="Qwen/PolyMath",
-        files=("{config}/{split}.parquet",),
-        splits=tuple((level, level) for level in LEVELS),
-    ),
-    layouts=(layout.TaskLayout("polymath", ("polymath",), "fr/top.parquet", _find, _read),),
-)

@@ -23,6 +23,20 @@ HEADER = ["index_id", "category", "text"]
 SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 
 
+def sib200() -> Task:
+    """Topics of sentences."""
+    return Task(
+        "sib200",
+        LABEL_METRICS,
+        ("text", "category"),
+        sib200_item,
+        prompt_language="en",
+        texts=("text",),
+        citation="Adelani et al. 2024, arXiv:2309.07445",
+        layouts=(layout.TaskLayout("sib200", ("sib200",), "data/annotated/fra_Latn/test.tsv", _find, _read),),
+    )
+
+
 def sib200_item(example_id: str, row: Row) -> ChoiceItem:
     """`{text} The topic is {topic}`, with seven topics."""
     text, topic = text_of(row, "text").strip(), row["category"]
@@ -45,15 +59,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     table = layout.tab_separated(tree.file(file.name))[1:]
     rows = (layout.cells(values, len(HEADER), line=line) for line, values in enumerate(table, start=2))
     return [{"id": number, "category": topic, "text": text} for number, topic, text in rows]
-
-
-TASK = Task(
-    "sib200",
-    LABEL_METRICS,
-    ("text", "category"),
-    sib200_item,
-    prompt_language="en",
-    texts=("text",),
-    citation="Adelani et al. 2024, arXiv:2309.07445",
-    layouts=(layout.TaskLayout("sib200", ("sib200",), "data/annotated/fra_Latn/test.tsv", _find, _read),),
-)

@@ -43,6 +43,23 @@ XCOPA_WORDS: Mapping[str, XcopaWords] = {
 """English and XCOPA's languages (Ponti et al., arXiv:2005.00333) except Haitian Creole, Quechua and Tamil."""
 
 
+def xcopa() -> Task:
+    """Cause or effect of a premise."""
+    return Task(
+        "xcopa",
+        CHOICE_METRICS,
+        KEYS,
+        xcopa_item,
+        prompt_language="en",
+        texts=TEXT_KEYS,
+        native=XCOPA_WORDS,
+        groups=xcopa_groups,
+        citation="Ponti et al. 2020, arXiv:2005.00333",
+        dataset=HubSet(name="cambridgeltl/xcopa", files=("{config}/{split}-*.parquet",), id=("idx",)),
+        layouts=(layout.TaskLayout("xcopa", ("xcopa",), "data/sw/val.sw.jsonl, data/sw/test.sw.jsonl", _find, _read),),
+    )
+
+
 def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en"]) -> ChoiceItem:
     """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a lower-case first letter.
 
@@ -71,18 +88,3 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return [{**row, "id": row.get("idx")} for row in read_json_lines(tree.file(file.name))]
-
-
-TASK = Task(
-    "xcopa",
-    CHOICE_METRICS,
-    KEYS,
-    xcopa_item,
-    prompt_language="en",
-    texts=TEXT_KEYS,
-    native=XCOPA_WORDS,
-    groups=xcopa_groups,
-    citation="Ponti et al. 2020, arXiv:2005.00333",
-    dataset=HubSet(name="cambridgeltl/xcopa", files=("{config}/{split}-*.parquet",), id=("idx",)),
-    layouts=(layout.TaskLayout("xcopa", ("xcopa",), "data/sw/val.sw.jsonl, data/sw/test.sw.jsonl", _find, _read),),
-)

@@ -21,6 +21,25 @@ TAGS: Mapping[str, str] = {"jap": "ja"}
 """Codes of the publisher that are not tags."""
 
 
+def xcsqa() -> Task:
+    """Questions of common sense."""
+    return Task(
+        "xcsqa",
+        CHOICE_METRICS,
+        KEYS,
+        xcsqa_item,
+        ties="shared",
+        citation="Lin et al. 2021, arXiv:2106.06937",
+        dataset=HubSet(
+            name="INK-USC/xcsr",
+            files=("X-CSQA-{config}/{split}-*.parquet",),
+            configs=(("ja", "jap"),),
+            id=("id",),
+        ),
+        layouts=(layout.TaskLayout("xcsqa", ("xcsqa",), "X-CSQA/fr/dev.jsonl", _find, _read),),
+    )
+
+
 def xcsqa_item(example_id: str, row: Row) -> ChoiceItem:
     """`{stem} {option}` with each of the options.
 
@@ -79,20 +98,3 @@ def _first_row(tree: layout.FileTree, file: layout.TaskFile) -> Row:
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     path = tree.file(file.name)
     return read_parquet(path) if file.name.endswith(".parquet") else read_json_lines(path)
-
-
-TASK = Task(
-    "xcsqa",
-    CHOICE_METRICS,
-    KEYS,
-    xcsqa_item,
-    ties="shared",
-    citation="Lin et al. 2021, arXiv:2106.06937",
-    dataset=HubSet(
-        name="INK-USC/xcsr",
-        files=("X-CSQA-{config}/{split}-*.parquet",),
-        configs=(("ja", "jap"),),
-        id=("id",),
-    ),
-    layouts=(layout.TaskLayout("xcsqa", ("xcsqa",), "X-CSQA/fr/dev.jsonl", _find, _read),),
-)

@@ -55,6 +55,23 @@ corrections: its Arabic "no" is the word for a number, its Greek words have wron
 """
 
 
+def xnli() -> Task:
+    """Natural language inference."""
+    return Task(
+        "xnli",
+        LABEL_METRICS,
+        ("premise", "hypothesis", "label"),
+        xnli_item,
+        prompt_language="en",
+        texts=("premise", "hypothesis"),
+        native=XNLI_WORDS,
+        groups=xnli_groups,
+        citation="Conneau et al. 2018, arXiv:1809.05053",
+        dataset=HubSet(name="facebook/xnli", files=("{config}/{split}-*.parquet",)),
+        copies=(AFRICAN,),
+    )
+
+
 def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"]) -> ChoiceItem:
     """`{premise} , right?  {Yes|Also|No} , {hypothesis}`: two spaces before the label."""
     premise, hypothesis = text_of(row, "premise"), text_of(row, "hypothesis")
@@ -71,18 +88,3 @@ def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"])
 def xnli_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """Adjacent rows with one premise, usually its three hypotheses, are a cluster."""
     return [ItemGroup(cluster) for cluster in runs(rows, lambda row: " ".join(str(row["premise"]).split()))]
-
-
-TASK = Task(
-    "xnli",
-    LABEL_METRICS,
-    ("premise", "hypothesis", "label"),
-    xnli_item,
-    prompt_language="en",
-    texts=("premise", "hypothesis"),
-    native=XNLI_WORDS,
-    groups=xnli_groups,
-    citation="Conneau et al. 2018, arXiv:1809.05053",
-    dataset=HubSet(name="facebook/xnli", files=("{config}/{split}-*.parquet",)),
-    copies=(AFRICAN,),
-)

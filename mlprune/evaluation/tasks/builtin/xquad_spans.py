@@ -40,6 +40,47 @@ class Question(NamedTuple):
     answer: str
 
 
+def xquad_spans() -> Task:
+    """Spans that answer a question."""
+    return Task(
+        "xquad_spans",
+        CHOICE_METRICS,
+        ("context", "question", "candidates", "answer"),
+        xquad_item,
+        ties="shared",
+        texts=("context", "question", "candidates"),
+        answer="answer",
+        citation="Artetxe et al. 2019, arXiv:1910.11856",
+        layouts=(
+            layout.TaskLayout(
+                "xquad",
+                ("xquad_spans",),
+                "xquad.es.json, or xquad.es/validation-00000-of-00001.parquet",
+                _find,
+                _read,
+            ),
+        ),
+    )
+
+
+def xquad() -> Task:
+    """Generated answers to the same questions."""
+    return Task(
+        "xquad",
+        ("exact_match", "token_f1"),
+        ("context", "question", "answer"),
+        xquad_question,
+        prompt_language="en",
+        citation="Artetxe et al. 2019, arXiv:1910.11856",
+        generates=AnswerRule(max_new_tokens=32),
+        layouts=(
+            layout.TaskLayout(
+                "xquad_questions", ("xquad",), "xquad.es.json, as xquad", _find, _questions, is_other_reading=True
+            ),
+        ),
+    )
+
+
 def xquad_item(example_id: str, row: Row) -> ChoiceItem:
     """`{context} {question} {candidate}` with each of the candidates."""
     context, question = (text_of(row, key).strip() for key in ("context", "question"))
@@ -117,38 +158,3 @@ def _rows(questions: Sequence[Question]) -> Iterator[Row]:
         candidates = list(answers[context])
         row = {"id": example_id, "context": context, "question": text, "candidates": candidates}
         yield {**row, "answer": answer.strip(), CLUSTER: names[context]}
-
-
-TASK = Task(
-    "xquad_spans",
-    CHOICE_METRICS,
-    ("context", "question", "candidates", "answer"),
-    xquad_item,
-    ties="shared",
-    texts=("context", "question", "candidates"),
-    answer="answer",
-    citation="Artetxe et al. 2019, arXiv:1910.11856",
-    layouts=(
-        layout.TaskLayout(
-            "xquad",
-            ("xquad_spans",),
-            "xquad.es.json, or xquad.es/validation-00000-of-00001.parquet",
-            _find,
-            _read,
-        ),
-    ),
-)
-GENERATED = Task(
-    "xquad",
-    ("exact_match", "token_f1"),
-    ("context", "question", "answer"),
-    xquad_question,
-    prompt_language="en",
-    citation="Artetxe et al. 2019, arXiv:1910.11856",
-    generates=AnswerRule(max_new_tokens=32),
-    layouts=(
-        layout.TaskLayout(
-            "xquad_questions", ("xquad",), "xquad.es.json, as xquad", _find, _questions, is_other_reading=True
-        ),
-    ),
-)

@@ -19,6 +19,34 @@ COLUMN_KEYS = ("id", *KEYS)
 """Keys of the columns, whose names differ between editions of the files."""
 
 
+def xstory_cloze() -> Task:
+    """Endings of stories."""
+    return Task(
+        "xstory_cloze",
+        CHOICE_METRICS,
+        KEYS,
+        xstory_cloze_item,
+        texts=(*STORY_KEYS, *ENDING_KEYS),
+        citation="Lin et al. 2021, arXiv:2112.10668",
+        dataset=HubSet(
+            name="juletxara/xstory_cloze",
+            files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
+            revision=CONVERTED,
+            splits=(("dev", "train"), ("test", "eval")),
+            id=("story_id",),
+        ),
+        layouts=(
+            layout.TaskLayout(
+                "xstory_cloze",
+                ("xstory_cloze",),
+                "spring2016.val.sw.tsv.split_20_80_train.tsv (dev), ..._eval.tsv (test)",
+                _find,
+                _read,
+            ),
+        ),
+    )
+
+
 def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
     """The four sentences of a story and one of two endings, joined by spaces (Lin et al., arXiv:2112.10668)."""
     story = " ".join(text_of(row, key).strip() for key in STORY_KEYS)
@@ -37,29 +65,3 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
         dict(zip(COLUMN_KEYS, layout.cells(values, len(COLUMN_KEYS), line=line), strict=True))
         for line, values in enumerate(table, start=2)
     ]
-
-
-TASK = Task(
-    "xstory_cloze",
-    CHOICE_METRICS,
-    KEYS,
-    xstory_cloze_item,
-    texts=(*STORY_KEYS, *ENDING_KEYS),
-    citation="Lin et al. 2021, arXiv:2112.10668",
-    dataset=HubSet(
-        name="juletxara/xstory_cloze",
-        files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
-        revision=CONVERTED,
-        splits=(("dev", "train"), ("test", "eval")),
-        id=("story_id",),
-    ),
-    layouts=(
-        layout.TaskLayout(
-            "xstory_cloze",
-            ("xstory_cloze",),
-            "spring2016.val.sw.tsv.split_20_80_train.tsv (dev), ..._eval.tsv (test)",
-            _find,
-            _read,
-        ),
-    ),
-)

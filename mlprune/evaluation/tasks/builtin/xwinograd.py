@@ -24,6 +24,29 @@ QUOTES = {"``": '"', "''": '"'}
 """Token of the table -> its characters in the sentence, if they differ."""
 
 
+def xwinograd() -> Task:
+    """What a pronoun refers to."""
+    return Task(
+        "xwinograd",
+        CHOICE_METRICS,
+        ("sentence", "option1", "option2", "answer"),
+        xwinograd_item,
+        groups=xwinograd_groups,
+        citation="Tikhonov and Ryabinin 2021, arXiv:2106.12066",
+        dataset=HubSet(
+            name="Muennighoff/xwinograd",
+            files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
+            revision=CONVERTED,
+            splits=(("test", "test"),),
+            configs=(("ja", "jp"),),
+            aligned=False,
+        ),
+        layouts=(
+            layout.TaskLayout("xwinograd", ("xwinograd",), "dataset.tsv, all languages in one file", _find, _read),
+        ),
+    )
+
+
 def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
     """The sentence with `_` replaced by each option (Tikhonov and Ryabinin, arXiv:2106.12066)."""
     before, gap, after = text_of(row, "sentence").partition(GAP)
@@ -96,22 +119,3 @@ def _place(sentence: str, tokens: Sequence[JsonValue]) -> int:
         shown = QUOTES.get(token, token)
         place = sentence.index(shown, place) + len(shown)
     return place
-
-
-TASK = Task(
-    "xwinograd",
-    CHOICE_METRICS,
-    ("sentence", "option1", "option2", "answer"),
-    xwinograd_item,
-    groups=xwinograd_groups,
-    citation="Tikhonov and Ryabinin 2021, arXiv:2106.12066",
-    dataset=HubSet(
-        name="Muennighoff/xwinograd",
-        files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
-        revision=CONVERTED,
-        splits=(("test", "test"),),
-        configs=(("ja", "jp"),),
-        aligned=False,
-    ),
-    layouts=(layout.TaskLayout("xwinograd", ("xwinograd",), "dataset.tsv, all languages in one file", _find, _read),),
-)

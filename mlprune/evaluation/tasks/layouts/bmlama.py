@@ -27,14 +27,16 @@ def candidate_order(example_id: int | str, n: int) -> list[int]:
     return sorted(range(n), key=lambda position: hashlib.sha256(f"{example_id}:{position}".encode()).digest())
 
 
-def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+def find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    """Yield the tables with BMLAMA's header."""
     for file in layout.files_named(tree, rf"{layout.LANGUAGE}\.tsv", splits={}):
         header = (layout.first_cells(tree.file(file.name)) or [[]])[0]
         if len(header) >= len(HEADER) and all(map(str.startswith, header, HEADER)):
             yield file
 
 
-def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+def read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read the rows of a table; the candidates are put into another order."""
     table = layout.tab_separated(tree.file(file.name))[1:]
     groups = _groups(tree, file, n_rows=len(table))
     rows = (_row(number, values, group) for number, (values, group) in enumerate(zip(table, groups, strict=True)))
@@ -61,7 +63,7 @@ def _groups(tree: layout.FileTree, file: layout.TaskFile, *, n_rows: int) -> Seq
     Names of two subjects can be equal in some languages only; read from one file, clusters are equal in all languages.
     """
     folder = file.name.rpartition("/")[0]
-    siblings = [other for other in _find(tree) if other.name.rpartition("/")[0] == folder]
+    siblings = [other for other in find(tree) if other.name.rpartition("/")[0] == folder]
     reference = next((other for other in siblings if other.language == ENGLISH), siblings[0])
     table = layout.tab_separated(tree.file(reference.name))[1:]
     if len(table) != n_rows:
@@ -74,6 +76,3 @@ def _groups(tree: layout.FileTree, file: layout.TaskFile, *, n_rows: int) -> Seq
         relation = values[0].replace(subject, SUBJECT, 1) if subject and subject in values[0] else ""
         groups.append(ItemGroup(str(cluster), relation))
     return groups
-
-
-LAYOUT = layout.TaskLayout("bmlama", ("facts",), "fr.tsv with the columns Prompt, Ans, Candidate Ans", _find, _read)

@@ -22,7 +22,8 @@ KEYS = {"lineid", "sub_label", "obj_label"}
 """Keys of a triple."""
 
 
-def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+def find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    """Yield the templates of each language that have triples next to them."""
     for file in layout.files_named(tree, rf"{layout.LANGUAGE}/templates\.jsonl", splits={}):
         if {"relation", "template"} <= set(layout.first_object(tree.file(file.name))) and _relations(tree, file):
             yield file
@@ -34,7 +35,8 @@ def _relations(tree: layout.FileTree, file: layout.TaskFile) -> list[str]:
     return [name for name in tree.names if name.rpartition("/")[0] == folder and name != file.name and ".jsonl" in name]
 
 
-def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+def read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read the triples of a language, each as a row of the task `facts`."""
     templates = {str(row["relation"]): str(row["template"]) for row in read_json_lines(tree.file(file.name))}
     rows: list[Row] = []
     unusable = []
@@ -62,6 +64,3 @@ def _rows(triples: Sequence[JsonObject], template: str, *, relation: str, object
         row = {"id": f"{relation}:{triple['lineid']}", "prompt": prompt, "candidates": candidates, "answer": answer}
         subject = triple.get("sub_uri") or triple["sub_label"]
         yield {**row, CLUSTER: subject, CATEGORY: relation.rpartition(":")[2]}
-
-
-LAYOUT = layout.TaskLayout("mlama", ("facts",), "fr/templates.jsonl and fr/P19.jsonl, ...", _find, _read)

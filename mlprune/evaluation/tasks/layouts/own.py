@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from mlprune.corpus.text_files import read_rows
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts import layout
-from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_file_stems, language_tag
 from mlprune.vocabulary import SUFFIXES
 
@@ -28,7 +27,7 @@ def own_file(
     return None if name is None else layout.TaskFile(name, language, split)
 
 
-def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+def find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield the file of each language, named like one, and split."""
     pattern = re.compile(rf"(?:[^/]*/)?{layout.LANGUAGE}\.(?P<split>[^/]+?)(?:{'|'.join(map(re.escape, SUFFIXES))})")
     matches = [match for match in map(pattern.fullmatch, tree.names) if match is not None]
@@ -41,15 +40,6 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
             yield file
 
 
-def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+def read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read the rows of a file."""
     return read_rows(tree.file(file.name))
-
-
-LAYOUT = layout.TaskLayout(
-    "task_files",
-    tuple(name for name, task in TASKS.items() if task.to_item is not None),
-    "fr.test.jsonl (.jsonl.gz, .jsonl.zst, .parquet)",
-    _find,
-    _read,
-    has_lines=True,
-)

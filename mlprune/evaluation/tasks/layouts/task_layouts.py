@@ -14,14 +14,37 @@ from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, Layout
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
 
+OWN = TaskLayout(
+    "task_files",
+    tuple(name for name, task in TASKS.items() if task.to_item is not None),
+    "fr.test.jsonl (.jsonl.gz, .jsonl.zst, .parquet)",
+    own.find,
+    own.read,
+    has_lines=True,
+)
 TASK_LAYOUTS: Mapping[str, TaskLayout] = {
     layout.name: layout
     for layout in (
-        own.LAYOUT,
-        xnli_archive.LAYOUT,
-        xnli_per_language.LAYOUT,
-        bmlama.LAYOUT,
-        mlama.LAYOUT,
+        OWN,
+        TaskLayout(
+            "xnli_archive",
+            ("xnli",),
+            "xnli.dev.tsv, xnli.test.tsv (or .jsonl): all languages in one file",
+            xnli_archive.find,
+            xnli_archive.read,
+        ),
+        TaskLayout(
+            "xnli_per_language",
+            ("xnli",),
+            "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv "
+            "(myXNLI), fra/test.tsv (AfriXNLI)",
+            xnli_per_language.find,
+            xnli_per_language.read,
+        ),
+        TaskLayout(
+            "bmlama", ("facts",), "fr.tsv with the columns Prompt, Ans, Candidate Ans", bmlama.find, bmlama.read
+        ),
+        TaskLayout("mlama", ("facts",), "fr/templates.jsonl and fr/P19.jsonl, ...", mlama.find, mlama.read),
         *(layout for task in TASKS.values() for layout in task.layouts),
     )
 }
@@ -41,9 +64,9 @@ def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, l
     tree, tag = file_tree(path), language_tag(language)
     if description is not None and (files := described_files(tree, description, language=language, split=split)):
         return described_rows(tree, files, task=description)
-    published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
+    published = [layout for layout in TASK_LAYOUTS.values() if layout is not OWN and _fits(layout, task)]
     file = own.own_file(tree, language=language, split=split)
-    found = [] if file is None else [(own.LAYOUT, file)]
+    found = [] if file is None else [(OWN, file)]
     of_split = [(layout, file) for layout in published for file in layout.find(tree) if file.split == split]
     found += [(layout, file) for layout, file in of_split if file.language == tag]
     if not found:

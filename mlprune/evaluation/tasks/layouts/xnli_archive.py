@@ -23,7 +23,7 @@ NO_GOLD = "-"
 """Label of pairs whose annotators did not agree, in the style of MultiNLI; they are skipped."""
 
 
-def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+def find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield one entry per language of each file; of a table and JSON lines for one split, the table is read."""
     for split in SPLITS:
         tables, objects = (_named(tree, f"xnli.{split}.{ending}") for ending in ("tsv", "jsonl"))
@@ -45,7 +45,8 @@ def _has_columns(path: Path) -> bool:
     return set(COLUMNS) <= set(columns)
 
 
-def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+def read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Return the rows of a language."""
     return _by_language(tree, file.name)[file.language]
 
 
@@ -83,12 +84,3 @@ def _values(path: Path) -> Iterator[tuple[object, ...]]:
             raise TaskFileError("a row has too few cells", context)
         groups = (values[place] if place is not None and place < len(values) else None for place in group_places)
         yield (*(values[place] for place in places), *groups)
-
-
-LAYOUT = layout.TaskLayout(
-    "xnli_archive",
-    ("xnli",),
-    "xnli.dev.tsv, xnli.test.tsv (or .jsonl): all languages in one file",
-    _find,
-    _read,
-)

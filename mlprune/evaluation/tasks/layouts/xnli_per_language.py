@@ -39,7 +39,8 @@ NUMBERS: Mapping[str, str | None] = {str(number): name for number, name in enume
 """Label in a file of AfriXNLI -> label of the task. PAWS-X has numbers too, but another header."""
 
 
-def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+def find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    """Yield the files of each language, or each language of a file with several."""
     for pattern in NAMES:
         for file in layout.files_named(tree, pattern, splits=SPLITS, are_codes=True):
             rows = layout.first_cells(tree.file(file.name), 2)
@@ -82,7 +83,8 @@ def _places(header: Sequence[str], language: str) -> dict[str, int]:
     return places if len(places) == len(HEADERS) else {}
 
 
-def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+def read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    """Read the rows of a language, with the labels of the task."""
     table = layout.tab_separated(tree.file(file.name))
     places = _places(table[0], "") or _places(table[0], file.language)
     genre = table[0].index(GENRE) if places and GENRE in table[0] else None
@@ -110,13 +112,3 @@ def _row(
     label = labels[row["label"]]
     category = {} if genre is None or genre >= len(values) else {CATEGORY: values[genre]}
     return None if label is None else {"id": number, **row, "label": label, **category}
-
-
-LAYOUT = layout.TaskLayout(
-    "xnli_per_language",
-    ("xnli",),
-    "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv (myXNLI), "
-    "fra/test.tsv (AfriXNLI)",
-    _find,
-    _read,
-)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.corpus.layouts.parallel_text import TEXT_LAYOUTS, TextDocument, choose_split, recognise
-from mlprune.corpus.layouts.text_layout import is_known_language, matching_codes, recipe_tags
+from mlprune.corpus.layouts.parallel_text import TEXT_LAYOUTS, choose_split, recognise
+from mlprune.corpus.layouts.text_layout import TextDocument, is_known_language, matching_codes, recipe_tags
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.errors import CorpusError
 from mlprune.languages import language_tag

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlprune.capabilities.inspection.task_reports import task_reports
 from mlprune.corpus import cldr_facts
 from mlprune.descriptions import TemplateTask
 from mlprune.errors import BlankTextError, EqualCandidatesError, TaskFileError
@@ -32,7 +33,6 @@ from mlprune.evaluation.tasks.task_files import (
     read_items,
     skipped_lines,
 )
-from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.hashing import split_of
 from tests.published_data import NEWS_TOPICS, PUBLISHED, SIB_TOPICS, N, csv_tabs
 from tests.refusals import refused

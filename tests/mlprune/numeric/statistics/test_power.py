@@ -14,7 +14,7 @@ from mlprune.numeric.statistics.paired_proportions import (
     noninferiority_p_value,
     tango_p_value,
 )
-from mlprune.numeric.statistics.variance_components import ErrorParts, crossed_estimate, unpaired_estimate
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts, crossed_estimate, unpaired_estimate
 from mlprune.vocabulary import ClaimName
 from tests.refusals import refused
 
@@ -81,22 +81,22 @@ def test_the_difference_of_an_estimate_follows_the_normal_distribution() -> None
 @pytest.mark.parametrize(("n_seeds", "n_tests"), [(3, 1), (3, 15), (5, 5), (40, 5)])
 def test_the_power_of_a_mean_with_one_part_of_error_is_that_of_noncentral_t(n_seeds: int, n_tests: int) -> None:
     of_seeds, of_items = ErrorParts(0.04, 0.0, 0.0), ErrorParts(0.0, 0.0, 0.04)
-    numbers = {"n_baseline_seeds": 0, "n_tests": n_tests}
-    difference = power.detectable_difference_of_mean(of_seeds, n_seeds=n_seeds, n_clusters=9, **numbers)
-    assert difference == power.detectable_difference_of_mean(of_items, n_seeds=1, n_clusters=n_seeds, **numbers)
+    difference = power.detectable_difference_of_mean(of_seeds, ErrorNumbers(n_seeds, 0, 9), n_tests=n_tests)
+    same = power.detectable_difference_of_mean(of_items, ErrorNumbers(1, 0, n_seeds), n_tests=n_tests)
+    assert difference == same
     critical, shift = stats.t.isf(0.025 / n_tests, n_seeds - 1), difference / 0.2
     found = stats.nct.sf(critical, n_seeds - 1, shift) + stats.nct.cdf(-critical, n_seeds - 1, shift)
     assert found == pytest.approx(0.8, abs=1e-4)
 
 
 def test_the_difference_of_a_mean_with_many_seeds_and_items_is_that_of_a_normal_estimate() -> None:
-    numbers = {"n_seeds": 100_000, "n_baseline_seeds": 100_000, "n_clusters": 100_000}
+    numbers = ErrorNumbers(100_000, 100_000, 100_000)
     parts = ErrorParts(0.01, 0.02, 0.03)
     expected = power.detectable_difference(sum(parts) ** 0.5, n_tests=5)
-    assert power.detectable_difference_of_mean(parts, **numbers, n_tests=5) == pytest.approx(expected, rel=0.01)
+    assert power.detectable_difference_of_mean(parts, numbers, n_tests=5) == pytest.approx(expected, rel=0.01)
     for claim, is_two_sided in (("noninferior", False), ("equivalent", True)):
         margin = power.testable_margin_of_estimate(sum(parts) ** 0.5, alpha=0.01, is_two_sided=is_two_sided)
-        found = power.detectable_difference_of_mean(parts, **numbers, n_tests=5, claim=claim)  # type: ignore[arg-type]
+        found = power.detectable_difference_of_mean(parts, numbers, n_tests=5, claim=claim)  # type: ignore[arg-type]
         assert found == pytest.approx(margin, rel=0.01)
 
 
@@ -115,9 +115,9 @@ def test_simulated_means_find_the_stated_difference_in_80_percent(
     tables = tables + generator.normal(size=(2000, 1, n_items)) * (of_items * n_items) ** 0.5
     tables = tables + generator.normal(size=shape) * (of_items * n_seeds * n_items) ** 0.5
     parts = ErrorParts(share + of_items, 0.0, of_items)
-    numbers = {"n_seeds": n_seeds, "n_baseline_seeds": 0, "n_clusters": n_items}
+    numbers = ErrorNumbers(n_seeds, 0, n_items)
     for claim in ("gain", "noninferior", "equivalent"):
-        difference = power.detectable_difference_of_mean(parts, **numbers, n_tests=n_tests, claim=claim)
+        difference = power.detectable_difference_of_mean(parts, numbers, n_tests=n_tests, claim=claim)
         tail = 0.05 / n_tests / (2 if claim == "gain" else 1)
         means, half_widths = means_and_half_widths(tables, tail)
         found = {
@@ -148,8 +148,8 @@ def test_seeds_of_both_sides_have_their_part_of_the_power(claim: ClaimName) -> N
     variants = generator.normal(size=(500, 4, 1)) + generator.normal(size=(500, 4, 30))
     baselines = generator.normal(size=(500, 3, 1)) + generator.normal(size=(500, 3, 30))
     parts = ErrorParts((1 + 1 / 30) / 4, (1 + 1 / 30) / 3, 0.0)
-    numbers = {"n_seeds": 4, "n_baseline_seeds": 3, "n_clusters": 30, "n_tests": 2}
-    difference = power.detectable_difference_of_mean(parts, **numbers, claim=claim)
+    numbers = ErrorNumbers(4, 3, 30)
+    difference = power.detectable_difference_of_mean(parts, numbers, n_tests=2, claim=claim)
     for variant, baseline in zip(variants, baselines, strict=True):
         estimate = unpaired_estimate(variant - baseline.mean(axis=0), variant.mean(axis=0) - baseline)
         interval = estimate.interval(0.975 if claim == "gain" else 0.95)
@@ -159,8 +159,8 @@ def test_seeds_of_both_sides_have_their_part_of_the_power(claim: ClaimName) -> N
 
 
 def test_a_mean_without_an_error_finds_every_difference() -> None:
-    numbers = {"n_seeds": 1, "n_baseline_seeds": 0, "n_clusters": 1}
-    assert power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, 0.0), **numbers) == 0.0
+    numbers = ErrorNumbers(1, 0, 1)
+    assert power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, 0.0), numbers) == 0.0
 
 
 @pytest.mark.parametrize(("n_lost", "points"), [(0, 2.0), (1, 3.1)])
@@ -200,10 +200,10 @@ def test_arguments_out_of_range_are_errors() -> None:
         power.detectable_difference_of_items(150, 0.2, power=1.0)
     with pytest.raises(BadInputError):
         power.items_for_margin(0.0)
-    numbers = {"n_seeds": 1, "n_baseline_seeds": 0, "n_clusters": 2}
+    numbers = ErrorNumbers(1, 0, 2)
     with refused(BadInputError, expected="at least 2", got=1):
-        power.detectable_difference_of_mean(ErrorParts(0.1, 0.0, 0.1), **numbers)
+        power.detectable_difference_of_mean(ErrorParts(0.1, 0.0, 0.1), numbers)
     with pytest.raises(BadInputError):
-        power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, -0.1), **numbers)
+        power.detectable_difference_of_mean(ErrorParts(0.0, 0.0, -0.1), numbers)
     with pytest.raises(BadInputError):
         power.items_for_margin(1e-12)

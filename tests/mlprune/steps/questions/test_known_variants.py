@@ -11,7 +11,7 @@ from mlprune.steps.questions.declaring_records import declaration_problems
 from mlprune.steps.questions.known_variants import KnownVariants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from ray_jobs.driver.job_selection import jobs_of_variants
+from ray_jobs.driver.run_recipe import jobs_of_variants
 from tests.mlprune.steps.questions.test_asked import FACTS, QUESTION, plan_of
 from tests.tiny_recipes import copy_of, run_jobs
 

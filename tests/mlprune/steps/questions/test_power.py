@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlprune.numeric.statistics import power as kernels
-from mlprune.numeric.statistics.variance_components import ErrorParts
+from mlprune.numeric.statistics.variance_components import ErrorNumbers, ErrorParts
 from mlprune.steps.questions.power import CHANGED_SHARE, SEEDS_SHARE, Power, power_of
 from mlprune.store.store import Store
 from tests.mlprune.steps.questions.test_asked import FACTS, QUESTION, plan_of
@@ -110,10 +110,12 @@ def test_other_metrics_have_no_power_before_there_are_results(tiny_inputs: Path,
     assert (result.smallest_significant, result.detectable, result.testable_margin) == (None, None, None)
 
 
-def mean_power(parts: Sequence[float], n_clusters: int, **changes: Any) -> float:
-    """What a mean over two seeds finds with these parts of its squared error."""
-    numbers = {"n_seeds": 2, "n_baseline_seeds": 0, "n_clusters": n_clusters}
-    return kernels.detectable_difference_of_mean(ErrorParts(*parts), **{**numbers, **changes})
+def mean_power(
+    parts: Sequence[float], n_clusters: int, *, n_seeds: int = 2, n_baseline_seeds: int = 0, **changes: Any
+) -> float:
+    """What a mean over seeds finds with these parts of its squared error."""
+    numbers = ErrorNumbers(n_seeds, n_baseline_seeds, n_clusters)
+    return kernels.detectable_difference_of_mean(ErrorParts(*parts), numbers, **changes)
 
 
 def test_the_margin_of_a_mean_is_that_of_its_test(tiny_inputs: Path, store: Store) -> None:

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from catalog.store import Catalog
 from mlprune.errors import CorpusError
 from mlprune.store.store import Store
+from ray_jobs.capabilities.inspection.check_data import describe_data
 from ray_jobs.cli.application import app
-from ray_jobs.cli.commands.check_data import describe_data
 from ray_jobs.cli.options import WIDTH
 from tests.command_line import Done
 from tests.forked_runs import mlprune

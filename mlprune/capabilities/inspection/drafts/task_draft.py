@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mlprune.capabilities.inspection.drafts.column_guesses import Guesses, guess_columns
+from mlprune.capabilities.inspection.drafts.file_patterns import FilePattern, find_patterns, named_languages
+from mlprune.capabilities.inspection.drafts.table_heads import TableHead, read_head
 from mlprune.corpus.layouts.text_layout import recipe_tags
 from mlprune.descriptions import TemplateTask
 from mlprune.errors import BadInputError
-from mlprune.evaluation.tasks.drafts.column_guesses import Guesses, guess_columns
-from mlprune.evaluation.tasks.drafts.file_patterns import FilePattern, find_patterns, named_languages
-from mlprune.evaluation.tasks.drafts.table_heads import TableHead, read_head
 from mlprune.evaluation.tasks.layouts.layout import FileTree, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import template_task

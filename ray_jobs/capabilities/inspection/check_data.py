@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.cells import cell_len, set_cell_size
 
-from mlprune.corpus.data_report import DataReport, DataRow, text_report
+from mlprune.capabilities.inspection.data_report import DataReport, DataRow, text_report
+from mlprune.capabilities.inspection.drafts.task_draft import draft_task
+from mlprune.capabilities.inspection.task_reports import task_reports
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.errors import CorpusError, UnrecognisedDataError, unknown
-from mlprune.evaluation.tasks.drafts.task_draft import draft_task
 from mlprune.evaluation.tasks.layouts.layout import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
-from mlprune.evaluation.tasks.task_reports import task_reports
 from mlprune.vocabulary import TASK_TRAITS
 from ray_jobs.cli.options import echo, screen_width
 

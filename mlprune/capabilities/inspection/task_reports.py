@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mlprune.corpus.data_report import DataReport, DataRow
+from mlprune.capabilities.inspection.data_report import DataReport, DataRow
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS, ChoiceItem
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout

@@ -1,6 +1,6 @@
-"""Durations in the text of a plan."""
+"""Durations in text."""
 
-from mlprune.steps.trials_cost import format_time
+from mlprune.counted import format_time
 
 
 def test_times_have_a_unit_that_a_person_would_use() -> None:

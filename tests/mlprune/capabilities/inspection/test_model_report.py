@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from mlprune.capabilities.inspection.model_report import BlockKind, ModelReport, report_model
 from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model
 from mlprune.models.model_layers import dense_groups
-from mlprune.models.model_report import BlockKind, ModelReport, report_model
 from tests.recurrent_models import RECURRENT
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, POSITIONS, WINDOW, save_tiny_model, tiny_config

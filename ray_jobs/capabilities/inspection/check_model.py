@@ -17,8 +17,8 @@ from ray_jobs.cli.known_words import complete_one_of
 from ray_jobs.cli.options import echo, screen_width, show_start
 
 if TYPE_CHECKING:
+    from mlprune.capabilities.inspection.model_report import BlockKind, ModelReport, Units
     from mlprune.models.model_layers import DenseGroup
-    from mlprune.models.model_report import BlockKind, ModelReport, Units
 
 FORMATS = ("table", "json")
 LABELS = {
@@ -59,7 +59,7 @@ def check(
         next_step = "mlprune import SOURCE --out FOLDER makes a model folder from a hub id or a GGUF file"
         raise ModelError("the model path is not a folder", path=model, expected="a folder", got=got, next=next_step)
     show_start(f"examining {model}")
-    from mlprune.models.model_report import report_model  # noqa: PLC0415 - loads torch and transformers
+    from mlprune.capabilities.inspection.model_report import report_model  # noqa: PLC0415 - loads torch and transformers
 
     report = report_model(folder)
     echo(_as_json(report) if format_ == "json" else describe_model(report, width=screen_width()))

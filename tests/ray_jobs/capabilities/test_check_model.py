@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mlprune.capabilities.inspection.model_report import report_model
 from mlprune.models.model_layers import DenseGroup
-from mlprune.models.model_report import report_model
+from ray_jobs.capabilities.inspection.check_model import block_numbers, describe_model, verdict
 from ray_jobs.cli.application import app
-from ray_jobs.cli.commands.check_model import block_numbers, describe_model, verdict
 from tests.forked_runs import mlprune
 from tests.tiny_models import POSITIONS, WINDOW, save_tiny_model, tiny_config
 
@@ -76,7 +76,7 @@ def test_block_numbers_are_ranges_and_long_lists_are_shortened(blocks: tuple[int
 MEASURED = """
 import sys, time
 from pathlib import Path
-from mlprune.models.model_report import report_model
+from mlprune.capabilities.inspection.model_report import report_model
 assert report_model(Path(sys.argv[1])).n_blocks == 80
 lines = Path("/proc/self/status").read_text().splitlines()
 print(next(line.split()[1] for line in lines if line.startswith("VmHWM")), time.process_time())

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlprune.capabilities.inspection.drafts.table_heads import TableHead
 from mlprune.descriptions import AnswerKind
 from mlprune.evaluation.tasks.answers import LETTERS, as_list
-from mlprune.evaluation.tasks.drafts.table_heads import TableHead
 from mlprune.evaluation.tasks.items import Row
 
 ANSWERS = (

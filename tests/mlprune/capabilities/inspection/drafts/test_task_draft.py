@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mlprune.evaluation.tasks.drafts import table_heads
-from mlprune.evaluation.tasks.drafts.task_draft import draft_task
+from mlprune.capabilities.inspection.drafts import table_heads
+from mlprune.capabilities.inspection.drafts.task_draft import draft_task
 from tests.published_data import json_lines, write_text
 
 MOST_LINES = 24

@@ -1,0 +1,1 @@
+"""Reports on published data and on models, before there is a recipe for them."""
