@@ -38,7 +38,7 @@ def test_all_frozen_stores_together_are_small() -> None:
 
 def test_each_version_from_0_3_on_has_a_frozen_store() -> None:
     versions = re.findall(r"^## \[([\w.]+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert [*versions[: versions.index("0.3.0") + 1]] == sorted(FROZEN, reverse=True)
+    assert set(versions[: versions.index("0.3.0") + 1]) == set(FROZEN)
 
 
 @pytest.mark.parametrize("version", FROZEN)
