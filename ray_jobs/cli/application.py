@@ -168,12 +168,12 @@ def show_usage_error(err: Any) -> None:
     sys.stderr.write(f"mlprune: {visible(message)}; see {command} --help\n")
 
 
-def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Write the warning of a deprecated name as one line; others as Python writes them."""
     if issubclass(category, DeprecatedNameWarning):
         sys.stderr.write(f"mlprune: {visible(str(message))}\n")
     else:
-        SHOW_OTHER_WARNING(message, category, *place)
+        SHOW_OTHER_WARNING(message, category, *place, **more)
 
 
 def main() -> None:

@@ -88,5 +88,5 @@ def test_a_store_that_version_0_3_wrote_is_opened_extended_and_reported(tmp_path
         assert len(opened.query("answers_to_questions")) > 0
     assert {key: after[key] for key in before} == before
     command("report", "--store", store_folder, "--out", tmp_path / "report.html")
-    assert "25 %" in (tmp_path / "report.html").read_text("utf-8")
+    assert "wanda sw-en 0.25" in (tmp_path / "report.html").read_text("utf-8")
     assert command("check", "store", "--store", store_folder, "--deep").splitlines()[-1] == "sound"
