@@ -16,6 +16,7 @@ from catalog.sql_files import (
     parse_parameters,
     read_query,
     statement,
+    warn_of_deprecated_views,
 )
 from catalog.store import Catalog
 from catalog.store.item_answers import ArrowTable
@@ -24,6 +25,7 @@ from catalog.terminal import SHORT_ID
 from catalog.terminal.columns import has_interval, interval_owners
 from catalog.terminal.result_table import render
 from mlprune.counted import counted
+from mlprune.deprecation import warn_deprecated
 from mlprune.errors import QueryError, unknown
 
 ID_COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -298,6 +300,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     if not text.strip():
         raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --topics")
     if is_sql(text):
+        warn_of_deprecated_views(text)
         result = catalog.select(text, parse_parameters(pairs))
         no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)
         notes = (*_warnings(catalog), *no_rows)
@@ -306,6 +309,8 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     name = text.strip()
     is_file = name.endswith(".sql")
     query = read_query(Path(name)) if is_file else find_query(name)
+    if is_file:
+        warn_of_deprecated_views(query.sql)
     values = parse_parameters(pairs, query.parameters, query=query.name)
     given = {pair.partition("=")[0] for pair in pairs}
     ready = _prepared(catalog, query, values, given=given, may_follow_store=not is_file)
@@ -347,6 +352,8 @@ def _prepared(
         given: parameters whose values the user gave.
         may_follow_store: whether other defaults may follow from the store.
     """
+    if query.deprecated is not None:
+        warn_deprecated(f"query {query.name}", query.deprecated, stacklevel=2)
     replaced = store_defaults(catalog, values, given=given, is_ranking=query.is_ranking) if may_follow_store else {}
     completed = complete_ids(catalog, {**values, **replaced})
     reason = "that has rank consistencies" if query.is_ranking else "in the store"

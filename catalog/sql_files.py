@@ -10,13 +10,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias
 
+from mlprune.deprecation import Deprecated, declared_in, warn_deprecated
 from mlprune.errors import QueryError, unknown
 from mlprune.given_files import read_given_text
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 CAPABILITIES = Path(__file__).parent / "capabilities"
 """One folder per capability, with the same folders as `sql/`."""
-DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ", "folded: ")
+DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ", "folded: ", "deprecated in ")
 """Beginnings of the lines of an opening comment that do not describe the rows."""
 INTERNAL = "internal"
 """Schema of helpers: relations that queries and views read, which are not listed."""
@@ -87,6 +88,11 @@ class SqlFile:
         """Tables that the line `depends on` of the opening comment names."""
         lines = [line.removeprefix("depends on ") for line in self.comment if line.startswith("depends on ")]
         return tuple(name for line in lines for name in line.split(", "))
+
+    @property
+    def deprecated(self) -> Deprecated | None:
+        """The declaration that the opening comment of a deprecated query or view has."""
+        return next(filter(None, map(declared_in, self.comment)), None)
 
     @property
     def description(self) -> str:
@@ -313,6 +319,8 @@ class NamedQuery:
     """Columns of most interest, which a table shows before the others."""
     folded: tuple[str, ...] = ()
     """Columns that a narrow table folds over several lines: texts between words, an interval below its value."""
+    deprecated: Deprecated | None = None
+    """Its declaration, if it is deprecated."""
 
     def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
         """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
@@ -351,6 +359,14 @@ def listed_views() -> dict[str, str]:
     """Return the views for people, not helpers, sorted by name: name -> the first sentence about it."""
     files = (file for file in sql_files("views") if file.relation == file.name)
     return {file.name: _sentences(file.description)[0] for file in files}
+
+
+def warn_of_deprecated_views(sql: str) -> None:
+    """Warn of each deprecated view that a statement names."""
+    words = set(re.findall(r"\w+", sql))
+    for file in sql_files("views"):
+        if file.name in words and file.deprecated is not None:
+            warn_deprecated(f"view {file.relation}", file.deprecated, stacklevel=2)
 
 
 def find_query(name: str) -> NamedQuery:
@@ -394,7 +410,9 @@ def parse_query(name: str, text: str) -> NamedQuery:
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
     topic = next((line.removeprefix("topic: ") for line in file.comment if line.startswith("topic: ")), "")
     first, folded = (_listed_names(file, kind) for kind in ("first: ", "folded: "))
-    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads, topic, first, folded)
+    return NamedQuery(
+        file.name, file.description, tuple(parameters), file.text, reads, topic, first, folded, file.deprecated
+    )
 
 
 def _listed_names(file: SqlFile, beginning: str) -> tuple[str, ...]:

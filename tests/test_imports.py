@@ -10,8 +10,9 @@ from pathlib import Path
 IMPORTED_BY_NAME = re.compile(r"\bimport_module\(\s*[\"']([\w.]+)[\"']")
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("mlprune", "catalog", "ray_jobs")
-ON_ACCESS = {("mlprune", "mlprune.api")}
-"""The functions `mlprune.open`, `plan` and `run` are found on first access, which happens in scripts of users only."""
+ON_ACCESS = {("mlprune", "mlprune.api"), ("mlprune", "mlprune.version")}
+"""The functions `mlprune.open`, `plan` and `run` are found on first access, which happens in scripts of users only, and
+so is the version, whose module imports nothing of the package."""
 
 
 @cache

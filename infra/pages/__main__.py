@@ -1,11 +1,13 @@
 """Write the generated pages of the documentation: `python -m infra.pages`."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from infra.pages.frozen import archive_of, freeze, names, thawed
 from infra.pages.recompute import recompute
 from infra.pages.site import write_pages
+from infra.pages.versions import freeze_version
 
 
 def main() -> None:
@@ -19,6 +21,13 @@ def main() -> None:
         help="First archive the records of a finished store as docs/stores/NAME.tar.xz, for example demo=demo-store.",
     )
     parser.add_argument(
+        "--freeze-version",
+        metavar="VERSION=COMMIT",
+        action="append",
+        default=[],
+        help="First archive a small store that the code of a commit writes as docs/stores/versions/VERSION.tar.xz.",
+    )
+    parser.add_argument(
         "--recompute",
         metavar="NAME",
         nargs="*",
@@ -28,6 +37,10 @@ def main() -> None:
     for pair in arguments.freeze:
         name, _, store = pair.partition("=")
         freeze(Path(store), archive_of(name))
+    for pair in arguments.freeze_version:
+        version, _, commit = pair.partition("=")
+        with tempfile.TemporaryDirectory() as folder:
+            freeze_version(version, commit, Path(folder))
     if arguments.recompute is not None:
         for name in arguments.recompute or names():
             with thawed(name) as thawed_store:

@@ -10,7 +10,7 @@ from catalog.ingest.table_files import declared_tables, foreign_keys, macros, me
 from catalog.sql_files import INTERNAL, TOPICS, NamedQuery, SqlFile, capability_of, list_queries, sql_files, statement
 from catalog.store import Catalog
 from catalog.store.item_answers import MACRO, PREDICTIONS
-from infra.pages.page import page
+from infra.pages.page import capability_note, deprecation_note, page
 from mlprune.capabilities.publishing.model_card import table
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
@@ -181,7 +181,9 @@ def _view(name: str, columns: Sequence[Row], *, page: str, on_page: Container[st
         for relation, members in by_relation.items()
     )
     parts = [table(("column", "type", "meaning"), own)] if own else []
-    sentence = _sentence(columns) + _capability("views", _plain(name))
+    sentence = (
+        _sentence(columns) + _capability("views", _plain(name)) + deprecation_note(views()[_plain(name)].deprecated)
+    )
     return f"### `{name}`", sentence, *parts, *([f"Columns {others}."] if others else [])
 
 
@@ -213,8 +215,7 @@ def _sentence(columns: Sequence[Row]) -> str:
 
 def _capability(folder: str, name: str) -> str:
     """Return the capability of a file; empty if it belongs to the core."""
-    found = capability_of(folder, name)
-    return f" Capability: `{found}`." if found else ""
+    return capability_note(capability_of(folder, name))
 
 
 def _query(query: NamedQuery, columns: Sequence[str]) -> tuple[str, ...]:
@@ -223,7 +224,7 @@ def _query(query: NamedQuery, columns: Sequence[str]) -> tuple[str, ...]:
     reads = f"\n\nReads `{'`, `'.join(map(str, query.reads))}`." if query.reads else ""
     return (
         f"### `{query.name}`",
-        _capital(query.description) + _capability("queries", query.name),
+        _capital(query.description) + _capability("queries", query.name) + deprecation_note(query.deprecated),
         f"Parameters: {given or 'none'}.{reads}\n\nColumns: {listed}.",
     )
 

@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from infra.pages.page import page
+from infra.pages.page import capability_note, page
+from mlprune import capabilities
 from mlprune.capabilities.publishing.model_card import table
 from ray_jobs.cli.command_line import Command, load_command
-from ray_jobs.cli.command_table import COMMANDS
+from ray_jobs.cli.command_table import COMMANDS, capability_of
 
 OPENING = """
 `--help` prints the texts of the single commands. Every command also has `-h` (`--help`), `-v` (`--verbose`: more log
@@ -58,7 +59,7 @@ def command_reference() -> str:
     """Return the whole page."""
     parts = [OPENING.strip()]
     for name, command in commands():
-        parts += [f"## {name}", *_help(command), *_parameters(command)]
+        parts += [f"## {name}", *_note(name), *_help(command), *_parameters(command)]
     return page("Command reference", parts, source="the command line")
 
 
@@ -68,6 +69,14 @@ def commands() -> Iterator[tuple[str, Command]]:
         yield name, load_command(name)
         for form in source.forms:
             yield f"{name} {form}", load_command(name, form)
+
+
+def _note(name: str) -> tuple[str, ...]:
+    """Return the note of a command, or of a form of it, whose capability is unstable."""
+    command = max((known for known in COMMANDS if f"{name} ".startswith(f"{known} ")), key=len)
+    source = COMMANDS[command]
+    capability = capability_of(source.forms.get(name.removeprefix(command).strip(), source))
+    return (capability_note(capability).strip(),) if capability in capabilities.UNSTABLE else ()
 
 
 def _help(command: Any) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from infra.pages.fields import default_words, sentences, type_words
-from infra.pages.page import page
+from infra.pages.page import capability_note, deprecation_note, page
 from mlprune.capabilities.publishing.model_card import table
+from mlprune.deprecation import Deprecated
 from mlprune.methods.overview import COMBINATION_COLUMNS, COMBINATION_NOTES, combinations
 from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
@@ -45,7 +46,7 @@ def _table(model: type[Model], hidden: Iterable[str] = ()) -> str:
             f"`{name}`",
             type_words(model, name, links=LINKS),
             default_words(model, name),
-            texts[name] + _capability(model, name),
+            texts[name] + _notes(model, name),
         )
         for name in model.model_fields
         if name not in hidden
@@ -53,13 +54,14 @@ def _table(model: type[Model], hidden: Iterable[str] = ()) -> str:
     return table(("key", "type and range", "default", "meaning"), rows)
 
 
-def _capability(model: type[Model], key: str) -> str:
-    """Return the capability of a key, or of some of its values; empty if it belongs to the core."""
+def _notes(model: type[Model], key: str) -> str:
+    """Return the capability of a key, or of some of its values, and whether it is deprecated."""
     marks = markers(model, key, OfCapability)
     values = {
         mark: f" (for {', '.join(f'`{value}`' for value in mark.values)})" if mark.values else "" for mark in marks
     }
-    return "".join(f" Capability: `{mark.name}`{values[mark]}." for mark in marks)
+    notes = [capability_note(mark.name, values[mark]) for mark in marks]
+    return "".join([*notes, *map(deprecation_note, markers(model, key, Deprecated))])
 
 
 def _first_line(model: type[Model]) -> str:

@@ -83,6 +83,9 @@ class CatalogReader:
             QueryError: the text is not such a statement, or a parameter is missing or unknown.
         """
         from catalog.queries import interval_owners_of  # noqa: PLC0415
+        from catalog.sql_files import warn_of_deprecated_views  # noqa: PLC0415
+
+        warn_of_deprecated_views(text)
 
         def answered(catalog: "Catalog") -> Relation:
             table = catalog.arrow(text, parameters)

@@ -26,3 +26,5 @@ NAMES: tuple[str, ...] = (
     "inspection",
 )
 """The folders, in the order in which they add variants and jobs."""
+UNSTABLE: frozenset[str] = frozenset({"quantisation"})
+"""Capabilities whose keys, commands, queries and columns may change in every version; the references mark them."""

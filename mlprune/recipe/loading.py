@@ -20,6 +20,7 @@ from mlprune.recipe.combinations import (
     require_few_combinations,
 )
 from mlprune.recipe.models import Recipe
+from mlprune.recipe.names import warn_of_deprecated_keys
 from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME
 from mlprune.yaml_files import read_yaml
 
@@ -218,6 +219,7 @@ def parse_recipe(
         raise first_error(err, where=where) from err
     if not allow_many:
         require_few(recipe, value, where=where)
+    warn_of_deprecated_keys(recipe)
     return recipe
 
 

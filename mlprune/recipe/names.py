@@ -6,11 +6,13 @@
 One check serves all keys of a kind.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
+from mlprune.deprecation import Deprecated, warn_deprecated
 from mlprune.strict_model import Model, unknown_name
 
 Named = Literal["sets", "variants", "evaluated"]
@@ -86,6 +88,21 @@ def missing_capabilities(section: Model, present: Collection[str], *, where: str
             default = model.model_fields[key].get_default(call_default_factory=True)
             if marker.name not in present and (value in marker.values if marker.values else value != default):
                 yield path, marker.name
+
+
+def warn_of_deprecated_keys(section: Model) -> None:
+    """Warn of each deprecated key that a section, or a section inside it, was given, once however many entries have it.
+
+    A key is deprecated if its type has a `Deprecated`.
+    """
+    given = {
+        (re.sub(r"\.\d+\b", "", _path(place, key)), declaration)
+        for entry, key, place in _keys(section, "")
+        for declaration in markers(type(entry), key, Deprecated)
+        if key in entry.model_fields_set
+    }
+    for path, declaration in sorted(given, key=lambda pair: pair[0]):
+        warn_deprecated(f"recipe key {path}", declaration, stacklevel=2)
 
 
 def keys_in_mappings(section: Model, *, where: str = "") -> Iterator[tuple[type[Model], str, object, str]]:

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from typer.completion import completion_init  # type: ignore[attr-defined]  # ty
 
 from catalog.results import visible
 from mlprune import __version__
+from mlprune.deprecation import DeprecatedNameWarning
 from mlprune.errors import BadInputError
 from ray_jobs.cli.command_line import CommandGroup
 from ray_jobs.cli.command_table import GROUPS
@@ -30,6 +32,7 @@ from ray_jobs.cli.options import PROGRAM, echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
+SHOW_OTHER_WARNING = warnings.showwarning
 CommandLineError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
@@ -165,8 +168,17 @@ def show_usage_error(err: Any) -> None:
     sys.stderr.write(f"mlprune: {visible(message)}; see {command} --help\n")
 
 
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Write the warning of a deprecated name as one line; others as Python writes them."""
+    if issubclass(category, DeprecatedNameWarning):
+        sys.stderr.write(f"mlprune: {visible(str(message))}\n")
+    else:
+        SHOW_OTHER_WARNING(message, category, *place, **more)
+
+
 def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
+    warnings.showwarning = show_warning
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalHandler()])
     with GracefulShutdown() as shutdown:
         try:

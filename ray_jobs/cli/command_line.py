@@ -1,8 +1,9 @@
-"""Commands that are loaded when they are used, their forms, and command lines of the version before."""
+"""Commands that are loaded when they are used, their forms, and deprecated command lines."""
 
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, cast
@@ -11,10 +12,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlprune import capabilities
+from mlprune.deprecation import Deprecated, warn_deprecated
 from mlprune.errors import BadInputError, unknown
 from ray_jobs.cli.command_table import (
     COMMANDS,
     FORM_OPTIONS,
+    OF_0_2,
     OF_CAPABILITIES,
     OLD_NAMES,
     WITH_OLD_OUT,
@@ -23,7 +26,7 @@ from ray_jobs.cli.command_table import (
     capability_of,
     is_installed,
 )
-from ray_jobs.cli.options import PROGRAM, echo
+from ray_jobs.cli.options import PROGRAM
 from ray_jobs.process.verbosity import set_verbosity
 
 SQL_COMMENT = re.compile(r"--(?![\w-]+=)[^\n]*\s")
@@ -45,14 +48,14 @@ class Command(TyperCommand):
         return super().parse_args(ctx, [f"\n{arg}" if SQL_COMMENT.match(arg) else arg for arg in args])
 
     def _with_out(self, args: list[str]) -> list[str]:
-        """Write `--out` before the output if it is the last of too many arguments, as in the version before."""
+        """Write `--out` before the output if it is the last of too many arguments, as in version 0.2."""
         arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
         places = self._places(args)
         has_out = any(arg.partition("=")[0] == "--out" for arg in args)
         if has_out or any(one.nargs != 1 for one in arguments) or len(places) != len(arguments) + 1:
             return args
         words = " ".join([str(self.name), *(str(one.metavar) for one in arguments)])
-        _show_old_name(f"{words} OUT", f"{words} --out OUT")
+        _warn_of_old_name(f"{words} OUT", f"{words} --out OUT", OF_0_2)
         return [*args[: places[-1]], *args[places[-1] + 1 :], f"--out={args[places[-1]]}"]
 
     def _places(self, args: Sequence[str]) -> list[int]:
@@ -242,7 +245,7 @@ class CommandGroup(TyperGroup):
         )
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse the arguments; those of the version before are rewritten."""
+        """Parse the arguments; deprecated ones are rewritten."""
         if not self._prefix:
             set_verbosity(0)
             args = present_arguments(args, shows=not ctx.resilient_parsing)
@@ -270,16 +273,16 @@ def _listed(name: str, source: CommandSource) -> TyperCommand:
 
 
 def present_arguments(arguments: Sequence[str], *, shows: bool = True) -> list[str]:
-    """Rewrite a command line of the version before.
+    """Rewrite a command line with deprecated names.
 
     Args:
-        shows: whether the new words are shown on stderr.
+        shows: whether to warn.
     """
     for n_words in (2, 1):
         old = " ".join(arguments[:n_words])
         if old not in OLD_NAMES:
             continue
-        command, options, default = OLD_NAMES[old]
+        command, options, default, declaration = OLD_NAMES[old]
         others = [_renamed(argument, options) for argument in arguments[n_words:]]
         is_old = command != old or others != list(arguments[n_words:])
         words = [*command.split(), *others]
@@ -287,7 +290,8 @@ def present_arguments(arguments: Sequence[str], *, shows: bool = True) -> list[s
         added = default.split() if default.partition(" ")[0] not in given else []
         if shows and is_old:
             changed = [option for option in options if option in arguments]
-            _show_old_name(" ".join([old, *changed]), " ".join([command, *added, *(options[one] for one in changed)]))
+            new = " ".join([command, *added, *(options[one] for one in changed)])
+            _warn_of_old_name(" ".join([old, *changed]), new, declaration)
         return [*words, *added]
     return list(arguments)
 
@@ -297,5 +301,5 @@ def _renamed(argument: str, options: Mapping[str, str]) -> str:
     return f"{options[name]}{has_value}{value}" if name in options else argument
 
 
-def _show_old_name(old: str, new: str) -> None:
-    echo(f"mlprune: {old} is now {new}; the old words go with the next version", err=True)
+def _warn_of_old_name(old: str, new: str, declaration: Deprecated) -> None:
+    warn_deprecated(old, replace(declaration, use=new), stacklevel=2)

@@ -1,9 +1,10 @@
-"""The commands of the command line, their groups and forms, and the names of the version before."""
+"""The commands of the command line, their groups and forms, and deprecated names."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from mlprune import capabilities
+from mlprune.deprecation import Deprecated
 
 OF_CAPABILITIES = "ray_jobs.capabilities."
 """Beginning of the names of modules with commands of capabilities."""
@@ -25,6 +26,8 @@ FORM_OPTIONS: Mapping[str, str] = {
 _MOVED = {"--model": "--base-model"}
 WITH_OLD_OUT = frozenset({"export", "import", "apply"})
 """Commands whose last argument was the output before `--out`."""
+OF_0_2 = Deprecated("0.3", "1.2")
+"""When names and arguments of version 0.2 are removed."""
 
 
 class Form(NamedTuple):
@@ -124,7 +127,7 @@ COMMANDS: Mapping[str, CommandSource] = {
 
 
 class OldName(NamedTuple):
-    """How a name or an option of the version before is written now."""
+    """How a name or an option of an earlier version is written now."""
 
     command: str
     """Words of the command line."""
@@ -132,6 +135,8 @@ class OldName(NamedTuple):
     """Old option -> new one; with `=` it includes the value."""
     default: str = ""
     """Words that are added if the command line has none of the new options."""
+    deprecated: Deprecated = OF_0_2
+    """Since when, and until when, the old name works."""
 
 
 OLD_NAMES: Mapping[str, OldName] = {
@@ -157,7 +162,7 @@ OLD_NAMES: Mapping[str, OldName] = {
     "--install-completion": OldName("completion --install"),
     "--show-completion": OldName("completion"),
 }
-"""Beginning of a command line of the version before -> the present one. These names go with the next version."""
+"""Beginning of a command line of an earlier version -> the present one."""
 
 
 def capability_of(source: Form | CommandSource) -> str:

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mlprune import capabilities
+from mlprune.deprecation import DeprecatedNameWarning
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
@@ -131,20 +132,19 @@ def test_a_command_of_an_absent_capability_is_not_listed(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("old", OLD_NAMES)
-def test_an_old_name_becomes_a_command_and_is_shown_once_on_stderr(
-    old: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_old_name_becomes_a_command_and_warns_once(old: str) -> None:
     changed = OLD_NAMES[old]
     options = [f"{option}=csv" if option == "--format" else option for option in changed.options]
-    words = present_arguments([*old.split(), *options])
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    with pytest.warns(DeprecatedNameWarning) as caught:
+        words = present_arguments([*old.split(), *options])
+    assert len(caught) == 1
     command = next(command for command in COMMANDS if words[: len(command.split())] == command.split())
     form, others = select_form(command, words[len(command.split()) :])
     known = {option for parameter in load_command(command, form).params for option in parameter.opts}
     assert {word.partition("=")[0] for word in others} <= known | {"--as"}
 
 
+@pytest.mark.filterwarnings("ignore::mlprune.deprecation.DeprecatedNameWarning")
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -175,7 +175,7 @@ def test_old_names_do_their_work(small_run: FinishedRun, here: Callable[..., Don
     for call in calls:
         done = here(*call, "--store", store)
         assert done.code == 0, done.err
-        assert "is now" in done.err.splitlines()[0]
+        assert "is deprecated since 0.3, removed in 1.2" in done.err.splitlines()[0]
     assert (tmp_path / "masks" / "README.md").exists()
     assert [path.suffix for path in (tmp_path / "tables").glob("variants*")] == [".parquet"]
 
@@ -188,14 +188,13 @@ def test_old_names_do_their_work(small_run: FinishedRun, here: Callable[..., Don
         ("apply", "m", "p", "OUT"),
     ],
 )
-def test_the_output_can_still_be_the_last_argument(
-    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_output_can_still_be_the_last_argument(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLPRUNE_STORE", "s")
     command = load_command(arguments[0])
-    context = command.make_context(arguments[0], list(arguments[1:]))
+    with pytest.warns(DeprecatedNameWarning) as caught:
+        context = command.make_context(arguments[0], list(arguments[1:]))
     assert context.params["out"] == Path("OUT")
-    assert capsys.readouterr().err.count("\n") == 1
+    assert len(caught) == 1
 
 
 def test_too_many_arguments_are_still_an_error(here: Callable[..., Done]) -> None:
