@@ -16,7 +16,7 @@ def test_a_query_has_its_parameters_and_its_columns_with_type_unit_and_meaning(c
     assert Parameter("with_groups", "BOOLEAN", default=False) in found.parameters
     assert (columns["win_share"].type, columns["win_share"].unit) == ("DOUBLE", "fraction")
     assert "resamples" in columns["win_share"].meaning
-    assert columns["label"].unit == ""
+    assert columns["chosen_on_dev"].unit == ""
 
 
 @pytest.mark.parametrize("name", sorted(listed_views()))
