@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,17 +46,24 @@ class Page:
         )
 
     def click(self, selector: str, index: int = 0) -> None:
-        """Scroll an element into view and click its centre, which must be visible."""
-        at = self.value(
+        """Scroll an element into view and click its centre, which must become visible within a few seconds."""
+        deadline = time.monotonic() + 5
+        while not (at := self._centre(selector, index)):
+            assert time.monotonic() < deadline, f"something covers {selector}"
+            time.sleep(0.05)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
+
+    def _centre(self, selector: str, index: int) -> list[float] | None:
+        """Scroll an element into view and return its centre, [x, y] in pixels; None if something covers it."""
+        centre: list[float] | None = self.value(
             f"(() => {{ const element = document.querySelectorAll({json.dumps(selector)})[{index}];"
             "element.scrollIntoView({block: 'center', behavior: 'instant'});"
             "const box = element.getBoundingClientRect();"
             "const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];"
-            "return element.contains(document.elementFromPoint(x, y)) && [x, y]; })()"
+            "return element.contains(document.elementFromPoint(x, y)) ? [x, y] : null; })()"
         )
-        assert at, f"something covers {selector}"
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
+        return centre
 
     def press(self, key: str) -> None:
         """Press and release a key, such as `Enter`. Supports only the keys that tests need."""
