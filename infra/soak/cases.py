@@ -289,8 +289,8 @@ CASES: Mapping[str, Case] = {
     ),
     "export --as row": Case(
         lambda scene, work: (
-            *("export", scene.variant, "--as", "row", "--task", "facts", "--out", str(work / "row.json")),
-            *("--store", str(work / "store")),
+            *("export", scene.variant, "--as", "row", "--task", "facts", "--metric", "accuracy"),
+            *("--out", str(work / "out"), "--store", str(work / "store")),
         )
     ),
     "export --as every_eval_ever": Case(_to_folder("export", "--as", "every_eval_ever"), writes_once=True),

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from catalog.results import Row
+from catalog.results import Row, Value
 from catalog.sql_files import statement
 from catalog.store import Catalog
-from mlprune.capabilities.results.row import ALPHA, FORM, Code, LanguageResult, ResultRow, kept_bytes
+from mlprune.capabilities.results.row import ALPHA, FORM, ResultRow, checked_row, kept_bytes
 from mlprune.errors import BadInputError
 from mlprune.json_values import as_object
 from mlprune.store.store import Store
@@ -14,8 +14,13 @@ from mlprune.store.store import Store
 EVALUATED = ("task", "split", "metric", "scoring_rule", "example_limit", "protocol_id")
 """Columns that say how something was evaluated."""
 MAX_LISTED = 10
+BITS: Mapping[str, int] = {"float32": 32, "bfloat16": 16, "float16": 16}
+"""dtype of a model -> bits of a weight."""
+DIGITS = 9
+"""Significant digits of numbers in a row: more than two machines agree on."""
 _LANGUAGE = ("language", "value", "dense", "n", "difference", "ci_low", "ci_high", "p_corrected", "n_family", "pays")
-_METHOD = ("model", "model_id", "revision", "method", "name", "structure", "sparsity", "n_prunable", "n_removed")
+_MODEL = ("model", "model_id", "revision", "dtype", "n_prunable")
+_METHOD = ("method", "name", "structure", "sparsity", "n_removed")
 _EVALUATION = ("task", "metric", "split", "scoring_rule", "protocol", "higher_is_better", "scale")
 
 
@@ -36,29 +41,36 @@ def method_row(catalog: Catalog, variant_ids: Sequence[str], *, wanted: Mapping[
     ids = sorted({evaluation_id for row in rows for evaluation_id in row["evaluation_ids"]})
     origins = catalog.query(statement("result_row", "origins"), {"ids": [*variant_ids, *ids]})
     recipe = next((row for row in origins if row["recipe"] is not None), None)
-    bits = method["bits"] or method["dense_bits"]
-    return ResultRow(
-        form=FORM,
-        **{name: method[name] for name in _METHOD},
+    dense_bits = BITS.get(method["dtype"])
+    if dense_bits is None:
+        raise BadInputError(
+            "the records do not say in which dtype the model was evaluated", got=method["dtype"], expected=list(BITS)
+        )
+    bits = method["bits"] or dense_bits
+    row = {
+        "form": FORM,
+        **{name: _rounded(method[name]) for name in (*_MODEL, *_METHOD)},
         **{name: rows[0][name] for name in _EVALUATION},
-        bits=bits,
-        bytes=kept_bytes(method["n_prunable"] - method["n_removed"], bits),
-        dense_bytes=kept_bytes(method["n_prunable"], method["dense_bits"]),
-        n_draws=len(variant_ids),
-        languages=tuple(LanguageResult(**{name: row[name] for name in _LANGUAGE}) for row in rows),
-        code=tuple(
-            dict.fromkeys(
-                Code(mlprune=row["mlprune"], commit=row["git_commit"], is_modified=row["is_modified"])
-                for row in origins
-                if row["mlprune"] is not None
-            )
-        ),
-        recipe=recipe and recipe["recipe"],
-        recipe_sha256=recipe and recipe_hash(catalog.store, str(recipe["run_id"])),
-        store=store_hash(catalog.store),
-        variant_ids=tuple(variant_ids),
-        evaluation_ids=tuple(ids),
-    )
+        "bits": bits,
+        "bytes": kept_bytes(method["n_prunable"] - method["n_removed"], bits),
+        "dense_bytes": kept_bytes(method["n_prunable"], dense_bits),
+        "n_draws": len(variant_ids),
+        "languages": [{name: _rounded(row[name]) for name in _LANGUAGE} for row in rows],
+        "code": _code(origins),
+        "recipe": recipe and recipe["recipe"],
+        "recipe_sha256": recipe and recipe_hash(catalog.store, str(recipe["run_id"])),
+        "store": store_hash(catalog.store),
+        "variant_ids": variant_ids,
+        "evaluation_ids": ids,
+    }
+    return checked_row(row, store=catalog.store.uri, method=method["method"])
+
+
+def _code(origins: Sequence[Row]) -> list[dict[str, Value]]:
+    """Return the versions of the code that made the results, each once."""
+    known = [row for row in origins if row["mlprune"] is not None]
+    versions = dict.fromkeys((row["mlprune"], row["git_commit"], row["is_modified"]) for row in known)
+    return [dict(zip(("mlprune", "commit", "is_modified"), version, strict=True)) for version in versions]
 
 
 def _one_method(catalog: Catalog, variant_ids: Sequence[str]) -> Row:
@@ -99,6 +111,10 @@ def _of_one_evaluation(rows: Sequence[Row], wanted: Mapping[str, str]) -> list[R
         got=listed[:MAX_LISTED],
         next="choose one with --task, --metric, --split, --scoring-rule or --protocol-id",
     )
+
+
+def _rounded(value: Value) -> Value:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def recipe_hash(store: Store, run_id: str) -> str | None:

@@ -5,7 +5,7 @@ on reading: keys, types, and what follows from other values.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +16,7 @@ from mlprune.errors import BadInputError, reason_of
 from mlprune.given_files import read_given
 from mlprune.json_values import json_text, parse_json
 from mlprune.strict_model import Language, Model
+from mlprune.vocabulary import DtypeName
 
 FORM = 1
 """Number of the form of a file. A key that readers of this form do not know needs another number."""
@@ -94,6 +95,8 @@ class ResultRow(Model):
     structure: Text | None
     sparsity: Annotated[float, Field(ge=0, le=1)]
     """Fraction of the prunable weights that is removed."""
+    dtype: DtypeName
+    """Of the model as it was evaluated."""
     n_prunable: Count
     n_removed: Count
     """The smallest of several draws."""
@@ -113,7 +116,8 @@ class ResultRow(Model):
     n_draws: Annotated[int, Field(ge=1)]
     """Variants that differ in nothing but seeds."""
     languages: Annotated[tuple[LanguageResult, ...], Field(min_length=1)]
-    code: Annotated[tuple[Code, ...], Field(min_length=1)]
+    code: tuple[Code, ...]
+    """That computed the variants and evaluations, first ones first; empty if the store has no run files."""
     recipe: Text | None
     recipe_sha256: Digest | None
     """Of the text of the recipe."""
@@ -194,10 +198,21 @@ def read_row(path: Path) -> ResultRow:
         raise BadInputError(
             "a row of results is not JSON", path=str(path), expected="one object", reason=reason_of(err), next=NEXT
         ) from err
+    return checked_row(value, path=str(path), next=NEXT)
+
+
+def checked_row(value: object, **where: object) -> ResultRow:
+    """Return the row that a value describes.
+
+    Args:
+        where: context of the error.
+    Raises:
+        BadInputError: the value is not a row of this form.
+    """
     try:
         return ResultRow.model_validate(value)
     except ValidationError as err:
-        raise _first_error(err, path) from err
+        raise _first_error(err, where) from err
 
 
 def read_rows(folder: Path) -> list[ResultRow]:
@@ -210,7 +225,7 @@ def read_rows(folder: Path) -> list[ResultRow]:
     return sorted(rows, key=lambda row: (row.model, row.task, row.metric, row.sparsity, row.bits, row.method))
 
 
-def _first_error(err: ValidationError, path: Path) -> BadInputError:
+def _first_error(err: ValidationError, where: Mapping[str, object]) -> BadInputError:
     """Return the first error as one line."""
     first = err.errors(include_url=False)[0]
     value = first["input"]
@@ -218,6 +233,4 @@ def _first_error(err: ValidationError, path: Path) -> BadInputError:
     got = (value[:MAX_SHOWN] if isinstance(value, str) else value) if is_plain else type(value).__name__
     key = ".".join(map(str, first["loc"])) or "row"
     expected = first["msg"].removeprefix("Value error, ").removeprefix("expected ")
-    return BadInputError(
-        "a row of results is not valid", path=str(path), key=key, expected=expected, got=got, next=NEXT
-    )
+    return BadInputError("a row of results is not valid", {"key": key, "expected": expected, "got": got, **where})
