@@ -115,6 +115,7 @@ _GIVEN = {
         commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
     ),
     "inspection": Use(commands=("check data", "check model")),
+    "results": Use(commands=("export --as row",)),
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.pages.frozen import archive_of, freeze, names, thawed
 from infra.pages.recompute import recompute
+from infra.pages.result_rows import FOLDER, ROWS, write_rows
 from infra.pages.site import write_pages
 from infra.pages.versions import freeze_version
 
@@ -33,6 +34,11 @@ def main() -> None:
         nargs="*",
         help="First compute the comparisons and answers of frozen stores again, of all stores if none is named.",
     )
+    parser.add_argument(
+        "--rows",
+        action="store_true",
+        help="First write the rows of docs/results/rows/ that come from frozen stores again.",
+    )
     arguments = parser.parse_args()
     for pair in arguments.freeze:
         name, _, store = pair.partition("=")
@@ -46,6 +52,10 @@ def main() -> None:
             with thawed(name) as thawed_store:
                 recompute(thawed_store)
                 freeze(Path(str(thawed_store.local_root)), archive_of(name))
+    if arguments.rows:
+        for name in dict.fromkeys(row.store for row in ROWS.values()):
+            with thawed(name) as thawed_store:
+                write_rows(name, str(thawed_store.local_root), FOLDER)
     for path in write_pages():
         print(path)  # noqa: T201 - this is a command line
 

@@ -10,6 +10,7 @@ from infra.pages.cookbook import cookbook
 from infra.pages.frozen import archive_of, thaw
 from infra.pages.model_reference import model_reference
 from infra.pages.recipe_reference import recipe_reference
+from infra.pages.results import results
 from infra.pages.transcripts import refreshed
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/models.md": model_reference,
     "reference/recipe.md": recipe_reference,
     "reference/tables.md": table_reference,
+    "results.md": results,
 }
 """Path below docs/ -> function that makes the page."""
 

@@ -287,6 +287,12 @@ CASES: Mapping[str, Case] = {
     "import --results": Case(
         lambda scene, work: ("import", "--results", str(scene.evaluated_elsewhere), "--store", str(work / "store"))
     ),
+    "export --as row": Case(
+        lambda scene, work: (
+            *("export", scene.variant, "--as", "row", "--task", "facts", "--metric", "accuracy"),
+            *("--out", str(work / "out"), "--store", str(work / "store")),
+        )
+    ),
     "export --as every_eval_ever": Case(_to_folder("export", "--as", "every_eval_ever"), writes_once=True),
     "harness": Case(
         lambda scene, work: (

@@ -24,6 +24,7 @@ NAMES: tuple[str, ...] = (
     "notebook",
     "publishing",
     "inspection",
+    "results",
 )
 """The folders, in the order in which they add variants and jobs."""
 UNSTABLE: frozenset[str] = frozenset({"quantisation"})

@@ -87,6 +87,7 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--as patches": Form("ray_jobs.capabilities.publishing:patches"),
             "--as every_eval_ever": Form("ray_jobs.capabilities.harness.share:export", {"format_": "every_eval_ever"}),
             "--as hub": Form("ray_jobs.capabilities.harness.share:export", {"format_": "hub"}),
+            "--as row": Form("ray_jobs.capabilities.results:export_row"),
             "--as mlflow": Form("ray_jobs.capabilities.tables:mlflow"),
             "--as parquet": Form("catalog:export", {"format_": "parquet"}),
             "--as csv": Form("catalog:export", {"format_": "csv"}),

@@ -1,0 +1,1 @@
+"""Rows of the table of methods by language, from the catalog."""
