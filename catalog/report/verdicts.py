@@ -16,6 +16,8 @@ TALLY: Mapping[str, str] = {
     "n_not_askable": "cannot be asked",
 }
 """Column of `question_answers` -> verdict, in the order of a tally of questions."""
+SEVERAL = "with several verdicts"
+"""Word of a tally for a question whose tests have several verdicts."""
 
 
 def verdicts_of(row: Row) -> tuple[str, ...]:
@@ -33,16 +35,16 @@ def rank(row: Row) -> tuple[bool, int]:
 def questions_tally(rows: Sequence[Row]) -> str:
     """Return how many questions have each verdict, such as `8 yes, 6 not shown, 1 no`.
 
-    A question whose tests have several verdicts is `mixed`. Exploratory ones are only counted next to primary ones.
+    A question whose tests have several verdicts counts apart. Exploratory ones are only counted next to primary ones.
 
     Args:
         rows: one per question, with the columns of `question_answers`.
     """
     primary = [row for row in rows if row["is_primary"]] or rows
     words = Counter(
-        found[0] if len(found) == 1 else "mixed" if found else "not answered" for found in map(verdicts_of, primary)
+        found[0] if len(found) == 1 else SEVERAL if found else "not answered" for found in map(verdicts_of, primary)
     )
-    tally = ", ".join(f"{words[word]} {word}" for word in (*TALLY.values(), "mixed", "not answered") if words[word])
+    tally = ", ".join(f"{words[word]} {word}" for word in (*TALLY.values(), SEVERAL, "not answered") if words[word])
     n_others = len(rows) - len(primary)
     return f"{tally}; {n_others} more exploratory" if n_others else tally
 

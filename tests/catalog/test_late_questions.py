@@ -1,7 +1,8 @@
 """Someone who has seen the results and then declares a question: nothing is gained, from the recipe to the catalog."""
 
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -10,6 +11,7 @@ from mlprune.planning import Plan, build_plan
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
+from ray_jobs.driver import run_log
 from tests.tiny_recipes import copy_of, run_jobs, tiny_recipe
 
 pytestmark = pytest.mark.thorough("fills and folds catalogs of its own")
@@ -129,3 +131,24 @@ def test_an_earlier_declaration_with_more_variants_leaves_the_answer_its_p_value
             assert rebuilt.fingerprints() == catalog.fingerprints()
     assert (answer["n_questions"], answer["n_tests"]) == (2, 1)
     assert answer["p_corrected"] == min(1, 2 * answer["p_value"])
+
+
+def test_a_question_that_is_declared_again_with_another_title_stays_primary_and_has_the_title_of_the_last_run(
+    tiny_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NextDay(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=1)
+
+    store = Store(tmp_path / "store")
+    first, again = (plan_of(tiny_inputs, {**PICKED, "title": title}) for title in ("Written first?", "Asked again?"))
+    for plan, clock in ((first, datetime), (again, NextDay)):
+        monkeypatch.setattr(run_log, "datetime", clock)
+        run(plan, store)
+        run_log.begin_run(store, "run", recipe=run_log.RecordedRecipe("tiny", plan.record.id, None, {}))
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        (question,) = catalog.query("FROM internal.described_questions WHERE is_declared")
+    assert first.record.id != again.record.id
+    assert (question["title"], question["is_primary"]) == ("Asked again?", True)

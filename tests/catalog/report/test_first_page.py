@@ -119,7 +119,7 @@ def test_refuted_and_open_questions_come_first_and_the_tally_counts_primary_ones
     exploratory = ANSWER | question("exploratory", n_exploratory=1) | {"is_primary": False}
     ordered = sorted([exploratory, *rows], key=rank)
     assert [row["answer"] for row in ordered] == ["no", "yes 1, no 1 of 2", "not shown", "yes", "exploratory"]
-    assert questions_tally(ordered) == "1 yes, 1 not shown, 1 no, 1 mixed; 1 more exploratory"
+    assert questions_tally(ordered) == "1 yes, 1 not shown, 1 no, 1 with several verdicts; 1 more exploratory"
 
 
 def test_variants_that_are_significantly_worse_are_counted() -> None:

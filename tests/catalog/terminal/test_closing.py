@@ -56,8 +56,8 @@ def test_what_a_question_means_comes_from_tests_and_never_from_an_estimate() -> 
     tally = question("no 1, not shown 1 of 2", n_answers=2, n_no=1, n_not_shown=1)
     rows = [row | tally for row in family(kept, lost)]
     assert meaning_line([rows]) == (
-        "In short (1 question: 1 mixed): Removing 40 % of the weights cost 8.0 points of accuracy outside English in 1 "
-        "of 2 variants."
+        "In short (1 question: 1 with several verdicts): Removing 40 % of the weights cost 8.0 points of accuracy "
+        "outside English in 1 of 2 variants."
     )
     assert "8.0" not in meaning_line([[kept | question("not shown", n_not_shown=1)]])
     equal = answered(0.0, claim="equivalent", margin=0.04, verdict="yes", against_words="monolingual")
