@@ -8,16 +8,19 @@ WITH ends AS (
     SELECT
         name, scale, p_claim, p_opposite_corrected AS p_opposite,
         unnest([difference, ci_low, ci_high, ci90_low, ci90_high]) AS difference,
-        unnest(['estimate', 'low', 'high', 'low_90', 'high_90']) AS part
+        unnest(['estimate', 'low', 'high', 'low_90', 'high_90']) AS part,
+        unnest(['estimate', 'high', 'low', 'high_90', 'low_90']) AS opposite_part
     FROM answers
     WHERE name = $question
 ),
 units AS (
-    SELECT unnest(['difference', 'points', 'ratio', 'less', 'more', 'baseline_more']) AS unit
+    SELECT
+        unnest(['difference', 'points', 'ratio', 'less', 'more', 'baseline_more']) AS unit,
+        unit IN ('less', 'baseline_more') AS falls -- where the difference rises
 ),
 values_by_unit AS (
     SELECT
-        e.*, u.unit,
+        e.* EXCLUDE (part, opposite_part), u.unit, if(u.falls, e.opposite_part, e.part) AS part,
         CASE u.unit
             WHEN 'difference' THEN format('{:+.3f}', e.difference)
             WHEN 'points' THEN format('{:.0f}', round(100 * e.difference) + 0) -- 0 instead of -0
@@ -33,14 +36,10 @@ values_by_unit AS (
 SELECT
     name AS question, unit,
     max(value) FILTER (part = 'estimate') AS estimate,
-    CASE WHEN unit IN ('less', 'baseline_more') THEN max(value) FILTER (part = 'high')
-        ELSE max(value) FILTER (part = 'low') END AS low,
-    CASE WHEN unit IN ('less', 'baseline_more') THEN max(value) FILTER (part = 'low')
-        ELSE max(value) FILTER (part = 'high') END AS high,
-    CASE WHEN unit IN ('less', 'baseline_more') THEN max(value) FILTER (part = 'high_90')
-        ELSE max(value) FILTER (part = 'low_90') END AS low_90,
-    CASE WHEN unit IN ('less', 'baseline_more') THEN max(value) FILTER (part = 'low_90')
-        ELSE max(value) FILTER (part = 'high_90') END AS high_90,
+    max(value) FILTER (part = 'low') AS low,
+    max(value) FILTER (part = 'high') AS high,
+    max(value) FILTER (part = 'low_90') AS low_90,
+    max(value) FILTER (part = 'high_90') AS high_90,
     p_claim, p_opposite
 FROM values_by_unit
 WHERE $unit::VARCHAR IS NULL OR unit = $unit::VARCHAR

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from infra.pages.page import without_links
+
 ROOT = Path(__file__).parents[2]
 README = "README.md"
 STUDY = "docs/study.md"
@@ -241,7 +243,7 @@ def plain(text: str) -> str:
     """Return Markdown without code blocks, images and targets of links, on one line."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
-    return " ".join(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).split())
+    return without_links(text)
 
 
 def opening_answers() -> str:

@@ -1,5 +1,6 @@
 """Title and source line of a generated page."""
 
+import re
 from collections.abc import Iterable
 
 from mlprune import capabilities
@@ -14,6 +15,11 @@ def page(title: str, parts: Iterable[str], *, source: str) -> str:
     """Return a Markdown page that names its source."""
     mark = f"*This page is generated from {source} by `{COMMAND}`. Change the source, not this page.*"
     return "\n\n".join([f"# {title}", mark, *parts]) + "\n"
+
+
+def without_links(text: str) -> str:
+    """Return Markdown on one line with the words of links and images in the place of both."""
+    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split()))
 
 
 def capability_note(name: str, values: str = "") -> str:

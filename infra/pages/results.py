@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from infra.pages.headlines import HEADLINES, MADE_BY, README, Headline, Measured, Printed
@@ -44,8 +44,8 @@ TITLES = {README: "README", "docs/study.md": "study", "docs/studies/README.md": 
 def results() -> str:
     """Return the whole page."""
     parts = [OPENING.strip()]
-    for store, headlines in _by_store().items():
-        parts += [f"## Store `{store}`", _unpacking(headlines), _numbers(headlines)]
+    for store, printed in _by_store().items():
+        parts += [f"## Store `{store}`", _unpacking(source for _, source in printed), _numbers(printed)]
     parts += [*_measured(), *methods_by_language(FOLDER)]
     return page("Results", parts, source="`infra/pages/headlines.py` and `docs/results/`")
 
@@ -85,8 +85,8 @@ def _comparable(row: ResultRow) -> tuple[object, ...]:
         row.task,
         row.metric,
         row.split,
-        row.scoring_rule or "",
-        row.protocol or "",
+        row.scoring_rule,
+        row.protocol,
         dense,
     )
 
@@ -136,27 +136,24 @@ def _difference(result: LanguageResult, row: ResultRow) -> str:
     return f"{texts[0]}, {texts[1]} to {texts[2]}" if texts[1] and texts[2] else texts[0]
 
 
-def _by_store() -> dict[str, list[Headline]]:
-    """Return the first store of commands -> the numbers that they print."""
-    found: dict[str, list[Headline]] = {}
+def _by_store() -> dict[str, list[tuple[Headline, Printed]]]:
+    """Return the first store of commands -> the numbers that they print, each with its command."""
+    found: dict[str, list[tuple[Headline, Printed]]] = {}
     for headline in HEADLINES:
         if isinstance(headline.source, Printed):
-            found.setdefault(headline.source.stores[0], []).append(headline)
+            found.setdefault(headline.source.stores[0], []).append((headline, headline.source))
     return found
 
 
-def _unpacking(headlines: list[Headline]) -> str:
-    stores = dict.fromkeys(
-        name for headline in headlines if isinstance(headline.source, Printed) for name in headline.source.stores
-    )
+def _unpacking(sources: Iterable[Printed]) -> str:
+    stores = dict.fromkeys(name for source in sources for name in source.stores)
     unpack = [f"mkdir {name}-store && tar -xJf docs/stores/{name}.tar.xz -C {name}-store" for name in stores]
     again = "\n".join(f"`{MADE_BY[name]}` makes {name}-store again." for name in stores)
     return "\n".join(["```", *unpack, "```", "", again])
 
 
-def _numbers(headlines: list[Headline]) -> str:
-    commands = ((each, each.source.command) for each in headlines if isinstance(each.source, Printed))
-    rows = ((each.text, TITLES[each.page], f"`{command}`") for each, command in commands)
+def _numbers(printed: Iterable[tuple[Headline, Printed]]) -> str:
+    rows = ((headline.text, TITLES[headline.page], f"`{source.command}`") for headline, source in printed)
     return table(("number", "page", "command"), rows)
 
 

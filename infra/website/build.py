@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from infra.pages.page import without_links
 from infra.website.navigation import Section, prose_parts, read_navigation
 from infra.website.staging import stage_pages
 from mlprune.errors import BadInputError
@@ -84,8 +85,7 @@ def first_sentence(text: str) -> str:
     prose = "".join(part for part, is_prose in prose_parts(text) if is_prose)
     paragraphs = [block.strip() for block in re.split(r"\n\s*\n", prose)]
     first = next((block for block in paragraphs if re.match(r"[\w`\[\"]|\*\*", block)), "")
-    plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(first.split()))
-    plain = re.sub(r"\*\*|`", "", re.sub(r"^\*\*[^*]+[.:]\*\*\s+", "", plain))
+    plain = re.sub(r"\*\*|`", "", re.sub(r"^\*\*[^*]+[.:]\*\*\s+", "", without_links(first)))
     return re.split(r"(?<=[.?!])\s+(?=[A-Z])", plain, maxsplit=1)[0].removesuffix(":")
 
 

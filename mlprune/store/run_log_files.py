@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
-from mlprune.json_values import JsonObject, JsonValue, parse_json
+from mlprune.json_values import JsonObject, JsonValue, as_object, parse_json
 from mlprune.store.segments import all_lines, segment_bytes
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
 
@@ -114,6 +114,15 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent
         if not isinstance(value, dict):
             raise TypeError(f"{name} is not a JSON object")
         yield name, value
+
+
+def recipe_of_run(store: Store, run_id: str) -> str | None:
+    """Return the text of the recipe of a run; None if no run file has it."""
+    try:
+        text = as_object(store.read_json(run_file_path(run_id, "run"))).get("recipe_yaml")
+    except (OSError, ValueError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 def write_pack(

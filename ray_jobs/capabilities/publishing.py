@@ -12,8 +12,9 @@ from catalog.results import QueryResult, to_json
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
-from mlprune.json_values import JsonObject, as_object, as_str
+from mlprune.json_values import JsonObject, as_str
 from mlprune.store.repair import quarantine_on_damage
+from mlprune.store.run_log_files import recipe_of_run
 from mlprune.store.store import Store
 from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, VariantsArgument, echo, existing_store
 
@@ -206,11 +207,6 @@ def _recipe(store: Store, origins: Sequence[JsonObject]) -> str | None:
     Args:
         origins: records from the variant on, each with the last run that made it.
     """
-    for run_id in dict.fromkeys(row["run_id"] for row in origins if row["run_id"] is not None):
-        try:
-            text = as_object(store.read_json(f"runs/{run_id}/run.json")).get("recipe_yaml")
-        except (OSError, ValueError, TypeError):
-            continue
-        if isinstance(text, str):
-            return text
-    return None
+    run_ids = dict.fromkeys(as_str(row["run_id"]) for row in origins if row["run_id"] is not None)
+    texts = (recipe_of_run(store, run_id) for run_id in run_ids)
+    return next((text for text in texts if text is not None), None)

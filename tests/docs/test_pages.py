@@ -13,6 +13,7 @@ from infra.pages import cookbook
 from infra.pages.command_reference import commands
 from infra.pages.frozen import thawed
 from infra.pages.model_reference import working_types
+from infra.pages.page import without_links
 from infra.pages.site import PAGES as GENERATED
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
 from mlprune.evaluation.inference import estimates
@@ -49,7 +50,7 @@ def test_a_number_on_a_page_is_what_the_code_counts(what: str) -> None:
     pattern, count = COUNTED[what]
     stated = {}
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
-        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(page.read_text("utf-8").split()))
+        text = without_links(page.read_text("utf-8"))
         for word in re.findall(pattern, text):
             if word.isdecimal() or word in NUMBER_WORDS:
                 number = int(word) if word.isdecimal() else NUMBER_WORDS.index(word) + 1

@@ -9,6 +9,7 @@ import pytest
 
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
+from infra.pages.page import without_links
 from tests.docs.pages import FENCE, ROOT
 from tests.docs.sentences import SENTENCES, Numbers
 
@@ -17,7 +18,7 @@ def text_of(page: str) -> str:
     """Return the prose of a page on one line, without blocks, tables and targets of links."""
     text = FENCE.sub("", (ROOT / "docs" / page).read_text("utf-8"))
     text = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
-    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split()))
+    return without_links(text)
 
 
 STUDIES = "studies/README.md"
@@ -149,7 +150,9 @@ def test_the_sentences_about_smaller_vocabularies_have_the_values_of_the_file() 
     removed, high = (float(rows["131072", "en"][column]) for column in ("removed_weights", "cost_high"))
     assert f"With {100 * removed:.0f} % of the weights removed" in text
     assert f"the interval of English ends at {100 * high:.1f} %" in text
-    assert all(float(rows["131072", language]["cost"]) < 0.01 for language in ("en", "fr", "sw"))
+    kept = [rows["131072", language] for language in ("en", "fr", "sw")]
+    assert {f"{float(row['removed_weights']):.2f}" for row in kept} == {f"{removed:.2f}"}
+    assert all(float(row["cost"]) < 0.01 for row in kept)
     swahili = rows["73600", "sw"]
     dense, trimmed, cost = (float(swahili[name]) for name in ("perplexity_dense", "perplexity_trimmed", "cost"))
     assert f"is {dense:.3f} dense and {trimmed:.3f} trimmed" in text
@@ -196,7 +199,7 @@ def results() -> str:
     sections = re.split(r"^## ", FENCE.sub("", text), flags=re.MULTILINE)[1:]
     kept = "\n".join(section for section in sections if section.startswith(SECTIONS))
     lines = (line for line in kept.splitlines() if not line.startswith("|"))
-    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(" ".join(lines).split()))
+    return without_links(" ".join(lines))
 
 
 def test_every_number_of_a_study_is_checked_or_a_condition_of_it() -> None:

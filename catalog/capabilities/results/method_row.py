@@ -8,7 +8,7 @@ from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.capabilities.results.row import ALPHA, FORM, ResultRow, checked_row, kept_bytes
 from mlprune.errors import BadInputError
-from mlprune.json_values import as_object
+from mlprune.store.run_log_files import recipe_of_run
 from mlprune.store.store import Store
 
 EVALUATED = ("task", "split", "metric", "scoring_rule", "example_limit", "protocol_id")
@@ -119,11 +119,8 @@ def _rounded(value: Value) -> Value:
 
 def recipe_hash(store: Store, run_id: str) -> str | None:
     """Return the SHA-256 of the text of the recipe of a run; None if no run file has it."""
-    try:
-        text = as_object(store.read_json(f"runs/{run_id}/run.json")).get("recipe_yaml")
-    except (OSError, ValueError, TypeError):
-        return None
-    return sha256(text.encode()).hexdigest() if isinstance(text, str) else None
+    text = recipe_of_run(store, run_id)
+    return None if text is None else sha256(text.encode()).hexdigest()
 
 
 def store_hash(store: Store) -> str:

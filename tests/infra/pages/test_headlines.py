@@ -1,6 +1,5 @@
 """Headline numbers: all are declared as their pages state them, and the commands print them."""
 
-import csv
 import io
 import runpy
 import shlex
@@ -131,15 +130,3 @@ def test_a_command_prints_the_number_of_the_page(
 def test_all_commands_of_a_store_print_the_numbers_of_the_page(store: str, clone: Path) -> None:
     for command in commands_of(store):
         assert_prints(command, clone)
-
-
-def test_the_numbers_of_the_vocabulary_study_are_those_of_its_table() -> None:
-    with (DOCS / "studies" / "vocabulary" / "curve.csv").open(encoding="utf-8", newline="") as file:
-        rows = {(int(row["size"]), row["language"]): row for row in csv.DictReader(file)}
-    kept = [rows[131_072, language] for language in ("en", "fr", "sw")]
-    assert {f"{100 * float(row['removed_weights']):.0f}" for row in kept} == {"31"}
-    assert all(float(row["cost"]) < 0.01 for row in kept)
-    assert f"{100 * float(kept[0]['cost_high']):.1f}" == "1.0"
-    swahili = rows[73_600, "sw"]
-    assert [f"{float(swahili[name]):.3f}" for name in ("perplexity_dense", "perplexity_trimmed")] == ["5.016", "5.010"]
-    assert f"{100 * float(swahili['cost']):.1f}" == "1.0"
