@@ -1,10 +1,10 @@
 -- aggregate_families: inserts or replaces the families of aggregates that are new or have changed. Of the records of a
--- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, then of
--- the latest version, counts.
+-- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, then
+-- of the latest version, counts.
 -- A family is the primary question that an aggregate answers. Otherwise it is the exploratory
--- question of a base model, task, split, metric, scoring rule, protocol, profile, kind of baseline (dense or named) and
--- kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are computed
--- again.
+-- question of a base model, task, split, metric, scoring rule, evaluation setup, profile, kind of baseline (dense or
+-- named) and kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are
+-- computed again.
 -- depends on aggregate_results, evaluations, questions, question_variants
 -- depends on quarantined_questions, recipe_questions, variants, answer_results, comparison_results, records
 INSERT OR REPLACE INTO internal.aggregate_families BY NAME

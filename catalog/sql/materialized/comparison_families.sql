@@ -1,7 +1,8 @@
 -- comparison_families: inserts or replaces the families of comparisons that are new or have changed. A family is the
 -- primary question that it answers, or that tests the single language after the mean. Otherwise it is the exploratory
--- question of a base model, task, split, metric, scoring rule, protocol, profile and kind of baseline (dense or named), over all variants
--- and languages. Only families of a task, split and metric that {folded} (id) touches are computed again.
+-- question of a base model, task, split, metric, scoring rule, evaluation setup, profile and kind of baseline (dense or
+-- named), over all variants and languages. Only families of a task, split and metric that {folded} (id) touches are
+-- computed again.
 -- depends on comparison_results, evaluations, questions, question_variants
 -- depends on quarantined_questions, recipe_questions, variants, answer_results, aggregate_results, records
 INSERT OR REPLACE INTO internal.comparison_families BY NAME

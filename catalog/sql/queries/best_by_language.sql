@@ -1,10 +1,11 @@
--- best_by_language: which variant to use for each language. One row per base model, language, metric and scoring rule: what
--- to use, which is the candidate with the best value on dev if its gain over dense is shown on test, else the dense model.
--- difference is the gain of chosen_on_dev on test, english_difference what English gains or pays with it; with dense, English
--- pays nothing. The dense model is a candidate, and the choice is over sparsity, score and scope together. win_share is how
--- often the candidate is chosen when dev is resampled. optimism is the gain over dense on dev minus that on test: never
--- report a gain on dev, nor the best of test. With with_groups, two more criteria: outside_english (the mean of the others)
--- and worst (the worst language). The scoring rule is followed by the protocol if that is not the default.
+-- best_by_language: which variant to use for each language. One row per base model, language, metric and scoring rule:
+-- what to use, which is the candidate with the best value on dev if its gain over dense is shown on test, else the
+-- dense model. difference is the gain of chosen_on_dev on test, english_difference what English gains or pays with it;
+-- with dense, English pays nothing. The dense model is a candidate, and the choice is over sparsity, score and scope
+-- together. win_share is how often the candidate is chosen when dev is resampled. optimism is the gain over dense on
+-- dev minus that on test: never report a gain on dev, nor the best of test. With with_groups, two more criteria:
+-- outside_english (the mean of the others) and worst (the worst language). The scoring rule is followed by the
+-- evaluation setup if that is not the default.
 -- topic: answers
 -- first: criterion, use, verdict, chosen_on_dev, difference, english_difference
 -- folded: criterion, use, verdict, chosen_on_dev, difference, english_difference

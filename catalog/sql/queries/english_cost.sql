@@ -1,7 +1,7 @@
--- english_cost: what pruning costs in English. One row per method, sparsity, scoring rule and protocol: the difference from
--- dense in English on test. Variants of a row differ in nothing but seeds, and estimate says what ci_low and ci_high are
--- for: one draw of demonstrations, or other seeds too. A mean without test has no interval. With no loss found, English can
--- still lose up to -ci_low.
+-- english_cost: what pruning costs in English. One row per method, sparsity, scoring rule and evaluation setup: the
+-- difference from dense in English on test. Variants of a row differ in nothing but seeds, and estimate says what
+-- ci_low and ci_high are for: one draw of demonstrations, or other seeds too. A mean without test has no interval. With
+-- no loss found, English can still lose up to -ci_low.
 -- topic: english
 -- first: score, demonstration_label, sparsity, difference, p_corrected, dense_value
 -- $task VARCHAR = 'facts'

@@ -1,7 +1,7 @@
--- pareto_front: variants that trade English for others best. One row per efficient variant, scoring rule and protocol:
--- English and the mean over the other languages on test, with their change from dense. A variant is efficient if on dev no
--- variant evaluated in the same languages is at least as good in both and better in one; the dense model can be one.
--- probability is the share of resamples of dev in which the variant is efficient.
+-- pareto_front: variants that trade English for others best. One row per efficient variant, scoring rule and evaluation
+-- setup: English and the mean over the other languages on test, with their change from dense. A variant is efficient if
+-- on dev no variant evaluated in the same languages is at least as good in both and better in one; the dense model can
+-- be one. probability is the share of resamples of dev in which the variant is efficient.
 -- topic: answers
 -- first: label, others_value, english_difference
 -- $task VARCHAR = 'facts'

@@ -1,9 +1,10 @@
--- rank_consistency_to_english: agreement with English about candidates. One row per variant and language: RankC with English
--- with its interval and chance level, and its change from dense with interval and test. above_expected is the agreement about
--- the wrong candidates: beyond what the ranks of the right candidates explain, item by item. p_corrected corrects p_value
--- over the n_family rows of the base model, rule and protocol. with_others is the mean RankC with the other languages: bias
--- = value - with_others is above 0 if the language agrees with English more than with the others, which follows the
--- accuracies too (see above_expected of rank_consistency_matrix); bias_change is its difference from dense.
+-- rank_consistency_to_english: agreement with English about candidates. One row per variant and language: RankC with
+-- English with its interval and chance level, and its change from dense with interval and test. above_expected is the
+-- agreement about the wrong candidates: beyond what the ranks of the right candidates explain, item by item.
+-- p_corrected corrects p_value over the n_family rows of the base model, rule and evaluation setup. with_others is the
+-- mean RankC with the other languages: bias = value - with_others is above 0 if the language agrees with English more
+-- than with the others, which follows the accuracies too (see above_expected of rank_consistency_matrix); bias_change
+-- is its difference from dense.
 -- topic: english
 -- first: label, language, value, p_corrected, change
 -- $task VARCHAR = 'facts'

@@ -1,9 +1,9 @@
 -- values_by_variant: values of a metric, tested against dense. One row per base model, variant, language, task,
--- split and metric: the value under one scoring rule and protocol, the dense model's value, and the paired difference with
--- its interval and test. For perplexity, ratio is the value divided by that of dense: below 1 the variant predicts better.
--- If there are evaluations of several sizes, the largest one is used. Without a protocol it is the default one, on halves
--- that are split by clusters if there are any; all_protocols shows every rule and protocol. The pairs of a translation are
--- languages. The profile paper has no differences.
+-- split and metric: the value under one scoring rule and evaluation setup, the dense model's value, and the paired
+-- difference with its interval and test. For perplexity, ratio is the value divided by that of dense: below 1 the
+-- variant predicts better. If there are evaluations of several sizes, the largest one is used. If no setup is
+-- given, it is the default one, on halves that are split by clusters if there are any; all_protocols shows every rule
+-- and evaluation setup. The pairs of a translation are languages. The profile paper has no differences.
 -- topic: values
 -- first: label, language, value, difference, p_corrected
 -- $task VARCHAR = 'facts'

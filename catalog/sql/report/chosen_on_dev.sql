@@ -1,5 +1,5 @@
--- chosen_on_dev: one row per base model, criterion, scoring rule and protocol: the candidate with the best value on dev, its
--- value on test, and the optimism of dev, as in best_by_language
+-- chosen_on_dev: one row per base model, criterion, scoring rule and evaluation setup: the candidate with the best
+-- value on dev, its value on test, and the optimism of dev, as in best_by_language
 -- $task VARCHAR
 -- $metric VARCHAR
 SELECT

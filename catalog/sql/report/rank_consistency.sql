@@ -1,7 +1,7 @@
 -- rank_consistency: one row per value: RankC of a language with English, with its interval and chance level, for the
--- dense model and for the variant that best_variant chose for that language on dev. The split is test, or dev for a task
--- that was evaluated only on dev. If there are several rules, protocols and sizes of an evaluation, one is shown:
--- preferably rule mean, default protocol and full split.
+-- dense model and for the variant that best_variant chose for that language on dev. The split is test, or dev for a
+-- task that was evaluated only on dev. If there are several rules, evaluation setups and sizes of an evaluation, one is
+-- shown: preferably rule mean, default evaluation setup and full split.
 -- title: Does the model rank answers as it does in English?
 -- anchor: rank-consistency
 -- explanation: RankC compares how a language and English rank the candidates of the same items; 1 means equal rankings,

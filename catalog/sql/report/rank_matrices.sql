@@ -1,7 +1,8 @@
 -- rank_matrices: one row per cell of the matrices: RankC of a pair of languages for the dense model, and its difference
 -- from dense for each variant that best_variant chose on dev for a language of the task (chosen_for lists the
 -- languages; NULL for dense). The split is test, or dev for a task that was evaluated only on dev. If there are several
--- rules, protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol and full split.
+-- rules, evaluation setups and sizes of an evaluation, one is shown: preferably rule mean, default evaluation setup and
+-- full split.
 -- title: Between which languages are the answers alike?
 -- anchor: rank-matrices
 -- explanation: RankC of each pair of languages for the dense model, and how it changes in each variant that was best

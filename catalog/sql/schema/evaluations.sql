@@ -1,4 +1,4 @@
--- evaluations: one row per variant, task, language, split, scoring rule and protocol; outdone_evaluations lists those that others replace
+-- evaluations: one row per variant, task, language, split, scoring rule and evaluation setup; outdone_evaluations lists those that others replace
 CREATE OR REPLACE TABLE evaluations (
     evaluation_id VARCHAR,    -- id of the evaluation, and name of its file in predictions/
     variant_id VARCHAR,       -- -> variants: the variant that was evaluated

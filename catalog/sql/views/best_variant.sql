@@ -1,9 +1,10 @@
--- best_variant: the choice on dev, and what it gains on test. One row per base model, task, metric, criterion, scoring rule
--- and protocol: the candidate with the best value on dev, what it is worth on test, and its change in English on test. The
--- dense model is a candidate: if it is chosen, no pruned variant is better on dev. Criteria are the languages,
--- outside_english (the mean of the others) and worst (the worst language). Of equal values on dev, the dense model is
--- chosen, then the lower sparsity, then the smaller id. If several recipes chose, the one with most candidates is shown,
--- then the one with most languages. This view alone decides what to use: a choice is used if its gain is shown on test.
+-- best_variant: the choice on dev, and what it gains on test. One row per base model, task, metric, criterion, scoring
+-- rule and evaluation setup: the candidate with the best value on dev, what it is worth on test, and its change in
+-- English on test. The dense model is a candidate: if it is chosen, no pruned variant is better on dev. Criteria are
+-- the languages, outside_english (the mean of the others) and worst (the worst language). Of equal values on dev, the
+-- dense model is chosen, then the lower sparsity, then the smaller id. If several recipes chose, the one with most
+-- candidates is shown, then the one with most languages. This view alone decides what to use: a choice is used if its
+-- gain is shown on test.
 CREATE OR REPLACE VIEW best_variant AS
 WITH shown AS (
     SELECT v.base_model_id, c.*

@@ -1,7 +1,7 @@
--- pareto: one row per variant, task, metric, scoring rule and protocol: English and the mean of the other languages.
--- is_efficient is decided on dev: no variant that was evaluated there in the same languages is at least as good in both
--- and better in one. Values and differences are those of test. If several recipes chose, the one with most candidates is
--- shown. Without a dev split the view is empty.
+-- pareto: one row per variant, task, metric, scoring rule and evaluation setup: English and the mean of the other
+-- languages. is_efficient is decided on dev: no variant that was evaluated there in the same languages is at least as
+-- good in both and better in one. Values and differences are those of test. If several recipes chose, the one with most
+-- candidates is shown. Without a dev split the view is empty.
 CREATE OR REPLACE VIEW internal.pareto AS
 WITH shown AS (
     SELECT *

@@ -1,4 +1,4 @@
--- protocols: one row per evaluation protocol: how a task is evaluated, apart from variant, language, split, scoring
+-- protocols: one row per evaluation setup: how a task is evaluated, apart from variant, language, split, scoring
 -- rule and number of examples.
 CREATE OR REPLACE VIEW internal.protocols AS
 WITH used AS (

@@ -1,5 +1,5 @@
 -- quantisation_cost: what rounded weights cost each language. One row per quantised variant, language, scoring rule and
--- protocol. The difference is the quantised variant minus the same masks with unrounded weights, on the same
+-- evaluation setup. The difference is the quantised variant minus the same masks with unrounded weights, on the same
 -- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
 -- p_corrected is corrected over the family of the comparison.
 -- topic: methods

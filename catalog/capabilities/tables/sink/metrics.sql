@@ -1,4 +1,5 @@
--- metrics: one row per metric of a variant; scoring rule, limit and protocol are NULL if they have their defaults
+-- metrics: one row per metric of a variant; scoring rule, limit and evaluation setup are NULL if they have their
+-- defaults
 SELECT
     m.variant_id, m.task, m.language, m.split, m.metric, m.value,
     CASE WHEN m.scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN m.scoring_rule END AS scoring_rule,

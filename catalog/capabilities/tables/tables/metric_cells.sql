@@ -1,6 +1,6 @@
--- metric_cells: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
--- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. Both profiles of
--- evaluations.
+-- metric_cells: one row per variant, language, scoring rule and evaluation setup: a value with its interval, and its
+-- test against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. Both
+-- profiles of evaluations.
 -- $task VARCHAR
 -- $metric VARCHAR
 -- $split VARCHAR

@@ -1,5 +1,5 @@
--- rank_consistency_cells: one row per variant, language, scoring rule and protocol: RankC with English, with the columns of
--- metric_cells. p_corrected corrects p_value over the languages of the variant.
+-- rank_consistency_cells: one row per variant, language, scoring rule and evaluation setup: RankC with English, with
+-- the columns of metric_cells. p_corrected corrects p_value over the languages of the variant.
 -- $task VARCHAR
 -- $split VARCHAR
 WITH cells AS (

@@ -1,13 +1,13 @@
 -- vocabulary_cost: what a smaller vocabulary costs. One row per variant with a smaller vocabulary and language, kept
--- languages first. Perplexities are per character, so they are comparable between vocabularies. dense, masked and trimmed
--- are those of the base model, of the base model without removed tokens (only lines whose tokens are all kept), and of the
--- variant. Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's perplexity,
--- under the normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n lines that fit the
--- model; n_longer lines are left out, because their tokens, before or after, are more than it has positions. changed_lines
--- are segmented differently. Variants of one choice differ in the number of tokens that they keep. value to n_items are
--- about an evaluated task. Languages have a row if they have a cost, or if the task was evaluated in them. The difference is
--- the variant minus the dense model, on the same examples; of several protocols that with most items. is_kept is empty for
--- the tokens of an adopted checkpoint.
+-- languages first. Perplexities are per character, so they are comparable between vocabularies. dense, masked and
+-- trimmed are those of the base model, of the base model without removed tokens (only lines whose tokens are all kept),
+-- and of the variant. Renormalising over fewer tokens lowers a perplexity by itself: cost is the ratio of the variant's
+-- perplexity, under the normaliser of the base model, to the dense one, minus 1, with an interval of 95 % over the n
+-- lines that fit the model; n_longer lines are left out, because their tokens, before or after, are more than it has
+-- positions. changed_lines are segmented differently. Variants of one choice differ in the number of tokens that they
+-- keep. value to n_items are about an evaluated task. Languages have a row if they have a cost, or if the task was
+-- evaluated in them. The difference is the variant minus the dense model, on the same examples; of several evaluation
+-- setups that with most items. is_kept is empty for the tokens of an adopted checkpoint.
 -- topic: model
 -- $language VARCHAR = NULL
 -- $task VARCHAR = 'facts'
