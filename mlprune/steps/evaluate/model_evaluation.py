@@ -308,12 +308,15 @@ def plan_evaluations(
 
     Raises:
         TaskFileError, CorpusError: the items of a task are missing or wrong.
+        RecipeError: two splits of a task have the same items, or a prompt has too few texts for its shots.
     """
     batch_tokens = inputs.model.batch_tokens(recipe.compute)
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
+    split_of_items: dict[tuple[str, str, str, str], str] = {}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
             contents = {**item_contents(task), **shot_contents(task)}
+            _check_items_of_one_split(task, contents["items"], split_of_items)
             shots = shot_lines(task) if task.sides else question_shots(task)
             if len(shots) < task.shots:
                 raise RecipeError(
@@ -338,6 +341,26 @@ def plan_evaluations(
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
     _log_skipped(evaluation.task for evaluations in planned.values() for evaluation in evaluations.values())
     return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}
+
+
+def _check_items_of_one_split(task: TaskSpec, items: str, split_of_items: dict[tuple[str, str, str, str], str]) -> None:
+    """Refuse items of task files that another split of the same folder and language has.
+
+    Args:
+        items: their hash.
+        split_of_items: (task, folder, language, hash) -> split; gets those of the task.
+    """
+    if task.corpus is not None:
+        return  # the hash is that of the whole text, of which splits are disjoint parts
+    split = split_of_items.setdefault((task.task, task.folder, task.language, items), task.split)
+    if split != task.split:
+        raise RecipeError(
+            "two splits of a task have the same items: what is chosen on one cannot be tested on the other",
+            task=task.task,
+            language=task.language,
+            expected=f"other items in {task.split} than in {split}: name {{split}} in files, or evaluate one split",
+            got="equal items",
+        )
 
 
 def _log_skipped(tasks: Iterable[TaskSpec]) -> None:

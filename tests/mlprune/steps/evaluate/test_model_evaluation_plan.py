@@ -286,6 +286,18 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
         plan_of(own_inputs, entry, tasks=[{**MOOD, "answer": "gold"}])
 
 
+def test_two_splits_that_read_the_same_rows_are_refused(own_inputs: Path) -> None:
+    (own_inputs / "mood").mkdir()
+    rows = [{"id": n, "text": f"t{n}", "label": n % 2} for n in range(3)]
+    (own_inputs / "mood" / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entries = [{"task": "mood", "path": "mood", "languages": ["fr"], "split": split} for split in ("dev", "test")]
+    tasks = [{**MOOD, "files": "all.jsonl"}]
+    for entry in entries:
+        assert evaluation_ids(own_inputs, entry, tasks=tasks), "one split alone"
+    with refused(RecipeError, task="mood", language="fr"):
+        plan_of(own_inputs, *entries, tasks=tasks)
+
+
 def tasks_of(folder: Path, *evaluations: dict[str, Any]) -> list[TaskSpec]:
     (job,) = jobs_of(folder, *evaluations)
     return [evaluation.task for evaluation in job.evaluations]
