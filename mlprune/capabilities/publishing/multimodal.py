@@ -13,7 +13,7 @@ from safetensors import safe_open
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.capabilities.publishing.export import require_exportable, require_free
 from mlprune.capabilities.publishing.model_card import model_card, section
-from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, checked_changes
+from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, checked_changes, removed_experts_of
 from mlprune.errors import BadInputError, PermanentError, StoreError
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
@@ -40,7 +40,7 @@ def export_into_multimodal(store: Store, variant_id: str, model_path: Path, chec
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the base model is not the text part of this checkpoint in its dtypes, or the variant lacks
-            blocks, adds biases or has an intervention at run time.
+            blocks or experts, adds biases or has an intervention at run time.
         PermanentError: the written weights differ from the variant's record or from the checkpoint.
     """
     variant = variant_record(store, variant_id)
@@ -52,6 +52,9 @@ def export_into_multimodal(store: Store, variant_id: str, model_path: Path, chec
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
+        if removed_experts_of(store, variant, model_path):
+            message = "a variant without some experts does not fit into the checkpoint, whose router would choose them"
+            raise BadInputError(message, variant_id=variant_id)
         imported = _require_source(model_path, checkpoint)
         remove_left_over(target)
         with replacing(target) as temporary:

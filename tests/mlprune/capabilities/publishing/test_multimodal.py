@@ -147,7 +147,12 @@ def test_a_target_with_files_is_refused(made: Made, tmp_path: Path) -> None:
         export_into_multimodal(made.store, made.variants[1], made.model, made.checkpoint, tmp_path)
 
 
-def test_a_variant_without_some_blocks_is_refused(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multimodal, "removed_blocks", lambda _: {1})
+@pytest.mark.parametrize(
+    ("found_by", "found"), [("removed_blocks", {1}), ("removed_experts_of", {1: (0,)})], ids=["blocks", "experts"]
+)
+def test_a_variant_without_some_blocks_or_experts_is_refused(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found_by: str, found: object
+) -> None:
+    monkeypatch.setattr(multimodal, found_by, lambda *_: found)
     with refused(BadInputError, variant_id=made.variants[1]):
         export_into_multimodal(made.store, made.variants[1], made.model, made.checkpoint, tmp_path / "out")
