@@ -31,8 +31,6 @@ ROLES_OF_SCOPE: Mapping[TokenScope, tuple[str, ...]] = {
 """Token scope -> roles of its tokens in the routing statistics, which have no others."""
 _PRECISION = ("float32", "float16", "bfloat16")
 """Dtypes of a pass, the most precise first."""
-_COMPUTED = ("dtype", "batch_tokens", "device", "tf32")
-"""Parameters that say how a pass computed."""
 
 
 class GivenSet(NamedTuple):
@@ -138,7 +136,7 @@ def observed_sets(
     """Find the statistics of a base model on demonstration sets.
 
     Of several statistics of a set, those of the newest version and of the most precise dtype are chosen, then the first
-    by id. Those of experts are of a pass that computed in the same way.
+    by id. Tokens of experts are those of a pass in the same dtype.
 
     Raises:
         BadInputError: the store does not have the statistics, or not the numbers of tokens of experts; the message says
@@ -161,10 +159,8 @@ def _observed(
     if not has_experts:
         return ObservedSet(given, records[0], {})
     of_experts = _records_of_set(store, "expert_statistics", given.id, base_model_id)
-    pairs = (
-        (record, routing) for record in records for routing in of_experts if _computed(record) == _computed(routing)
-    )
-    pair = next(pairs, None)
+    pairs = ((record, routing) for record in records for routing in of_experts)
+    pair = next((pair for pair in pairs if pair[0].parameters["dtype"] == pair[1].parameters["dtype"]), None)
     if pair is None:
         raise BadInputError(
             "the tokens of every expert were not counted for a set",
@@ -197,10 +193,6 @@ def _statistics_records(
     wanted = {"propagation": "dense", "token_scope": token_scope}
     records = _records_of_set(store, "statistics", set_id, base_model_id)
     return [record for record in records if wanted.items() <= record.rows["statistics"][0].items()]
-
-
-def _computed(record: Record) -> JsonObject:
-    return {name: record.parameters.get(name) for name in _COMPUTED}
 
 
 def _routed_tokens(record: Record, roles: Sequence[str]) -> dict[tuple[int, int], float]:
