@@ -6,16 +6,18 @@ program `llama-quantize` reads from a file, so `importances` reads them here as 
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+Importance: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""Weight -> [matrices * in] float32."""
 PACKAGE = "llama_cpp_py_sync"
 INSTALL = "pip install -e '.[llama]'"
 IS_INSTALLED = importlib.util.find_spec(PACKAGE) is not None
@@ -23,7 +25,7 @@ REASON = f"llama.cpp is not installed: {INSTALL}"
 
 
 def importances(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Weight -> [matrices * in], mean squares over tokens; 1 for an expert without tokens, as llama.cpp has it."""
+    """Return the mean squares over tokens of an importance matrix; 1 for an expert without tokens, as in llama.cpp."""
     tensors = {tensor.name: np.array(tensor.data) for tensor in gguf.GGUFReader(path).tensors}
     found = {}
     for name in (name.removesuffix(".in_sum2") for name in tensors if name.endswith(".in_sum2")):
@@ -32,24 +34,24 @@ def importances(path: Path) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def quantise(source: Path, target: Path, kind: str, *, matrix: Path | None = None) -> list[str]:
+def quantise(source: Path, target: Path, kind: str, *, importance: Importance | None = None) -> list[str]:
     """Quantise a GGUF file with one thread, and return what llama.cpp logs.
 
     Args:
         kind: type of most weights, such as `Q4_0`.
-        matrix: importance matrix.
+        importance: as `importances` returns it; None: no importance matrix.
     """
     bindings = _bindings()
     ffi, library = bindings.ffi, bindings.get_lib()
     parameters = ffi.new("llama_model_quantize_params *", library.llama_model_quantize_default_params())
     parameters.nthread, parameters.allow_requantize = 1, True
     parameters.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{kind}")
-    given = {} if matrix is None else importances(matrix)
-    kept = [(ffi.new("char[]", name.encode()), ffi.from_buffer("float[]", values)) for name, values in given.items()]
+    given = (importance or {}).items()
+    kept = [(ffi.new("char[]", name.encode()), ffi.from_buffer("float[]", values)) for name, values in given]
     entries = ffi.new("struct llama_model_imatrix_data[]", len(kept) + 1)  # the last one has no name
     for entry, (name, values) in zip(entries, kept, strict=False):
         entry.name, entry.data, entry.size = name, values, len(values)
-    if matrix is not None:
+    if importance is not None:
         parameters.imatrix = entries
     with _log() as lines:
         code = library.llama_model_quantize(str(source).encode(), str(target).encode(), parameters)

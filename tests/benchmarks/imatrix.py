@@ -6,7 +6,10 @@ python tests/benchmarks/imatrix.py --small          a tiny model and CLDR's sent
 It needs the extra llama. TEXTS is a folder with a file LANGUAGE.txt of one sentence a line for each language. The first
 lines are calibration text, from which `mlprune export --as imatrix` makes a matrix of each language and one of all; the
 last lines are scored, each sentence alone. Everything runs with one thread. For each language, the change of the mean
--log p per token against the file without a matrix has a 95 % t interval over sentences, which all files share.
+-log p per token from one file to another has a 95 % t interval over sentences, which all files share.
+
+With any matrix llama.cpp searches the scales of Q4_0, and gives the first eighth of the `ffn_down` weights Q4_1. So a
+file with equal importances is a second baseline: only what differs from it is due to the text.
 """
 
 import argparse
@@ -34,15 +37,15 @@ from mlprune.capabilities.publishing.importance import given_sets
 from mlprune.numeric.statistics.bootstrap import ratio_t_interval
 from mlprune.store.store import Store
 from tests.gguf_files import write_gguf
-from tests.llama_cpp import quantise, text_nlls
+from tests.llama_cpp import importances, quantise, text_nlls
 from tests.tiny_models import POSITIONS
 from tests.tiny_recipes import plan_of, run_jobs, write_recipe, write_texts
 
 KIND = "Q4_0"
 SENTENCES, MAX_TOKENS = 8, 1024
 """Sentences of a demonstration, and most tokens: longer ones are cut."""
-WITHOUT, ALL, SOURCE = "without", "all", "source"
-"""Names of files: without a matrix, with that of all languages, and the file that is quantised."""
+SOURCE, WITHOUT, EQUAL, ALL = "source", "without", "equal", "all"
+"""Names of files: the one that is quantised, without a matrix, with equal importances, with those of all languages."""
 
 Texts = Mapping[str, Sequence[list[int]]]
 """Language -> token ids of each scored sentence."""
@@ -91,10 +94,12 @@ def scored_texts(folder: Path, languages: Sequence[str], *, n_lines: int) -> Tex
 def measure(folder: Path, source: Path, texts: Texts, matrices: Mapping[str, Path]) -> dict[str, Any]:
     """Quantise, and score every sentence with every file; returns file -> bytes and -log p of each sentence."""
     found: dict[str, Any] = {}
-    for name, matrix in {SOURCE: None, WITHOUT: None, **matrices}.items():
+    importance = {name: importances(path) for name, path in matrices.items()}
+    equal = {name: np.ones_like(values) for name, values in importance[ALL].items()}
+    for name, of_file in {SOURCE: None, WITHOUT: None, EQUAL: equal, **importance}.items():
         path = source if name == SOURCE else folder / f"{name}.{KIND}.gguf"
         if name != SOURCE:
-            quantise(source, path, KIND, matrix=matrix)
+            quantise(source, path, KIND, importance=of_file)
         began = process_time()
         nlls = {language: text_nlls(path, of_language) for language, of_language in texts.items()}
         found[name] = {"n_bytes": path.stat().st_size, "nlls": nlls, "cpu_s": process_time() - began}
@@ -117,28 +122,29 @@ def per_token(nlls: Sequence[float], texts: Sequence[list[int]]) -> float:
 
 
 def compare(found: Mapping[str, Any], texts: Texts) -> list[dict[str, Any]]:
-    """Return the change of each file against that without a matrix, by language."""
+    """Return the changes between files, by language: to those with a matrix, and from that of another language."""
     rows = []
     for language, of_language in texts.items():
+        pairs = [(SOURCE, WITHOUT), (WITHOUT, EQUAL)]
+        pairs += [(before, after) for after in (*texts, ALL) for before in (WITHOUT, EQUAL)]
+        pairs += [(other, language) for other in texts if other != language]
         sizes = sizes_of(of_language)
-        before = np.array(found[WITHOUT]["nlls"][language])
-        loss = per_token(before, of_language) - per_token(found[SOURCE]["nlls"][language], of_language)
-        for name in (one for one in found if one not in (SOURCE, WITHOUT)):
-            differences = np.array(found[name]["nlls"][language]) - before
-            interval, change = ratio_t_interval(differences, sizes), float(differences.sum() / sizes.sum())
-            row = {"language": language, "matrix": name, "change": change, "low": interval.low, "high": interval.high}
-            rows.append({**row, "loss_without": loss, "n": len(sizes), "n_tokens": int(sizes.sum())})
+        for before, after in pairs:
+            first, second = (np.array(found[name]["nlls"][language]) for name in (before, after))
+            interval, change = ratio_t_interval(second - first, sizes), float((second - first).sum() / sizes.sum())
+            row = {"language": language, "from": before, "to": after, "change": change}
+            row |= {"low": interval.low, "high": interval.high, "n": len(sizes), "n_tokens": int(sizes.sum())}
+            rows.append(row)
     return rows
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a Markdown table."""
-    print("\n| scored | n | tokens | loss without a matrix | matrix | change | 95 % interval |")
+    print("\n| scored | sentences | tokens | from | to | change of -log p per token | 95 % interval |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
-        interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
-        numbers = f"{row['n']} | {row['n_tokens']:,} | {row['loss_without']:+.4f}"
-        print(f"| {row['language']} | {numbers} | {row['matrix']} | {row['change']:+.4f} | {interval} |")
+        change = f"{row['change']:+.4f} | {row['low']:+.4f} to {row['high']:+.4f}"
+        print(f"| {row['language']} | {row['n']} | {row['n_tokens']:,} | {row['from']} | {row['to']} | {change} |")
 
 
 def write_inputs(folder: Path, options: argparse.Namespace) -> Path:
