@@ -449,8 +449,10 @@ def test_the_command_takes_sets_by_name_and_says_what_the_file_is_for(llama: Obs
 @pytest.mark.thorough("commands in processes of their own")
 def test_refusals_of_the_command_are_one_line_and_exit_code_2(llama: Observed, tmp_path: Path) -> None:
     out, options = tmp_path / "out.gguf", ("--store", llama.store.uri)
-    base = ("--base-model", llama.model_path)
+    base, other = ("--base-model", llama.model_path), llama.model_path.with_name("xglm")
+    save_tiny_model(other, "xglm")
     for words in (
+        ("sw", "--out", out, "--base-model", other),
         ("nobody", "--out", out, *base),
         ("sw", "--out", out, "--tokens", "target", *base),
         ("sw", "--out", out, "--share", "0", *base),

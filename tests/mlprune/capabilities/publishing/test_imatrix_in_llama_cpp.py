@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
+from mlprune.capabilities.importing.model_import import import_model
 from mlprune.capabilities.publishing.imatrix import export_imatrix
 from mlprune.capabilities.publishing.importance import given_sets
 from mlprune.store.store import Store
@@ -114,3 +115,15 @@ def test_a_weight_without_importance_is_logged(tmp_path: Path) -> None:
     half = {name: values for name, values in importances.items() if name.startswith("blk.0.")}
     log = llama_cpp.quantise(tmp_path / "model.gguf", tmp_path / "out.gguf", "Q4_0", importance=half)
     assert without_importance(log) == importances.keys() - half.keys()
+
+
+def test_texts_are_scored_as_transformers_scores_them(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", "llama")
+    import_model(tmp_path / "model.gguf", tmp_path / "model", dtype="float32", report=lambda line: None)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    texts = [[5, 9, 80, 31, 77, 12, 50], [7, 8], list(range(3, 60))]
+    for text, nll in zip(texts, llama_cpp.text_nlls(tmp_path / "model.gguf", texts), strict=True):
+        with torch.inference_mode():
+            log_probs = model(torch.tensor([text])).logits[0, :-1].double().log_softmax(dim=-1)
+        expected = -float(log_probs.gather(1, torch.tensor(text[1:])[:, None]).sum())
+        assert nll == pytest.approx(expected, rel=0.01)  # llama.cpp rounds activations to 8 bits
