@@ -26,7 +26,6 @@ from mlprune.capabilities.publishing.importance import (
     observed_sets,
 )
 from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError
-from mlprune.json_values import as_object
 from mlprune.models.architecture.architecture import Architecture, Experts
 from mlprune.models.checkpoint.weight_files import architecture_at, read_json_object, weight_name
 from mlprune.models.loading import inspect_model
@@ -204,8 +203,9 @@ def _require_tokenizer(model_path: Path) -> None:
         ModelError: it has none.
     """
     path = model_path / "tokenizer.json"
-    kind = as_object(read_json_object(path)["model"]).get("type") if path.exists() else TOKENIZERS[0]
-    if kind not in TOKENIZERS:
+    model = read_json_object(path).get("model") if path.exists() else None
+    kind = model.get("type") if isinstance(model, dict) else None  # early files of BPE have no type
+    if kind not in (None, *TOKENIZERS):
         message = "GGUF has no tokenizer of the type of the base model's, so llama.cpp cannot run the model"
         raise ModelError(message, path=str(path), expected=list(TOKENIZERS), got=kind)
 

@@ -313,6 +313,8 @@ def test_a_model_whose_type_or_tokenizer_has_no_names_in_gguf_is_refused(llama: 
     tokenizer = json.loads(path.read_text())
     path.write_text(json.dumps({**tokenizer, "model": {**tokenizer["model"], "type": "WordLevel"}}))
     refuse(lambda: export_imatrix(llama.store, given, tmp_path / "words", out), out, ModelError, got="WordLevel")
+    path.write_text(json.dumps({**tokenizer, "model": {**tokenizer["model"], "type": None}}))
+    refuse(lambda: export_imatrix(llama.store, given, tmp_path / "words", out), out, set="sw")  # another base model
 
 
 def test_a_layer_without_a_name_is_refused_by_name(llama: Observed) -> None:
