@@ -56,6 +56,14 @@ def find_variant(store: Store, name: str) -> str:
         return found_id("variant", name, lookup_in(catalog, "variant"))
 
 
+def find_sets(store: Store, names: Sequence[str]) -> dict[str, str]:
+    """Return id -> label of demonstration sets of a store, in order; see `found_ids`. Updates an existing catalog."""
+    with _catalog_of(store) as catalog:
+        catalog.fold()
+        lookup = lookup_in(catalog, "demonstration_set")
+        return _labels(_distinct(one for name in names for one in found_ids("demonstration_set", name, lookup)), lookup)
+
+
 def _catalog_of(store: Store) -> Catalog:
     """Return the catalog of a store; one in memory if it has no catalog file, so that a lookup makes none."""
     return Catalog.open(store) if store.file_info(FILE_NAME) is not None else Catalog.in_memory(store)

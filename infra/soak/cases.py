@@ -56,6 +56,16 @@ class Scene:
         return self.folder / "inputs" / "search.yaml"
 
     @property
+    def llama_recipe(self) -> Path:
+        """A recipe with a model whose tensors have names in GGUF; its store is `llama`."""
+        return self.folder / "llama-inputs" / "recipe.yaml"
+
+    @property
+    def llama(self) -> Path:
+        """The undisturbed store of that recipe."""
+        return self.folder / "llama"
+
+    @property
     def retired(self) -> Path:
         """The finished store, whose masks are retired."""
         return self.folder / "retired"
@@ -82,7 +92,8 @@ class Scene:
 
     def preparations(self) -> Iterator[Sequence[str]]:
         """Yield the commands that make the stores and folders which other commands start from."""
-        for recipe, store in ((self.recipe, self.finished), (self.other_recipe, self.other)):
+        stores = {self.recipe: self.finished, self.other_recipe: self.other, self.llama_recipe: self.llama}
+        for recipe, store in stores.items():
             yield _run_of(recipe, store)
         fresh_copy(self.finished, self.retired)
         yield "store", "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete", "--store", str(self.retired)
@@ -107,6 +118,8 @@ def write_scene(folder: Path) -> Scene:
     other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
     write_recipe(folder / "inputs", search_recipe(), name=scene.search_recipe.name)
+    write_inputs(folder / "llama-inputs", family="llama")
+    write_recipe(folder / "llama-inputs", {**recipe, "variants": recipe["variants"][:1], "evaluations": []})
     write_output(scene.evaluated_elsewhere)
     task_files(scene.harness_tasks)
     rows = [{"label": "dense", "dense": True}, {"label": "{score} at {sparsity}", "score": ["wanda"]}]
@@ -134,6 +147,11 @@ def _other(scene: Scene, work: Path) -> None:
 
 def _retired(scene: Scene, work: Path) -> None:
     fresh_copy(scene.retired, work / "store")
+
+
+def _llama(scene: Scene, work: Path) -> None:
+    fresh_copy(scene.llama, work / "store")
+    (work / "out").mkdir()
 
 
 def _without_catalog(scene: Scene, work: Path) -> None:
@@ -269,6 +287,14 @@ CASES: Mapping[str, Case] = {
         ),
         compare=_compare_folders,
         writes_once=True,
+    ),
+    "export --as imatrix": Case(
+        lambda scene, work: (
+            *("export", "fr-en", "--as", "imatrix", "--base-model", str(scene.llama_recipe.parent / "model")),
+            *("--out", str(work / "out" / "fr-en.gguf"), "--store", str(work / "store")),
+        ),
+        prepare=_llama,
+        compare=_compare_folders,
     ),
     "apply": Case(
         lambda scene, work: ("apply", str(scene.model), str(scene.published), "--out", str(work / "out")),

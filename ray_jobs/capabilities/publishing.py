@@ -1,10 +1,11 @@
-"""`mlprune export` of variants and `mlprune apply`: model folders, patches, and masks without the base model."""
+"""`mlprune export` of variants and sets, and `mlprune apply`: folders, patches, masks, and importance matrices."""
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -16,7 +17,17 @@ from mlprune.json_values import JsonObject, as_str
 from mlprune.store.repair import quarantine_on_damage
 from mlprune.store.run_log_files import recipe_of_run
 from mlprune.store.store import Store
-from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, VariantsArgument, echo, existing_store
+from mlprune.vocabulary import TokenScope
+from ray_jobs.cli.known_words import complete_one_of
+from ray_jobs.cli.options import (
+    ModelOption,
+    StoreOption,
+    VariantArgument,
+    VariantsArgument,
+    echo,
+    existing_store,
+    require_output,
+)
 
 if TYPE_CHECKING:
     from mlprune.capabilities.publishing.publish import Publication
@@ -131,6 +142,56 @@ def publish(
         size = f"{folder.n_bytes / 1e6:.1f} MB, 1/{share:.1f} of the base model's weights"
         echo(f"{to / folder.name}: {folder.label}, {size}", err=True)
     echo(str(to))
+
+
+def imatrix(
+    sets: Annotated[
+        list[str],
+        typer.Argument(
+            help="Labels of demonstration sets, names that a recipe gives them, ids, or unique beginnings of these."
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="File to write; one that exists is replaced.")],
+    store: StoreOption,
+    model: ModelOption = None,
+    shares: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--share", metavar="N", help="Weight of a set, in any unit; one per set, in order. Default: equal."
+        ),
+    ] = None,
+    tokens: Annotated[
+        str,
+        typer.Option(help="Tokens that count.", autocompletion=complete_one_of(*get_args(TokenScope))),
+    ] = "all",
+) -> None:
+    """Write the importance matrix of demonstration sets for the quantiser of llama.cpp. Needs the extra gguf.
+
+    The sums come from stored activation statistics of the base model, which no option runs again.
+
+    \b
+    Examples:
+      mlprune export sw --as imatrix --out sw.imatrix.gguf --store runs/
+      mlprune export sw en --as imatrix --share 3 --share 1 --out mix.imatrix.gguf --store runs/
+    """
+    from catalog.stored_names import find_sets  # noqa: PLC0415
+    from mlprune.capabilities.publishing.imatrix import export_imatrix  # noqa: PLC0415 - these load torch
+    from mlprune.capabilities.publishing.importance import base_model_of, given_sets, token_scope_of  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+
+    require_output(out, is_folder=False)
+    token_scope = token_scope_of(tokens)
+    opened = existing_store(store, quarantine=True)
+    given = given_sets(find_sets(opened, sets), shares or ())
+    base_model = model or find_base_model(opened, base_model_of(opened, given, token_scope))
+    with quarantine_on_damage(opened):
+        written = export_imatrix(opened, given, base_model, out, token_scope=token_scope)
+    datasets = "; ".join(written.header.datasets)
+    size = f"{written.n_matrices} matrices, {written.n_bytes / 1e6:.2f} MB, {written.n_tokens:,} tokens"
+    echo(f"importance matrix of {datasets}: {size}", err=True)
+    echo(f"for llama.cpp: llama-quantize --imatrix {shlex.quote(str(out))} MODEL.gguf QUANTISED.gguf Q4_0", err=True)
+    echo(str(out))
 
 
 def apply(

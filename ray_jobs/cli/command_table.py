@@ -85,6 +85,7 @@ COMMANDS: Mapping[str, CommandSource] = {
             "--as folder": Form("ray_jobs.capabilities.publishing:export"),
             "--as masks": Form("ray_jobs.capabilities.publishing:publish"),
             "--as patches": Form("ray_jobs.capabilities.publishing:patches"),
+            "--as imatrix": Form("ray_jobs.capabilities.publishing:imatrix"),
             "--as every_eval_ever": Form("ray_jobs.capabilities.harness.share:export", {"format_": "every_eval_ever"}),
             "--as hub": Form("ray_jobs.capabilities.harness.share:export", {"format_": "hub"}),
             "--as row": Form("ray_jobs.capabilities.results:export_row"),
