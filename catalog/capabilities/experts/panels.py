@@ -118,6 +118,7 @@ def entropy_panels(rows: Sequence[Row]) -> Iterator[Group]:
                 about=f"Entropy by language, 1 for equal shares: {title}",
                 xlabel="block",
                 ends=f"{column}_ci",
+                finish=lambda axes: axes.set_ylim(0, 1.03),
                 size=Size(max(3.2, 0.9 + 0.12 * max(map(len, shown))), 2.8),
             )
             panels += [figure.panel([line for line in known if line.rows])] if any(line.rows for line in known) else []
@@ -129,7 +130,8 @@ def _set(row: Row, others: Sequence[Row]) -> str:
     """Return the language of a set's tokens, with what distinguishes it from others of the language."""
     alike = [other for other in others if other["language"] == row["language"]]
     names = [str(row["language"] or row["kind"])]
-    names += [str(row[key]) for key in ("kind", "role", "target_language") if len({one[key] for one in alike}) > 1]
+    differing = [key for key in ("kind", "role", "target_language") if len({one[key] for one in alike}) > 1]
+    names += [str(row[key]) for key in differing if row[key]]
     names += [f"seed {row['seed']}"] if len({one["seed"] for one in alike}) > 1 else []
     return " · ".join(names)
 

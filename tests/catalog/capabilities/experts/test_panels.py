@@ -80,7 +80,7 @@ def test_sets_of_one_language_are_told_apart_and_unknown_routers_are_left_out() 
     other = {"routing_entropy_id": "other", "kind": "translation", "role": "target", "seed": 1, **unknown}
     (group,) = entropy_panels([entropies("he", 0), entropies("he", 0, **other)])
     first, second = (entry.label for entry in group.legend)
-    assert first != second
+    assert (first, second) == ("he · monolingual · source · seed 0", "he · translation · target · seed 1")
     assert second in group.panels[2].label
     assert second not in group.panels[0].label
     (group,) = entropy_panels([entropies("he", 0, **unknown)])
