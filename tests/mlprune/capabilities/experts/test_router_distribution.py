@@ -161,6 +161,17 @@ def test_a_router_with_a_scale_of_its_inputs_has_the_probabilities_that_it_retur
             torch.testing.assert_close(found, probabilities.double(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough("runs a model for every case")
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "deepseek_v3"])
+def test_routers_that_convert_their_weights_are_observed_in_bfloat16(tmp_path: Path, model_type: str) -> None:
+    folder = save_expert_model(tmp_path, model_type)
+    exact = observed(folder)
+    rounded = next(local_chain(folder, dtype="bfloat16").stream(RouterVisitor, [role_batch()]))
+    assert rounded.scoring == exact.scoring
+    for block, sums in exact.distributions.items():
+        torch.testing.assert_close(rounded.distributions[block], sums, rtol=0.1, atol=0.1)
+
+
 def test_shards_change_no_byte_and_routes_are_those_without_the_observer(tmp_path: Path) -> None:
     folder = save_expert_model(tmp_path)
     one, two = observed(folder), observed(folder, n_shards=2)
