@@ -72,6 +72,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
         _token_shares(store, name=name, set_id=sets[name])
         _block_influence(store, base_id, name=name, set_id=sets[name])
+        _routing_entropy(store, base_id, name=name, set_id=sets[name])
     of_experts = [_expert_statistics(store, base_id, name=name, set_id=sets[name]) for name in LANGUAGES]
     _expert_overlap(store, base_id, sets=sets, statistics=of_experts[:2])
     _sensitivity(store, variants)
@@ -842,6 +843,28 @@ def _expert_overlap(store: Store, base_id: str, *, sets: dict[str, str], statist
     ]
     rows_of = {"expert_overlaps": rows}
     write_rows(store, "expert_overlaps", parameters={"share": 0.3}, parents=parents, rows=rows_of)
+
+
+def _routing_entropy(store: Store, base_id: str, *, name: str, set_id: str) -> None:
+    """As if the model had experts that languages use less evenly in the last block."""
+    rows = [
+        {"routing_entropy_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}
+        | {"role": "source", "language": name, "n_experts": N_EXPERTS, "scoring": "softmax"}
+        | {"n_demonstrations": 3, "n_tokens": 100}
+        | {
+            column: entropy
+            for measure in ("entropy_of_mean", "mean_entropy", "entropy_of_use")
+            for value in [0.9 - 0.2 * block - 0.1 * _unit(measure, name, block)]
+            for column, entropy in (
+                (measure, value),
+                (f"{measure}_ci_low", value - 0.1),
+                (f"{measure}_ci_high", value + 0.1),
+            )
+        }
+        for block in range(N_BLOCKS)
+    ]
+    parents = {"base_model": base_id, "demonstration_set": set_id}
+    write_rows(store, "routing_entropy", parameters={}, parents=parents, rows={"routing_entropy": rows})
 
 
 def _block_influence(store: Store, base_id: str, *, name: str, set_id: str) -> None:

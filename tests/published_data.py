@@ -308,7 +308,8 @@ def global_mmlu(folder: Path) -> None:
             rows = [
                 {"sample_id": f"anatomy/{split}/{n}", "subject": "anatomy", "subject_category": "STEM"}
                 | {"question": f"{WORDS[language]} {n}?", **{f"option_{letter}": f"{letter}{n}" for letter in "abcd"}}
-                | {"answer": "ABCD"[n % 4], "cultural_sensitivity_label": "CA", "is_annotated": False}
+                | {"answer": "ABCD"[n % 4], "cultural_sensitivity_label": ("CS", "CA", "-")[n % 3]}
+                | {"is_annotated": n % 3 < 2}
                 for n in range(N)
             ]
             if split == "test":

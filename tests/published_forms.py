@@ -167,6 +167,52 @@ def write_indonli(root: Path) -> None:
     json_lines(root / "val.jsonl", [row, row, {**row, "pair_id": 5, "label": "c"}])
 
 
+def squad(path: Path, questions: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    """Write a file in the format of SQuAD, on one line: a paragraph with questions, each an id, a text and answers."""
+    qas = [
+        {"id": name, "question": text, "answers": [{"text": each, "answer_start": 0} for each in answers]}
+        for name, text, answers in questions
+    ]
+    articles = [{"title": "t", "paragraphs": [{"context": "Blue, or red.", "qas": qas}]}]
+    write_text(path, json.dumps({"version": "1.1", "data": articles}))
+
+
+def write_mlqa(root: Path) -> None:
+    for language in ("ar", "hi"):
+        for other in ("ar", "hi"):
+            file = root / f"dev/dev-context-{language}-question-{other}.json"
+            squad(file, [("7a", f"{other}?", ["Blue", "blue"]), ("7b", "b?", ["red"])])
+
+
+def write_tydiqa_goldp(root: Path) -> None:
+    for language in ("arabic", "swahili"):
+        squad(root / f"tydiqa-goldp-dev-{language}.json", [(f"{language}-1-0", "a?", ["Blue", "red"])])
+
+
+def write_indic_xnli(root: Path) -> None:
+    for language in ("as", "hi"):
+        rows = [{"premise": "p", "hypothesis": f"h{label}", "label": label} for label in (2, 0)]
+        write_text(root / f"dev/xnli_{language}.json", json.dumps({"validation": rows}))
+
+
+def write_arabic_mmlu(root: Path) -> None:
+    names = ("ID", "Source", "Country", "Group", "Subject", "Level", "Question", "Context", "Answer Key")
+    header = [*names, *(f"Option {number}" for number in range(1, 6)), "is_few_shot"]
+    rows = [
+        [5, "s", "Egypt", "STEM", "Physics", "High", "a?", "", "B", "x", "y", "", "", "", 0],
+        [9, "s", "", "Humanities", "History", "", "b?", "more", "D", "x", "y", "z", "w", "", 0],
+    ]
+    commas(root / "test.csv", [header, *rows])
+
+
+def write_indo_mmlu(root: Path) -> None:
+    rows = [
+        [0, "IPA", "SD", "a?", "A. satu\nB. dua\nC. tiga", "B"],
+        [1, "IPS", "SMA", "b?", "A. x.\ndan y\nB. z\nC. u\nD. v\nE. w", "A"],
+    ]
+    commas(root / "IndoMMLU.csv", [["id", "subject", "level", "soal", "jawaban", "kunci"], *rows])
+
+
 FORMS: Mapping[str, Form] = {
     "nusax": Form(write_nusax, "valid", dict.fromkeys(("ace", "bbc", "en"), (("411", "positive"), ("7", "neutral")))),
     "afrisenti": Form(write_afrisenti, "dev", dict.fromkeys(("yo", "pcm"), (("0", "negative"), ("1", "positive")))),
@@ -224,5 +270,14 @@ FORMS: Mapping[str, Form] = {
         write_afriqa_passages, "test", {"sw": [("0", "Webuye"), ("2", "Oginga Odinga")]}, {"with a blank text": 1}
     ),
     "indonli": Form(write_indonli, "val", {"id": [("0", "n"), ("1", "n"), ("2", "c")]}),
+    "mlqa": Form(write_mlqa, "dev", dict.fromkeys(("ar", "hi"), (("7a", "Blue\nblue"), ("7b", "red")))),
+    "tydiqa_goldp": Form(
+        write_tydiqa_goldp, "dev", {"ar": [("arabic-1-0", "Blue\nred")], "sw": [("swahili-1-0", "Blue\nred")]}
+    ),
+    "indic_xnli": Form(
+        write_indic_xnli, "dev", dict.fromkeys(("as", "hi"), (("0", "contradiction"), ("1", "entailment")))
+    ),
+    "arabic_mmlu": Form(write_arabic_mmlu, "test", {"ar": [("5", "y"), ("9", "w")]}),
+    "indo_mmlu": Form(write_indo_mmlu, "test", {"id": [("0", "dua"), ("1", "x.\ndan y")]}),
 }
 """Name of a declaration in docs/data.md -> its published form."""

@@ -59,7 +59,7 @@ def routing_recipe() -> dict[str, Any]:
     recipe["evaluations"] = [
         {"task": "perplexity", "path": "corpus", "languages": ["fr", "ru"], "split": "test", "limit": 8}
     ]
-    recipe["analyses"] = {"experts": ["mono", "mt"], "overlap_shares": [0.25, 0.5]}
+    recipe["analyses"] = {"experts": ["mono", "mt"], "overlap_shares": [0.25, 0.5], "routing_entropy": ["mono", "mt"]}
     return recipe
 
 

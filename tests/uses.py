@@ -64,7 +64,7 @@ _GIVEN = {
         {"analyses": {"experts": ["mt"]}},
         "analyses.experts",
         "routing_run",
-        frozenset(("expert_statistics", "expert_overlaps", "masks", "variants")),
+        frozenset(("expert_statistics", "expert_overlaps", "routing_entropy", "masks", "variants")),
     ),
     "reconstruction": Use(
         {"variants": [{"score": "magnitude", "sparsity": 0.5, "reconstruct": {"demonstrations": "mt"}}]},

@@ -230,7 +230,7 @@ def read_json(path: Path) -> tuple[list[dict[str, JsonValue]], bool]:
     if _is_object(first) and not is_one_line:
         return read_json_lines(path), True
     value, has_escapes = _whole_json(path)
-    arrays = [each for each in (value.values() if isinstance(value, dict) else [value]) if _is_array_of_objects(each)]
+    arrays = arrays_of_objects(value.values() if isinstance(value, dict) else [value])
     if isinstance(value, dict) and not arrays:
         return read_json_lines(path), True
     if len(arrays) != 1:
@@ -250,8 +250,10 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _is_array_of_objects(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+def arrays_of_objects(values: Iterable[object]) -> list[list[object]]:
+    """Return those of some values that are arrays of objects, not empty."""
+    arrays = (value for value in values if isinstance(value, list))
+    return [array for array in arrays if array and all(isinstance(each, dict) for each in array)]
 
 
 def _whole_json(path: Path) -> tuple[object, bool]:

@@ -46,6 +46,9 @@ class AnalysesConfig(Model):
     experts: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("experts")] = ()
     """Names of demonstration sets in which the tokens, gate weights and outputs of every expert are counted. Sets that
     differ in their source language only are compared by their most frequent experts (`overlap_shares`)."""
+    routing_entropy: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("experts")] = ()
+    """Names of demonstration sets for which the entropies of the routers and of the use of experts are computed, in
+    every block and for the tokens of each language."""
     neuron_variants: Annotated[tuple[str, ...], NamesOf("variants"), OfCapability("neurons")] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
     token_share: Annotated[tuple[str, ...], NamesOf("sets"), OfCapability("token_share")] = ()

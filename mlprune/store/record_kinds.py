@@ -10,7 +10,7 @@ from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.blocks.records import VARIANTS as WITHOUT_BLOCKS
-from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES
+from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES, ROUTING_ENTROPY
 from mlprune.capabilities.experts.records import VARIANTS as WITHOUT_EXPERTS
 from mlprune.capabilities.generation.records import KINDS as OF_GENERATION
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
@@ -70,6 +70,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "hidden_means": HIDDEN_MEANS,
     "neuron_activity": NEURON_ACTIVITY,
     "expert_statistics": EXPERT_STATISTICS,
+    "routing_entropy": ROUTING_ENTROPY,
     "block_influence": RecordKind(
         1,
         "demonstration set whose hidden states are compared before and after every block",

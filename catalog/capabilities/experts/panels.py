@@ -1,12 +1,15 @@
-"""Figures of experts: which ones a language uses in each block, and what pairs of languages share."""
+"""Figures of experts: which ones a language uses in each block and how evenly, and what pairs of languages share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from catalog.report.exhibits import (
     Grid,
     Group,
     LegendEntry,
     Scale,
+    Size,
     distinct,
     english_first,
     grouped,
@@ -14,13 +17,20 @@ from catalog.report.exhibits import (
     some,
 )
 from catalog.report.labels import number
-from catalog.report.marks import Heat
+from catalog.report.marks import Heat, Lines, first_lines
+from catalog.report.styles import MAX_IN_LEGEND
 from catalog.results import Row
 
 MAX_LANGUAGES, MAX_BLOCKS, MAX_EXPERTS = 12, 24, 32
 """Maximum number of languages, blocks and experts that are drawn, at even distances."""
 MAX_PAIRS = 28
 """Maximum number of pairs of languages that are drawn, at even distances."""
+ENTROPIES: Mapping[str, str] = {
+    "entropy_of_mean": "Mean distribution of the router",
+    "mean_entropy": "Distribution of a token, mean",
+    "entropy_of_use": "Use of the experts",
+}
+"""Column with an entropy -> title of its panel."""
 
 
 def use_panels(rows: Sequence[Row]) -> Iterator[Group]:
@@ -86,6 +96,44 @@ def overlap_panels(rows: Sequence[Row]) -> Iterator[Group]:
             rows=members,
             legend=(LegendEntry(label="0: no expert in common|1: the same experts", scale=scale),),
         )
+
+
+def entropy_panels(rows: Sequence[Row]) -> Iterator[Group]:
+    """Draw one panel per model and entropy, with a line over blocks per set and role of its tokens.
+
+    Args:
+        rows: result of `routing_entropy_by_language.sql`.
+    """
+    for (source, _, dtype), members in grouped(rows, "base_model", "base_model_id", "dtype"):
+        sets = [cells for _, cells in grouped(members, "routing_entropy_id", "role")]
+        shown, note = some(sets, MAX_IN_LEGEND, "sets")
+        lines = first_lines(shown, partial(_set, others=members))
+        panels = []
+        for column, title in ENTROPIES.items():
+            known = [replace(line, rows=[row for row in line.rows if row[column] is not None]) for line in lines]
+            figure = Lines(
+                "block",
+                column,
+                title=title,
+                about=f"Entropy by language, 1 for equal shares: {title}",
+                xlabel="block",
+                ends=f"{column}_ci",
+                finish=lambda axes: axes.set_ylim(0, 1.03),
+                size=Size(max(3.2, 0.9 + 0.12 * max(map(len, shown))), 2.8),
+            )
+            panels += [figure.panel([line for line in known if line.rows])] if any(line.rows for line in known) else []
+        legend = tuple(line.entry for line in lines)
+        yield Group(f"{name_with_dtype(source, dtype, rows)}{note}", panels=tuple(panels), rows=members, legend=legend)
+
+
+def _set(row: Row, others: Sequence[Row]) -> str:
+    """Return the language of a set's tokens, with what distinguishes it from others of the language."""
+    alike = [other for other in others if other["language"] == row["language"]]
+    names = [str(row["language"] or row["kind"])]
+    differing = [key for key in ("kind", "role", "target_language") if len({one[key] for one in alike}) > 1]
+    names += [str(row[key]) for key in differing if row[key]]
+    names += [f"seed {row['seed']}"] if len({one["seed"] for one in alike}) > 1 else []
+    return " · ".join(names)
 
 
 def _pair(row: Row) -> str:

@@ -5,8 +5,8 @@
 -- texts. Several chosen candidates with equal scores are separated by a bar. Of generated texts, chosen is the answer that
 -- was read in the text, and right means equal to an accepted one (gold, one per line); of translations it is the text,
 -- and right means equal to the reference. output is the whole text, NULL for candidates. cluster
--- is the example's id for items without a cluster. question is the text with the right candidate, NULL if the store does
--- not have the task's items. Evaluations of profile paper, and those that a larger one replaces, are left out.
+-- is the example's id for items without a cluster. Several categories of an item are one per line. question is the text
+-- with the right candidate, NULL if the store does not have the task's items. Evaluations of profile paper, and those that a larger one replaces, are left out.
 CREATE OR REPLACE TEMP MACRO item_answers(of_task, of_split := 'test', of_language := NULL, of_variant := NULL) AS TABLE
 SELECT
     a.evaluation_id, e.variant_id, v.label, v.is_dense, v.base_model_id, e.task, e.language, e.split, e.scoring_rule,

@@ -10,7 +10,8 @@
 -- $baseline_id VARCHAR = 'dense'
 SELECT
     CASE WHEN a.is_right THEN 'gained' ELSE 'lost' END AS change,
-    a.label, d.label AS baseline_label, a.language, a.category, a.cluster, a.example_id, a.question, a.gold,
+    a.label, d.label AS baseline_label, a.language, replace(a.category, chr(10), ', ') AS category, a.cluster,
+    a.example_id, a.question, a.gold,
     d.chosen AS baseline_choice, a.chosen AS choice, d.margin AS baseline_margin, a.margin, a.scoring_rule, q.protocol,
     a.variant_id, a.evaluation_id, a.base_model_id
 FROM item_answers($task, of_split := $split, of_language := $language, of_variant := $variant_id) AS a

@@ -8,13 +8,14 @@
 -- anchor: categories
 -- runs: example_variants
 -- explanation: One panel per language with a row per category, such as a relation or a genre, and its number of items.
+-- An item with several categories, such as a subject and a label of cultural sensitivity, counts in each.
 -- Grey is the dense model, blue the variant of the heading: the pruned variant that is best on dev outside English,
 -- then the one of the same method with the largest sparsity. Lines are Wilson's 95 % intervals of one category, without
 -- correction for their number. On the right: items gained and lost.
 -- empty: The store has no pruned variant whose items have categories. Task facts has relations; a task template names
 -- them with the key category.
 WITH pairs AS (
-    SELECT a.*, d.is_right AS dense_is_right
+    SELECT a.* REPLACE (unnest(string_split(a.category, chr(10))) AS category), d.is_right AS dense_is_right
     FROM item_answers($task, of_split := $split, of_variant := $variant_id) AS a
     JOIN item_answers($task, of_split := $split, of_variant := 'dense') AS d
         ON d.base_model_id = a.base_model_id AND d.language = a.language AND d.example_id = a.example_id

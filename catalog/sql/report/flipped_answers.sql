@@ -42,7 +42,7 @@ english AS (
 SELECT
     m.source AS base_model, k.base_model_id, k.task, k.split, concat_ws(', ', k.scoring_rule, q.protocol) AS scoring_rule,
     v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.demonstration_label, v.sparsity,
-    k.language, k.change, k.n_flipped, k.example_id, k.category, k.question, k.gold,
+    k.language, k.change, k.n_flipped, k.example_id, replace(k.category, chr(10), ', ') AS category, k.question, k.gold,
     e.question AS english_question, e.gold AS english_gold,
     k.dense_chosen, k.chosen, k.dense_margin, k.margin
 FROM kept AS k

@@ -28,7 +28,7 @@ WITH outputs AS (
 items AS (
     SELECT
         base_model_id, task, split, language, scoring_rule, protocol_id, example_id,
-        any_value(category) AS category, any_value(question) AS source, any_value(gold) AS reference,
+        replace(any_value(category), chr(10), ', ') AS category, any_value(question) AS source, any_value(gold) AS reference,
         any_value(output) FILTER (place = 0) AS dense_output,
         any_value(output) FILTER (place = 1) AS first_output,
         any_value(output) FILTER (place = 2) AS second_output

@@ -19,6 +19,12 @@ EXPERT_OVERLAPS = RecordKind(
     pair_of="expert_statistics",
 )
 """Kind of the overlaps by language."""
+ROUTING_ENTROPY = RecordKind(
+    1,
+    "demonstration set with the entropies of the routers and of the use of experts, by language",
+    tables={"routing_entropy": "routing_entropy_id"},
+)
+"""Kind of the entropies by language."""
 EXPERT_TABLES: Mapping[str, str | None] = {"variant_experts": "variant_id"}
 """Table to which the record of a variant without experts adds rows -> column with its id."""
 VARIANTS: Mapping[str, str] = dict.fromkeys(

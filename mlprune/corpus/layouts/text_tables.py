@@ -107,9 +107,8 @@ def _language_columns(path: Path) -> list[str]:
     except CorpusError:
         return []
     first = dict(zip(*lines, strict=False)) if len(lines) == 2 else {}
-    codes = [
-        name for name in lines[0] if is_known_language(name) and not (name == "id" and first.get(name, "").isdigit())
-    ]
+    is_number = {name: name.lower() == "id" and first.get(name, "").isdigit() for name in lines[0]}
+    codes = [name for name in lines[0] if is_known_language(name) and not is_number[name]]
     return codes if len(codes) > 1 else []
 
 

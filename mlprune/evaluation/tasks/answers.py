@@ -1,5 +1,6 @@
 """Candidates and right answers of rows, as files state them: lists, numbers, letters and texts."""
 
+import re
 from ast import literal_eval
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from mlprune.json_values import parse_json
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Letters of the candidates of a question."""
+_LETTERED_LINE = re.compile(r"^[ \t]*([A-Z])[.)][ \t]*", re.MULTILINE)
 MOST_DIGITS = 4
 """Longest number of a candidate."""
 
@@ -84,9 +86,12 @@ def listed_texts(row: Row, key: str) -> list[str]:
 
 
 def as_list(value: object) -> object:
-    """Return the list that a value is or describes, with texts in place of numbers; another value as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _parsed(value.strip())
+    """Return the list that a value is or describes, with texts in place of numbers; another value as it is.
+
+    A text describes one in the notation of JSON or Python, or by lines that begin with `A.`, `B.` and so on.
+    """
+    if isinstance(value, str):
+        value = _parsed(value.strip()) if value.lstrip().startswith("[") else _lettered(value)
     if isinstance(value, list):
         return [str(each) if isinstance(each, int | float) else each for each in value]
     return value
@@ -101,6 +106,17 @@ def _parsed(text: str) -> object:
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
     return _with_bare_quotes(text)
+
+
+def _lettered(text: str) -> object:
+    """Return the options of a text whose lines begin with the letters A, B, ... in turn; another text as it is.
+
+    A line without a letter continues the option above it.
+    """
+    before, *pieces = _LETTERED_LINE.split(text)
+    letters, options = pieces[::2], [option.strip() for option in pieces[1::2]]
+    is_list = not before.strip() and len(letters) > 1 and "".join(letters) == LETTERS[: len(letters)]
+    return options if is_list else text
 
 
 def _with_bare_quotes(text: str) -> object:

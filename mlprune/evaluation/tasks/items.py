@@ -54,7 +54,8 @@ class ChoiceItem:
     cluster: str = ""
     """Name of the items that depend on each other, equal in all languages; empty if the item is its own cluster."""
     category: str = ""
-    """Kind of the item, such as its relation or genre, equal in all languages; empty if it has none."""
+    """Kind of the item, such as its relation or genre, equal in all languages; empty if it has none. Several kinds are
+    one per line: the item counts in each of them."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,18 @@ class Grouped(Protocol):
     @property
     def cluster(self) -> str:
         """Its cluster; empty for its own."""
+
+
+def categories(*names: str) -> str:
+    """Return the category of an item that belongs to several, of which some names may be empty."""
+    return "\n".join(filter(None, names))
+
+
+def first_categories(groups: Mapping[str, ItemGroup]) -> dict[str, ItemGroup]:
+    """Return the groups of examples with the first of their categories alone."""
+    return {
+        example_id: group._replace(category=group.category.partition("\n")[0]) for example_id, group in groups.items()
+    }
 
 
 def no_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:

@@ -1,18 +1,22 @@
 """Tables of task files: rows of TSV, CSV, JSON and Parquet by the names or positions of their columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from mlprune.corpus.text_files import delimited_format, read_cells, read_json, read_rows
 from mlprune.descriptions import Column, Columns, Skip
-from mlprune.errors import TaskFileError, repeated
+from mlprune.errors import CorpusError, TaskFileError, repeated
 from mlprune.evaluation.tasks.answers import as_list
 from mlprune.evaluation.tasks.items import Row, is_blank
 from mlprune.evaluation.tasks.layouts.layout import numbered_cells
+from mlprune.json_values import JsonObject, JsonValue, as_object, as_str
+from mlprune.json_values import as_list as as_items
 from mlprune.vocabulary import DELIMITED_SUFFIXES, JSON_SUFFIXES, SUFFIXES
 
 TAB = "\t"
+PARAGRAPHS = "paragraphs"
+"""Key of an article in the format of SQuAD."""
 _MISSING: Final = object()
 """Value of a column that a row lacks."""
 
@@ -79,7 +83,26 @@ def _keyed_rows(path: Path) -> Table:
         rows, has_lines = read_json(path)
     else:
         rows, has_lines = read_rows(path), path.name.endswith(SUFFIXES) and path.suffix != ".parquet"
+    if rows and not has_lines and all(PARAGRAPHS in row for row in rows):
+        return Table([*squad_questions(rows, file=str(path))])
     return Table(list(rows), range(1, len(rows) + 1) if has_lines else ())
+
+
+def squad_questions(articles: Iterable[JsonValue], *, file: str) -> Iterator[JsonObject]:
+    """Yield the questions of articles in the format of SQuAD (Rajpurkar et al., arXiv:1606.05250).
+
+    A row has the keys of the question, such as `id`, `question` and `answers`, and the `context` of its paragraph.
+
+    Raises:
+        CorpusError: an article has another form.
+    """
+    try:
+        for article in articles:
+            for paragraph in map(as_object, as_items(as_object(article)[PARAGRAPHS])):
+                for question in map(as_object, as_items(paragraph["qas"])):
+                    yield {**question, "context": as_str(paragraph["context"])}
+    except (KeyError, TypeError, ValueError) as err:
+        raise CorpusError("a file is not in the format of SQuAD", file=file, reason=repr(err)) from err
 
 
 def are_positions(columns: Columns) -> bool:

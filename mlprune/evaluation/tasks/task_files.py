@@ -19,6 +19,7 @@ from mlprune.evaluation.tasks.items import (
     Row,
     TranslationItem,
     clusters_of,
+    first_categories,
     groups_of,
     groups_sha256,
     sentence_item,
@@ -74,6 +75,8 @@ class TaskData:
     """Id -> row of the items; empty if the items are lines of parallel text."""
     groups_sha256: str = ""
     """Hash of the clusters and categories of all rows or lines that were read; empty if there are none."""
+    earlier_groups_sha256: str = ""
+    """The same with one category of each row, as tasks whose rows have several read them before."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of rows without an item, except those that the task drops by design."""
     skipped_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -123,6 +126,7 @@ def read_items(
     lines, ids, skipped_ids = _checked(definition, found, **place)
     kept = set(ordered_by_hash(selection.seed, ids)[: selection.limit])
     groups = _groups(definition, rows, found.origin, **place)
+    by_id = dict(zip(lines, groups, strict=True))
     made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
     items = tuple(with_group(item, group) for item, group in made if item is not None)
     content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
@@ -133,7 +137,8 @@ def read_items(
         found.origin,
         lines,
         rows_of_items,
-        groups_sha256(dict(zip(lines, groups, strict=True))),
+        groups_sha256(by_id),
+        groups_sha256(first_categories(by_id)),
         skipped={**found.skipped, **_numbers(skipped_ids)},
         skipped_ids=skipped_ids,
         n_of_split=len(ids),

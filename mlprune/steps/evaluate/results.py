@@ -184,16 +184,21 @@ def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -
     }
 
 
-def earlier_ids(evaluation: Identity) -> tuple[str, ...]:
+def earlier_ids(evaluation: Identity, *, groups: str = "") -> tuple[str, ...]:
     """Return the ids under which the predictions of an evaluation may be stored, the newest version first.
 
-    Each version has two: that of today's files, and that of files that did not state clusters and categories yet.
+    Each version has up to three: that of today's files, that with one category of each item, and that of files that did
+    not state clusters and categories yet.
+
+    Args:
+        groups: `TaskData.earlier_groups_sha256` of the items; empty if they have no groups.
     """
     earlier = without_groups(evaluation)
+    with_groups = [evaluation, replace(evaluation, contents={**evaluation.contents, GROUPS: groups})] if groups else []
     ids = (
         identity.id_in(version)
         for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS)
-        for identity in ((evaluation, earlier) if version >= FIRST_WITH_GROUPS else (earlier,))
+        for identity in ((*(with_groups or [evaluation]), earlier) if version >= FIRST_WITH_GROUPS else (earlier,))
     )
     return tuple(record_id for record_id in dict.fromkeys(ids) if record_id != evaluation.id)
 
@@ -209,7 +214,8 @@ def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:
 
     The clusters and categories are those of the items. The files are those that the model would have written.
     """
-    for record_id in earlier_ids(evaluation.identity):
+    data = task_data(evaluation.task)
+    for record_id in earlier_ids(evaluation.identity, groups=data.earlier_groups_sha256):
         record = store.read_record(KIND, record_id)
         if record is None or not store.is_complete(record):
             continue
@@ -218,8 +224,7 @@ def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:
         except DamagedArtefactError as err:
             logger.warning("evaluation %s is not adopted: %s", record_id, err)
             continue
-        items = task_data(evaluation.task).items
-        groups = {item.example_id: ItemGroup(item.cluster, item.category) for item in items}
+        groups = {item.example_id: ItemGroup(item.cluster, item.category) for item in data.items}
         write_evaluation(store, evaluation, variant_id, predictions=predictions.with_groups(groups))
         return True
     return False
@@ -228,5 +233,11 @@ def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:
 def adoptable_ids(evaluations: Iterable[EvaluationSpec], store: Store) -> frozenset[str]:
     """Return the ids of those evaluations without a record that an earlier version has; costs one listing."""
     present = store.record_ids(KIND).get(KIND, set())
-    missing = (evaluation.identity for evaluation in evaluations if evaluation.identity.id not in present)
-    return frozenset(identity.id for identity in missing if not present.isdisjoint(earlier_ids(identity)))
+    missing = (evaluation for evaluation in evaluations if evaluation.identity.id not in present)
+    return frozenset(
+        evaluation.identity.id
+        for evaluation in missing
+        if not present.isdisjoint(
+            earlier_ids(evaluation.identity, groups=task_data(evaluation.task).earlier_groups_sha256)
+        )
+    )

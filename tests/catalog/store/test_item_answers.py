@@ -139,6 +139,25 @@ def test_a_category_has_wilsons_interval_unless_its_items_share_clusters() -> No
         assert intervals()["b"] is not None
 
 
+def test_an_item_with_several_categories_counts_in_each() -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA internal")
+        connection.execute("CREATE TABLE internal.protocols (protocol_id VARCHAR, protocol VARCHAR)")
+        connection.execute(
+            "CREATE TABLE given AS SELECT * FROM (VALUES ('STEM' || chr(10) || 'culture', '1', true), "
+            "('STEM', '2', false), ('', '3', true)) AS rows (category, example_id, is_right)"
+        )
+        connection.execute(
+            "CREATE MACRO item_answers(task, of_split, of_language, of_variant) AS TABLE SELECT *, "
+            "example_id AS cluster, 'm' AS base_model_id, 'v' AS variant_id, 'e' AS evaluation_id, 'x' AS label, "
+            "'en' AS language, 'mean' AS scoring_rule, 'p' AS protocol_id FROM given"
+        )
+        values = {"task": "t", "split": "test", "language": None, "variant_id": "dense"}
+        sql = statement("queries", "accuracy_by_category").rstrip("\n;")
+        rows = connection.execute(f"SELECT category, n, accuracy, dense_accuracy FROM ({sql})", values).fetchall()
+    assert rows == [("", 1, 1.0, 1.0), ("STEM", 2, 0.5, 0.5), ("culture", 1, 1.0, 1.0)]
+
+
 def test_translations_are_right_if_they_equal_the_reference(tmp_path: Path) -> None:
     store = Store(tmp_path)
     columns = {"example_id": ["1", "2"], "prompt": ["", ""], "output": ["oui ", "non"], "reference": ["oui", "si"]}

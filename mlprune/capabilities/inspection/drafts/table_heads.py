@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from mlprune.corpus.parquet_files import first_parquet_rows, parquet_columns
-from mlprune.corpus.text_files import READ_ERRORS, delimited_format, open_binary
+from mlprune.corpus.text_files import READ_ERRORS, arrays_of_objects, delimited_format, open_binary
 from mlprune.errors import CorpusError
 from mlprune.evaluation.tasks.items import Row
-from mlprune.vocabulary import DELIMITED_SUFFIXES
+from mlprune.evaluation.tasks.tables import PARAGRAPHS
+from mlprune.vocabulary import DELIMITED_SUFFIXES, JSON_SUFFIXES
 
 HEAD_BYTES = 1 << 18
 """Decompressed bytes that are read of a file."""
@@ -21,6 +22,7 @@ MOST_COLUMNS, MOST_CHARACTERS = 200, 60
 """Most columns that are looked at, and the longest name of one."""
 MOST_SPACES = 4
 """Spaces from which a cell of a first line is a sentence instead of the name of a column."""
+SQUAD_PAGE = "docs/data.md#published-files-by-a-declaration"
 DELIMITERS = (",", ";", "\t", "|")
 N_PARSED = 20
 """Rows by which a delimiter is recognised."""
@@ -56,7 +58,7 @@ def read_head(path: Path) -> TableHead:
         return TableHead(problem=str(err))
     if not text:
         return TableHead(problem=f"the file is empty, or its first line has more than {HEAD_BYTES >> 10} KiB")
-    return _delimited(path, text) if path.name.endswith(DELIMITED_SUFFIXES) else _objects_head(text)
+    return _delimited(path, text) if path.name.endswith(DELIMITED_SUFFIXES) else _objects_head(path, text)
 
 
 def _first_text(path: Path) -> str:
@@ -68,12 +70,18 @@ def _first_text(path: Path) -> str:
     return text[: text.rfind("\n") + 1] if is_cut else text
 
 
-def _objects_head(text: str) -> TableHead:
+def _objects_head(path: Path, text: str) -> TableHead:
     rows = list(_objects(text))
     if not rows:
         return TableHead(problem="no JSON object at its start")
+    is_object = len(rows) == 1 and path.name.endswith(JSON_SUFFIXES)
+    arrays = arrays_of_objects(rows[0].values()) if is_object else []
+    if len(arrays) == 1:  # as `read_json` reads a file with one object
+        rows = cast("list[Row]", arrays[0][:MOST_ROWS])
+    if all(PARAGRAPHS in row for row in rows):
+        return TableHead(problem=f"it is in the format of SQuAD: {SQUAD_PAGE} has a task for it, mlqa")
     columns = dict.fromkeys(key for row in rows for key in row)
-    return _named(list(columns), rows, is_array=text.lstrip().startswith("["))
+    return _named(list(columns), rows, is_array=len(arrays) == 1 or text.lstrip().startswith("["))
 
 
 def _objects(text: str) -> Iterator[Row]:

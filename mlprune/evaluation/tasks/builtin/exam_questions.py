@@ -21,6 +21,7 @@ from mlprune.evaluation.tasks.items import (
     ChoiceItem,
     ItemGroup,
     Row,
+    categories,
     choice_item,
     is_text,
     number_of,
@@ -53,6 +54,10 @@ MMMLU_COLUMNS: Mapping[str, str] = {
     "answer": "Answer",
 }
 """Key -> column of MMMLU."""
+CULTURES: Mapping[str, str] = {"CS": "culturally sensitive", "CA": "culturally agnostic"}
+"""Label of a question of Global-MMLU -> its subset."""
+NO_CULTURE = ("", "-")
+"""Labels of questions that were not annotated."""
 FILE = r"-00000-of-00001\.parquet"
 """End of the name of a file; one language and split is one file."""
 INCLUDE_LANGUAGES = """
@@ -215,13 +220,27 @@ def listed_item(example_id: str, row: Row) -> ChoiceItem:
 
 
 def mmlu_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
-    """The category is the group of subjects, such as `Humanities`."""
-    return [ItemGroup(category=stated_name(row, "subject_category")) for row in rows]
+    """The categories are the group of subjects, such as `Humanities`, and the label of cultural sensitivity.
+
+    The authors annotated a part of the questions, and ask that results on both subsets be reported.
+    """
+    return [ItemGroup(category=categories(stated_name(row, "subject_category"), _culture(row))) for row in rows]
+
+
+def _culture(row: Row) -> str:
+    """Return the subset of a question in words; empty if it was not annotated."""
+    label = stated_name(row, "cultural_sensitivity_label")
+    is_annotated = label not in NO_CULTURE and row.get("is_annotated") is not False
+    return CULTURES.get(label, label) if is_annotated else ""
 
 
 def include_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
-    """The category is the domain, such as `Driving License`."""
-    return [ItemGroup(category=stated_name(row, "domain")) for row in rows]
+    """The categories are the domain, such as `Driving License`, and the regional feature, such as `culture`."""
+    features = [stated_name(row, "regional_feature") for row in rows]
+    return [
+        ItemGroup(category=categories(stated_name(row, "domain"), feature and f"regional feature: {feature}"))
+        for row, feature in zip(rows, features, strict=True)
+    ]
 
 
 def _find(tree: layout.FileTree, pattern: str, *, splits: Mapping[str, str], column: str) -> Iterator[layout.TaskFile]:

@@ -24,8 +24,9 @@ from mlprune.evaluation.tasks.items import (
     texts_of,
 )
 from mlprune.evaluation.tasks.layouts import layout
+from mlprune.evaluation.tasks.tables import squad_questions
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
+from mlprune.json_values import JsonObject, JsonValue, as_list, as_object, as_str, parse_json
 
 COLUMNS = {"id", "context", "question", "answers"}
 """Columns of the hub's Parquet files."""
@@ -116,7 +117,8 @@ def _questions(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
         if path.suffix == ".parquet":
             questions = [_of_row(row) for row in read_parquet(path)]
         else:
-            questions = list(_of_squad(parse_json(read_text(path))))
+            articles = as_list(as_object(parse_json(read_text(path)))["data"])
+            questions = [_of_question(question) for question in squad_questions(articles, file=str(path))]
     except (KeyError, IndexError, TypeError, ValueError) as err:
         raise CorpusError("a file is not in the format of SQuAD", file=str(path), reason=repr(err)) from err
     return list(_rows(questions))
@@ -127,18 +129,11 @@ def _of_row(row: Mapping[str, JsonValue]) -> Question:
     return Question(as_str(row["id"]), as_str(row["context"]), as_str(row["question"]), as_str(texts[0]))
 
 
-def _of_squad(document: JsonValue) -> Iterator[Question]:
-    """Yield the questions of a document in the format of SQuAD 1.1, of which the first answer is read."""
-    for article in as_list(as_object(document)["data"]):
-        for paragraph in map(as_object, as_list(as_object(article)["paragraphs"])):
-            for question in map(as_object, as_list(paragraph["qas"])):
-                answer = as_object(as_list(question["answers"])[0])
-                yield Question(
-                    as_str(question["id"]),
-                    as_str(paragraph["context"]),
-                    as_str(question["question"]),
-                    as_str(answer["text"]),
-                )
+def _of_question(question: JsonObject) -> Question:
+    """Return a question of SQuAD 1.1, of which the first answer is read."""
+    answer = as_object(as_list(question["answers"])[0])
+    texts = {key: as_str(question[key]) for key in ("context", "question")}
+    return Question(as_str(question["id"]), **texts, answer=as_str(answer["text"]))
 
 
 def _rows(questions: Sequence[Question]) -> Iterator[Row]:

@@ -1,12 +1,21 @@
-"""Heat maps of experts: their use by language, and their overlap."""
+"""Figures of experts: their use by language, how even it is, and their overlap."""
 
 from typing import Any
 
-from catalog.capabilities.experts.panels import MAX_BLOCKS, MAX_EXPERTS, MAX_PAIRS, overlap_panels, use_panels
+from catalog.capabilities.experts.panels import (
+    ENTROPIES,
+    MAX_BLOCKS,
+    MAX_EXPERTS,
+    MAX_PAIRS,
+    entropy_panels,
+    overlap_panels,
+    use_panels,
+)
 from catalog.report.figures import FIGURES, run_exhibit
 from catalog.store import Catalog
 from tests.catalog.report.rows import grid
 
+QUERIES = ("experts_by_language", "expert_overlaps", "routing_entropy_by_language")
 MODEL = {"base_model": "tiny", "base_model_id": "m"}
 PAIR: dict[str, Any] = {**MODEL, "share": 0.25, "n_top": 2, "by_chance": 0.18, "kind": "monolingual", "seed": 0}
 PAIR |= {"dtype": "float32", "target_language": None, "language_a": "en"}
@@ -50,11 +59,39 @@ def test_pairs_of_languages_are_rows_and_significant_differences_have_a_star() -
     assert len(grid(group.panels[0]).rows) == MAX_PAIRS
 
 
+def entropies(language: str, block: int, **changes: Any) -> dict[str, Any]:
+    row = {**MODEL, "dtype": "float32", "language": language, "block": block, "routing_entropy_id": language}
+    row |= {"role": "source", "kind": "monolingual", "target_language": None, "seed": 0}
+    for number, column in enumerate(ENTROPIES):
+        row |= {column: 0.9 - 0.1 * number, f"{column}_ci_low": 0.2, f"{column}_ci_high": 0.95}
+    return {**row, **changes}
+
+
+def test_each_entropy_has_a_panel_with_a_line_per_language() -> None:
+    rows = [entropies(language, block) for language in ("en", "he") for block in (0, 1)]
+    (group,) = entropy_panels(rows)
+    assert [entry.label for entry in group.legend] == ["en", "he"]
+    assert len(group.panels) == len(ENTROPIES)
+    assert "en from 0.900 to 0.900" in group.panels[0].label
+
+
+def test_sets_of_one_language_are_told_apart_and_unknown_routers_are_left_out() -> None:
+    unknown = dict.fromkeys(("entropy_of_mean", "mean_entropy"))
+    other = {"routing_entropy_id": "other", "kind": "translation", "role": "target", "seed": 1, **unknown}
+    (group,) = entropy_panels([entropies("he", 0), entropies("he", 0, **other)])
+    first, second = (entry.label for entry in group.legend)
+    assert (first, second) == ("he · monolingual · source · seed 0", "he · translation · target · seed 1")
+    assert second in group.panels[2].label
+    assert second not in group.panels[0].label
+    (group,) = entropy_panels([entropies("he", 0, **unknown)])
+    assert len(group.panels) == 1
+
+
 def test_queries_give_what_the_panels_draw(catalog: Catalog) -> None:
-    exhibits = [one for one in FIGURES if one.query in ("experts_by_language", "expert_overlaps")]
+    exhibits = [one for one in FIGURES if one.query in QUERIES]
     for exhibit in exhibits:
         rows = [row for source in run_exhibit(catalog, exhibit) for row in source.rows]
         assert rows
         assert exhibit.draw is not None
         assert all(group.panels for group in exhibit.draw(rows))
-    assert len(exhibits) == 2
+    assert {exhibit.query for exhibit in exhibits} == set(QUERIES)

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from mlprune.descriptions import TemplateTask
-from mlprune.errors import TaskFileError
+from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.tables import table_rows
+from mlprune.evaluation.tasks.tables import read_table, table_rows
 from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import ItemSelection, TaskData, read_items
 from tests.published_data import csv_tabs, json_lines, parquet, tabs, write_text
@@ -181,6 +181,35 @@ def test_an_answer_that_is_none_or_can_be_two_candidates_is_refused(value: objec
 def test_a_text_that_is_no_list_is_refused(value: str) -> None:
     with pytest.raises(TaskFileError):
         listed_texts({"options": value}, "options")
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("A. x\nB. y", ["x", "y"]),
+        ("  A) x.\n  and more\n\nB)y\nC) A. z", ["x.\n  and more", "y", "A. z"]),
+        ("A. x", None),
+        ("A. x\nC. y", None),
+        ("B. x\nC. y", None),
+        ("say\nA. x\nB. y", None),
+        ("A new x\nB new y", None),
+    ],
+)
+def test_lines_with_letters_in_turn_are_a_list(text: str, options: list[str] | None) -> None:
+    if options is None:
+        with pytest.raises(TaskFileError):
+            listed_texts({"options": text}, "options")
+    else:
+        assert listed_texts({"options": text}, "options") == options
+
+
+@pytest.mark.parametrize("paragraphs", [None, [{"qas": []}, {"context": "c"}], [{"qas": [{"id": "1"}]}]])
+def test_a_task_refuses_an_article_that_is_not_in_the_format_of_squad(tmp_path: Path, paragraphs: object) -> None:
+    file = tmp_path / "fr.json"
+    write_text(file, json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    with pytest.raises(CorpusError) as raised:
+        read_table(file)
+    assert raised.value.context["file"] == str(file)
 
 
 def test_labels_come_before_numbers() -> None:

@@ -330,8 +330,8 @@ GROUPS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "belebele": (["https://x.org/a"] * N, ["x.org"] * N),
     "sib200": (OWN, SIB_TOPICS[:N]),
     "multiblimp": ([f"{{language}}:{number // 2 * 2}" for number in range(N)], ["SV-#"] * N),
-    "global-mmlu": (OWN, ["STEM"] * N),
-    "include": (OWN, ["Driving License"] * N),
+    "global-mmlu": (OWN, ["STEM\nculturally sensitive", "STEM\nculturally agnostic", "STEM"] * 2),
+    "include": (OWN, ["Driving License\nregional feature: explicit"] * N),
     "mmlu-prox": (OWN, ["physics"] * N),
     "afrimmlu": (OWN, ["global_facts"] * N),
     "mmmlu": (OWN, ["anatomy"] * N),
@@ -371,6 +371,13 @@ def test_published_files_tell_clusters_and_categories_equally_in_all_languages(t
         named = [cluster.format(language=language) for cluster in clusters]
         assert groups(data) == list(zip(named, categories, strict=True)), language
         assert bool(data.groups_sha256) == any(map(any, groups(data)))
+
+
+def test_the_hash_with_one_category_is_that_of_files_without_further_ones(tmp_path: Path) -> None:
+    PUBLISHED["global-mmlu"].write(tmp_path)
+    data = read_items("global_mmlu", tmp_path, ItemSelection("en", "test"))
+    first = {example_id: ItemGroup(category="STEM") for example_id in data.lines}
+    assert data.earlier_groups_sha256 == groups_sha256(first) != data.groups_sha256
 
 
 def test_hypotheses_of_one_premise_are_a_cluster_in_every_language(tmp_path: Path) -> None:

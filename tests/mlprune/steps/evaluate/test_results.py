@@ -82,6 +82,16 @@ def test_files_that_state_clusters_later_need_no_model_either(baseline_run: Fini
     assert store.has_record(*identity.key)
 
 
+def test_files_that_state_more_categories_need_no_model_either(baseline_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(baseline_run.store, tmp_path / "store")
+    (evaluation, *_) = (one for one in evaluations(baseline_run) if one.task.task == "mood")
+    contents = {**evaluation.identity.contents, "groups": "with several categories"}
+    later = replace(evaluation, identity=replace(evaluation.identity, contents=contents))
+    assert adoptable_ids([later], store) == {later.identity.id}
+    assert adopt(store, later, "any")
+    assert store.has_record(*later.identity.key)
+
+
 def test_a_damaged_or_incomplete_evaluation_is_computed_again(small_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
     expected = evaluation_files(store)

@@ -11,8 +11,11 @@ import pytest
 import yaml
 
 from mlprune.capabilities.inspection.drafts import table_heads
+from mlprune.capabilities.inspection.drafts.table_heads import SQUAD_PAGE
 from mlprune.capabilities.inspection.drafts.task_draft import draft_task
+from mlprune.corpus.layouts.text_tables import table_sources
 from tests.published_data import json_lines, write_text
+from tests.published_forms import FORMS
 
 MOST_LINES = 24
 """Lines of a draft; an error is one more line."""
@@ -37,6 +40,27 @@ def drafted(folder: Path) -> dict[str, Any]:
 def is_read(draft: Mapping[str, Any], n: int) -> bool:
     """Whether a recipe with the draft would read n items."""
     return any(f"read as it is: {n} items" in line for line in draft["comments"])
+
+
+def test_a_file_in_the_format_of_squad_is_named_with_the_page_that_has_a_task_for_it(tmp_path: Path) -> None:
+    FORMS["mlqa"].write(tmp_path)
+    (line,) = draft_task(tmp_path).splitlines()
+    assert "SQuAD" in line
+    assert SQUAD_PAGE in line
+
+
+def test_an_array_inside_an_object_is_drafted_by_its_rows(tmp_path: Path) -> None:
+    FORMS["indic_xnli"].write(tmp_path)
+    draft = drafted(tmp_path)
+    assert is_read(draft, 2)
+    assert draft["answer"] == "label"
+    assert "{premise}" in draft["template"]
+
+
+def test_a_table_with_ids_and_flags_is_no_parallel_text(tmp_path: Path) -> None:
+    """The tag of Indonesian is `id`."""
+    FORMS["arabic_mmlu"].write(tmp_path)
+    assert table_sources(tmp_path) == []
 
 
 def test_a_table_with_a_column_per_candidate(tmp_path: Path) -> None:

@@ -1,0 +1,13 @@
+-- title: How evenly does each language use the experts?
+-- anchor: routing-entropy
+-- query: routing_entropy_by_language
+-- draw: catalog.capabilities.experts.panels:entropy_panels
+-- after: expert_overlaps
+-- topic: Inside the model
+-- optional: true
+-- explanation: Of a mixture of experts, before pruning: entropies by block and language, with 95 % intervals over
+-- demonstrations, divided by the logarithm of the number of experts. 1 means that all experts are used alike, 0 that one
+-- expert is. Of the mean distribution: whether the tokens of a language together prefer some experts. Of a token: how sure
+-- the router is. Of the use: how evenly the chosen experts share the tokens. Fewer tokens give lower values of the first
+-- and the last.
+-- empty: The store has no entropies of routing. Names of demonstration sets under analyses, routing_entropy fill this figure.
