@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlprune.corpus.token_languages import SetLanguages
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import top_features
 from mlprune.steps.job import EMPTY_SET, ChainLoader, Identity, JobCost, ModelRef, RecordKey, SetSize, SetSizes
 from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observe_set, statistics_cost
+from mlprune.steps.observe.expert_tokens import SUFFIX, TABLE, Counts, expert_rows, read_counts, write_counts
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact, Record
@@ -62,6 +64,7 @@ class ObserveJob(DensePassJob):
             sums=statistics.magnitudes,
             n_demonstrations=len(statistics.demonstrations),
             n_tokens=int(statistics.n_tokens.sum()),
+            expert_counts=statistics.expert_counts,
         )
         store.write_record(record)
 
@@ -85,8 +88,14 @@ class ObservePartJob(DensePassJob):
         """Run the batches of the part, then write its statistics, its sums of magnitudes and the record."""
         statistics = observe_set(store, chain(), self, demonstrations=self.demonstrations)
         files = statistics.write(store, self.statistics_id)
-        sums = self._write_sums(store, statistics)
-        store.write_record(self.identity.record(artefacts=(*files, sums)))
+        files.append(self._write_sums(store, statistics))
+        if statistics.expert_counts:
+            files.append(write_counts(store, self._features_path, statistics.expert_counts))
+        store.write_record(self.identity.record(artefacts=tuple(files)))
+
+    @property
+    def _features_path(self) -> str:
+        return f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}"
 
     def _write_sums(self, store: Store, statistics: StatisticsAccumulator) -> Artefact:
         n_rows = len(statistics.magnitudes)
@@ -97,8 +106,7 @@ class ObservePartJob(DensePassJob):
             "magnitudes": list(statistics.magnitudes.numpy()),
         }
         data, n_rows = encode_numeric(numeric_columns(columns), SUMS_LAYOUT)
-        path = f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}.parquet"
-        return store.write_bytes(path, data, n_rows=n_rows)
+        return store.write_bytes(f"{self._features_path}.parquet", data, n_rows=n_rows)
 
 
 @dataclass(frozen=True)
@@ -128,16 +136,28 @@ class CollectPartsJob(SetJob):
         files: list[Artefact] = []
         total = torch.zeros((), dtype=torch.float64)
         n_demonstrations = n_tokens = 0
+        experts: list[Artefact] = []
         for part in self.parts:
-            *statistics, sums = store.require("statistics_parts", part).artefacts
+            artefacts = store.require("statistics_parts", part).artefacts
+            of_experts = [artefact for artefact in artefacts if artefact.path.endswith(SUFFIX)]
+            *statistics, sums = (artefact for artefact in artefacts if artefact not in of_experts)
             files += statistics
+            experts += of_experts
             columns = decode_numeric(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
             total = total + torch.from_numpy(matrix_column(columns, "magnitudes").copy())
             n_demonstrations += int(array_column(columns, "n_demonstrations")[0])
             n_tokens += int(array_column(columns, "n_tokens")[0])
         if not n_tokens:
             raise CorpusError("no demonstration has tokens of this scope", token_scope=self.token_scope, got=0)
-        record = statistics_record(store, self, files, sums=total, n_demonstrations=n_demonstrations, n_tokens=n_tokens)
+        record = statistics_record(
+            store,
+            self,
+            files,
+            sums=total,
+            n_demonstrations=n_demonstrations,
+            n_tokens=n_tokens,
+            expert_counts=read_counts(store, experts),
+        )
         store.write_record(record)
 
 
@@ -169,6 +189,7 @@ def statistics_record(
     sums: Tensor,
     n_demonstrations: int,
     n_tokens: int,
+    expert_counts: Counts,
 ) -> Record:
     """Write the features of a whole set and return the record of its statistics.
 
@@ -178,6 +199,7 @@ def statistics_record(
         sums: [n_blocks + 1, d] float64, magnitudes summed over all demonstrations.
         n_demonstrations: in the set.
         n_tokens: counted tokens of the set.
+        expert_counts: those that reach each expert.
     """
     mean = sums / n_demonstrations
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
@@ -194,6 +216,9 @@ def statistics_record(
     }
     keys = {name: row[name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
     rows = {"statistics": [row], "feature_magnitudes": largest_features(mean.numpy(), keys)}
+    if expert_counts:
+        languages = SetLanguages.of(store, store.require("demonstration_sets", job.demonstration_set_id))
+        rows[TABLE] = list(expert_rows(job.identity.id, job.demonstration_set_id, languages.groups, expert_counts))
     return job.identity.record(artefacts=(*files, features), rows=rows)
 
 
