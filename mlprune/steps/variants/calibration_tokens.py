@@ -90,6 +90,41 @@ class CalibrationTokens:
     """Empty if no method read text."""
 
 
+def token_rows(tokens: CalibrationTokens) -> list[Row]:
+    """Return a row per reading variant, role and language, with the expert that the fewest of its tokens reached."""
+    rows: list[Row] = []
+    for read in tokens.reads:
+        for language, n_tokens in read.tokens.items():
+            fewest = read.fewest(language)
+            of_expert: Row = {} if fewest is None else {"block": fewest[0][0], "expert": fewest[0][1]}
+            at_least = "unknown" if read.experts is None else None if fewest is None else fewest[1]
+            own: Row = {"role": read.role, "language": language, "n_tokens": n_tokens, "fewest_at_an_expert": at_least}
+            rows.append({**own, **of_expert, "read_by": read.variant_id})
+    return rows
+
+
+def token_line(tokens: CalibrationTokens) -> str:
+    """Return one line about the tokens that a variant was made with."""
+    unknown = [] if tokens.is_known else ["unknown for a checkpoint that was made elsewhere"]
+    return f"calibration tokens: {'; '.join([*unknown, *map(_read_text, tokens.reads)]) or 'none, no method read text'}"
+
+
+def _read_text(read: TokensRead) -> str:
+    everywhere = f"{read.role} {languages_text(read.tokens)}"
+    if read.experts is None:
+        return f"{everywhere}, at experts unknown"
+    if (fewest := read.fewest()) is None:
+        return f"{everywhere} at every layer"
+    (block, expert), n_tokens = fewest
+    at_expert = languages_text({name: read.experts[block, expert].get(name, 0) for name in read.tokens})
+    return f"{everywhere}, at experts {n_tokens:,} or more (expert {expert} of block {block}: {at_expert})"
+
+
+def languages_text(tokens: ByLanguage) -> str:
+    """Return numbers of tokens by language, the smallest first."""
+    return ", ".join(f"{name} {n:,}" for name, n in sorted(tokens.items(), key=lambda one: (one[1], one[0])))
+
+
 def calibration_tokens(store: Store, variant: Record) -> CalibrationTokens:
     """Count the tokens that reached the layers and experts of a variant, and of those that it was made from.
 
