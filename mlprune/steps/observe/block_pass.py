@@ -26,7 +26,7 @@ from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
 from mlprune.steps.observe.expert_products import PASS_BYTES, block_passes, inputs_of, planned_passes
 from mlprune.steps.observe.expert_tokens import SUFFIX, expert_languages, read_counts
-from mlprune.steps.observe.statistics import statistics_record
+from mlprune.steps.observe.statistics import SetTotals, statistics_record
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -246,16 +246,13 @@ class ObserveBlocksJob(DensePassJob):
         """Write the records of the set from those of its blocks."""
         artefacts = [artefact for record in blocks for artefact in record.artefacts]
         of_parts, features = sorted(_below(artefacts, "statistics/"), key=_part), _below(artefacts, "features/")
-        record = statistics_record(
-            store,
-            self,
-            of_parts,
-            sums=block_files.part_sums(store, [one for one in features if not one.path.endswith(SUFFIX)]),
-            n_demonstrations=sum(map(len, self.parts)),
-            n_tokens=sum(sum(batch.n_tokens) for batch in batches.values()),
-            expert_counts=read_counts(store, features),
+        totals = SetTotals(
+            block_files.part_sums(store, [one for one in features if not one.path.endswith(SUFFIX)]),
+            sum(map(len, self.parts)),
+            sum(sum(batch.n_tokens) for batch in batches.values()),
+            read_counts(store, features),
         )
-        store.write_record(record)
+        store.write_record(statistics_record(store, self, of_parts, totals=totals))
         for name, identity in self.observed:
             store.write_record(identity.record(artefacts=tuple(_below(artefacts, f"{name}/{identity.id}/"))))
 

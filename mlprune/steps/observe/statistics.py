@@ -7,7 +7,7 @@ part is not run again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -57,16 +57,13 @@ class ObserveJob(DensePassJob):
         """Run all batches, then write statistics, features and record."""
         statistics = observe_set(store, chain(), self)
         files = statistics.write(store, self.identity.id)
-        record = statistics_record(
-            store,
-            self,
-            files,
-            sums=statistics.magnitudes,
-            n_demonstrations=len(statistics.demonstrations),
-            n_tokens=int(statistics.n_tokens.sum()),
-            expert_counts=statistics.expert_counts,
+        totals = SetTotals(
+            statistics.magnitudes,
+            len(statistics.demonstrations),
+            int(statistics.n_tokens.sum()),
+            statistics.expert_counts,
         )
-        store.write_record(record)
+        store.write_record(statistics_record(store, self, files, totals=totals))
 
 
 @dataclass(frozen=True)
@@ -149,16 +146,20 @@ class CollectPartsJob(SetJob):
             n_tokens += int(array_column(columns, "n_tokens")[0])
         if not n_tokens:
             raise CorpusError("no demonstration has tokens of this scope", token_scope=self.token_scope, got=0)
-        record = statistics_record(
-            store,
-            self,
-            files,
-            sums=total,
-            n_demonstrations=n_demonstrations,
-            n_tokens=n_tokens,
-            expert_counts=read_counts(store, experts),
-        )
-        store.write_record(record)
+        totals = SetTotals(total, n_demonstrations, n_tokens, read_counts(store, experts))
+        store.write_record(statistics_record(store, self, files, totals=totals))
+
+
+class SetTotals(NamedTuple):
+    """What was observed of all demonstrations of a set together."""
+
+    magnitudes: Tensor
+    """[n_blocks + 1, d] float64, summed over the demonstrations."""
+    n_demonstrations: int
+    n_tokens: int
+    """Counted tokens."""
+    expert_counts: Counts
+    """Those that reach each expert."""
 
 
 class ObservesSet(Protocol):
@@ -181,27 +182,15 @@ class ObservesSet(Protocol):
         """The tokens that count."""
 
 
-def statistics_record(
-    store: Store,
-    job: ObservesSet,
-    files: Sequence[Artefact],
-    *,
-    sums: Tensor,
-    n_demonstrations: int,
-    n_tokens: int,
-    expert_counts: Counts,
-) -> Record:
+def statistics_record(store: Store, job: ObservesSet, files: Sequence[Artefact], *, totals: SetTotals) -> Record:
     """Write the features of a whole set and return the record of its statistics.
 
     Args:
         job: the job that makes the record.
         files: statistics files.
-        sums: [n_blocks + 1, d] float64, magnitudes summed over all demonstrations.
-        n_demonstrations: in the set.
-        n_tokens: counted tokens of the set.
-        expert_counts: those that reach each expert.
+        totals: of the whole set.
     """
-    mean = sums / n_demonstrations
+    mean = totals.magnitudes / totals.n_demonstrations
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     kinds = np.unique(store.read_table(artefact, ["kind"])["kind"]).tolist()
     features = _write_features(store, job.identity.id, mean, kind=kinds[0] if len(kinds) == 1 else "mixed")
@@ -211,14 +200,16 @@ def statistics_record(
         "demonstration_set_id": job.demonstration_set_id,
         "propagation": "dense",
         "token_scope": job.token_scope,
-        "n_demonstrations": n_demonstrations,
-        "n_tokens": n_tokens,
+        "n_demonstrations": totals.n_demonstrations,
+        "n_tokens": totals.n_tokens,
     }
     keys = {name: row[name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
     rows = {"statistics": [row], "feature_magnitudes": largest_features(mean.numpy(), keys)}
-    if expert_counts:
+    if totals.expert_counts:
         languages = SetLanguages.of(store, store.require("demonstration_sets", job.demonstration_set_id))
-        rows[TABLE] = list(expert_rows(job.identity.id, job.demonstration_set_id, languages.groups, expert_counts))
+        rows[TABLE] = list(
+            expert_rows(job.identity.id, job.demonstration_set_id, languages.groups, totals.expert_counts)
+        )
     return job.identity.record(artefacts=(*files, features), rows=rows)
 
 

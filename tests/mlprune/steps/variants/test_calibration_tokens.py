@@ -19,6 +19,7 @@ from mlprune.capabilities.publishing.model_card import model_card
 from mlprune.corpus.calibration import pad_batch
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.planning.text.calibration_lines import calibration_lines
+from mlprune.steps.observe import passes
 from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.variants.calibration_tokens import (
     CalibrationTokens,
@@ -170,6 +171,19 @@ def test_experts_read_the_real_tokens_that_the_library_routes_to_them(expert_run
     assert swept != dense, "block 1 reads what the pruned block 0 gives"
     targets = only_read(run, "target").experts
     assert targets == {key: {"en": by_language["en"]} for key, by_language in dense.items()}
+
+
+@pytest.mark.thorough("runs a model in parts")
+def test_counts_of_the_parts_of_a_large_set_are_added(
+    expert_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "PART_TOKENS", 2 * 48)
+    recipe = small_recipe()
+    recipe["demonstrations"][0] |= UNEQUAL
+    recipe["variants"], recipe["evaluations"] = recipe["variants"][:1], []
+    in_parts = finished_run(copied_inputs(expert_run.folder, tmp_path / "parts"), recipe, name="parts")
+    assert len(list(in_parts.store.records("statistics_parts"))) == 3
+    assert only_read(in_parts, "ordering") == only_read(expert_run, "ordering")
 
 
 def test_a_part_of_a_set_has_its_own_tokens_and_unknown_ones_at_experts(expert_run: FinishedRun) -> None:
