@@ -9,7 +9,7 @@ from functools import partial
 from catalog.ingest.table_files import declared_tables
 from catalog.results import Value
 from mlprune.corpus.token_languages import COLUMNS as COLUMNS_OF_SIDES
-from mlprune.corpus.token_languages import SideTokens, side_tokens
+from mlprune.corpus.token_languages import side_tokens
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.json_values import JsonObject, as_float, as_int
 from mlprune.numeric.statistics.variance_components import ErrorParts, parts_of_interval
@@ -217,12 +217,12 @@ def with_texts(record: Record, store: Store) -> Record:
     if record.kind != SETS or not record.artefacts:
         return record
     try:
-        columns = store.read_table(record.artefacts[0], (*COLUMNS_OF_TEXTS, *COLUMNS_OF_SIDES))
-        tokens = [_token_row(record.id, one) for one in side_tokens(store, record, columns)]
-    except (DamagedArtefactError, StoreError, OSError, ValueError, KeyError) as err:
+        columns = store.read_table(record.artefacts[0])
+        texts = _rows(record.id, columns)
+    except (DamagedArtefactError, OSError, ValueError, KeyError) as err:
         logger.warning("the catalog lacks the texts of %s: %s", record.path, err)
         return record
-    return replace(record, rows={**record.rows, TEXTS: _rows(record.id, columns), TOKENS: tokens})
+    return replace(record, rows={**record.rows, TEXTS: texts, TOKENS: _token_rows(record, store, columns)})
 
 
 def without_texts(record: Record) -> Record:
@@ -232,14 +232,24 @@ def without_texts(record: Record) -> Record:
     return replace(record, rows={name: rows for name, rows in record.rows.items() if name not in (TEXTS, TOKENS)})
 
 
-def _token_row(set_id: str, tokens: SideTokens) -> JsonObject:
-    return {
-        "demonstration_set_id": set_id,
-        "demonstration": tokens.demonstration,
-        **tokens.group._asdict(),
-        "n_tokens": tokens.n_tokens,
-        "n_last_shot": tokens.n_last_shot,
-    }
+def _token_rows(record: Record, store: Store, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:
+    """Return the tokens of a set by demonstration and side; none if its file does not say the sides of tokens."""
+    if not columns.keys() >= set(COLUMNS_OF_SIDES):
+        return []
+    try:
+        return [
+            {
+                "demonstration_set_id": record.id,
+                "demonstration": tokens.demonstration,
+                **tokens.group._asdict(),
+                "n_tokens": tokens.n_tokens,
+                "n_last_shot": tokens.n_last_shot,
+            }
+            for tokens in side_tokens(store, record, columns)
+        ]
+    except StoreError as err:
+        logger.warning("the catalog lacks the tokens by language of %s: %s", record.path, err)
+        return []
 
 
 def _rows(set_id: str, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:
