@@ -18,6 +18,7 @@ from mlprune.capabilities.publishing.export import export_variant
 from mlprune.capabilities.publishing.model_card import model_card
 from mlprune.corpus.calibration import pad_batch
 from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.local_chain import local_chain
 from mlprune.planning.text.calibration_lines import calibration_lines
 from mlprune.steps.observe import passes
 from mlprune.steps.prune.result_warnings import variant_warnings
@@ -32,9 +33,11 @@ from mlprune.steps.variants.calibration_tokens import (
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.expert_models import save_expert_model
+from tests.local_replica import LocalReplica, shared
+from tests.mlprune.steps.prune.test_sweep import sweep_of, with_sets_only
 from tests.recurrent_models import save_recurrent_model
 from tests.routing_recipe import DEAD
-from tests.tiny_recipes import FinishedRun, copied_inputs, finished_run, small_recipe, write_texts
+from tests.tiny_recipes import FinishedRun, contents, copied_inputs, finished_run, small_recipe, write_texts
 
 SIDES = {0: "other", 1: "fr", 2: "en"}
 
@@ -184,6 +187,20 @@ def test_counts_of_the_parts_of_a_large_set_are_added(
     in_parts = finished_run(copied_inputs(expert_run.folder, tmp_path / "parts"), recipe, name="parts")
     assert len(list(in_parts.store.records("statistics_parts"))) == 3
     assert only_read(in_parts, "ordering") == only_read(expert_run, "ordering")
+
+
+@pytest.mark.thorough("runs a model for every case")
+@pytest.mark.parametrize(("n_replicas", "n_shards"), [(1, 2), (2, 1)])
+def test_replicas_and_shards_count_the_same_tokens(
+    expert_run: FinishedRun, tmp_path: Path, n_replicas: int, n_shards: int
+) -> None:
+    job, store = sweep_of(expert_run, "sweep"), with_sets_only(expert_run, tmp_path / "store")
+    model = Path(expert_run.plan.model.path)
+    first, *others = (local_chain(model, n_shards=n_shards) for _ in range(n_replicas))
+    job.run(store, lambda: shared(first, [LocalReplica(chain) for chain in others]))
+    expected = contents(expert_run.store)
+    assert {path: data for path, data in contents(store).items() if data != expected[path]} == {}
+    assert all(record.rows["expert_tokens"] for record in store.records("mask_blocks"))
 
 
 def test_a_part_of_a_set_has_its_own_tokens_and_unknown_ones_at_experts(expert_run: FinishedRun) -> None:
