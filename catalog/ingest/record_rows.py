@@ -8,7 +8,9 @@ from functools import partial
 
 from catalog.ingest.table_files import declared_tables
 from catalog.results import Value
-from mlprune.errors import DamagedArtefactError
+from mlprune.corpus.token_languages import COLUMNS as COLUMNS_OF_SIDES
+from mlprune.corpus.token_languages import side_tokens
+from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.json_values import JsonObject, as_float, as_int
 from mlprune.numeric.statistics.variance_components import ErrorParts, parts_of_interval
 from mlprune.store.record_kinds import RECORD_KINDS, is_shown, table_of
@@ -35,8 +37,8 @@ WITH_PROFILE = (
 Rows = dict[str, list[JsonObject]]
 """Table -> rows."""
 RECIPES = "recipes"
-SETS, TEXTS = "demonstration_sets", "demonstrations"
-"""Kind of records of demonstration sets, and the table of their texts."""
+SETS, TEXTS, TOKENS = "demonstration_sets", "demonstrations", "demonstration_tokens"
+"""Kind of records of demonstration sets, and the tables of their texts, and of their tokens by language."""
 COLUMNS_OF_TEXTS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")
 
 
@@ -208,25 +210,46 @@ def _named_questions(record: UnsoundRecord) -> Iterator[tuple[str, str]]:
 
 
 def with_texts(record: Record, store: Store) -> Record:
-    """Return the record of a demonstration set with a row per demonstration, and any other record unchanged.
+    """Return the record of a demonstration set with rows for each demonstration, and any other record unchanged.
 
-    If the artefact is missing or damaged the texts are skipped, with a warning; `check store` reports the artefact.
+    If the artefact is missing or damaged the rows are skipped, with a warning; `check store` reports the artefact.
     """
     if record.kind != SETS or not record.artefacts:
         return record
     try:
-        columns = store.read_table(record.artefacts[0], COLUMNS_OF_TEXTS)
+        columns = store.read_table(record.artefacts[0])
+        texts = _rows(record.id, columns)
     except (DamagedArtefactError, OSError, ValueError, KeyError) as err:
         logger.warning("the catalog lacks the texts of %s: %s", record.path, err)
         return record
-    return replace(record, rows={**record.rows, TEXTS: _rows(record.id, columns)})
+    return replace(record, rows={**record.rows, TEXTS: texts, TOKENS: _token_rows(record, store, columns)})
 
 
 def without_texts(record: Record) -> Record:
     """Return a record of `with_texts` as it is stored."""
     if record.kind != SETS:
         return record
-    return replace(record, rows={table: rows for table, rows in record.rows.items() if table != TEXTS})
+    return replace(record, rows={name: rows for name, rows in record.rows.items() if name not in (TEXTS, TOKENS)})
+
+
+def _token_rows(record: Record, store: Store, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:
+    """Return the tokens of a set by demonstration and side; none if its file does not say the sides of tokens."""
+    if not columns.keys() >= set(COLUMNS_OF_SIDES):
+        return []
+    try:
+        return [
+            {
+                "demonstration_set_id": record.id,
+                "demonstration": tokens.demonstration,
+                **tokens.group._asdict(),
+                "n_tokens": tokens.n_tokens,
+                "n_last_shot": tokens.n_last_shot,
+            }
+            for tokens in side_tokens(store, record, columns)
+        ]
+    except StoreError as err:
+        logger.warning("the catalog lacks the tokens by language of %s: %s", record.path, err)
+        return []
 
 
 def _rows(set_id: str, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:

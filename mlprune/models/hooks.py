@@ -13,8 +13,15 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError, statistics_context
 from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.models.experts import one_by_one, routed_rows
-from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums, submit_routed_sums
+from mlprune.numeric.activations.accelerator_statistics import (
+    submit_demonstration_sums,
+    submit_routed_counts,
+    submit_routed_sums,
+)
 from mlprune.numeric.activations.statistics import CountedTokens
+
+ROUTED = "routed tokens"
+"""Name among the inputs of a block of the counted tokens that reach each expert, [b, experts * groups]."""
 
 
 class LayerHooks:
@@ -110,6 +117,7 @@ class InputSums:
         self._keeps_tokens = keeps_tokens
         self._stops = stops
         self._sums: dict[str, Tensor] = {}
+        self._n_routed: dict[str, Tensor] = {}
         self.tokens: dict[str, list[Tensor]] = {}
         """input -> [counted tokens, in] of each demonstration, in the dtype of the model; empty unless kept."""
         self.routed: dict[str, Tensor] = {}
@@ -129,6 +137,8 @@ class InputSums:
                 self._sums[name] = submit_demonstration_sums(inputs, self._counted)
             else:
                 self._sums[name] = submit_routed_sums(inputs, rows, self._counted)
+                if self._counted.groups is not None:
+                    self._n_routed[name] = submit_routed_counts(rows, self._counted)
         if self._keeps_tokens:
             of_rows = self._counted.rows_of(inputs) if rows is None else self._counted.routed_rows_of(inputs, rows)
             self.tokens[name] = of_rows
@@ -139,14 +149,24 @@ class InputSums:
     def sums(self) -> dict[str, Tensor]:
         """Return input -> [b, in] float32 on the input's device, in the block's order; unchecked on an accelerator.
 
-        Sums of an expert that got no token are zero.
+        Sums of an expert that got no token are zero. If the tokens have groups, `ROUTED` follows the inputs of a block
+        with experts.
 
         Raises:
             ModelError: the block did not run a layer.
         """
         self._add_unused_experts()
         check_run(self._block.input_names, self._sums)
-        return {name: self._sums[name] for name in self._block.input_names}
+        return {name: self._sums[name] for name in self._block.input_names} | self._routed_counts()
+
+    def _routed_counts(self) -> dict[str, Tensor]:
+        """Return `ROUTED` of a block with experts, expert after expert; of other blocks nothing."""
+        experts = self._block.experts
+        if experts is None or not self._n_routed:
+            return {}
+        none = torch.zeros_like(next(iter(self._n_routed.values())))
+        names = [experts.layers(expert)[0] for expert in range(experts.n_experts)]
+        return {ROUTED: torch.cat([self._n_routed.get(name, none) for name in names], dim=1)}
 
     def _add_unused_experts(self) -> None:
         experts = self._block.experts

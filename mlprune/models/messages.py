@@ -17,6 +17,7 @@ from torch import Tensor
 from mlprune.errors import ShapeError
 from mlprune.methods import StatisticsName
 from mlprune.numeric.activations.feature_sums import FeatureSums
+from mlprune.numeric.activations.statistics import TokenGroups
 
 Kind = TypeVar("Kind")
 
@@ -91,10 +92,14 @@ class TokenBatch:
     """[b, s] bool, True at tokens, False at padding."""
     counted: Tensor
     """[b, s] bool, True at the tokens that count in statistics."""
+    groups: TokenGroups | None = field(default=None, kw_only=True)
+    """By which the tokens that reach each expert are counted; None: they are not counted."""
 
     def __post_init__(self) -> None:
         for name in ("attention_mask", "counted"):
             _check_shape(name, getattr(self, name), tuple(self.token_ids.shape))
+        if self.groups is not None:
+            _check_shape("groups", self.groups.of_tokens, tuple(self.token_ids.shape))
 
     @property
     def n_computed(self) -> int:
@@ -241,6 +246,8 @@ class SweepStates:
     states: HiddenStates
     counted: Tensor
     """[b, s] bool, True at the tokens that count in statistics."""
+    groups: TokenGroups | None = None
+    """Of the tokens; see `TokenBatch`."""
 
 
 @dataclass(frozen=True)

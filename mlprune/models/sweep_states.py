@@ -5,6 +5,7 @@ threads.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, overload
 
 import torch
@@ -71,7 +72,8 @@ class ResidentStates:
     @torch.inference_mode()
     def start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states."""
-        self._add(key, SweepStates(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted))
+        states = self._runner.embed(batch.token_ids, batch.attention_mask)
+        self._add(key, SweepStates(states, batch.counted, batch.groups))
 
     def observe(
         self,
@@ -116,7 +118,7 @@ class ResidentStates:
             after, listener = run_keeping_tokens(
                 self._runner, block, batch.states, counted=counted, keeps_tokens=keeps_tokens
             )
-            self._states[key] = SweepStates(after, batch.counted)
+            self._states[key] = replace(batch, states=after)
             found = _Observed(listener.sums(), listener.tokens)
             if wanted.magnitudes:
                 run = {0: batch.states, 1: after} if block == 0 else {block + 1: after}
@@ -131,7 +133,7 @@ class ResidentStates:
         @torch.inference_mode()
         def advance(key: Hashable) -> None:
             batch = self._states[key]
-            self._states[key] = SweepStates(self._runner.step(block, batch.states), batch.counted)
+            self._states[key] = replace(batch, states=self._runner.step(block, batch.states))
 
         for _ in parallel_map(advance, keys):
             pass
@@ -181,11 +183,11 @@ class ResidentStates:
         """Remove states and return them on the CPU."""
         batch = self._states.pop(key)
         del self._counted[key]
-        return SweepStates(batch.states.to(torch.device("cpu")), batch.counted)
+        return replace(batch, states=batch.states.to(torch.device("cpu")))
 
     def accept(self, key: Hashable, batch: SweepStates) -> None:
         """Keep states that another shard released."""
-        self._add(key, SweepStates(self._runner.receive(batch.states), batch.counted))
+        self._add(key, replace(batch, states=self._runner.receive(batch.states)))
 
     def clear(self) -> None:
         """Drop all states and observations."""
@@ -195,7 +197,7 @@ class ResidentStates:
 
     def _add(self, key: Hashable, states: SweepStates) -> None:
         self._states[key] = states
-        self._counted[key] = CountedTokens(states.counted)
+        self._counted[key] = CountedTokens(states.counted, states.groups)
 
     def _forget(self) -> None:
         for kept in (self._sums, self._products, self._products_of_sets, self._gradients):

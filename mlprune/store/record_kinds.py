@@ -46,7 +46,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "demonstration set and token scope, observed on the dense model",
         folders=("statistics", "features"),
-        tables={"statistics": "statistics_id", "feature_magnitudes": "statistics_id"},
+        tables={
+            "statistics": "statistics_id",
+            "feature_magnitudes": "statistics_id",
+            "expert_tokens": "observation_id",
+        },
     ),
     "observed_blocks": RecordKind(
         1,
@@ -98,7 +102,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
         folders=("masks", "statistics", "weights", "biases"),
-        tables={"refined_layers": None, **OF_BLOCKS},
+        tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS},
     ),
     "masks": RecordKind(
         3,

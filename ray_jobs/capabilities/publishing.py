@@ -65,6 +65,7 @@ def export(
     from mlprune.capabilities.publishing.export import export_variant  # noqa: PLC0415 - these load torch
     from mlprune.capabilities.publishing.multimodal import export_into_multimodal  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+    from mlprune.steps.variants.calibration_tokens import calibration_tokens, token_line  # noqa: PLC0415
 
     if into is not None and smaller:
         message = "a smaller text part does not fit into a multimodal checkpoint; give --into or --smaller"
@@ -79,6 +80,7 @@ def export(
             )
         else:
             export_into_multimodal(opened, variant_id, base_model, into, out)
+        echo(token_line(calibration_tokens(opened, opened.require("variants", variant_id))), err=True)
     echo(str(out))
 
 

@@ -17,8 +17,9 @@ from mlprune.capabilities.experts.routing import RoleBatch, RoutingVisitor
 from mlprune.capabilities.experts.routing_sums import ROLES, SUMS, added_in_order
 from mlprune.corpus.calibration import pad_batch, token_batches
 from mlprune.corpus.demonstrations import SOURCE, TARGET
+from mlprune.corpus.token_languages import SetLanguages
 from mlprune.errors import StatisticsError
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.chain import stream_tagged
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
@@ -30,6 +31,8 @@ from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import EMPTY_SET, ChainLoader, JobCost, SetSizes
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob, pass_jobs
+from mlprune.steps.observe.expert_tokens import TABLE as EXPERT_TOKENS
+from mlprune.steps.observe.expert_tokens import expert_rows
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
 from mlprune.steps.sets import PlannedSets
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
@@ -92,7 +95,21 @@ class ExpertStatisticsJob(DensePassJob):
         artefacts = tuple(
             _write(store, self.identity.id, block, sums=sums[block], n_tokens=n_tokens) for block in blocks
         )
-        store.write_record(self.identity.record(artefacts=artefacts, rows={KIND: self._rows(store, sums, n_tokens)}))
+        of_languages = list(self._tokens_by_language(store, sums))
+        tables: dict[str, Sequence[JsonObject]] = {KIND: self._rows(store, sums, n_tokens), EXPERT_TOKENS: of_languages}
+        store.write_record(self.identity.record(artefacts=artefacts, rows=tables))
+
+    def _tokens_by_language(self, store: Store, sums: Mapping[int, Tensor]) -> Iterator[JsonObject]:
+        """Return the tokens of all demonstrations that are routed to each expert, by side and language."""
+        set_id = self.demonstration_set_id
+        languages = SetLanguages.of(store, store.require("demonstration_sets", set_id))
+        counts: dict[int, Tensor] = {}
+        for block, of_block in sums.items():
+            n_tokens = torch.zeros(of_block.shape[1], len(languages.groups), dtype=torch.int64)
+            for of_demonstration, places in zip(of_block, languages.of_sides, strict=True):
+                n_tokens[:, list(places)] += of_demonstration[:, :, SUMS.index("n_routed")].to(torch.int64)
+            counts[block] = n_tokens.flatten()
+        yield from expert_rows(self.identity.id, set_id, languages.groups, counts)
 
     def _rows(self, store: Store, sums: Mapping[int, Tensor], n_tokens: Tensor) -> list[dict[str, JsonValue]]:
         """Return the sums over all demonstrations, for the roles that some token has."""

@@ -8,7 +8,7 @@ EXPERT_STATISTICS = RecordKind(
     1,
     "demonstration set whose tokens are counted for every expert, with gate weights and norms of outputs",
     folders=("routing",),
-    tables={"expert_statistics": "expert_statistics_id"},
+    tables={"expert_statistics": "expert_statistics_id", "expert_tokens": "observation_id"},
 )
 """Kind of the routing statistics."""
 EXPERT_OVERLAPS = RecordKind(

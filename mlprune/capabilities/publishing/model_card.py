@@ -13,6 +13,7 @@ import yaml
 from mlprune.json_values import JsonObject, as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.method import LAPE, PLUG_AND_PLAY
+from mlprune.steps.variants.calibration_tokens import CalibrationTokens, calibration_tokens, token_line, token_rows
 from mlprune.steps.variants.variant import ROLES_OF_PARENT
 from mlprune.steps.variants.variant_rows import has_fewer_tokens, stored_masks
 from mlprune.steps.variants.variant_text import value_words
@@ -36,6 +37,7 @@ _STATISTICS_COLUMNS = (
     "n_demonstrations",
     "n_tokens",
 )
+_TOKEN_COLUMNS = ("role", "language", "n_tokens", "fewest_at_an_expert", "block", "expert", "read_by")
 _PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "sparsity", "achieved_sparsity")
 _CHOICES = (
     "score",
@@ -222,12 +224,21 @@ def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
             rows_table(_PARENT_COLUMNS, _parents(store, variant)),
         ),
         *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
+        *section("Calibration tokens", _tokens_text(calibration_tokens(store, variant))),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
         *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
         *section("Lineage", lineage_table(store, lineage)),
         *section("Method", _citations(_rows_of(lineage, "variants"))),
     )
     return "\n".join(parts)
+
+
+def _tokens_text(tokens: CalibrationTokens) -> str:
+    """The tokens by language that reached the layers and experts, in one line and a table."""
+    rows = token_rows(tokens)
+    columns = [name for name in _TOKEN_COLUMNS if any(row.get(name) is not None for row in rows)]
+    shown = columns if len({row["read_by"] for row in rows}) > 1 else [name for name in columns if name != "read_by"]
+    return "\n\n".join(filter(None, (token_line(tokens), rows_table(shown, rows))))
 
 
 def _set_row(store: Store, link: Row) -> Row:

@@ -102,7 +102,7 @@ class BatchVisitor(ABC, Generic[Result]):
     needs_head: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self.counted = CountedTokens(self.batch.counted)
+        self.counted = CountedTokens(self.batch.counted, self.batch.groups)
 
     def start(self, runner: BlockRunner) -> States:
         """Embed the batch. Its observations need the memory of kept states."""

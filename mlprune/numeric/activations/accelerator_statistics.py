@@ -62,6 +62,23 @@ def submit_routed_sums(inputs: Tensor, rows: Tensor, counted: CountedTokens) -> 
     return (belongs.double() @ squares).to(torch.float32)
 
 
+def submit_routed_counts(rows: Tensor, counted: CountedTokens) -> Tensor:
+    """Count some tokens of each demonstration by group: those that are routed to an expert, and count.
+
+    Args:
+        rows: [t] int64, the places of the tokens in the batch.
+        counted: tokens of the batch that count, with groups.
+    Returns: [b, groups] float32 on the device of the rows.
+    """
+    assert counted.groups is not None, "the tokens have groups"
+    shape = (counted.mask.shape[0], counted.groups.n_groups)
+    chosen = counted.group_places_on(rows.device)[rows]
+    if rows.device.type == "cpu":
+        return torch.bincount(chosen + 1, minlength=1 + shape[0] * shape[1])[1:].reshape(shape).to(torch.float32)
+    is_at = chosen == torch.arange(shape[0] * shape[1], device=rows.device)[:, None]
+    return is_at.to(torch.float32).sum(dim=1).reshape(shape)
+
+
 def submit_hidden_magnitudes(hidden: Tensor, counted: CountedTokens) -> Tensor:
     """Return the norms of `hidden_magnitudes`, [b, d] float32; on an accelerator they are not checked."""
     if hidden.device.type == "cpu":

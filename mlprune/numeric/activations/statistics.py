@@ -9,6 +9,7 @@ depend on its own counted tokens only.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,15 +20,27 @@ _ENTRIES_TOGETHER = 2**17
 """Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
 
 
+@dataclass(frozen=True)
+class TokenGroups:
+    """Groups of the tokens of a batch, such as their languages."""
+
+    of_tokens: Tensor
+    """[b, s] int64 on the CPU, from 0; of padding, any."""
+    n_groups: int
+
+
 class CountedTokens:
     """Mask of the counted tokens of a batch, copied to each device once.
 
     Args:
         mask: bool [b, s], on the CPU, True where the token counts.
+        groups: by which the tokens of experts are counted; None: they are not counted.
     """
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor, groups: TokenGroups | None = None) -> None:
         self.mask = mask
+        self.groups = groups
+        self._group_places: dict[torch.device, Tensor] = {}
         self._ignored: dict[torch.device, Tensor] = {}
         self._positions: dict[torch.device, Tensor] = {}
 
@@ -69,8 +82,18 @@ class CountedTokens:
         n_tokens = torch.bincount(kept // self.mask.shape[1], minlength=self.mask.shape[0]).tolist()
         return list(torch.split(positions, n_tokens))
 
+    def group_places_on(self, device: torch.device) -> Tensor:
+        """Return [b * s] int64, on a device: demonstration * groups + group of a counted token, -1 of others."""
+        assert self.groups is not None, "the tokens have groups"
+        if device not in self._group_places:
+            first = torch.arange(self.mask.shape[0])[:, None] * self.groups.n_groups
+            places = torch.where(self.mask, first + self.groups.of_tokens, -1).flatten()
+            self._group_places[device] = places.to(device, non_blocking=True)
+        return self._group_places[device]
+
     def free_devices(self) -> None:
         """Drop the copies on devices, so that this can be pickled; they are made again when they are needed."""
+        self._group_places.clear()
         self._ignored.clear()
         self._positions.clear()
 

@@ -12,6 +12,7 @@ from mlprune.planning.pending import RetiredFiles, find_retired, pending_jobs
 from mlprune.planning.plan import Plan
 from mlprune.planning.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.planning.resources.probe_costs import AnalysisCost, probe_costs
+from mlprune.planning.text.calibration_lines import calibration_lines
 from mlprune.planning.text.needs_lines import PlannedMachines, needs_lines
 from mlprune.planning.text.question_lines import question_lines
 from mlprune.recipe.evaluations import EvaluationConfig
@@ -73,6 +74,7 @@ def plan_lines(work: PlannedWork, machines: PlannedMachines, *, has_power: bool 
         _device_line(plan, work.needs.batch_tokens),
         *of_jobs["model"],
         *_corpus_lines(plan.recipe),
+        *calibration_lines(plan, store),
         *_recipe_warnings(plan.recipe),
         *of_jobs["warnings"],
         *_processor_lines(machines.processors),

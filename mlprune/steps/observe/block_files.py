@@ -12,11 +12,13 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StatisticsError
 from mlprune.methods import StatisticsName
+from mlprune.models.hooks import ROUTED
 from mlprune.models.messages import SweepObservation
 from mlprune.numeric.activations.feature_sums import FeatureSums
 from mlprune.numeric.activations.gram import packed_triangle, unpacked_triangle
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import OnAccess
+from mlprune.steps.observe.expert_tokens import counted, write_counts
 from mlprune.steps.observe.statistics import SUMS_LAYOUT
 from mlprune.steps.observe.statistics_files import DemonstrationSums, matrix_column, numeric_columns, write_part
 from mlprune.store.parquet import decode_numeric, encode_numeric
@@ -165,8 +167,11 @@ class BlockFiles:
             keys = self._keys(number)
             n_tokens.append(torch.tensor([n for key in keys for n in self.batches[key].n_tokens])[self._order(keys)])
             sums = self._in_order(keys, [observation.sums[key] for key in keys])
+            sums.pop(ROUTED, None)
             yield write_part(store, self.statistics_id, self.block, DemonstrationSums(part, n_tokens[-1], sums))
         yield self._write_magnitudes(store, observation)
+        if of_experts := [of_batch[ROUTED] for of_batch in observation.sums.values() if ROUTED in of_batch]:
+            yield write_counts(store, self._features_path, {self.block: counted(of_experts)})
         if "sums" in self.owners:
             sums_of_set = self._feature_sums(observation)
             yield write_feature_sums(store, self.owners["sums"], self.block, sums_of_set, n_tokens=torch.cat(n_tokens))
@@ -222,8 +227,11 @@ class BlockFiles:
             "magnitudes": [row[3].numpy() for row in rows],
         }
         data, n_rows = encode_numeric(numeric_columns(columns), SUMS_LAYOUT)
-        path = f"features/{self.statistics_id}.block-{self.block:03d}.parquet"
-        return store.write_bytes(path, data, n_rows=n_rows)
+        return store.write_bytes(f"{self._features_path}.parquet", data, n_rows=n_rows)
+
+    @property
+    def _features_path(self) -> str:
+        return f"features/{self.statistics_id}.block-{self.block:03d}"
 
     def _keys(self, number: int) -> list[Hashable]:
         return [key for key, batch in self.batches.items() if batch.part == number]

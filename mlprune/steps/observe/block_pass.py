@@ -25,7 +25,8 @@ from mlprune.steps import job
 from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
 from mlprune.steps.observe.expert_products import PASS_BYTES, block_passes, inputs_of, planned_passes
-from mlprune.steps.observe.statistics import statistics_record
+from mlprune.steps.observe.expert_tokens import SUFFIX, expert_languages, read_counts
+from mlprune.steps.observe.statistics import SetTotals, statistics_record
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -180,11 +181,15 @@ class ObserveBlocksJob(DensePassJob):
         """Cut the parts into batches, as the usual dense pass does."""
         table = store.read_table(store.require("demonstration_sets", self.demonstration_set_id).artefacts[0])
         counted = counted_tokens(table, self.token_scope)
+        languages = expert_languages(store, self.model, self.demonstration_set_id)
         batches: dict[Hashable, block_files.PassBatch] = {}
         cut: dict[Hashable, TokenBatch] = {}
         for number, part in enumerate(self.parts):
             texts, flags = (values[part.start : part.stop] for values in (table["token_ids"], counted))
-            for indices, batch in token_batches(texts, batch_tokens=self.batch_tokens, counted=flags):
+            of_part = token_batches(texts, batch_tokens=self.batch_tokens, counted=flags)
+            if languages is not None:
+                of_part = languages.grouped(of_part, table["sides"][part.start : part.stop], first=part.start)
+            for indices, batch in of_part:
                 key = ("", len(cut))
                 cut[key] = batch
                 batches[key] = block_files.PassBatch(number, indices, tuple(batch.counted.sum(dim=1).tolist()))
@@ -240,16 +245,14 @@ class ObserveBlocksJob(DensePassJob):
     def _write_records(self, store: Store, blocks: list[Record], *, batches: block_files.Batches) -> None:
         """Write the records of the set from those of its blocks."""
         artefacts = [artefact for record in blocks for artefact in record.artefacts]
-        of_parts = sorted(_below(artefacts, "statistics/"), key=_part)
-        record = statistics_record(
-            store,
-            self,
-            of_parts,
-            sums=block_files.part_sums(store, _below(artefacts, "features/")),
-            n_demonstrations=sum(map(len, self.parts)),
-            n_tokens=sum(sum(batch.n_tokens) for batch in batches.values()),
+        of_parts, features = sorted(_below(artefacts, "statistics/"), key=_part), _below(artefacts, "features/")
+        totals = SetTotals(
+            block_files.part_sums(store, [one for one in features if not one.path.endswith(SUFFIX)]),
+            sum(map(len, self.parts)),
+            sum(sum(batch.n_tokens) for batch in batches.values()),
+            read_counts(store, features),
         )
-        store.write_record(record)
+        store.write_record(statistics_record(store, self, of_parts, totals=totals))
         for name, identity in self.observed:
             store.write_record(identity.record(artefacts=tuple(_below(artefacts, f"{name}/{identity.id}/"))))
 

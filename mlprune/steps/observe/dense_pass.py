@@ -14,6 +14,7 @@ from torch import Tensor
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.corpus.demonstrations import scope_mask
 from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.hooks import ROUTED
 from mlprune.models.inference.observation import Observation, StatisticsVisitor
 from mlprune.models.inference.visitor import Operation, Result
 from mlprune.models.messages import TokenBatch
@@ -38,6 +39,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
+from mlprune.steps.observe.expert_tokens import counted, expert_languages
 from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.sets import PlannedSets, distinct_sets
 from mlprune.store.parquet import columns_of
@@ -126,6 +128,8 @@ class StatisticsAccumulator:
     """[n] int64, counted tokens."""
     magnitudes: Tensor = field(init=False)
     """[n_blocks + 1, d] float64, sums over the demonstrations; a scalar 0 before the first batch."""
+    expert_counts: dict[int, Tensor] = field(default_factory=dict)
+    """Block with experts -> [experts * groups] int64, counted tokens that reach each expert."""
 
     def __post_init__(self) -> None:
         self.n_tokens = torch.zeros(len(self.demonstrations), dtype=torch.int64)
@@ -140,6 +144,10 @@ class StatisticsAccumulator:
         """
         rows = list(indices)
         for key, values in observation.sums.items():
+            if key[1] == ROUTED:
+                of_batch, before = counted([values]), self.expert_counts.get(key[0])
+                self.expert_counts[key[0]] = of_batch if before is None else before + of_batch
+                continue
             if key not in self.sums:
                 self.sums[key] = values.new_zeros(len(self.demonstrations), values.shape[1])
             self.sums[key][rows] = values
@@ -161,6 +169,10 @@ class StatisticsAccumulator:
 
 class StatisticsJob(Protocol):
     """A job that collects activation statistics of a demonstration set."""
+
+    @property
+    def model(self) -> ModelRef:
+        """The model."""
 
     @property
     def demonstration_set_id(self) -> str:
@@ -187,16 +199,19 @@ def observe_set(
         StatisticsError: a counted activation is not finite.
     """
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
-    token_scope = job.token_scope
-    columns = ["token_ids"] if token_scope == "all" else ["token_ids", "kind", "profile", "sides", "shots"]
+    token_scope, languages = job.token_scope, expert_languages(store, job.model, job.demonstration_set_id)
+    reads_sides = token_scope != "all" or languages is not None
+    columns = ["token_ids", "kind", "profile", "sides", "shots"] if reads_sides else ["token_ids"]
     table = columns_of(store.read_bytes(artefact), columns, rows=demonstrations)
     if demonstrations is None or token_scope == "all":
-        counted = counted_tokens(table, token_scope)
+        flags = counted_tokens(table, token_scope)
     else:  # a part without counted tokens is not an error
         rows = zip(table["sides"], table["shots"], strict=True)
-        counted = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
+        flags = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
     accumulator = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
-    batches = token_batches(table["token_ids"], batch_tokens=job.batch_tokens, counted=counted)
+    batches = token_batches(table["token_ids"], batch_tokens=job.batch_tokens, counted=flags)
+    if languages is not None:
+        batches = languages.grouped(batches, table["sides"], first=accumulator.demonstrations.start)
     model.everywhere(Shard.set_keep_masks, None)
     with job_parts("text", len(table["token_ids"])) as done:
         for indices, observation in stream_tagged(model, StatisticsVisitor, batches):

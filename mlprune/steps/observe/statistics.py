@@ -7,19 +7,21 @@ part is not run again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlprune.corpus.token_languages import SetLanguages
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import top_features
 from mlprune.steps.job import EMPTY_SET, ChainLoader, Identity, JobCost, ModelRef, RecordKey, SetSize, SetSizes
 from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observe_set, statistics_cost
+from mlprune.steps.observe.expert_tokens import SUFFIX, TABLE, Counts, expert_rows, read_counts, write_counts
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact, Record
@@ -55,15 +57,13 @@ class ObserveJob(DensePassJob):
         """Run all batches, then write statistics, features and record."""
         statistics = observe_set(store, chain(), self)
         files = statistics.write(store, self.identity.id)
-        record = statistics_record(
-            store,
-            self,
-            files,
-            sums=statistics.magnitudes,
-            n_demonstrations=len(statistics.demonstrations),
-            n_tokens=int(statistics.n_tokens.sum()),
+        totals = SetTotals(
+            statistics.magnitudes,
+            len(statistics.demonstrations),
+            int(statistics.n_tokens.sum()),
+            statistics.expert_counts,
         )
-        store.write_record(record)
+        store.write_record(statistics_record(store, self, files, totals=totals))
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,14 @@ class ObservePartJob(DensePassJob):
         """Run the batches of the part, then write its statistics, its sums of magnitudes and the record."""
         statistics = observe_set(store, chain(), self, demonstrations=self.demonstrations)
         files = statistics.write(store, self.statistics_id)
-        sums = self._write_sums(store, statistics)
-        store.write_record(self.identity.record(artefacts=(*files, sums)))
+        files.append(self._write_sums(store, statistics))
+        if statistics.expert_counts:
+            files.append(write_counts(store, self._features_path, statistics.expert_counts))
+        store.write_record(self.identity.record(artefacts=tuple(files)))
+
+    @property
+    def _features_path(self) -> str:
+        return f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}"
 
     def _write_sums(self, store: Store, statistics: StatisticsAccumulator) -> Artefact:
         n_rows = len(statistics.magnitudes)
@@ -97,8 +103,7 @@ class ObservePartJob(DensePassJob):
             "magnitudes": list(statistics.magnitudes.numpy()),
         }
         data, n_rows = encode_numeric(numeric_columns(columns), SUMS_LAYOUT)
-        path = f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}.parquet"
-        return store.write_bytes(path, data, n_rows=n_rows)
+        return store.write_bytes(f"{self._features_path}.parquet", data, n_rows=n_rows)
 
 
 @dataclass(frozen=True)
@@ -128,17 +133,33 @@ class CollectPartsJob(SetJob):
         files: list[Artefact] = []
         total = torch.zeros((), dtype=torch.float64)
         n_demonstrations = n_tokens = 0
+        experts: list[Artefact] = []
         for part in self.parts:
-            *statistics, sums = store.require("statistics_parts", part).artefacts
+            artefacts = store.require("statistics_parts", part).artefacts
+            of_experts = [artefact for artefact in artefacts if artefact.path.endswith(SUFFIX)]
+            *statistics, sums = (artefact for artefact in artefacts if artefact not in of_experts)
             files += statistics
+            experts += of_experts
             columns = decode_numeric(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
             total = total + torch.from_numpy(matrix_column(columns, "magnitudes").copy())
             n_demonstrations += int(array_column(columns, "n_demonstrations")[0])
             n_tokens += int(array_column(columns, "n_tokens")[0])
         if not n_tokens:
             raise CorpusError("no demonstration has tokens of this scope", token_scope=self.token_scope, got=0)
-        record = statistics_record(store, self, files, sums=total, n_demonstrations=n_demonstrations, n_tokens=n_tokens)
-        store.write_record(record)
+        totals = SetTotals(total, n_demonstrations, n_tokens, read_counts(store, experts))
+        store.write_record(statistics_record(store, self, files, totals=totals))
+
+
+class SetTotals(NamedTuple):
+    """What was observed of all demonstrations of a set together."""
+
+    magnitudes: Tensor
+    """[n_blocks + 1, d] float64, summed over the demonstrations."""
+    n_demonstrations: int
+    n_tokens: int
+    """Counted tokens."""
+    expert_counts: Counts
+    """Those that reach each expert."""
 
 
 class ObservesSet(Protocol):
@@ -161,25 +182,15 @@ class ObservesSet(Protocol):
         """The tokens that count."""
 
 
-def statistics_record(
-    store: Store,
-    job: ObservesSet,
-    files: Sequence[Artefact],
-    *,
-    sums: Tensor,
-    n_demonstrations: int,
-    n_tokens: int,
-) -> Record:
+def statistics_record(store: Store, job: ObservesSet, files: Sequence[Artefact], *, totals: SetTotals) -> Record:
     """Write the features of a whole set and return the record of its statistics.
 
     Args:
         job: the job that makes the record.
         files: statistics files.
-        sums: [n_blocks + 1, d] float64, magnitudes summed over all demonstrations.
-        n_demonstrations: in the set.
-        n_tokens: counted tokens of the set.
+        totals: of the whole set.
     """
-    mean = sums / n_demonstrations
+    mean = totals.magnitudes / totals.n_demonstrations
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     kinds = np.unique(store.read_table(artefact, ["kind"])["kind"]).tolist()
     features = _write_features(store, job.identity.id, mean, kind=kinds[0] if len(kinds) == 1 else "mixed")
@@ -189,11 +200,16 @@ def statistics_record(
         "demonstration_set_id": job.demonstration_set_id,
         "propagation": "dense",
         "token_scope": job.token_scope,
-        "n_demonstrations": n_demonstrations,
-        "n_tokens": n_tokens,
+        "n_demonstrations": totals.n_demonstrations,
+        "n_tokens": totals.n_tokens,
     }
     keys = {name: row[name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
     rows = {"statistics": [row], "feature_magnitudes": largest_features(mean.numpy(), keys)}
+    if totals.expert_counts:
+        languages = SetLanguages.of(store, store.require("demonstration_sets", job.demonstration_set_id))
+        rows[TABLE] = list(
+            expert_rows(job.identity.id, job.demonstration_set_id, languages.groups, totals.expert_counts)
+        )
     return job.identity.record(artefacts=(*files, features), rows=rows)
 
 

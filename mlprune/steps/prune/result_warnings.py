@@ -1,13 +1,18 @@
-"""Warnings about finished variants: a sparsity that was not reached, and a schedule that stayed uniform."""
+"""Warnings about finished variants: too few calibration tokens, a missed sparsity, a schedule that stayed uniform."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from mlprune.counted import counted
+from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.json_values import JsonValue, as_float, as_int, as_str
 from mlprune.methods import STRUCTURES, SensitivityParameters
 from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
-from mlprune.pruning.spec import ScheduleSpec, Scope
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
 from mlprune.steps.loss_records import losses_of
+from mlprune.steps.plan_lines import MAX_LISTED
 from mlprune.steps.prune.structure_variants import variants_of_structure
+from mlprune.steps.variants.calibration_tokens import Layer, TokensRead, layers_of, tokens_read
+from mlprune.steps.variants.scored_variant import refinement_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -18,12 +23,68 @@ def variant_warnings(store: Store, record: Record) -> Iterator[str]:
     Args:
         record: of the variant.
     """
+    yield from _too_few_tokens(store, record)
     parameters = record.parameters
     if "score" not in parameters or not record.rows.get("variant_layers"):
         return
     schedule = ScheduleSpec.from_parameters(_mapping(parameters.get("schedule")))
     yield from _missed_sparsity(record, schedule)
     yield from _flat_schedule(store, record, schedule)
+
+
+def _too_few_tokens(store: Store, record: Record) -> Iterator[str]:
+    """Compare the tokens that reached each pruned layer with its inputs, and name experts that no token reached."""
+    chosen = Scope.from_parameters(_mapping(record.parameters.get("scope")))
+    try:
+        reads = list(tokens_read(store, record))
+        layers = [
+            layer
+            for layer in (layers_of(store, record.parent("base_model")) if reads else ())
+            if chosen.includes(layer.block, layer.name)
+        ]
+    except (DamagedArtefactError, StoreError) as err:
+        yield f"variant {record.id}: its calibration tokens cannot be counted: {err}"
+        return
+    for read in reads:
+        if reads_products(record, read.role):
+            yield from _singular_layers(read, layers)
+        if read.role != "contrast":
+            yield from _unreached_experts(read, layers)
+
+
+def _singular_layers(read: TokensRead, layers: Sequence[Layer]) -> Iterator[str]:
+    """Name the layer that lacks most tokens for a Gram matrix of full rank."""
+    counts = {layer: sum(tokens.values()) for layer in layers if (tokens := read.at(layer)) is not None}
+    short = [layer for layer, n_tokens in counts.items() if n_tokens < layer.n_inputs]
+    if short:
+        worst = max(short, key=lambda layer: layer.n_inputs - counts[layer])
+        yield (
+            f"variant {read.variant_id}: {counts[worst]:,} tokens of its {read.role} sets reached layer {worst.name} "
+            f"of block {worst.block}, which has {worst.n_inputs:,} inputs, so their Gram matrix is singular "
+            f"({len(short)} of {counted(len(counts), 'layer')}); use more demonstrations"
+        )
+
+
+def _unreached_experts(read: TokensRead, layers: Sequence[Layer]) -> Iterator[str]:
+    """Name the experts that got no token."""
+    experts = list(dict.fromkeys(layer.expert for layer in layers if layer.expert is not None))
+    unreached = [] if read.experts is None else [one for one in experts if not sum(read.experts[one].values())]
+    if unreached:
+        named = ", ".join(f"expert {expert} of block {block}" for block, expert in unreached[:MAX_LISTED])
+        more = ", ..." if len(unreached) > MAX_LISTED else ""
+        yield (
+            f"variant {read.variant_id}: no token of its {read.role} sets reached {len(unreached)} of "
+            f"{counted(len(experts), 'expert')}: {named}{more}; use more demonstrations"
+        )
+
+
+def reads_products(record: Record, role: str) -> bool:
+    """Whether a variant computes with products of tokens of the sets of a role, which need as many tokens as inputs."""
+    if role != "calibration" or "score" not in record.parameters:
+        return role == "reconstruction"
+    refinement = refinement_of(record.parameters)
+    of_refiner = refinement.method.needs if refinement else ()
+    return "products" in (*ScoreSpec.from_parameters(record.parameters).method.needs, *of_refiner)
 
 
 def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:

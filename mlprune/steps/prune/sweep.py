@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.json_values import JsonObject
+from mlprune.corpus.token_languages import Group
+from mlprune.json_values import JsonObject, Row
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.hooks import ROUTED
 from mlprune.models.messages import SweepObservation, TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -45,6 +47,8 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.observe.block_pass import GRADIENT_PASSES
+from mlprune.steps.observe.expert_tokens import TABLE as EXPERT_TOKENS
+from mlprune.steps.observe.expert_tokens import counted, expert_languages, expert_rows
 from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.prune.ordering import LEVEL_BYTES, ONLY_SCORES, MethodCost, Ordering, ordering_cost, sparsities_of
 from mlprune.steps.variants.masks_job import MasksJob
@@ -92,6 +96,8 @@ class BlockPruning:
     block: int
     sparsities: LayerSparsities
     batches: Batches
+    groups: Mapping[str, tuple[Group, ...]]
+    """Demonstration set -> groups by which the tokens of experts are counted; empty for a model without experts."""
 
     def __call__(
         self, weights: Mapping[str, Tensor], observation: SweepObservation
@@ -108,8 +114,19 @@ class BlockPruning:
         files += self._write_statistics(store, observation)
         refined = RefinedVariant(self.variant.id, self.calibration.set_ids)
         tables = refinement_tables(pruned.refinements, refined, block=self.block)
+        if expert_tokens := list(self._expert_tokens(observation)):
+            tables |= {EXPERT_TOKENS: expert_tokens}
         masks = {layer: of_layer.packed.kept(0) for layer, of_layer in pruned.levels.items()}
         return masks, pruned.weights, SweptBlock(tuple(files), tables)
+
+    def _expert_tokens(self, observation: SweepObservation) -> Iterator[Row]:
+        """Yield the tokens of every set that reach each expert of the block, after the pruned blocks before it."""
+        role_of = {set_id: role for role, set_id in roles(self.calibration).items()}
+        for set_id, groups in self.groups.items():
+            sums = [observation.sums[key] for key in _keys_of(self.batches, role_of[set_id])]
+            if ROUTED in sums[0]:
+                counts = {self.block: counted(of_batch[ROUTED] for of_batch in sums)}
+                yield from expert_rows(self.variant.id, set_id, groups, counts)
 
     def _choose(self, weights: Mapping[str, Tensor], observation: SweepObservation) -> PrunedBlock:
         return pruned_block(
@@ -196,7 +213,7 @@ def _order(batches: Batches, keys: list[Key]) -> Tensor:
 
 def _concatenated(observation: SweepObservation, keys: list[Key]) -> dict[str, Tensor]:
     sums = [observation.sums[key] for key in keys]
-    return {name: torch.cat([of_batch[name] for of_batch in sums]) for name in sums[0]}
+    return {name: torch.cat([of_batch[name] for of_batch in sums]) for name in sums[0] if name != ROUTED}
 
 
 def _keys_of(batches: Batches, role: str) -> list[Key]:
@@ -327,8 +344,10 @@ class SweepJob(job.ModelJob, MasksJob):
         cut_batches: dict[Hashable, TokenBatch] = {}
         for role, set_id in roles(self.calibration).items():
             table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
-            counted = counted_tokens(table, self.calibration.selection.token_scope)
-            cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
+            flags = counted_tokens(table, self.calibration.selection.token_scope)
+            cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=flags)
+            if (languages := expert_languages(store, self.variant.model, set_id)) is not None:
+                cut = languages.grouped(cut, table["sides"])
             for index, (demonstrations, batch) in enumerate(cut):
                 cut_batches[role, index] = batch
                 batches[role, index] = SweptBatch(demonstrations, tuple(batch.counted.sum(dim=1).tolist()))
@@ -356,6 +375,8 @@ class SweepJob(job.ModelJob, MasksJob):
         """Return the function that the shard of a block calls to prune it."""
         variant = self.variant
         ordering = Ordering(variant, (variant.sparsity,), block_values=self.block_values)
+        sets = roles(self.calibration).values()
+        languages = {set_id: expert_languages(store, variant.model, set_id) for set_id in sets}
         return BlockPruning(
             store.uri,
             variant,
@@ -364,6 +385,7 @@ class SweepJob(job.ModelJob, MasksJob):
             block=block,
             sparsities=sparsities_of(store, architecture_at(variant.model.path).block(block), block, ordering),
             batches=batches,
+            groups={set_id: one.groups for set_id, one in languages.items() if one is not None},
         )
 
 

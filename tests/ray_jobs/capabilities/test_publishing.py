@@ -9,6 +9,7 @@ import yaml
 
 from catalog.store import Catalog
 from mlprune.models.checkpoint.tensor_hashes import read_hashes
+from mlprune.steps.variants.calibration_tokens import calibration_tokens, token_line
 from mlprune.store.store import Store
 from tests.command_line import Done
 from tests.tiny_models import save_tiny_model
@@ -51,7 +52,9 @@ def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, 
             *("--store", store.uri, "--format", "json"),
         ).out
     )[0]["label"]
-    assert here("export", label, "--out", tmp_path / "exported", *options).code == 0
+    exported = here("export", label, "--out", tmp_path / "exported", *options)
+    assert exported.code == 0
+    assert token_line(calibration_tokens(store, store.require("variants", variant_id))) in exported.err
     assert here("check", "variant", label, *options).out.startswith("equal: ")
     assert read_hashes(tmp_path / "pruned") == read_hashes(tmp_path / "exported")
 

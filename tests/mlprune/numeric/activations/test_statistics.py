@@ -21,11 +21,13 @@ from mlprune.numeric.activations.accelerator_statistics import (
     submit_active_counts,
     submit_demonstration_sums,
     submit_hidden_magnitudes,
+    submit_routed_counts,
     submit_token_sums,
 )
 from mlprune.numeric.activations.statistics import (
     CountedTokens,
     RunningTotal,
+    TokenGroups,
     active_counts,
     demonstration_sums,
     feature_norms,
@@ -323,6 +325,24 @@ def test_reductions_equal_plain_float64_loops_for_any_division_into_pieces(
         every = [value for column in columns for value in column]
         assert float(sums[feature]) == pytest.approx(math.fsum(every), rel=1e-12, abs=1e-14)
         assert int(counts[feature]) == sum(value > 0 for value in every)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_routed_tokens_are_counted_by_demonstration_and_group_as_in_plain_loops(device: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(3, 7, generator=generator) < 0.7
+    groups = torch.randint(4, (3, 7), generator=generator)
+    rows = torch.randperm(21, generator=generator)[:15]
+    expected = torch.zeros(3, 5)
+    for row in rows.tolist():
+        if mask[row // 7, row % 7]:
+            expected[row // 7, groups[row // 7, row % 7]] += 1
+    with pretended_gpus(1):
+        counted = CountedTokens(mask, TokenGroups(groups, 5))
+        counts = submit_routed_counts(rows.to(device), counted)
+        assert counts.device == torch.device(device)
+        assert torch.equal(counts.cpu(), expected)
+        assert not submit_routed_counts(rows[:0].to(device), counted).cpu().any()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
