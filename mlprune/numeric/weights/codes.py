@@ -6,6 +6,7 @@ as (q - z) * s, with the scale s and the zero point z of the group. Removed weig
 (q - z) * s in this dtype.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
+from mlprune.processes.parallel import parallel_map
 
 _VALUES_OF_A_RUN = 32
 """Values whose packed bits fill whole words, for any number of bits."""
@@ -128,6 +130,27 @@ class Codes:
             got = tuple(tuple(one.shape) for one in (words, scales))
             raise ShapeError("codes of a layer do not fit together", expected=expected, got=got)
         return cls(layout, _unpacked(words, bits, n_inputs), scales, zeros)
+
+
+def coded_tensors(layers: Mapping[str, Codes]) -> dict[str, Tensor]:
+    """Return what is stored of the codes of layers: `LAYER/NAME` -> tensor; see `Codes.tensors`."""
+    return {f"{layer}/{name}": tensor for layer, codes in layers.items() for name, tensor in codes.tensors().items()}
+
+
+def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return layer -> [out, in] of stored codes; other tensors stay as they are.
+
+    Raises:
+        ShapeError: the codes of a layer do not fit together.
+    """
+    coded: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for path, tensor in tensors.items():
+        layer, is_coded, name = path.rpartition("/")
+        if is_coded:
+            coded[layer][name] = tensor
+    weights = parallel_map(lambda layer: Codes.of_tensors(coded[layer]).dequantised(), coded)
+    plain = {path: tensor for path, tensor in tensors.items() if "/" not in path}
+    return plain | dict(zip(coded, weights, strict=True))
 
 
 def _packed(values: Tensor, bits: int) -> Tensor:

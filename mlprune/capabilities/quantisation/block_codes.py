@@ -1,0 +1,173 @@
+"""Codes of the weights of one block: rounded by GPTQ or to nearest, written, and compared with the dense block."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mlprune.capabilities.quantisation.variant import CodedVariant
+from mlprune.errors import statistics_context
+from mlprune.json_values import Row
+from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.messages import SweepObservation
+from mlprune.numeric.activations.gram import combined_products, mirrored
+from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.weights.codes import CodeFormat, Codes, coded_tensors
+from mlprune.numeric.weights.gptq import InputFactor, gptq, input_factor, nearest
+from mlprune.numeric.weights.layer_inputs import layer_errors
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import (
+    StoredChanges,
+    biases_path,
+    mask_path,
+    weights_path,
+    write_block_masks,
+    write_block_weights,
+)
+from mlprune.pruning.scoring import described_levels
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class CodedBlock:
+    """What the record of a block contains."""
+
+    files: tuple[Artefact, ...]
+    rows: Mapping[str, Sequence[Row]]
+    """Table -> rows."""
+
+
+@dataclass(frozen=True)
+class _CodedLayer:
+    """The codes of a layer, and its rows."""
+
+    codes: Codes
+    keep: Tensor | None
+    rows: Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class BlockCoding:
+    """The function that a shard calls to round one block; see `Shard.sweep_prune`. Picklable."""
+
+    store_uri: str
+    variant: CodedVariant
+    ordering_id: str
+    parent: StoredChanges | None
+    """The changes of the unrounded variant; None if it is dense."""
+    block: int
+
+    def __call__(
+        self, weights: Mapping[str, Tensor], observation: SweepObservation
+    ) -> tuple[Mapping[str, PackedMask], Mapping[str, Tensor], CodedBlock]:
+        """Round the weights of all layers, and write their masks, codes, and the biases of the parent if it has some.
+
+        Args:
+            weights: layer -> [out, in] of the dense model.
+            observation: with the Gram matrices of each set.
+        Returns: no masks and no weights, so that the block stays dense, and what was written.
+        """
+        store = Store(self.store_uri)
+        changes = self.parent(self.block) if self.parent else BlockChanges({})
+        made = self._layers(weights, changes, observation)
+        levels = {layer: described_levels(_all(one).byte(), (self.variant.sparsity,)) for layer, one in made.items()}
+        codes = coded_tensors({layer: one.codes for layer, one in made.items()})
+        files = [
+            write_block_masks(store, mask_path(self.ordering_id, self.block), levels),
+            write_block_weights(store, weights_path(self.variant.id, self.block), codes),
+        ]
+        if self.parent and self.parent.biases:
+            files.append(write_block_weights(store, biases_path(self.variant.id, self.block), changes.biases))
+        tables = next(iter(made.values())).rows
+        rows = {table: [row for one in made.values() for row in one.rows[table]] for table in tables}
+        return {}, {}, CodedBlock(tuple(files), rows)
+
+    def _layers(
+        self, weights: Mapping[str, Tensor], changes: BlockChanges, observation: SweepObservation
+    ) -> dict[str, _CodedLayer]:
+        """Return layer -> its codes, in the order of the block. Layers of one input share the factor of its matrix."""
+        inputs = architecture_at(self.variant.model.path).block(self.block).inputs
+        largest_first = sorted(inputs, key=lambda layers: -weights[layers[0]].shape[1])
+
+        def of_input(layers: Sequence[str]) -> dict[str, _CodedLayer]:
+            with statistics_context(input=layers[0], block=self.block):
+                products = [
+                    mirrored(observation.products_of_sets[set_id][layers[0]]) for set_id in self.variant.set_ids
+                ]
+                factor = self._factor(products) if products else None
+                return {layer: self._layer(layer, weights[layer], changes, factor, products) for layer in layers}
+
+        found = {layer: one for made in parallel_map(of_input, largest_first) for layer, one in made.items()}
+        return {layer: found[layer] for layer in weights}
+
+    def _factor(self, products: Sequence[Tensor]) -> InputFactor:
+        """Return what GPTQ reads of an input; an input that no token reached has a matrix of zeros."""
+        settings = self.variant.settings
+        is_reached = any(map(_is_reached, products))
+        together = combined_products(products, self.variant.shares) if is_reached else products[0]
+        return input_factor(together, damping=settings.damping, by_activation=settings.order == "by_activation")
+
+    def _layer(
+        self,
+        layer: str,
+        dense: Tensor,
+        changes: BlockChanges,
+        factor: InputFactor | None,
+        products: Sequence[Tensor],
+    ) -> _CodedLayer:
+        settings = self.variant.settings
+        layout = CodeFormat(settings.bits, settings.group_size, settings.symmetric)
+        first = changes.weights.get(layer, dense).to(device=dense.device, dtype=dense.dtype)
+        keep = changes.masks[layer].unpack(dense.device) if layer in changes.masks else None
+        if factor is None:
+            codes = nearest(first, layout, keep=keep, dtype=dense.dtype)
+        else:
+            codes = gptq(first, factor, layout, keep=keep, dtype=dense.dtype)
+        parent = first if keep is None else first * keep
+        tables = {
+            "quantised_layers": [self._row(layer, codes, factor, products)],
+            "quantisation_errors": self._errors(layer, dense, (codes.dequantised(), parent), products),
+        }
+        return _CodedLayer(codes, keep, tables)
+
+    def _row(self, layer: str, codes: Codes, factor: InputFactor | None, products: Sequence[Tensor]) -> Row:
+        settings = self.variant.settings
+        return {
+            "variant_id": self.variant.id,
+            "block": self.block,
+            "layer": layer,
+            "method": settings.method,
+            "bits": settings.bits,
+            "quantisation_group": settings.group_size,
+            "is_symmetric": settings.symmetric,
+            "n_weights": codes.values.numel(),
+            "n_bytes": sum(tensor.nbytes for tensor in codes.tensors().values()),
+            "is_reached": any(map(_is_reached, products)) if factor else None,
+            "n_dead_features": factor.n_dead if factor else None,
+            "n_dampings": factor.n_dampings if factor else None,
+        }
+
+    def _errors(
+        self, layer: str, dense: Tensor, versions: tuple[Tensor, Tensor], products: Sequence[Tensor]
+    ) -> list[Row]:
+        """Return the errors of the rounded and of the unrounded weights on each set that reached the layer."""
+        rows: list[Row] = []
+        for set_id, matrix in zip(self.variant.set_ids, products, strict=True):
+            if _is_reached(matrix):
+                rounded, unrounded = layer_errors(dense, versions, products=matrix)
+                own: Row = {"variant_id": self.variant.id, "block": self.block, "layer": layer}
+                values: Row = {"demonstration_set_id": set_id, "error": rounded, "unquantised_error": unrounded}
+                rows.append({**own, **values})
+        return rows
+
+
+def _is_reached(products: Tensor) -> bool:
+    return bool(products.diagonal().any())
+
+
+def _all(layer: _CodedLayer) -> Tensor:
+    """Return the keep mask of a layer, bool [out, in]; one that keeps everything if it has none."""
+    return torch.ones_like(layer.codes.values, dtype=torch.bool) if layer.keep is None else layer.keep
