@@ -1,4 +1,4 @@
-"""Warnings about finished variants: a sparsity that was not reached, and a schedule that stayed uniform."""
+"""Warnings about finished variants: a missed sparsity, a schedule that stayed uniform, and layers without tokens."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,6 +8,9 @@ from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
 from mlprune.pruning.spec import ScheduleSpec, Scope
 from mlprune.steps.loss_records import losses_of
 from mlprune.steps.prune.structure_variants import variants_of_structure
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import UNCODED
+from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -19,6 +22,8 @@ def variant_warnings(store: Store, record: Record) -> Iterator[str]:
         record: of the variant.
     """
     parameters = record.parameters
+    if UNCODED in record.parents:
+        yield from _layers_without_tokens(store, record)
     if "score" not in parameters or not record.rows.get("variant_layers"):
         return
     schedule = ScheduleSpec.from_parameters(_mapping(parameters.get("schedule")))
@@ -62,6 +67,24 @@ def _flat_schedule(store: Store, record: Record, schedule: ScheduleSpec) -> Iter
         yield (
             f"variant {record.id}: schedule sensitivity stayed uniform, because no loss of "
             f"{schedule.schedule_parameters.group} differs from zero (p_max_t at least {SIGNIFICANCE:g})"
+        )
+
+
+def _layers_without_tokens(store: Store, record: Record) -> Iterator[str]:
+    """Count the layers with kept weights, those of experts, that no token of the sets reached."""
+    masks = stored_masks(store, record)
+    n_blocks = len(masks.masks) if masks else 0
+    blocks = [block_identity(masks.record.id, n, parents={"variant": record.id}) for n in range(n_blocks) if masks]
+    made = [found for one in blocks if (found := store.read_record(*one.key)) is not None]
+    rows = [row for found in made for row in found.rows["quantised_layers"]]
+    empty = {
+        (row["block"], row["layer"]) for row in record.rows["variant_layers"] if row["n_removed"] == row["n_weights"]
+    }
+    n_layers = sum(row["is_reached"] is False and (row["block"], row["layer"]) not in empty for row in rows)
+    if n_layers:
+        yield (
+            f"variant {record.id}: no token of its sets reached {n_layers} of {len(rows)} layers, whose weights are "
+            "rounded to nearest: give quantise more demonstrations"
         )
 
 
