@@ -14,7 +14,7 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import SweepObservation
 from mlprune.numeric.activations.gram import combined_products, mirrored
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.numeric.weights.codes import CodeFormat, Codes, coded_tensors
+from mlprune.numeric.weights.codes import CodeFormat, coded_tensors
 from mlprune.numeric.weights.gptq import InputFactor, gptq, input_factor, nearest
 from mlprune.numeric.weights.layer_inputs import layer_errors
 from mlprune.processes.parallel import parallel_map
@@ -42,10 +42,12 @@ class CodedBlock:
 
 @dataclass(frozen=True)
 class _CodedLayer:
-    """The codes of a layer, and its rows."""
+    """What is written of a layer."""
 
-    codes: Codes
-    keep: Tensor | None
+    keep: Tensor
+    """bool [out, in]."""
+    stored: Mapping[str, Tensor]
+    """Its codes; see `Codes.tensors`."""
     rows: Mapping[str, Sequence[Row]]
 
 
@@ -73,8 +75,8 @@ class BlockCoding:
         store = Store(self.store_uri)
         changes = self.parent(self.block) if self.parent else BlockChanges({})
         made = self._layers(weights, changes, observation)
-        levels = {layer: described_levels(_all(one).byte(), (self.variant.sparsity,)) for layer, one in made.items()}
-        codes = coded_tensors({layer: one.codes for layer, one in made.items()})
+        levels = {layer: described_levels(one.keep.byte(), (self.variant.sparsity,)) for layer, one in made.items()}
+        codes = coded_tensors({layer: one.stored for layer, one in made.items()})
         files = [
             write_block_masks(store, mask_path(self.ordering_id, self.block), levels),
             write_block_weights(store, weights_path(self.variant.id, self.block), codes),
@@ -126,14 +128,24 @@ class BlockCoding:
             codes = nearest(first, layout, keep=keep, dtype=dense.dtype)
         else:
             codes = gptq(first, factor, layout, keep=keep, dtype=dense.dtype)
-        parent = first if keep is None else first * keep
+        stored = codes.tensors()
+        versions = [codes.dequantised()]
+        if keep is not None or layer in changes.weights:
+            versions.append(first if keep is None else first * keep)
         tables = {
-            "quantised_layers": [self._row(layer, codes, factor, products)],
-            "quantisation_errors": self._errors(layer, dense, (codes.dequantised(), parent), products),
+            "quantised_layers": [self._row(layer, dense, stored, factor, products)],
+            "quantisation_errors": self._errors(layer, dense, versions, products),
         }
-        return _CodedLayer(codes, keep, tables)
+        return _CodedLayer(torch.ones_like(dense, dtype=torch.bool) if keep is None else keep, stored, tables)
 
-    def _row(self, layer: str, codes: Codes, factor: InputFactor | None, products: Sequence[Tensor]) -> Row:
+    def _row(
+        self,
+        layer: str,
+        dense: Tensor,
+        stored: Mapping[str, Tensor],
+        factor: InputFactor | None,
+        products: Sequence[Tensor],
+    ) -> Row:
         settings = self.variant.settings
         return {
             "variant_id": self.variant.id,
@@ -143,31 +155,28 @@ class BlockCoding:
             "bits": settings.bits,
             "quantisation_group": settings.group_size,
             "is_symmetric": settings.symmetric,
-            "n_weights": codes.values.numel(),
-            "n_bytes": sum(tensor.nbytes for tensor in codes.tensors().values()),
+            "n_weights": dense.numel(),
+            "n_bytes": sum(tensor.nbytes for tensor in stored.values()),
             "is_reached": any(map(_is_reached, products)) if factor else None,
             "n_dead_features": factor.n_dead if factor else None,
             "n_dampings": factor.n_dampings if factor else None,
         }
 
-    def _errors(
-        self, layer: str, dense: Tensor, versions: tuple[Tensor, Tensor], products: Sequence[Tensor]
-    ) -> list[Row]:
-        """Return the errors of the rounded and of the unrounded weights on each set that reached the layer."""
+    def _errors(self, layer: str, dense: Tensor, versions: Sequence[Tensor], products: Sequence[Tensor]) -> list[Row]:
+        """Return the errors on each set that reached the layer.
+
+        Args:
+            versions: the rounded weights, then those of the parent if they are not dense.
+        """
         rows: list[Row] = []
         for set_id, matrix in zip(self.variant.set_ids, products, strict=True):
             if _is_reached(matrix):
-                rounded, unrounded = layer_errors(dense, versions, products=matrix)
+                rounded, *unrounded = layer_errors(dense, versions, products=matrix)
                 own: Row = {"variant_id": self.variant.id, "block": self.block, "layer": layer}
-                values: Row = {"demonstration_set_id": set_id, "error": rounded, "unquantised_error": unrounded}
-                rows.append({**own, **values})
+                errors: Row = {"error": rounded, "unquantised_error": unrounded[0] if unrounded else 0.0}
+                rows.append({**own, "demonstration_set_id": set_id, **errors})
         return rows
 
 
 def _is_reached(products: Tensor) -> bool:
     return bool(products.diagonal().any())
-
-
-def _all(layer: _CodedLayer) -> Tensor:
-    """Return the keep mask of a layer, bool [out, in]; one that keeps everything if it has none."""
-    return torch.ones_like(layer.codes.values, dtype=torch.bool) if layer.keep is None else layer.keep

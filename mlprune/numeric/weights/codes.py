@@ -132,9 +132,9 @@ class Codes:
         return cls(layout, _unpacked(words, bits, n_inputs), scales, zeros)
 
 
-def coded_tensors(layers: Mapping[str, Codes]) -> dict[str, Tensor]:
-    """Return what is stored of the codes of layers: `LAYER/NAME` -> tensor; see `Codes.tensors`."""
-    return {f"{layer}/{name}": tensor for layer, codes in layers.items() for name, tensor in codes.tensors().items()}
+def coded_tensors(layers: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return `LAYER/NAME` -> tensor from what `Codes.tensors` gave for each layer."""
+    return {f"{layer}/{name}": tensor for layer, tensors in layers.items() for name, tensor in tensors.items()}
 
 
 def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
