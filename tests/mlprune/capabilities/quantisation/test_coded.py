@@ -29,6 +29,7 @@ from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.compare.seeds import seed_groups
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.job import SetSize
+from mlprune.steps.questions.asked import seed_of, stored_seed
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from mlprune.store.store import Store
@@ -269,6 +270,13 @@ def test_codes_of_each_draw_of_the_sets_are_a_group_of_seeds(tiny_inputs: Path) 
     (group,) = seed_groups(variants.values())
     assert group.variants == tuple((variant.seed, variant.id) for variant in coded)
     assert [variant.seed for variant in coded] == [0, 1]
+
+
+def test_a_stored_variant_has_the_seed_that_it_was_planned_with(run: FinishedRun) -> None:
+    seeds = {variant.label: seed_of(variant) for variant in run.plan.variants.values()}
+    assert {variant.label: stored_seed(run.store, variant.id) for variant in run.plan.variants.values()} == seeds
+    assert seeds[run.named("two")[0].label] == 0
+    assert seeds["dense"] is None
 
 
 def test_defaults_that_are_written_out_change_no_id(tiny_inputs: Path) -> None:

@@ -19,6 +19,8 @@ from mlprune.store.retention import Ranking, Remaking, RetentionRules, decide, m
 from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, budget_for, chain_with_masks, worker_threads
 from tests.mlprune.capabilities.quantisation.test_coded import job_of
+from tests.pretended_gpus import pretended_gpus
+from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.tiny_recipes import FinishedRun, chain_of, contents, copy_of, store_with_sets
 
 pytestmark = pytest.mark.thorough("runs jobs again, and kills processes")
@@ -117,6 +119,18 @@ def test_shards_and_threads_change_no_byte(
         job.run(store, lambda: chain)
     assert_same_files(store, run.store)
     assert set(chain.tensors) <= {"sweep_release"}
+
+
+@pytest.mark.parametrize("name", ["own", "nearest"])
+def test_pretended_gpus_change_no_byte(run: FinishedRun, tmp_path: Path, name: str) -> None:
+    job = job_of(run, name)
+    store = with_parent_only(run, job, tmp_path / "store")
+    with pretended_gpus(2) as ledger:
+        chain = pickled_chain(Path(run.plan.model.path), n_shards=2)
+        ledger.clear()
+        job.run(store, lambda: chain)
+    assert ledger.kernels
+    assert_same_files(store, run.store)
 
 
 @pytest.mark.parametrize("name", ["own", "nearest"])
