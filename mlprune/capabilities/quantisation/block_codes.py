@@ -41,6 +41,20 @@ class CodedBlock:
 
 
 @dataclass(frozen=True)
+class _Input:
+    """What GPTQ reads of an input; nothing for rounding to nearest."""
+
+    products: Sequence[Tensor] = ()
+    """[in, in] float64, the Gram matrix of each set."""
+    factor: InputFactor | None = None
+
+    @property
+    def is_reached(self) -> bool | None:
+        """Whether a token reached the input; None if nothing is read."""
+        return any(map(_is_reached, self.products)) if self.factor else None
+
+
+@dataclass(frozen=True)
 class _CodedLayer:
     """What is written of a layer."""
 
@@ -96,57 +110,44 @@ class BlockCoding:
 
         def of_input(layers: Sequence[str]) -> dict[str, _CodedLayer]:
             with statistics_context(input=layers[0], block=self.block):
-                products = [
-                    mirrored(observation.products_of_sets[set_id][layers[0]]) for set_id in self.variant.set_ids
-                ]
-                factor = self._factor(products) if products else None
-                return {layer: self._layer(layer, weights[layer], changes, factor, products) for layer in layers}
+                own = self._input(layers[0], observation)
+                return {layer: self._layer(layer, weights[layer], changes=changes, inputs=own) for layer in layers}
 
         found = {layer: one for made in parallel_map(of_input, largest_first) for layer, one in made.items()}
         return {layer: found[layer] for layer in weights}
 
-    def _factor(self, products: Sequence[Tensor]) -> InputFactor:
-        """Return what GPTQ reads of an input; an input that no token reached has a matrix of zeros."""
-        settings = self.variant.settings
+    def _input(self, name: str, observation: SweepObservation) -> _Input:
+        """Return what GPTQ reads of an input; one that no token reached has a matrix of zeros."""
+        settings, set_ids = self.variant.settings, self.variant.set_ids
+        if not set_ids:
+            return _Input()
+        products = [mirrored(observation.products_of_sets[set_id][name]) for set_id in set_ids]
         is_reached = any(map(_is_reached, products))
         together = combined_products(products, self.variant.shares) if is_reached else products[0]
-        return input_factor(together, damping=settings.damping, by_activation=settings.order == "by_activation")
+        by_activation = settings.order == "by_activation"
+        return _Input(products, input_factor(together, damping=settings.damping, by_activation=by_activation))
 
-    def _layer(
-        self,
-        layer: str,
-        dense: Tensor,
-        changes: BlockChanges,
-        factor: InputFactor | None,
-        products: Sequence[Tensor],
-    ) -> _CodedLayer:
+    def _layer(self, layer: str, dense: Tensor, *, changes: BlockChanges, inputs: _Input) -> _CodedLayer:
         settings = self.variant.settings
         layout = CodeFormat(settings.bits, settings.group_size, settings.symmetric)
         first = changes.weights.get(layer, dense).to(device=dense.device, dtype=dense.dtype)
         keep = changes.masks[layer].unpack(dense.device) if layer in changes.masks else None
-        if factor is None:
+        if inputs.factor is None:
             codes = nearest(first, layout, keep=keep, dtype=dense.dtype)
         else:
-            codes = gptq(first, factor, layout, keep=keep, dtype=dense.dtype)
+            codes = gptq(first, inputs.factor, layout=layout, keep=keep, dtype=dense.dtype)
         stored = codes.tensors()
         versions = [codes.dequantised()]
         if keep is not None or layer in changes.weights:
             versions.append(first if keep is None else first * keep)
         tables = {
-            "quantised_layers": [self._row(layer, dense, stored, factor, products)],
-            "quantisation_errors": self._errors(layer, dense, versions, products),
+            "quantised_layers": [self._row(layer, dense, stored=stored, inputs=inputs)],
+            "quantisation_errors": self._errors(layer, dense, versions=versions, products=inputs.products),
         }
         return _CodedLayer(torch.ones_like(dense, dtype=torch.bool) if keep is None else keep, stored, tables)
 
-    def _row(
-        self,
-        layer: str,
-        dense: Tensor,
-        stored: Mapping[str, Tensor],
-        factor: InputFactor | None,
-        products: Sequence[Tensor],
-    ) -> Row:
-        settings = self.variant.settings
+    def _row(self, layer: str, dense: Tensor, *, stored: Mapping[str, Tensor], inputs: _Input) -> Row:
+        settings, factor = self.variant.settings, inputs.factor
         return {
             "variant_id": self.variant.id,
             "block": self.block,
@@ -157,7 +158,7 @@ class BlockCoding:
             "is_symmetric": settings.symmetric,
             "n_weights": dense.numel(),
             "n_bytes": sum(tensor.nbytes for tensor in stored.values()),
-            "is_reached": any(map(_is_reached, products)) if factor else None,
+            "is_reached": inputs.is_reached,
             "n_dead_features": factor.n_dead if factor else None,
             "n_dampings": factor.n_dampings if factor else None,
         }

@@ -72,7 +72,7 @@ def input_factor(products: Tensor, *, damping: float = 0.01, by_activation: bool
 
 
 def gptq(
-    weight: Tensor, inputs: InputFactor, layout: CodeFormat, *, keep: Tensor | None = None, dtype: torch.dtype
+    weight: Tensor, inputs: InputFactor, *, layout: CodeFormat, keep: Tensor | None = None, dtype: torch.dtype
 ) -> Codes:
     """Round the weights of a layer, so that its outputs change little.
 
@@ -92,7 +92,7 @@ def gptq(
         expected = f"a divisor of {COLUMNS_TOGETHER}, or None"
         raise BadInputError("the groups of gptq are not parts of its blocks", expected=expected, got=layout.group)
     columns = _columns(weight, keep, n_inputs=len(inputs.order))
-    rounding = _Rounding(columns, keep, inputs, layout=layout, dtype=dtype)
+    rounding = _Rounding(columns, keep, inputs=inputs, layout=layout, dtype=dtype)
     ordered = columns[inputs.order] if inputs.by_activation else columns
     sweep_columns(ordered, inputs.factor, rounding.choose)
     if not bool(torch.isfinite(ordered).all()):
@@ -121,7 +121,7 @@ def nearest(weight: Tensor, layout: CodeFormat, *, keep: Tensor | None = None, d
         values[group] = layout.codes(columns[group], scale, zero).to(torch.uint8)
         found.append((scale, zero))
     scales, zeros = (torch.stack(one) for one in zip(*found, strict=True))
-    return _result(layout, values, scales, zeros, dtype=dtype)
+    return _result(layout, values, scales=scales, zeros=zeros, dtype=dtype)
 
 
 class _Rounding:
@@ -132,7 +132,7 @@ class _Rounding:
     """
 
     def __init__(
-        self, columns: Tensor, keep: Tensor | None, inputs: InputFactor, *, layout: CodeFormat, dtype: torch.dtype
+        self, columns: Tensor, keep: Tensor | None, *, inputs: InputFactor, layout: CodeFormat, dtype: torch.dtype
     ) -> None:
         self._layout, self._dtype = layout, dtype
         self._order = inputs.order.tolist()
@@ -162,7 +162,7 @@ class _Rounding:
 
     def result(self) -> Codes:
         """Return the codes after the last column."""
-        return _result(self._layout, self._values, self._scales, self._zeros, dtype=self._dtype)
+        return _result(self._layout, self._values, scales=self._scales, zeros=self._zeros, dtype=self._dtype)
 
     def _set_levels(self, number: int, columns: Tensor, group: slice) -> None:
         kept = columns if self._removed is None else columns.masked_fill(self._removed[group], 0)
@@ -184,7 +184,7 @@ def _groups(layout: CodeFormat, n_inputs: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_inputs)) for start in range(0, n_inputs, size))
 
 
-def _result(layout: CodeFormat, values: Tensor, scales: Tensor, zeros: Tensor, *, dtype: torch.dtype) -> Codes:
+def _result(layout: CodeFormat, values: Tensor, *, scales: Tensor, zeros: Tensor, dtype: torch.dtype) -> Codes:
     """Return codes from tensors whose first dimension is that of columns or groups."""
     of_groups = None if layout.symmetric else zeros.t().to(torch.uint8).contiguous()
     return Codes(layout, values.t().contiguous(), scales.t().to(dtype).contiguous(), of_groups)

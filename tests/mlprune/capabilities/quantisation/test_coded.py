@@ -117,7 +117,7 @@ def test_weights_and_errors_are_those_of_gptq_on_what_the_model_library_computes
         weight = dense.model.layers[key[0]].get_submodule(key[1]).weight.detach()
         together = combined_products([of_set[key] for of_set in products], variant.shares)
         factor = input_factor(together, damping=settings.damping, by_activation=settings.order == "by_activation")
-        codes = gptq(weight, factor, layout, keep=masks.get(key), dtype=torch.float32)
+        codes = gptq(weight, factor, layout=layout, keep=masks.get(key), dtype=torch.float32)
         n_different += int((codes.dequantised() - found).abs().gt(1e-6).any(dim=1).sum())
         for set_id, of_set in zip(variant.set_ids, products, strict=True):
             row = errors[*key, set_id]

@@ -104,7 +104,7 @@ def test_codes_are_those_of_the_loop_except_after_a_rounding_tie(layer: str, kin
         (CodeFormat(8, None), False),
     ]:
         factor = input_factor(products, by_activation=by_activation)
-        found = gptq(weight, factor, layout, keep=keep, dtype=torch.float32).values.numpy()
+        found = gptq(weight, factor, layout=layout, keep=keep, dtype=torch.float32).values.numpy()
         expected = looped(weight, products, layout, keep, by_activation=by_activation)
         order = factor.order.numpy()
         different = (found != expected.codes)[:, order]
@@ -122,7 +122,9 @@ def test_the_mean_squared_error_of_the_outputs_is_below_that_of_nearest(kind: st
     for seed in range(8):
         weight, products = drawn(24, 96, seed=seed), gram(96, seed=20 + seed)
         keep, layout = mask_of(weight, products, kind), CodeFormat(symmetric=seed % 2 == 0)
-        codes = gptq(weight, input_factor(products, by_activation=by_activation), layout, keep=keep, dtype=weight.dtype)
+        codes = gptq(
+            weight, input_factor(products, by_activation=by_activation), layout=layout, keep=keep, dtype=weight.dtype
+        )
         plain = nearest(weight, layout, keep=keep, dtype=weight.dtype)
         errors = layer_errors(weight, [codes.dequantised(), plain.dequantised()], products=products)
         ratios.append(errors[0] / errors[1])
@@ -140,7 +142,7 @@ def test_removed_weights_are_exactly_zero_in_every_format(layout: CodeFormat, d_
     weight, keep = drawn(5, d_in, seed=d_in).to(dtype), drawn(5, d_in, seed=1) > 0
     for codes in (
         nearest(weight, layout, keep=keep, dtype=dtype),
-        gptq(weight, input_factor(gram(d_in)), layout, keep=keep, dtype=dtype),
+        gptq(weight, input_factor(gram(d_in)), layout=layout, keep=keep, dtype=dtype),
     ):
         found = codes.dequantised()
         assert found.dtype == dtype
@@ -209,7 +211,9 @@ def test_independent_features_are_rounded_to_nearest() -> None:
         torch.diag(torch.rand(70, generator=torch.Generator().manual_seed(1)).double() + 0.1),
     )
     for by_activation in (False, True):
-        codes = gptq(weight, input_factor(products, by_activation=by_activation), CodeFormat(), dtype=torch.float32)
+        codes = gptq(
+            weight, input_factor(products, by_activation=by_activation), layout=CodeFormat(), dtype=torch.float32
+        )
         assert torch.equal(codes.values, nearest(weight, CodeFormat(), dtype=torch.float32).values)
 
 
@@ -218,12 +222,12 @@ def test_features_that_are_never_active_are_rounded_to_nearest_and_counted() -> 
     products[[3, 17]] = 0
     products[:, [3, 17]] = 0
     factor = input_factor(products)
-    codes = gptq(weight, factor, CodeFormat(group=None), dtype=torch.float32)
+    codes = gptq(weight, factor, layout=CodeFormat(group=None), dtype=torch.float32)
     plain = nearest(weight, CodeFormat(group=None), dtype=torch.float32)
     assert torch.equal(codes.values[:, [3, 17]], plain.values[:, [3, 17]])
     assert not torch.equal(codes.values, plain.values)
     assert factor.n_dead == 2
-    unreached = gptq(weight, input_factor(torch.zeros(40, 40)), CodeFormat(), dtype=torch.float32)
+    unreached = gptq(weight, input_factor(torch.zeros(40, 40)), layout=CodeFormat(), dtype=torch.float32)
     assert torch.equal(unreached.values, nearest(weight, CodeFormat(), dtype=torch.float32).values)
 
 
@@ -234,7 +238,9 @@ def test_codes_do_not_depend_on_the_unit_of_the_activations(factor: float, n_dea
     products[:n_dead] = 0
     products[:, :n_dead] = 0
     codes = [
-        gptq(weight, input_factor(of_unit, by_activation=by_activation), CodeFormat(), dtype=torch.float32).values
+        gptq(
+            weight, input_factor(of_unit, by_activation=by_activation), layout=CodeFormat(), dtype=torch.float32
+        ).values
         for of_unit in (products, products * factor)
     ]
     assert torch.equal(*codes)
@@ -244,9 +250,11 @@ def test_much_damping_is_rounding_to_nearest() -> None:
     weight, products = drawn(6, 40), gram(40)
     plain = nearest(weight, CodeFormat(), dtype=torch.float32)
     assert torch.equal(
-        gptq(weight, input_factor(products, damping=1e9), CodeFormat(), dtype=torch.float32).values, plain.values
+        gptq(weight, input_factor(products, damping=1e9), layout=CodeFormat(), dtype=torch.float32).values, plain.values
     )
-    assert not torch.equal(gptq(weight, input_factor(products), CodeFormat(), dtype=torch.float32).values, plain.values)
+    assert not torch.equal(
+        gptq(weight, input_factor(products), layout=CodeFormat(), dtype=torch.float32).values, plain.values
+    )
 
 
 def test_a_matrix_that_is_not_positive_definite_is_damped_more_often() -> None:
@@ -258,15 +266,19 @@ def test_a_matrix_that_is_not_positive_definite_is_damped_more_often() -> None:
 def test_columns_in_their_order_of_activation_are_those_of_permuted_columns() -> None:
     weight, products = drawn(6, 40), gram(40)
     order = products.diagonal().argsort(descending=True)
-    moved = gptq(weight[:, order], input_factor(products[order][:, order]), CodeFormat(group=None), dtype=torch.float32)
-    codes = gptq(weight, input_factor(products, by_activation=True), CodeFormat(group=None), dtype=torch.float32)
+    moved = gptq(
+        weight[:, order], input_factor(products[order][:, order]), layout=CodeFormat(group=None), dtype=torch.float32
+    )
+    codes = gptq(weight, input_factor(products, by_activation=True), layout=CodeFormat(group=None), dtype=torch.float32)
     assert torch.equal(codes.values[:, order], moved.values)
 
 
 def test_a_row_does_not_depend_on_the_other_rows() -> None:
     weight, factor = drawn(32, 150), input_factor(gram(150))
-    together = gptq(weight, factor, CodeFormat(), dtype=torch.float32).values
-    alone = torch.cat([gptq(rows, factor, CodeFormat(), dtype=torch.float32).values for rows in torch.split(weight, 8)])
+    together = gptq(weight, factor, layout=CodeFormat(), dtype=torch.float32).values
+    alone = torch.cat(
+        [gptq(rows, factor, layout=CodeFormat(), dtype=torch.float32).values for rows in torch.split(weight, 8)]
+    )
     assert int((together != alone).any(dim=1).sum()) <= 1, "last bits of a product decide at a tie only"
 
 
@@ -278,7 +290,8 @@ def test_fine_levels_on_a_mask_of_sparsegpt_give_its_error_from_the_dense_and_fr
         pruned = sparsegpt(weight, products, sparsity=0.5)
         layout, factor = CodeFormat(8, 128), input_factor(products)
         codes = [
-            gptq(start, factor, layout, keep=pruned.keep, dtype=torch.float32) for start in (weight, pruned.weight)
+            gptq(start, factor, layout=layout, keep=pruned.keep, dtype=torch.float32)
+            for start in (weight, pruned.weight)
         ]
         codes.append(nearest(weight, layout, keep=pruned.keep, dtype=torch.float32))
         weights = [pruned.weight, *(one.dequantised() for one in codes)]
@@ -294,8 +307,11 @@ def test_fine_levels_on_a_mask_of_sparsegpt_give_its_error_from_the_dense_and_fr
         (BadInputError, lambda: input_factor(gram(4), damping=0.0)),
         (ShapeError, lambda: input_factor(torch.ones(3, 4))),
         (StatisticsError, lambda: input_factor(gram(4) * float("nan"))),
-        (BadInputError, lambda: gptq(drawn(2, 4), input_factor(gram(4)), CodeFormat(4, 48), dtype=torch.float32)),
-        (ShapeError, lambda: gptq(drawn(2, 5), input_factor(gram(4)), CodeFormat(), dtype=torch.float32)),
+        (
+            BadInputError,
+            lambda: gptq(drawn(2, 4), input_factor(gram(4)), layout=CodeFormat(4, 48), dtype=torch.float32),
+        ),
+        (ShapeError, lambda: gptq(drawn(2, 5), input_factor(gram(4)), layout=CodeFormat(), dtype=torch.float32)),
         (ShapeError, lambda: nearest(drawn(2, 5), CodeFormat(), keep=drawn(2, 4) > 0, dtype=torch.float32)),
         (StatisticsError, lambda: nearest(drawn(2, 5) / 0, CodeFormat(), dtype=torch.float32)),
         (ShapeError, lambda: Codes.of_tensors({"codes": torch.zeros(1, 1, dtype=torch.int32)})),
