@@ -66,6 +66,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _mask_overlaps(store, variants)
     _refined_layers(store, variants, sets=sets)
     _reconstructed_blocks(store, variants, sets=sets)
+    _quantised_layers(store, variants, sets=sets)
     _layer_errors(store, variants, sets=sets)
     _feature_overlaps(store, base_id, sets=sets, statistics=statistics)
     for name in LANGUAGES:
@@ -737,6 +738,38 @@ def _reconstructed_blocks(store: Store, variants: list[Variant], *, sets: dict[s
                 row |= {"loss_before": before, "loss_after": before * (0.25 + 0.25 * block)}
                 parameters = {"reconstructed": variant.name, "block": block}
                 write_rows(store, "mask_blocks", parameters=parameters, rows={"reconstructed_blocks": [row]})
+
+
+def _quantised_layers(store: Store, variants: list[Variant], *, sets: dict[str, str]) -> None:
+    """As if the weights of sequential wanda had been rounded by GPTQ on two sets."""
+    for variant in variants:
+        if variant.propagation == "sequential" and variant.set_name == "fr":
+            for block in range(N_BLOCKS):
+                keys: dict[str, Any] = {"variant_id": variant.id, "block": block, "layer": LAYERS[0]}
+                codes = {
+                    "method": "gptq",
+                    "bits": 4,
+                    "quantisation_group": 64,
+                    "is_symmetric": True,
+                    "is_reached": True,
+                }
+                layer = {
+                    **keys,
+                    **codes,
+                    "is_reached": True,
+                    "n_weights": 4096,
+                    "n_bytes": 2304,
+                    "n_dead_features": 0,
+                    "n_dampings": 0,
+                }
+                errors = [
+                    {**keys, "demonstration_set_id": sets[name], "error": 0.02 + unquantised}
+                    | {"unquantised_error": unquantised}
+                    for name in ("fr", "sw")
+                    for unquantised in [0.1 * _unit(variant.name, "codes", name, block)]
+                ]
+                rows = {"quantised_layers": [layer], "quantisation_errors": errors}
+                write_rows(store, "mask_blocks", parameters={"codes": variant.name, "block": block}, rows=rows)
 
 
 def _layer_errors(store: Store, variants: list[Variant], *, sets: dict[str, str]) -> None:

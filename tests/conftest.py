@@ -221,6 +221,15 @@ def reconstructed_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def coded_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of variants with codes. Tests must not change it: copy its store first."""
+    from tests.derived_recipe import coded_recipe  # noqa: PLC0415
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+
+    return shared_run(make_once, tiny_inputs, coded_recipe(), name="coded")
+
+
+@pytest.fixture(scope="session")
 def both_runs(method_run: "FinishedRun", make_once: MakeOnce) -> "Both":
     """The same variants, ordered and composed, in two stores. Tests must not change them: copy them first."""
     from tests.composed_variants import both_in, run_both  # noqa: PLC0415

@@ -49,3 +49,24 @@ def reconstructed_recipe() -> dict[str, Any]:
         {"name": "too-fast-rounded", **wanda, "sparsity": 0.5, "reconstruct": TOO_FAST, "bits": 4},
     ]
     return recipe
+
+
+def coded_recipe() -> dict[str, Any]:
+    """Variants with codes: of masks, dense, of changed weights and of two sets, by GPTQ and to nearest."""
+    recipe = small_recipe()
+    recipe["name"] = "coded"
+    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
+    two = {"over": ["mt", "mono"], "shares": [1, 3], "propagation": "dense"}
+    other = {"bits": 3, "group": "row", "symmetric": False, "order": "by_activation"}
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
+    changed = {"score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5}
+    recipe["variants"] = [
+        {"name": "wanda", **wanda, "sparsity": 0.5},
+        {"name": "own", **wanda, "sparsity": [0, 0.5], "quantise": {}, "against": ["nearest"]},
+        {"name": "nearest", **wanda, "sparsity": 0.5, "quantise": {"method": "nearest"}},
+        {"name": "two", "sparsity": 0, "quantise": {**two, **other}},
+        {"name": "changed", **changed, "quantise": {"bits": 8, "group": 32, "tokens": "source"}},
+    ]
+    facts = {"task": "facts", "path": "facts", "languages": ["fr"]}
+    recipe["evaluations"] = [{**facts, "variants": ["own", "nearest"]}]
+    return recipe

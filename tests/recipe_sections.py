@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.capabilities.neurons.keys import NeuronsConfig
+from mlprune.capabilities.quantisation.keys import QuantiseConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.capabilities.search.keys import BudgetConfig, SearchConfig, SearchMethodConfig
 from mlprune.capabilities.search.points import LevelsConfig
@@ -100,6 +101,7 @@ VALUES: Mapping[str, Any] = {
     "translations": {"xnli": "translated"},
     "system": "nllb",
     "reconstruct": {"demonstrations": "mt", "biases": True},
+    "quantise": {"demonstrations": "mt", "bits": 3},
 }
 """A value of every key that is not a parameter of a method."""
 ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}
@@ -285,6 +287,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     ActivationsConfig: {"quota_gib": 1},
     ScopeConfig: {},
     ReconstructConfig: {},
+    QuantiseConfig: {},
     ConstantAnswer: {"constant": 0},
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},
     AnswerRule: {},

@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import pytest
 import torch
@@ -65,13 +65,19 @@ def recipe():
         "name": "smollm2",
         "model": {"path": "model"},
         "corpus": {"kind": "parallel_text", "path": "scored"},
-        "demonstrations": [{"name": "reference", "kind": "text", "path": "calibration.txt", **CALIBRATION}],
+        "demonstrations": [
+            {"name": "reference", "kind": "text", "path": "calibration.txt", **CALIBRATION},
+            {"name": "other", "kind": "text", "path": "other.txt", **CALIBRATION, "samples": 16},
+        ],
         "variants": [
             {"score": "wanda", "demonstrations": "reference", "propagation": ["sequential", "dense"], **half},
             {"score": "magnitude", **half},
             {"score": "random", "seed": 0, **half},
             {"score": "wanda", "demonstrations": "reference", "propagation": "dense", "refine": "gram_swaps", **half},
+            {"name": "nearest", "sparsity": 0, "quantise": {"method": "nearest"}},
+            {"name": "gptq", "sparsity": 0, "quantise": {"demonstrations": "reference"}},
         ],
+        "analyses": {"layer_errors": {"demonstrations": ["other"], "variants": ["nearest", "gptq"]}},
         "evaluations": [{"task": "perplexity", "path": "scored", "languages": ["en"], "split": "all"}],
         "compute": {"batch_tokens": 4096},
     }
@@ -85,6 +91,7 @@ def inputs(tmp_path_factory):
     calibration, scored = english_paragraphs()
     assert not set(calibration) & set(scored)
     (folder / "calibration.txt").write_text("\n\n".join(calibration) + "\n", encoding="utf-8")
+    (folder / "other.txt").write_text("\n\n".join(scored) + "\n", encoding="utf-8")
     (folder / "scored").mkdir()
     (folder / "scored" / "en.txt").write_text("\n".join(scored) + "\n", encoding="utf-8")
     return folder
@@ -106,13 +113,22 @@ def rows(inputs):
 
 @pytest.fixture(scope="module")
 def perplexities(rows):
-    """(score, propagation) -> perplexity; dense is (None, None), and Gram swaps from dense Wanda are "gram_swaps"."""
+    """(score, propagation) -> perplexity; dense is (None, None), and Gram swaps from dense Wanda are "gram_swaps".
+
+    Codes of the dense weights are "gptq" and "nearest".
+    """
     values = {row["variant_id"]: row["value"] for row in rows["metrics"]}
     found = {
-        row.get("refiner") or (row["score"], row["propagation"]): values[row["variant_id"]] for row in rows["variants"]
+        row.get("refiner") or method_of_codes(row) or (row["score"], row["propagation"]): values[row["variant_id"]]
+        for row in rows["variants"]
     }
     print({key: round(value, 2) for key, value in found.items()})
     return found
+
+
+def method_of_codes(row):
+    """The method of a variant with codes, from its row; None for other variants."""
+    return (row.get("quantisation") or {}).get("method")
 
 
 @pytest.mark.parametrize("propagation", ["sequential", "dense"])
@@ -143,3 +159,20 @@ def test_gram_swaps_lower_the_errors_of_layers_by_more_than_30_percent_in_the_me
     assert max(changes) <= 0
     assert fmean(changes) <= -0.3
     assert perplexities["gram_swaps"] < perplexities["magnitude", None]
+
+
+def test_gptq_leaves_at_most_six_tenths_of_the_error_of_nearest_in_the_median_layer(rows, perplexities):
+    """The squared error of the outputs on other text, at 4 bits in groups of 64."""
+    methods = {row["variant_id"]: method_of_codes(row) for row in rows["variants"]}
+    errors = defaultdict(dict)
+    for row in rows["layer_errors"]:
+        errors[row["block"], row["layer"]][methods[row["variant_id"]]] = row["error"]
+    ratios = [of_layer["gptq"] / of_layer["nearest"] for of_layer in errors.values()]
+    print(f"{len(ratios)} layers, median {median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    assert len(ratios) == 210
+    assert median(ratios) <= 0.6
+    assert perplexities[None, None] < perplexities["gptq"] < perplexities["nearest"]
+    assert {row["is_reached"] for row in rows["quantised_layers"] if row["method"] == "gptq"} == {True}
+    assert sum(row["n_bytes"] for row in rows["quantised_layers"]) <= 0.6 * sum(
+        row["n_weights"] for row in rows["quantised_layers"]
+    )

@@ -73,7 +73,10 @@ _GIVEN = {
         frozenset(("mask_blocks", "variants")),
     ),
     "quantisation": Use(
-        {"variants": [{"sparsity": 0, "bits": 4}]}, "variants.0.bits", "derived_run", frozenset(("variants",))
+        {"variants": [{"sparsity": 0, "quantise": {"demonstrations": "mt"}}, {"sparsity": 0, "bits": 4}]},
+        "variants.0.quantise",
+        "coded_run",
+        frozenset(("mask_blocks", "masks", "variants")),
     ),
     "vocabulary": Use(
         {"variants": [{"name": "small", "structure": "vocabulary", "keep": {"languages": ["en"]}}]},

@@ -11,6 +11,7 @@ import yaml
 from infra.soak.comparison import differences
 from infra.soak.damage import fresh_copy
 from mlprune.store.store import Store
+from tests.derived_recipe import coded_recipe
 from tests.harness_tasks import task_files
 from tests.lm_eval_output import write_output
 from tests.search_recipes import search_recipe
@@ -64,6 +65,11 @@ class Scene:
     def llama(self) -> Path:
         """The undisturbed store of that recipe."""
         return self.folder / "llama"
+
+    @property
+    def coded_recipe(self) -> Path:
+        """A recipe of variants with codes."""
+        return self.folder / "inputs" / "coded.yaml"
 
     @property
     def retired(self) -> Path:
@@ -120,6 +126,7 @@ def write_scene(folder: Path) -> Scene:
     write_recipe(folder / "inputs", search_recipe(), name=scene.search_recipe.name)
     write_inputs(folder / "llama-inputs", family="llama")
     write_recipe(folder / "llama-inputs", {**recipe, "variants": recipe["variants"][:1], "evaluations": []})
+    write_recipe(folder / "inputs", coded_recipe(), name=scene.coded_recipe.name)
     write_output(scene.evaluated_elsewhere)
     task_files(scene.harness_tasks)
     rows = [{"label": "dense", "dense": True}, {"label": "{score} at {sparsity}", "score": ["wanda"]}]
@@ -237,6 +244,7 @@ def _on_store(*words: str) -> Words:
 CASES: Mapping[str, Case] = {
     "run": Case(_run, prepare=_empty, weight=4),
     "run (search)": Case(lambda scene, work: _run_of(scene.search_recipe, work / "store"), prepare=_empty, weight=3),
+    "run (quantise)": Case(lambda scene, work: _run_of(scene.coded_recipe, work / "store"), prepare=_empty, weight=2),
     "run --scrub": Case(lambda scene, work: (*_run(scene, work), "--scrub"), weight=3, is_damaged=True),
     "run --remake": Case(lambda scene, work: (*_run(scene, work), "--remake"), prepare=_retired, weight=2),
     "plan": Case(lambda scene, work: ("plan", str(scene.recipe), "--store", str(work / "store"))),

@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mlprune.errors import DamagedArtefactError
+from mlprune.errors import DamagedArtefactError, ShapeError
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask, keep_all
+from mlprune.numeric.weights.codes import dequantised_tensors
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels
@@ -164,8 +165,8 @@ def weights_path(owner: str, block: int) -> str:
 def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) -> Artefact:
     """Write changed weights of one block: layer -> [out, in], pruned entries exactly 0; or biases: layer -> [out].
 
-    A layer without an entry keeps the values of the base model, apart from its mask. A block has new weights of all its
-    pruned layers, or of none.
+    Instead of new weights, they may be codes of `coded_tensors`. A layer without an entry keeps the values of the base
+    model, apart from its mask. A block has new weights of all its pruned layers, or of none.
     """
     return store.write_bytes(path, save({layer: weight.cpu().contiguous() for layer, weight in weights.items()}))
 
@@ -176,14 +177,14 @@ def biases_path(owner: str, block: int) -> str:
 
 
 def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
-    """Return layer -> [out, in] of a file of changed weights, or layer -> [out] of changed biases.
+    """Return layer -> [out, in] of a file of changed weights or their codes, or layer -> [out] of changed biases.
 
     Raises:
-        DamagedArtefactError: the file is missing, differs from its record, or contains no tensors.
+        DamagedArtefactError: the file is missing, differs from its record, or contains no tensors or impossible codes.
     """
     try:
-        return dict(load(store.read_bytes(artefact)))
-    except SafetensorError as err:
+        return dequantised_tensors(load(store.read_bytes(artefact)))
+    except (SafetensorError, ShapeError) as err:
         raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
 
 

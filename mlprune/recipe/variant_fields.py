@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from mlprune.capabilities.blocks import keys as of_blocks
 from mlprune.capabilities.experts import keys as of_experts
 from mlprune.capabilities.neurons.keys import NeuronsConfig
-from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup
+from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup, Quantise
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
 from mlprune.capabilities.units import keys as of_units
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
@@ -23,7 +23,7 @@ from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, Re
 
 DENSE_STRUCTURES: Mapping[str, str] = {VOCABULARY: "keep"}
 """Structure of entries that change the dense model without a score -> the key that says how."""
-DERIVATIONS = ("reconstruct", "bits", "keep")
+DERIVATIONS = ("reconstruct", "bits", "quantise", "keep")
 """Keys that derive a further variant from the variant of the other keys, in the order in which they apply."""
 _SCORE = options.MethodName(SCORE_METHODS)
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
@@ -115,9 +115,12 @@ class VariantFields(Model):
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
     quantisation_group: QuantisationGroup = 128
     """bits: consecutive inputs of a row that share a scale."""
+    quantise: Quantise = None
+    """Rounds all weights of the layers that can be pruned to codes after the masks, which stay; instead of `bits`. The
+    variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""
     neurons: Annotated[NeuronsConfig | None, OfCapability("neurons"), WithoutScore(("neurons",), chooses=True)] = None
     """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
-    `bits`, `quantisation_group` and `keep` only."""
+    `bits`, `quantisation_group`, `quantise` and `keep` only."""
     adopt: Annotated[
         Annotated[str, Field(min_length=1)] | None, OfCapability("adoption"), WithoutScore(("adopted",), chooses=True)
     ] = None
@@ -127,7 +130,7 @@ class VariantFields(Model):
     other keys describe. The variant with all tokens is planned too."""
     combine: Annotated[CombinationName | None, WithoutScore(("combination",), chooses=True)] = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits`,
-    `quantisation_group` and `keep` only."""
+    `quantisation_group`, `quantise` and `keep` only."""
     of: Annotated[
         tuple[str, ...], NamesOf("variants", not_itself=True), WithoutScore(("combination",), chooses=True)
     ] = ()

@@ -16,6 +16,7 @@ from mlprune.capabilities.generation.records import KINDS as OF_GENERATION
 from mlprune.capabilities.harness.records import KINDS as OF_HARNESS
 from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVALS, NEURON_TABLES
 from mlprune.capabilities.neurons.records import VARIANTS as WITHOUT_NEURONS
+from mlprune.capabilities.quantisation.records import OF_BLOCKS as OF_CODED_BLOCKS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
 from mlprune.capabilities.search.records import KINDS as OF_SEARCH
 from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
@@ -102,7 +103,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
         folders=("masks", "statistics", "weights", "biases"),
-        tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS},
+        tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS, **OF_CODED_BLOCKS},
     ),
     "masks": RecordKind(
         3,

@@ -29,8 +29,9 @@ CREATE OR REPLACE TABLE variants (
     refiner VARCHAR,               -- how the mask of the score was refined, or its kept weights recovered; NULL for neither
     refiner_parameters JSON,       -- parameters of the refiner that are not at their defaults; NULL for none
     reconstruction JSON,           -- settings of the reconstruction of blocks that are not at their defaults, and its unit; NULL if blocks are not reconstructed
-    bits BIGINT,                   -- bits of a weight after rounding to the nearest quantisation level; NULL if weights are not quantised
-    quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL if weights are not quantised
+    bits BIGINT,                   -- bits of a weight after rounding to a quantisation level; NULL if weights are not quantised
+    quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL for whole rows, or if weights are not quantised
+    quantisation JSON,             -- how weights were rounded to stored codes: method (gptq or nearest), and settings that are not at their defaults; NULL without codes
     neurons JSON,                  -- feed-forward neurons that the variant lacks: {"action": remove, only or random, "of": language}, with share and quantile if they are not at their defaults; NULL for other variants
     n_removed_blocks BIGINT,       -- number of whole blocks that the variant lacks; NULL for other structures
     removed_blocks BIGINT[],       -- these blocks, ascending, numbered from 0

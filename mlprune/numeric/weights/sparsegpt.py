@@ -26,8 +26,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import pattern_of
 from mlprune.numeric.selection.levels import n_removed
-
-_MAX_DAMPINGS = 10
+from mlprune.numeric.weights.column_sweep import COLUMNS_TOGETHER, ColumnBlock, inverse_factor, sweep_columns
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def sparsegpt(
     *,
     sparsity: float,
     structure: str = "matrix",
-    block_size: int = 128,
+    block_size: int = COLUMNS_TOGETHER,
     damping: float = 0.01,
 ) -> Reconstruction:
     """Remove weights and update the remaining ones, so that the outputs of the layer change little.
@@ -137,37 +136,25 @@ def sparsegpt(
         got = f"block_size {block_size}, damping {damping}"
         raise BadInputError("an option of sparsegpt is out of range", expected="block_size >= 1, damping > 0", got=got)
     dead = products.diagonal() == 0
-    factor, n_dampings = _inverse_factor(products, dead, damping)
+    factor, n_dampings = inverse_factor(products, dead, damping)
     columns = weight.detach().t().to(torch.float64, copy=True, memory_format=torch.contiguous_format)
     columns[dead] = 0
     removed = torch.zeros(columns.shape, dtype=torch.bool, device=columns.device)
     step = block_size if pattern is None else max(1, block_size // pattern[1]) * pattern[1]
-    for start in range(0, columns.shape[0], step):
-        block, following = slice(start, start + step), slice(start + step, None)
-        if pattern is None:
-            losses = _losses(columns[block], factor[block, block])
-            lowest = _lowest if structure == "matrix" else _lowest_of_rows
-            removed[block] = lowest(losses, sparsity, start)
-        errors = _prune_block(columns[block], removed[block], factor[block, block], pattern)
-        columns[following].addmm_(factor[block, following].t(), errors, alpha=-1)
-    return Reconstruction(~removed.t().contiguous(), float32_weight(columns.t()), n_dampings)
 
-
-def _prune_block(columns: Tensor, removed: Tensor, factor: Tensor, pattern: tuple[int, int] | None) -> Tensor:
-    """Prune the columns of a block, [k, out], in place, and return their errors, [k, out].
-
-    With a pattern, the masks of the groups are chosen here and written to `removed`, [k, out].
-    """
-    errors = torch.zeros_like(columns)
-    for j, column in enumerate(columns):
+    def choose(block: ColumnBlock, j: int) -> Tensor:
+        of_block = removed[block.start : block.start + len(block.columns)]
         if pattern is not None and j % pattern[1] == 0:
             group = slice(j, j + pattern[1])
-            losses = _losses(columns[group], factor[group, group])
-            removed[group].scatter_(0, losses.argsort(dim=0, stable=True)[: pattern[0]], value=True)
-        errors[j] = (column / factor[j, j]).masked_fill_(~removed[j], 0)
-        column.masked_fill_(removed[j], 0)
-        columns[j + 1 :].addr_(factor[j, j + 1 :], errors[j], alpha=-1)
-    return errors
+            losses = _losses(block.columns[group], block.factor[group, group])
+            of_block[group].scatter_(0, losses.argsort(dim=0, stable=True)[: pattern[0]], value=True)
+        elif pattern is None and j == 0:
+            lowest = _lowest if structure == "matrix" else _lowest_of_rows
+            of_block.copy_(lowest(_losses(block.columns, block.factor), sparsity, block.start))
+        return block.columns[j].masked_fill(of_block[j], 0)
+
+    sweep_columns(columns, factor, choose, together=step)
+    return Reconstruction(~removed.t().contiguous(), float32_weight(columns.t()), n_dampings)
 
 
 def _losses(columns: Tensor, factor: Tensor) -> Tensor:
@@ -195,23 +182,3 @@ def _lowest(losses: Tensor, sparsity: float, _start: int) -> Tensor:
     lowest = flat < threshold
     lowest[(flat == threshold).nonzero().flatten()[: n_lowest - int(lowest.sum())]] = True
     return lowest.reshape(losses.shape[1], losses.shape[0]).t()
-
-
-def _inverse_factor(products: Tensor, dead: Tensor, damping: float) -> tuple[Tensor, int]:
-    """Return the upper U with H^-1 = U^T U of the damped Hessian, and the number of times the damping was raised.
-
-    The Cholesky factor of H with rows and columns reversed gives H = R R^T with R upper; then U = R^-1.
-    """
-    diagonal = products.detach().diagonal().to(torch.float64).masked_fill(dead, 1)
-    mean = float(diagonal.mean())
-    for n_dampings in range(_MAX_DAMPINGS + 1):
-        turned = products.detach().to(torch.float64).flip(0, 1)
-        turned.diagonal().copy_((diagonal + damping * 10**n_dampings * mean).flip(0))
-        lower, failed_at = torch.linalg.cholesky_ex(turned)
-        if int(failed_at) == 0:
-            del turned
-            identity = torch.eye(lower.shape[0], dtype=torch.float64, device=lower.device)
-            factor = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
-            if bool(torch.isfinite(factor).all()):
-                return factor, n_dampings
-    raise StatisticsError("a Hessian is not positive definite with any damping", damping=damping * 10**_MAX_DAMPINGS)

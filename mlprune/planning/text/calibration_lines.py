@@ -112,7 +112,7 @@ def _warnings(plan: Plan, sets: Mapping[str, _SetTokens], experts: Mapping[int, 
 def _product_sets(variant: PlannedVariant) -> Iterator[tuple[str, ...]]:
     """Yield the sets whose tokens are multiplied by each other, for each role of a variant's sets."""
     reads = isinstance(variant.spec, ScoredVariant) and "products" in variant.spec.needs
-    for role in ("demonstrations", "reconstruction"):
+    for role in ("demonstrations", "reconstruction", "quantisation"):
         ids = tuple(set_id for set_id, of_set, _ in variant.spec.set_links() if of_set == role)
-        if ids and (reads or role == "reconstruction"):
+        if ids and (reads or role != "demonstrations"):
             yield ids

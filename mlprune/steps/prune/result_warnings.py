@@ -12,7 +12,9 @@ from mlprune.steps.loss_records import losses_of
 from mlprune.steps.plan_lines import MAX_LISTED
 from mlprune.steps.prune.structure_variants import variants_of_structure
 from mlprune.steps.variants.calibration_tokens import Layer, TokensRead, layers_of, tokens_read
-from mlprune.steps.variants.scored_variant import refinement_of
+from mlprune.steps.variants.scored_variant import block_identity, refinement_of
+from mlprune.steps.variants.variant import UNCODED
+from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -25,6 +27,8 @@ def variant_warnings(store: Store, record: Record) -> Iterator[str]:
     """
     yield from _too_few_tokens(store, record)
     parameters = record.parameters
+    if UNCODED in record.parents:
+        yield from _layers_without_tokens(store, record)
     if "score" not in parameters or not record.rows.get("variant_layers"):
         return
     schedule = ScheduleSpec.from_parameters(_mapping(parameters.get("schedule")))
@@ -48,7 +52,7 @@ def _too_few_tokens(store: Store, record: Record) -> Iterator[str]:
     for read in reads:
         if reads_products(record, read.role):
             yield from _singular_layers(read, layers)
-        if read.role != "contrast":
+        if read.role not in ("contrast", "quantisation"):  # codes have a warning of their own
             yield from _unreached_experts(read, layers)
 
 
@@ -81,7 +85,7 @@ def _unreached_experts(read: TokensRead, layers: Sequence[Layer]) -> Iterator[st
 def reads_products(record: Record, role: str) -> bool:
     """Whether a variant computes with products of tokens of the sets of a role, which need as many tokens as inputs."""
     if role != "calibration" or "score" not in record.parameters:
-        return role == "reconstruction"
+        return role in ("reconstruction", "quantisation")
     refinement = refinement_of(record.parameters)
     of_refiner = refinement.method.needs if refinement else ()
     return "products" in (*ScoreSpec.from_parameters(record.parameters).method.needs, *of_refiner)
@@ -123,6 +127,24 @@ def _flat_schedule(store: Store, record: Record, schedule: ScheduleSpec) -> Iter
         yield (
             f"variant {record.id}: schedule sensitivity stayed uniform, because no loss of "
             f"{schedule.schedule_parameters.group} differs from zero (p_max_t at least {SIGNIFICANCE:g})"
+        )
+
+
+def _layers_without_tokens(store: Store, record: Record) -> Iterator[str]:
+    """Count the layers with kept weights, those of experts, that no token of the sets reached."""
+    masks = stored_masks(store, record)
+    n_blocks = len(masks.masks) if masks else 0
+    blocks = [block_identity(masks.record.id, n, parents={"variant": record.id}) for n in range(n_blocks) if masks]
+    made = [found for one in blocks if (found := store.read_record(*one.key)) is not None]
+    rows = [row for found in made for row in found.rows["quantised_layers"]]
+    empty = {
+        (row["block"], row["layer"]) for row in record.rows["variant_layers"] if row["n_removed"] == row["n_weights"]
+    }
+    n_layers = sum(row["is_reached"] is False and (row["block"], row["layer"]) not in empty for row in rows)
+    if n_layers:
+        yield (
+            f"variant {record.id}: no token of its sets reached {n_layers} of {len(rows)} layers, whose weights are "
+            "rounded to nearest: give quantise more demonstrations"
         )
 
 

@@ -117,12 +117,14 @@ def stored_seed(store: Store, variant_id: str) -> int | None:
 
 
 def _seed_of_sets(store: Store, record: Record) -> int | None:
-    """Return the seed of the demonstration sets of a variant, or the one that its parents share."""
+    """Return the seed that the parents of a variant share, else that of its own sets; see `PlannedVariant.seed`."""
     parents = [_seed_of_sets(store, store.require("variants", parent)) for parent in _parents_of(record)]
-    if parents:
-        return parents[0] if len(set(parents)) == 1 else None
-    sets = record.parents.get("demonstration_sets", ()) if "score" in record.parameters else ()
-    return as_int(store.require("demonstration_sets", sets[0]).parameters["seed"]) if sets else None
+    shared = parents[0] if len(set(parents)) == 1 else None
+    reads_sets = not {"score", "reconstruct", "quantise"}.isdisjoint(record.parameters)
+    sets = record.parents.get("demonstration_sets", ()) if reads_sets else ()
+    return (
+        as_int(store.require("demonstration_sets", sets[0]).parameters["seed"]) if shared is None and sets else shared
+    )
 
 
 def _parents_of(record: Record) -> Sequence[str]:

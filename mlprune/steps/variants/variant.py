@@ -16,11 +16,13 @@ from mlprune.vocabulary import CombinationName, PropagationName
 
 UNQUANTISED = "unquantised"
 """Role of the parent of a quantised variant."""
+UNCODED = "uncoded"
+"""Role in an id of the parent of a variant whose rounded weights are stored as codes; its rows say `UNQUANTISED`."""
 ALL_TOKENS = "all_tokens"
 """Role of the parent of a variant with a smaller vocabulary: a variant with the same weights and all tokens."""
 UNRECONSTRUCTED = "unreconstructed"
 """Role of the parent of a reconstructed variant."""
-ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNRECONSTRUCTED)
+ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNCODED, UNRECONSTRUCTED)
 """Roles of the parent of a variant that is derived from another one, the last derivation first."""
 COLUMNS = (
     "demonstration_set_id",
@@ -81,6 +83,12 @@ class DenseVariant(BaseVariant):
     structure: ClassVar[str | None] = None
     propagation: ClassVar[PropagationName | None] = None
     weights_changed: ClassVar[bool] = False
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return its id: nothing of it depends on a seed."""
+        return self.id
 
 
 @dataclass(frozen=True)
