@@ -115,7 +115,10 @@ _GIVEN = {
     "importing": Use({"model": {"path": "model", "import": True}}, "model.import", commands=("import",)),
     "notebook": Use(commands=("report --notebook",)),
     "publishing": Use(
-        commands=("export", "export --as folder", "export --as masks", "export --as patches", "apply"),
+        commands=(
+            *("export", "export --as folder", "export --as masks", "export --as patches"),
+            *("export --as compressed_tensors", "apply"),
+        ),
     ),
     "inspection": Use(commands=("check data", "check model")),
     "results": Use(commands=("export --as row",)),

@@ -109,6 +109,7 @@ def write_scene(folder: Path) -> Scene:
     write_recipe(folder / "inputs", recipe, name=scene.recipe.name)
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]
+    other["variants"].append({"name": "codes", "sparsity": 0, "quantise": {"method": "nearest", "group": "row"}})
     written = {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24}
     other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
@@ -275,6 +276,15 @@ CASES: Mapping[str, Case] = {
             *_to_folder("export", "--as", "patches", "--from", "dense", "--to", scene.variant)(scene, work),
             *("--base-model", str(scene.model)),
         ),
+        compare=_compare_folders,
+        writes_once=True,
+    ),
+    "export --as compressed_tensors": Case(
+        lambda scene, work: (
+            *_to_folder("export", "codes", "--as", "compressed_tensors")(scene, work),
+            *("--base-model", str(scene.model)),
+        ),
+        prepare=_other,
         compare=_compare_folders,
         writes_once=True,
     ),

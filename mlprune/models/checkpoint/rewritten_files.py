@@ -1,7 +1,7 @@
-"""Write the weight files of a folder again, with other names of some tensors and fewer entries of others."""
+"""Write the weight files of a folder again, with other names, fewer entries or other tensors."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class FileChanges:
     """Tensor -> its new name; None if it is removed."""
     kept: dict[str, tuple[int, Sequence[int]]] = field(default_factory=dict)
     """Tensor -> a dimension, and the entries along it that remain, ascending."""
+    replaced: dict[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
+    """Tensor -> function that makes those which are written instead of it."""
 
 
 def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileChanges]) -> None:
@@ -53,9 +55,12 @@ def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileCh
 
 
 def _changed(file: Path, changes: FileChanges) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     with safe_open(str(file), framework="pt") as opened:
         for name in sorted(opened.keys()):
+            if name in changes.replaced:
+                tensors |= changes.replaced[name]()
+                continue
             new_name = changes.names.get(name, name)
             if new_name is None:
                 continue
