@@ -58,6 +58,7 @@ _CHOICES = (
     "combination",
     "neurons",
     "reconstruction",
+    "quantisation",
     "bits",
     "quantisation_group",
     "sparsity",
@@ -191,9 +192,12 @@ def _quantisation_text(row: Row) -> str:
     """What happened to the weights of a quantised variant, beginning with a space; empty for other variants."""
     if not row.get("bits"):
         return ""
+    is_compensated = (row.get("quantisation") or {}).get("method") == "gptq"
+    levels = "a level, and the others changed to compensate (GPTQ)" if is_compensated else "the nearest level"
+    size = row["quantisation_group"]
     return (
-        " All weights of the linear layers of its blocks were rounded to the nearest level; there are "
-        f"{2 ** row['bits']} levels for each group of {row['quantisation_group']} consecutive inputs of a row. The "
+        f" All weights of the linear layers of its blocks were rounded to {levels}. There are {2 ** row['bits']} "
+        f"levels for each {'row' if size is None else f'group of {size} consecutive inputs of a row'}. The "
         "files contain the dequantised weights in the dtype of the base model's files, and are as large as those."
     )
 

@@ -221,7 +221,9 @@ def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun
     parent = run.store.require(*job_of(run, "own").variant.parent.identity.key)
     assert own.rows["variants"][0]["mask_sha256"] == parent.rows["variants"][0]["mask_sha256"]
     assert own.rows["variants"][0]["achieved_sparsity"] == parent.rows["variants"][0]["achieved_sparsity"]
-    assert "unquantised" in model_card(run.store, own)
+    cards = {name: model_card(run.store, run.store.require("variants", job_of(run, name).variant.id)) for name in NAMES}
+    assert all("unquantised" in card for card in cards.values())
+    assert {name for name, card in cards.items() if "GPTQ" in card} == {"own", "two", "changed"}
     assert not has_masks_to_rebuild(own)
     for one in (record, own):
         assert Recheck(run.store, lambda _: run.folder / "model").contradictions(one) == []
