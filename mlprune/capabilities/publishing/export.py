@@ -28,7 +28,7 @@ from mlprune.capabilities.publishing.added_biases import (
     write_zero_biases,
 )
 from mlprune.capabilities.publishing.fewer_experts import RemovedExperts, cut_experts
-from mlprune.capabilities.publishing.model_card import model_card, section
+from mlprune.capabilities.publishing.model_card import Form, model_card, section
 from mlprune.capabilities.publishing.packed_folder import (
     PackedModel,
     StoredCodes,
@@ -300,7 +300,8 @@ def _write_folder(
     variant = with_all_tokens(store, named)
     experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
     is_smaller = form.smaller or removed or experts or tokens is not None
-    card = model_card(store, named, form="smaller" if is_smaller else "zeros")
+    shape: Form = "packed" if form.codes else "smaller" if is_smaller else "zeros"
+    card = model_card(store, named, form=shape)
     remove_left_over(target)
     added = require_config(variant, model_path, added_layers(store, variant, model_path))
     with replacing(target) as temporary:

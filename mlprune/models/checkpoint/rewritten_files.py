@@ -43,7 +43,7 @@ def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileCh
             tensors = _changed(folder / name, changes[name])
             (folder / name).unlink()
             if tensors:
-                save_file(tensors, folder / name, metadata={"format": "pt"})
+                write_tensors(tensors, folder / name)
             sizes = {tensor: values.nbytes for tensor, values in tensors.items()}
         else:
             sizes = {tensor: stored.n_bytes for tensor, stored in tensor_slices(folder / name).items()}
@@ -52,6 +52,14 @@ def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileCh
     if (folder / INDEX_FILE).exists():
         index: JsonObject = {"metadata": {"total_size": n_bytes}, "weight_map": dict(sorted(places.items()))}
         write_json(folder / INDEX_FILE, index)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write a weight file of a model folder, with the permissions of any new file: safetensors lets its owner read."""
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(tensors), file, metadata={"format": "pt"})
+    file.chmod(mode)
 
 
 def _changed(file: Path, changes: FileChanges) -> dict[str, Tensor]:

@@ -78,7 +78,11 @@ def test_transformers_computes_from_the_codes_exactly_what_the_variant_computes(
     packed = export_packed(run.store, variant_id, run.folder / "model", tmp_path / "out")
     assert_equal_logits(run, variant_id, tmp_path / "out")
     assert packed.n_bytes < packed.n_bytes_before
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "packed codes" in card
+    assert "dequantised weights" not in card
     (file,) = (tmp_path / "out").glob("*.safetensors")
+    assert file.stat().st_mode == (tmp_path / "out" / "config.json").stat().st_mode, "as readable as other files"
     hashes = {key: one.sha256 for key, one in read_hashes(tmp_path / "out").items()}
     assert hashes == {key: sha256_of_tensor(tensor) for key, tensor in load_file(file).items()}
 
