@@ -229,7 +229,7 @@ def packed_text(packed: PackedModel) -> str:
     group = "one scale per row" if packed.layout.group is None else f"groups of {packed.layout.group} inputs"
     sizes = f"{bytes_text(packed.n_bytes)} instead of {bytes_text(packed.n_bytes_before)} in weight files"
     vllm = (
-        "vLLM keeps the codes in memory; on a CPU, rows and columns must be multiples of 32."
+        "vLLM keeps the codes in memory; on a CPU in bfloat16, with rows and columns in multiples of 32."
         if packed.layout.bits == 4
         else "vLLM has no kernel for 8 bits of this form on a CPU."
     )
