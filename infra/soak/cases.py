@@ -120,6 +120,7 @@ def write_scene(folder: Path) -> Scene:
     write_recipe(folder / "inputs", recipe, name=scene.recipe.name)
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]
+    other["variants"].append({"name": "codes", "sparsity": 0, "quantise": {"method": "nearest", "group": "row"}})
     written = {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24}
     other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
@@ -303,6 +304,15 @@ CASES: Mapping[str, Case] = {
         ),
         prepare=_llama,
         compare=_compare_folders,
+    ),
+    "export --as compressed_tensors": Case(
+        lambda scene, work: (
+            *_to_folder("export", "codes", "--as", "compressed_tensors")(scene, work),
+            *("--base-model", str(scene.model)),
+        ),
+        prepare=_other,
+        compare=_compare_folders,
+        writes_once=True,
     ),
     "apply": Case(
         lambda scene, work: ("apply", str(scene.model), str(scene.published), "--out", str(work / "out")),

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -14,13 +14,14 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError, ShapeError
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask, keep_all
-from mlprune.numeric.weights.codes import dequantised_tensors
+from mlprune.numeric.weights.codes import Codes, codes_of_tensors, dequantised_tensors
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
+T = TypeVar("T")
 FileKey = tuple[str, Artefact]
 """Store and artefact. An artefact names its content by a hash, so an entry is never outdated."""
 LevelsOfFile = Mapping[str, PackedLevels]
@@ -182,8 +183,21 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
     Raises:
         DamagedArtefactError: the file is missing, differs from its record, or contains no tensors or impossible codes.
     """
+    return _read_tensors(store, artefact, dequantised_tensors)
+
+
+def read_block_codes(store: Store, artefact: Artefact) -> dict[str, Codes]:
+    """Return layer -> codes of a file of changed weights; empty if it has weights.
+
+    Raises:
+        DamagedArtefactError: as `read_block_weights`.
+    """
+    return _read_tensors(store, artefact, codes_of_tensors)
+
+
+def _read_tensors(store: Store, artefact: Artefact, read: Callable[[dict[str, Tensor]], dict[str, T]]) -> dict[str, T]:
     try:
-        return dequantised_tensors(load(store.read_bytes(artefact)))
+        return read(load(store.read_bytes(artefact)))
     except (SafetensorError, ShapeError) as err:
         raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
 

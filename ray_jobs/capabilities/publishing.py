@@ -84,6 +84,36 @@ def export(
     echo(str(out))
 
 
+def packed(
+    variant_id: VariantArgument,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    store: StoreOption,
+    model: ModelOption = None,
+    vocabulary_multiple: Annotated[
+        int, typer.Option(min=1, help="Pad the rows of a smaller vocabulary to a multiple of this number.")
+    ] = 1,
+) -> None:
+    """Write a variant with quantise as a model folder with packed codes, for transformers.
+
+    \b
+    Example:
+      mlprune export fr-en --as compressed_tensors --out packed/ --store runs/
+    """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
+    from mlprune.capabilities.publishing.export import export_packed  # noqa: PLC0415 - these load torch
+    from mlprune.capabilities.publishing.packed_folder import packed_text  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+
+    opened = existing_store(store, quarantine=True)
+    variant_id = find_variant(opened, variant_id)
+    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
+    with quarantine_on_damage(opened):
+        written = export_packed(opened, variant_id, base_model, out, vocabulary_multiple=vocabulary_multiple)
+    echo(packed_text(written).strip(), err=True)
+    echo(str(out))
+
+
 def patches(
     *,
     from_: Annotated[str, typer.Option("--from", help="Variant that is changed; dense is the base model.")],

@@ -83,6 +83,7 @@ COMMANDS: Mapping[str, CommandSource] = {
         "Write variants or results in a format that others read.",
         {
             "--as folder": Form("ray_jobs.capabilities.publishing:export"),
+            "--as compressed_tensors": Form("ray_jobs.capabilities.publishing:packed"),
             "--as masks": Form("ray_jobs.capabilities.publishing:publish"),
             "--as patches": Form("ray_jobs.capabilities.publishing:patches"),
             "--as imatrix": Form("ray_jobs.capabilities.publishing:imatrix"),

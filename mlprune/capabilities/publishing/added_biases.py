@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mlprune.capabilities.publishing.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
@@ -20,7 +19,7 @@ from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import ATTENTION_BIAS_KEY, FEED_FORWARD_BIAS_KEY
-from mlprune.models.checkpoint.rewritten_files import write_json
+from mlprune.models.checkpoint.rewritten_files import write_json, write_tensors
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
@@ -121,7 +120,7 @@ def write_zero_biases(folder: Path, added: AddedBiases) -> dict[str, str]:
         n_out = files.shape(name)[1 if architecture.block(block).transposed else 0]
         tensors[added_name(files, (block, layer))] = torch.zeros(n_out, dtype=files.dtype(name))
     write_json(folder / "config.json", added.config)
-    save_file(tensors, folder / ADDED_FILE, metadata={"format": "pt"})
+    write_tensors(tensors, folder / ADDED_FILE)
     return {name: sha256_of_tensor(tensor) for name, tensor in tensors.items()}
 
 

@@ -28,7 +28,14 @@ from mlprune.capabilities.publishing.added_biases import (
     write_zero_biases,
 )
 from mlprune.capabilities.publishing.fewer_experts import RemovedExperts, cut_experts
-from mlprune.capabilities.publishing.model_card import model_card, section
+from mlprune.capabilities.publishing.model_card import Form, model_card, section
+from mlprune.capabilities.publishing.packed_folder import (
+    PackedModel,
+    StoredCodes,
+    pack_folder,
+    packed_text,
+    require_packable,
+)
 from mlprune.capabilities.publishing.smaller import (
     BlockUnits,
     UnequalWidths,
@@ -85,6 +92,18 @@ class KeptTokens:
     """Ids of the kept tokens in the base model, in the order of their new ids."""
     multiple: int = 1
     """The number of rows is padded to a multiple of it."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What of a variant a folder contains, and how."""
+
+    smaller: bool
+    """Whether heads and neurons that are removed as a whole are cut out."""
+    vocabulary_multiple: int
+    """The rows of a smaller vocabulary are padded to a multiple of it."""
+    codes: StoredCodes | None = None
+    """Those of the weights, if they are packed."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,13 @@ def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
 
 
 def export_variant(
-    store: Store, variant_id: str, model_path: Path, out: Path, *, smaller: bool = False, vocabulary_multiple: int = 1
+    store: Store,
+    variant_id: str,
+    model_path: Path,
+    out: Path,
+    *,
+    smaller: bool = False,
+    vocabulary_multiple: int = 1,
 ) -> None:
     """Write a variant as a folder that `AutoModelForCausalLM.from_pretrained` loads.
 
@@ -207,19 +232,40 @@ def export_variant(
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
     """
+    _export(store, variant_id, model_path, out, _Form(smaller, vocabulary_multiple))
+
+
+def export_packed(
+    store: Store, variant_id: str, model_path: Path, out: Path, *, vocabulary_multiple: int = 1
+) -> PackedModel:
+    """Write a variant with codes as `export_variant` does, with packed codes instead of weights; see `packed_folder`.
+
+    Raises:
+        BadInputError: the variant has no codes, or they cannot be packed.
+        DamagedArtefactError, ModelError, PermanentError, StoreError: as `export_variant`.
+    """
+    codes = StoredCodes(store, with_all_tokens(store, variant_record(store, variant_id)))
+    packed = _export(store, variant_id, model_path, out, _Form(False, vocabulary_multiple, codes))
+    assert packed is not None, "the weights are packed"
+    return packed
+
+
+def _export(store: Store, variant_id: str, model_path: Path, out: Path, form: _Form) -> PackedModel | None:
     variant = variant_record(store, variant_id)
     has_vocabulary = has_fewer_tokens(variant)
     if not has_vocabulary:
         require_exportable(variant)
-    if vocabulary_multiple != 1 and not (has_vocabulary and vocabulary_multiple > 1):
+    if form.vocabulary_multiple != 1 and not (has_vocabulary and form.vocabulary_multiple > 1):
         message = "a multiple of the vocabulary is at least 1, and belongs to a variant with a smaller vocabulary"
-        raise BadInputError(message, variant_id=variant.id, got=vocabulary_multiple)
+        raise BadInputError(message, variant_id=variant.id, got=form.vocabulary_multiple)
     try:
         target = out.expanduser().resolve()
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        tokens = KeptTokens(stored_tokens(store, variant), vocabulary_multiple) if has_vocabulary else None
-        _write_folder(store, variant, model_path, target, smaller=smaller, tokens=tokens)
+        if form.codes is not None:
+            require_packable(model_path, form.codes)
+        tokens = KeptTokens(stored_tokens(store, variant), form.vocabulary_multiple) if has_vocabulary else None
+        return _write_folder(store, variant, model_path, target, form=form, tokens=tokens)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -242,9 +288,9 @@ def _write_folder(
     model_path: Path,
     target: Path,
     *,
-    smaller: bool,
+    form: _Form,
     tokens: KeptTokens | None,
-) -> None:
+) -> PackedModel | None:
     """Write the export to a temporary folder next to the target, check it, make it smaller, and move it.
 
     Args:
@@ -253,8 +299,9 @@ def _write_folder(
     """
     variant = with_all_tokens(store, named)
     experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
-    is_smaller = smaller or removed or experts or tokens is not None
-    card = model_card(store, named, form="smaller" if is_smaller else "zeros")
+    is_smaller = form.smaller or removed or experts or tokens is not None
+    shape: Form = "packed" if form.codes else "smaller" if is_smaller else "zeros"
+    card = model_card(store, named, form=shape)
     remove_left_over(target)
     added = require_config(variant, model_path, added_layers(store, variant, model_path))
     with replacing(target) as temporary:
@@ -271,8 +318,8 @@ def _write_folder(
             hashes = tensor_hashes(temporary)
             text = _text_without_blocks(removed, n_blocks=architecture.n_blocks)
             card = "\n".join((card, *section("Smaller model", text)))
-        elif smaller or experts:
-            weights = removed_weights(store, variant) if smaller else ()
+        elif form.smaller or experts:
+            weights = removed_weights(store, variant) if form.smaller else ()
             model = make_smaller(temporary, architecture_at(temporary), weights, experts=experts)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
@@ -282,8 +329,13 @@ def _write_folder(
             card = "\n".join((card, *section("Smaller vocabulary", text)))
         if is_smaller or added:
             _require_loadable(temporary, variant_id=named.id)
+        packed_model = None if form.codes is None else pack_folder(temporary, form.codes)
+        if packed_model is not None:
+            hashes = dict(packed_model.hashes)
+            card = "\n".join((card, *section("Packed weights", packed_text(packed_model))))
         write_hashes(temporary, hashes)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        return packed_model
 
 
 def _text_without_blocks(removed: Collection[int], *, n_blocks: int) -> str:

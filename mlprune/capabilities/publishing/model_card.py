@@ -21,8 +21,9 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 Row = Mapping[str, Any]
-Form = Literal["zeros", "smaller", "published"]
-"""Content of the folder: dense weights with zeros, weights without the removed units, or masks without weights."""
+Form = Literal["zeros", "smaller", "packed", "published"]
+"""Content of the folder: dense weights with zeros, weights without the removed units, packed codes, or masks without
+weights."""
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _FURTHER_SET_COLUMNS = (
     *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired", "draw"),
@@ -160,7 +161,7 @@ def title(variant: Record, base: Row) -> str:
 
 def introduction(row: Row, base: Row, *, form: Form) -> str:
     """What was removed and rounded, and what stayed."""
-    source, quantised = cell(base["source"]), _quantisation_text(row)
+    source, quantised = cell(base["source"]), _quantisation_text(row, form=form)
     if not method(row):
         return f"The dense model `{source}` with {'quantised' if quantised else 'its original'} weights.{quantised}\n"
     share = f"{row['achieved_sparsity']:.2%}"
@@ -183,24 +184,25 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
         )
     if form == "smaller":
         return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
-    stored = "" if form == "published" else " The weights are stored densely, with zeros."
+    stored = "" if form in ("packed", "published") else " The weights are stored densely, with zeros."
     return (
         f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
         f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model.{stored}\n"
     )
 
 
-def _quantisation_text(row: Row) -> str:
+def _quantisation_text(row: Row, *, form: Form) -> str:
     """What happened to the weights of a quantised variant, beginning with a space; empty for other variants."""
     if not row.get("bits"):
         return ""
     is_compensated = (row.get("quantisation") or {}).get("method") == "gptq"
     levels = "a level, and the others changed to compensate (GPTQ)" if is_compensated else "the nearest level"
     size = row["quantisation_group"]
+    content = "packed codes" if form == "packed" else "dequantised weights, and are as large as those of the base model"
     return (
         f" All weights of the linear layers of its blocks were rounded to {levels}. There are {2 ** row['bits']} "
         f"levels for each {'row' if size is None else f'group of {size} consecutive inputs of a row'}. The "
-        "files contain the dequantised weights in the dtype of the base model's files, and are as large as those."
+        f"files contain {content}."
     )
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, oriented
 from mlprune.models.architecture.units import HEAD_KEYS, KeptUnits, LayerSlice, UnitLayout, n_attention_heads
+from mlprune.models.checkpoint.rewritten_files import write_tensors
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
 
 Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
@@ -129,9 +129,8 @@ def narrow_files(folder: Path, architecture: Architecture, blocks: Sequence[Bloc
 
 def _narrow_file(file: Path, slices: Slices) -> None:
     with safe_open(str(file), framework="pt") as opened:
-        metadata = opened.metadata()
         tensors = {name: _narrowed(opened.get_tensor(name), slices.get(name)) for name in sorted(opened.keys())}
-    save_file(tensors, file, metadata=metadata)
+    write_tensors(tensors, file)
 
 
 def _narrowed(tensor: Tensor, of_layer: tuple[LayerSlice, bool, BlockArchitecture] | None) -> Tensor:

@@ -1,7 +1,7 @@
-"""Write the weight files of a folder again, with other names of some tensors and fewer entries of others."""
+"""Write the weight files of a folder again, with other names, fewer entries or other tensors."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class FileChanges:
     """Tensor -> its new name; None if it is removed."""
     kept: dict[str, tuple[int, Sequence[int]]] = field(default_factory=dict)
     """Tensor -> a dimension, and the entries along it that remain, ascending."""
+    replaced: dict[str, Callable[[], Mapping[str, Tensor]]] = field(default_factory=dict)
+    """Tensor -> function that makes those which are written instead of it."""
 
 
 def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileChanges]) -> None:
@@ -41,7 +43,7 @@ def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileCh
             tensors = _changed(folder / name, changes[name])
             (folder / name).unlink()
             if tensors:
-                save_file(tensors, folder / name, metadata={"format": "pt"})
+                write_tensors(tensors, folder / name)
             sizes = {tensor: values.nbytes for tensor, values in tensors.items()}
         else:
             sizes = {tensor: stored.n_bytes for tensor, stored in tensor_slices(folder / name).items()}
@@ -52,10 +54,21 @@ def rewrite_files(folder: Path, files: WeightFiles, changes: Mapping[str, FileCh
         write_json(folder / INDEX_FILE, index)
 
 
+def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write a weight file of a model folder, with the permissions of any new file: safetensors lets its owner read."""
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(tensors), file, metadata={"format": "pt"})
+    file.chmod(mode)
+
+
 def _changed(file: Path, changes: FileChanges) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     with safe_open(str(file), framework="pt") as opened:
         for name in sorted(opened.keys()):
+            if name in changes.replaced:
+                tensors |= changes.replaced[name]()
+                continue
             new_name = changes.names.get(name, name)
             if new_name is None:
                 continue

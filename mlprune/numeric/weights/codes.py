@@ -137,8 +137,8 @@ def coded_tensors(layers: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tenso
     return {f"{layer}/{name}": tensor for layer, tensors in layers.items() for name, tensor in tensors.items()}
 
 
-def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return layer -> [out, in] of stored codes; other tensors stay as they are.
+def codes_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Codes]:
+    """Return layer -> its codes, of what `coded_tensors` gave; other tensors are ignored.
 
     Raises:
         ShapeError: the codes of a layer do not fit together.
@@ -148,9 +148,19 @@ def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         layer, is_coded, name = path.rpartition("/")
         if is_coded:
             coded[layer][name] = tensor
-    weights = parallel_map(lambda layer: Codes.of_tensors(coded[layer]).dequantised(), coded)
+    return dict(zip(coded, parallel_map(Codes.of_tensors, coded.values()), strict=True))
+
+
+def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return layer -> [out, in] of stored codes; other tensors stay as they are.
+
+    Raises:
+        ShapeError: the codes of a layer do not fit together.
+    """
+    codes = codes_of_tensors(tensors)
+    weights = parallel_map(Codes.dequantised, codes.values())
     plain = {path: tensor for path, tensor in tensors.items() if "/" not in path}
-    return plain | dict(zip(coded, weights, strict=True))
+    return plain | dict(zip(codes, weights, strict=True))
 
 
 def _packed(values: Tensor, bits: int) -> Tensor:
