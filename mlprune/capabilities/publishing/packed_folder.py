@@ -231,6 +231,6 @@ def packed_text(packed: PackedModel) -> str:
     return (
         f"The weights of {packed.n_layers} layers are codes of {packed.layout.bits} bits, {group}, in the form "
         f"pack-quantized of compressed-tensors: {sizes}. transformers needs the package compressed-tensors and unpacks "
-        f"the weights in memory, so it saves download and disk only. Removed weights are zeros among the codes and save "
+        "the weights in memory, so it saves download and disk only. Removed weights are zeros among the codes and save "
         "nothing.\n"
     )
