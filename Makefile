@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo real test test-all check docs site constraints
+.PHONY: help demo real test test-all check docs site constraints lowest
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -49,6 +49,12 @@ site: $(VENV)/.installed-site ## Build the web site of the documentation into bu
 constraints: $(VENV)/.installed-test ## Write the versions in .venv to infra/constraints.txt, for PIP_CONSTRAINT
 	@{ echo "# Versions of a finished run of all tests. Made by: make constraints"; \
 		$(PIP) freeze --disable-pip-version-check --exclude-editable | sed 's/+[^ ;]*//'; } > infra/constraints.txt
+
+# Used as constraints only: it also has the libraries of CUDA builds of torch.
+lowest: | $(PIP) ## Write the lowest versions that pyproject.toml allows to infra/lowest.txt, for PIP_CONSTRAINT
+	@$(PIP) install $(PIP_FLAGS) 'uv>=0.13'
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --resolution lowest-direct --python-version 3.11 --extra dev --extra site \
+		--no-annotate --custom-compile-command "make lowest" --output-file infra/lowest.txt pyproject.toml >/dev/null
 
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@echo "Installing mlprune and its libraries into $(VENV) (once; this may take a few minutes) ..." >&2
