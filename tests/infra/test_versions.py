@@ -29,6 +29,9 @@ PAGES = [
 ]
 
 
+READER = tomllib.loads((ROOT / "infra/reader/pyproject.toml").read_text("utf-8"))["project"]
+
+
 def requirements(*extras: str) -> Iterator[Requirement]:
     """What the package and these extras require."""
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
@@ -138,3 +141,14 @@ def test_commands_that_pages_show_install_extras_that_exist() -> None:
     shown = {name for names in said(r"\.\[([\w,]+)\]") for name in names.split(",")}
     assert shown
     assert shown <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_reader_is_of_the_same_version_and_asks_for_the_same_libraries() -> None:
+    for key in ("version", "requires-python", "license", "authors", "keywords", "classifiers", "scripts"):
+        assert READER[key] == PROJECT[key], key
+    assert set(READER["dependencies"]) < set(PROJECT["dependencies"])
+
+
+def test_the_reader_asks_for_no_library_that_runs_models() -> None:
+    names = {Requirement(line).name for line in READER["dependencies"]}
+    assert names.isdisjoint({"torch", "ray", "transformers", "numba", "accelerate", "tokenizers", "safetensors"})
