@@ -58,18 +58,21 @@ lowest: | $(PIP) ## Write the lowest versions that pyproject.toml allows to infr
 
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@echo "Installing mlprune and its libraries into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e .
 	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-real: pyproject.toml | $(PIP)
 	@echo "Installing mlprune, its libraries and Gemma-3-270M into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e '.[real]'
 	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-test: pyproject.toml | $(PIP)
 	@echo "Installing mlprune, its libraries and the test tools into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e '.[dev]'
 	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo
