@@ -1,5 +1,6 @@
 """The wheel and the sdist, installed alone in fresh environments, are enough to run the demo."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,9 +39,10 @@ MOST_MIB = 600
 
 
 def run(*command: object, cwd: Path, seconds: float, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False, timeout=seconds
-    )
+    # Without the source tree, whose modules would hide the installed ones.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=seconds)
     assert done.returncode == code, done.stderr[-2000:]
     return done
 
