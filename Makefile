@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo real test test-all check docs site constraints
+.PHONY: help demo real test test-all check docs site constraints lowest
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -50,20 +50,29 @@ constraints: $(VENV)/.installed-test ## Write the versions in .venv to infra/con
 	@{ echo "# Versions of a finished run of all tests. Made by: make constraints"; \
 		$(PIP) freeze --disable-pip-version-check --exclude-editable | sed 's/+[^ ;]*//'; } > infra/constraints.txt
 
+# Used as constraints only: it also has the libraries of CUDA builds of torch.
+lowest: | $(PIP) ## Write the lowest versions that pyproject.toml allows to infra/lowest.txt, for PIP_CONSTRAINT
+	@$(PIP) install $(PIP_FLAGS) 'uv>=0.13'
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --resolution lowest-direct --python-version 3.11 --extra dev --extra site \
+		--no-annotate --custom-compile-command "make lowest" --output-file infra/lowest.txt pyproject.toml >/dev/null
+
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@echo "Installing mlprune and its libraries into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e .
 	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-real: pyproject.toml | $(PIP)
 	@echo "Installing mlprune, its libraries and Gemma-3-270M into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e '.[real]'
 	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-test: pyproject.toml | $(PIP)
 	@echo "Installing mlprune, its libraries and the test tools into $(VENV) (once; this may take a few minutes) ..." >&2
+	@infra/cpu_torch.sh $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e '.[dev]'
 	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the distributions of this repository into dist/: wheel and sdist of each pyproject.toml. Called by the release
-# workflow with a tag in GITHUB_REF_NAME, which must be v and the version.
+# Build the distributions of this repository into dist/: wheel and sdist of mlprune, wheel of mlprune-reader. Called by
+# the release workflow with a tag in GITHUB_REF_NAME, which must be v and the version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python -m pip install --quiet 'build>=1.2'
@@ -10,8 +10,6 @@ if [ "${GITHUB_REF_NAME:-v$version}" != "v$version" ]; then
     exit 2
 fi
 rm -rf dist
-shopt -s nullglob
-for project in pyproject.toml infra/*/pyproject.toml; do
-    python -m build --outdir dist "$(dirname "$project")"
-done
+python -m build --outdir dist .
+python -m build --wheel --outdir dist infra/reader
 ls -l dist

@@ -8,7 +8,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 """The file of a source tree; an installed package has none."""
-DISTRIBUTION = "mlprune"
+DISTRIBUTION, READER = "mlprune", "mlprune-reader"
+"""Names of the distributions with this package: all of it, and the one without the libraries that run models."""
 UNKNOWN = "0+unknown"
 """Version of a copy of the package that has neither a source tree nor metadata."""
 
@@ -20,7 +21,7 @@ def version() -> str:
     A source tree is asked first: the metadata of an editable installation is that of the day when it was installed, and
     a tree in `PYTHONPATH` may hide an installed package.
     """
-    return _of_tree(PROJECT) or _installed()
+    return _of_tree(PROJECT) or _installed(DISTRIBUTION) or _installed(READER) or UNKNOWN
 
 
 def _of_tree(project: Path) -> str | None:
@@ -32,8 +33,13 @@ def _of_tree(project: Path) -> str | None:
     return str(stated["version"]) if stated.get("name") == DISTRIBUTION and "version" in stated else None
 
 
-def _installed() -> str:
+def is_reader() -> bool:
+    """Return whether the imported code was installed as `mlprune-reader` alone."""
+    return _of_tree(PROJECT) is None and _installed(DISTRIBUTION) is None and _installed(READER) is not None
+
+
+def _installed(name: str) -> str | None:
     try:
-        return installed_version(DISTRIBUTION)
+        return installed_version(name)
     except PackageNotFoundError:
-        return UNKNOWN
+        return None

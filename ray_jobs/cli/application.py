@@ -26,6 +26,7 @@ from catalog.results import visible
 from mlprune import __version__
 from mlprune.deprecation import DeprecatedNameWarning
 from mlprune.errors import BadInputError
+from mlprune.version import is_reader
 from ray_jobs.cli.command_line import CommandGroup
 from ray_jobs.cli.command_table import GROUPS
 from ray_jobs.cli.options import PROGRAM, echo
@@ -209,6 +210,11 @@ def exit_code_of(err: BaseException, shutdown: GracefulShutdown) -> int | None:
     if isinstance(err, CommandLineError):
         show_usage_error(err)
         return BAD_INPUT
+    if isinstance(err, ModuleNotFoundError) and is_reader():
+        err = BadInputError(
+            "mlprune-reader cannot run this command; run pip uninstall mlprune-reader, then pip install mlprune",
+            needs=err.name,
+        )
     if isinstance(err, BadInputError):
         sys.stderr.write(f"mlprune: {visible(str(err))}\n")
         return BAD_INPUT

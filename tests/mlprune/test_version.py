@@ -1,6 +1,5 @@
 """The version is stated once, in `pyproject.toml`."""
 
-import re
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -51,12 +50,23 @@ def test_a_copy_without_metadata_has_a_version_that_says_so(monkeypatch: pytest.
     assert asked() == version_module.UNKNOWN
 
 
-def test_images_are_named_after_the_version() -> None:
-    tags = {
-        tag
-        for folder in ("infra", "docs")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".md", ".yaml", "") and path.is_file()
-        for tag in re.findall(r"\bmlprune:(\d[\w.]*)", path.read_text("utf-8"))
-    }
-    assert tags == {STATED}
+@pytest.mark.usefixtures("without_tree")
+@pytest.mark.parametrize(
+    ("installed", "is_reader"),
+    [({"mlprune-reader": "7.8.9"}, True), ({"mlprune-reader": "7.8.8", "mlprune": "7.8.9"}, False), ({}, False)],
+)
+def test_the_reader_is_recognised_where_it_is_installed_alone(
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], is_reader: bool
+) -> None:
+    def version_of(name: str) -> str:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(version_module, "installed_version", version_of)
+    assert version_module.is_reader() is is_reader
+    assert asked() == ("7.8.9" if installed else version_module.UNKNOWN)
+
+
+def test_a_tree_is_not_a_reader() -> None:
+    assert not version_module.is_reader()

@@ -6,15 +6,12 @@ import numpy as np
 from scipy import special
 
 from mlprune.numeric.arrays import Array
-from mlprune.numeric.sortable_bits import compiled
 from mlprune.numeric.statistics.clusters import Interval, check_level, sized_clusters
 
 FEW_CHANGED_CLUSTERS = 30
 """From this number of contributing clusters on, the sign-flip interval is used alone."""
 EQUAL = 1e-9
 """Share of a cluster's size by which a contribution may differ from its largest value."""
-N_GRID, N_ROUNDS, N_BISECTIONS = 65, 6, 40
-SMALLEST_DENOMINATOR = 1e-300
 
 
 def score_interval(contributions: Array, sizes: Array, *, level: float, bound: float) -> Interval:
@@ -150,8 +147,10 @@ def is_sparse(contributions: Array, sizes: Array, *, bound: float) -> bool:
 
 def squared_score(contributions: Array, sizes: Array, *, difference: float, bound: float) -> float:
     """Return (sum e_c)^2 / (C * V) of `score_interval`; the interval has the differences where it is at most z^2."""
+    from mlprune.numeric.statistics.score_search import squared_score_of  # noqa: PLC0415 - loads numba
+
     points, weights, unit = _summary(contributions, sizes, bound)
-    return float(_squared_score(points, weights, float(difference), (unit, float(bound))))
+    return float(squared_score_of(points, weights, float(difference), (unit, float(bound))))
 
 
 def _summary(contributions: Array, sizes: Array, bound: float) -> tuple[Array, Array, float]:
@@ -179,66 +178,10 @@ def _found_upper_ends(
     points_bytes: bytes, counts_bytes: bytes, squared_z: tuple[float, ...], unit: float, bound: float
 ) -> tuple[float, ...]:
     """Search for `_upper_ends`, each level on grids of its own."""
+    from mlprune.numeric.statistics.score_search import upper_end  # noqa: PLC0415 - loads numba
+
     points, counts = np.frombuffer(points_bytes).reshape(-1, 2), np.frombuffer(counts_bytes)
     totals = counts @ points
     start = min(float(totals[0] / totals[1]), bound)
     scales = float(unit), float(bound)
-    return tuple(float(_upper_end(points, counts, start, limit, scales)) for limit in squared_z)
-
-
-@compiled
-def _upper_end(points: Array, counts: Array, start: float, squared_z: float, scales: tuple[float, float]) -> float:
-    """Return the largest accepted difference: in each round the first rejected grid value, or the last one."""
-    low, high = start, scales[1]
-    for _ in range(N_ROUNDS):
-        step = (high - low) / (N_GRID - 1)
-        inner, is_rejected = low, False
-        for index in range(1, N_GRID):
-            outer = high if index == N_GRID - 1 else low + index * step
-            if _squared_score(points, counts, outer, scales) > squared_z:
-                is_rejected = True
-                break
-            inner = outer
-        if not is_rejected:
-            return high
-        low, high = inner, outer
-    return high
-
-
-@compiled
-def _squared_score(points: Array, counts: Array, difference: float, scales: tuple[float, float]) -> float:
-    """Return the squared score statistic of a hypothesised difference; 0 if it has no variance.
-
-    A weight whose denominator is 0 at the end of the range of l is taken as 1e300 times the number of its clusters.
-    """
-    unit, bound = scales
-    most, least = (bound - difference) * unit, (-bound - difference) * unit
-    top, bottom = most, least
-    n_clusters = total = 0.0
-    for c in range(counts.size):
-        deviation = points[c, 0] - difference * points[c, 1]
-        top, bottom = max(top, deviation), min(bottom, deviation)
-        n_clusters += counts[c]
-        total += counts[c] * deviation
-    low = -1 / top if top > 0 else 0.0
-    high = -1 / bottom if bottom < 0 else 0.0
-    multiplier = 0.0
-    for _ in range(N_BISECTIONS):
-        multiplier = (low + high) / 2
-        slope = 0.0
-        for c in range(counts.size):
-            deviation = points[c, 0] - difference * points[c, 1]
-            slope += counts[c] * deviation / max(SMALLEST_DENOMINATOR, 1 + multiplier * deviation)
-        if slope > 0:
-            low = multiplier
-        else:
-            high = multiplier
-    weights = variance = 0.0
-    for c in range(counts.size):
-        deviation = points[c, 0] - difference * points[c, 1]
-        weight = counts[c] / (n_clusters * max(SMALLEST_DENOMINATOR, 1 + multiplier * deviation))
-        weights += weight
-        variance += weight * deviation**2
-    extreme = least if multiplier > 0 else most
-    variance += max(0.0, 1 - weights) * extreme**2
-    return total**2 / (variance * n_clusters) if variance > 0 else 0.0
+    return tuple(float(upper_end(points, counts, start, limit, scales)) for limit in squared_z)

@@ -1,24 +1,26 @@
 """Commands about the catalog of a store: rebuild, check, merge and export it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from catalog.check import Damage, marked_contradictions
+from catalog.check import check as check_store
+from catalog.check import repair as repair_store
 from catalog.ingest.record_rows import row_problems
+from catalog.registered import registered_differences
 from catalog.store import Catalog, export_catalog
 from catalog.store import rebuild as rebuild_catalog
 from mlprune.counted import counted
 from mlprune.errors import MlpruneError
 from mlprune.store.merge import MOST_NAMED, mark_unverified, unverified_records
 from mlprune.store.merge import merge as merge_stores
+from mlprune.store.records import Record
 from mlprune.store.retired import remake_command, retired_groups
 from mlprune.store.store import Store
 from ray_jobs.cli.options import StoreOption, echo, existing_store
-
-if TYPE_CHECKING:
-    from catalog.check import Damage
 
 
 def rebuild(store: StoreOption) -> None:
@@ -77,10 +79,8 @@ def check(
       mlprune check store --deep --sample 20 --store runs/
       mlprune check store --declarations declared.json --store runs/
     """
-    from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
-    from catalog.check import deep_check, marked_contradictions  # noqa: PLC0415
-    from catalog.registered import registered_differences  # noqa: PLC0415
-
+    if deep or repair:
+        from catalog.deep_check import deep_check  # noqa: PLC0415 - loads torch
     opened = existing_store(store)
     damages, notes = check_store(opened)
     differences = list(registered_differences(opened, declarations)) if declarations else []
@@ -113,8 +113,11 @@ def check(
 
 def _result_notes(store: Store) -> Iterator[str]:
     """Yield what the variants of a store have in another way than their recipes ask for."""
-    from mlprune.steps.prune.result_warnings import variant_warnings  # noqa: PLC0415 - loads torch
-
+    try:
+        from mlprune.steps.prune.result_warnings import variant_warnings  # noqa: PLC0415 - loads torch
+    except ModuleNotFoundError as err:
+        yield f"whether variants reached their sparsity was not examined, which needs {err.name}"
+        return
     for record in store.records("variants"):
         try:
             yield from variant_warnings(store, record)
@@ -122,11 +125,9 @@ def _result_notes(store: Store) -> Iterator[str]:
             continue
 
 
-def _repair(store: str, damages: Iterable["Damage"]) -> None:
+def _repair(store: str, damages: Iterable[Damage]) -> None:
     """Repair a store and print what was done and the next step."""
-    from catalog.check import repair  # noqa: PLC0415 - loads torch
-
-    result = repair(existing_store(store, quarantine=True), damages)
+    result = repair_store(existing_store(store, quarantine=True), damages)
     for path in result.set_aside:
         echo(f"moved to quarantine/: {path}", err=True)
     if result.rebuilt:
@@ -134,6 +135,15 @@ def _repair(store: str, damages: Iterable["Damage"]) -> None:
     if result.set_aside:
         recipes = ", ".join(result.recipes) or "unknown"
         echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
+
+
+def _examination(source: Store, *, unverified: bool) -> Callable[[Store, Record], Iterable[str]]:
+    """Return the function that finds out what is wrong with a record that is merged."""
+    if unverified:
+        return lambda _, record: row_problems(record)
+    from catalog.deep_check import examination  # noqa: PLC0415 - loads torch
+
+    return examination(source)
 
 
 def merge(
@@ -158,12 +168,10 @@ def merge(
       mlprune store merge /mnt/laptop/runs --store runs/
       mlprune store merge /mnt/laptop/runs --unverified --store runs/
     """
-    from catalog.check import examination  # noqa: PLC0415 - loads torch
-
     source, target = existing_store(other), Store(store, quarantine=True)
+    examine = _examination(source, unverified=unverified)
     target.require_current_version()
     mark = mark_unverified(source, target) if unverified else None
-    examine = (lambda _, record: row_problems(record)) if unverified else examination(source)
     result = merge_stores(source, target, examine=examine)
     with Catalog.open(target) as catalog:
         catalog.fold()

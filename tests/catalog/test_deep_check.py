@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from catalog.check import check, deep_check, examination, repair
+from catalog.check import check, repair
+from catalog.deep_check import deep_check, examination
 from catalog.queries import answer_user_query
 from catalog.store import Catalog
 from mlprune.steps.rescore.verify import RECHECKED_KINDS
