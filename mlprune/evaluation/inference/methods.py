@@ -14,6 +14,9 @@ interval of this ratio, with clusters as units, whose ends are exponentiated; be
 have hardly any variation, the t interval. A difference is ln(first / second); its sign-flip test
 exchanges the two evaluations of a cluster, and the interval inverts the test.
 
+Inference for other ratios of sums over texts that are at least 0, such as nats per token: as for the logarithm of
+perplexity, without the exponential.
+
 Inference for any function of summed statistics: BLEU, chrF, precision, recall and F1.
 
 Intervals are BCa intervals of a bootstrap over clusters, paired for differences. p-values are those of approximate
@@ -70,6 +73,7 @@ from mlprune.numeric.statistics.clusters import Interval, ratio_estimate
 from mlprune.numeric.statistics.paired_proportions import equivalence_interval, mcnemar_mid_p, tango_p_value
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences
+from mlprune.vocabulary import Scale
 
 ENOUGH_CLUSTERS = 10
 """From this number of clusters on, a value has the bootstrap-t interval."""
@@ -155,34 +159,71 @@ class LogLikelihoodInference:
         """Return one value per metric."""
         log_likelihoods, n_tokens = sample.sums.T
         value = float(np.exp(-sample.total[0] / sample.total[1]))
-        error = finite(ratio_estimate(-log_likelihoods, n_tokens).standard_error)
+        ends, error = _ratio_interval(-log_likelihoods, n_tokens)
         method: IntervalName = "log_bootstrap_t" if sample.n_clusters >= ENOUGH_CLUSTERS else "log_t"
-        interval = None
-        if error is not None:
-            ends = (_bootstrap_t if method == "log_bootstrap_t" else ratio_t_interval)(-log_likelihoods, n_tokens)
-            interval = Interval(math.exp(ends.low), math.exp(ends.high))
-            error *= value
+        interval = None if ends is None else Interval(math.exp(ends.low), math.exp(ends.high))
+        error = None if error is None else error * value
         return [MetricValue(value, interval, method, error, sample.n, sample.n_clusters)] * len(metrics)
 
     def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
         """Return one difference per metric, always tested."""
-        contributions, sizes = log_ratio_parts(pair.first.sums, pair.second.sums)
-        estimate = ratio_estimate(contributions, sizes)
-        result = sign_flip_test(contributions, sizes, flips_of(pair.first.n_clusters), bound=None)
-        error = finite(estimate.standard_error)
-        difference = Difference(
-            difference=estimate.value,
-            interval=result.interval,
-            interval90=result.interval90,
-            method="sign_flip",
-            p_value=result.p_value,
-            test="sign_flip",
-            standard_error=error,
-            n_items=pair.first.n,
-            n_clusters=pair.first.n_clusters,
-            scale="log_ratio",
-        )
-        return [difference] * len(metrics)
+        parts = log_ratio_parts(pair.first.sums, pair.second.sums)
+        return [_ratio_difference(*parts, pair, scale=metric.scale) for metric in metrics]
+
+
+class RatioInference:
+    """Inference for metrics >= 0 whose statistics are a sum and its size, such as nats and scored tokens."""
+
+    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
+        """Return one value per metric."""
+        value = float(sample.total[0] / sample.total[1])
+        ends, error = _ratio_interval(*sample.sums.T)
+        method: IntervalName = "bootstrap_t" if sample.n_clusters >= ENOUGH_CLUSTERS else "t"
+        return [
+            MetricValue(value, _of_ratio(ends, metric), method, error, sample.n, sample.n_clusters)
+            for metric in metrics
+        ]
+
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
+        """Return one difference per metric, always tested."""
+        parts = ratio_parts(pair.first.sums, pair.second.sums)
+        return [_ratio_difference(*parts, pair, scale=metric.scale) for metric in metrics]
+
+
+def _of_ratio(interval: Interval | None, metric: Metric) -> Interval | None:
+    """Cut an interval to the values that a metric can have: at most 1 for a share."""
+    greatest = 1.0 if metric.scale == "difference" else math.inf
+    return None if interval is None else _within(interval, 0.0, greatest)
+
+
+def _ratio_interval(values: Array, sizes: Array) -> tuple[Interval | None, float | None]:
+    """Return the interval of the ratio of two sums over clusters, both [C], and its standard error.
+
+    Both are None for a single cluster.
+    """
+    error = finite(ratio_estimate(values, sizes).standard_error)
+    if error is None:
+        return None, None
+    return (_bootstrap_t if len(values) >= ENOUGH_CLUSTERS else ratio_t_interval)(values, sizes), error
+
+
+def _ratio_difference(contributions: Array, sizes: Array, pair: PairedSample, *, scale: Scale) -> Difference:
+    """Return the difference that is the ratio of two sums over clusters, both [C], with its sign-flip test."""
+    estimate = ratio_estimate(contributions, sizes)
+    bound = 1.0 if scale == "difference" else None
+    result = sign_flip_test(contributions, sizes, flips_of(pair.first.n_clusters), bound=bound)
+    return Difference(
+        difference=estimate.value,
+        interval=result.interval,
+        interval90=result.interval90,
+        method="sign_flip",
+        p_value=result.p_value,
+        test="sign_flip",
+        standard_error=finite(estimate.standard_error),
+        n_items=pair.first.n,
+        n_clusters=pair.first.n_clusters,
+        scale=scale,
+    )
 
 
 def _bootstrap_t(losses: Array, n_tokens: Array) -> Interval:
@@ -204,6 +245,19 @@ def log_ratio_parts(first: Array, second: Array) -> tuple[Array, Array]:
     """
     scale = second[:, 1].sum() / first[:, 1].sum()
     return second[:, 0] - scale * first[:, 0], second[:, 1]
+
+
+def ratio_parts(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return each cluster's contribution to the first ratio minus the second one, and its size, both [C].
+
+    The ratio of the two sums is the difference. Sizes that differ are scaled to those of the second evaluation.
+
+    Args:
+        first: [C, 2], sums and sizes of the clusters.
+        second: [C, 2].
+    """
+    scale = second[:, 1].sum() / first[:, 1].sum()
+    return scale * first[:, 0] - second[:, 0], second[:, 1]
 
 
 class ResampledInference:
@@ -386,6 +440,7 @@ class Inference(Protocol):
 INFERENCE: Mapping[InferenceName, Inference] = {
     "credit": CreditInference(),
     "log_likelihood": LogLikelihoodInference(),
+    "ratio": RatioInference(),
     "resampled": ResampledInference(),
     "calibration": CalibrationInference(),
 }
