@@ -16,7 +16,17 @@ from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
 from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name, with_context
-from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
+from mlprune.vocabulary import (
+    HUB,
+    METRIC_TRAITS,
+    TASK_TRAITS,
+    HalvesName,
+    LongerName,
+    ProfileName,
+    PromptName,
+    RuleName,
+    SplitName,
+)
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -242,6 +252,12 @@ def require_task(task: str, evaluations: Sequence[EvaluationConfig], *, key: str
     tasks = list(dict.fromkeys(entry.task for entry in evaluations))
     if task not in tasks:
         raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=key)
+
+
+def has_metric(entry: EvaluationConfig, metric: str) -> bool:
+    """Whether an evaluation has the key that a metric of its task needs, if it needs one."""
+    traits = METRIC_TRAITS.get(metric)
+    return traits is None or not traits.key or bool(getattr(entry, traits.key))
 
 
 def require_split(split: str, evaluations: Sequence[EvaluationConfig], *, key: str, task: str | None = None) -> None:

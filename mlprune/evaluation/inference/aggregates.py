@@ -60,7 +60,7 @@ from mlprune.numeric.statistics.variance_components import (
     two_way_resamples,
     variance_components,
 )
-from mlprune.vocabulary import METRIC_TRAITS, Scale
+from mlprune.vocabulary import Scale
 
 Parts = Callable[[Array, Array], tuple[Array, Array]]
 """[C, k] of both evaluations -> differences and sizes of clusters, both [C]; the difference is the ratio of sums."""
@@ -74,7 +74,7 @@ GAP_BOUND = 2.0
 """Largest possible change of a gap between two shares of right answers."""
 AGGREGATED = (
     *("accuracy", "exact_match", "perplexity", "bleu", "chrf"),
-    *(name for name, traits in METRIC_TRAITS.items() if traits.measure),
+    *("divergence", "divergence_per_character", "top_agreement", "log_prob_change"),
 )
 """Metrics that are compared over groups of languages."""
 SeedIntervalName = Literal["t", "two_way_bootstrap"]
