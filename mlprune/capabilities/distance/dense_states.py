@@ -4,10 +4,10 @@ One file per batch, in the order of the batches: `states` [m, d], one row for ea
 An evaluation with other batches, as after memory ran out, finds its states by text and position.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mlprune.counted import counted
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.scoring.batches import TextBatch
 from mlprune.evaluation.scoring.candidates import PreparedTask
+from mlprune.hub import format_size
 from mlprune.json_values import JsonObject
 from mlprune.models.inference.prefix_scoring import PrefixVisitor
 from mlprune.models.messages import ScoringBatch
@@ -37,6 +39,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
+from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.steps.tasks.evaluation import Intervention, item_contents, prepared_task, shot_contents
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.records import Artefact
@@ -117,6 +120,14 @@ class DenseStatesJob(RecordJob, ModelJob):
         n_tokens = sum(batch.n_computed for batch in batches)
         cost = JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=batch_bytes(sizes, self.batch_tokens))
         return replace(cost, disk_bytes=float(n_states * sizes.hidden * sizes.itemsize))
+
+    @classmethod
+    def plan_lines(cls, planned: PlannedJobs[Self, JobCost]) -> Iterable[PlanLine]:
+        """The size of the states that are not stored yet."""
+        if planned.pending:
+            n_bytes = sum(int(cost.disk_bytes) for _, cost in planned.pending)
+            tasks = counted(len(planned.pending), "task")
+            yield PlanLine("texts", f"distance: last hidden states of the dense model: {tasks}, {format_size(n_bytes)}")
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a file for each batch, then the record."""

@@ -35,7 +35,7 @@ absolute change of the target's log-probability; and the dense probability of th
 
 def thread_bytes(n_tokens: int) -> int:
     """Return the memory of one thread in addition to that of log-probabilities, for a vocabulary of some size."""
-    return 2 * 4 * max(KEPT_LOGITS, n_tokens)
+    return 2 * 4 * max(n_tokens, min(KEPT_LOGITS, MAX_CPU_STATES * n_tokens))
 
 
 def distances(hidden: Tensor, dense: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> TargetScores:

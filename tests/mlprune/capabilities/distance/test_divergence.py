@@ -47,7 +47,7 @@ def case(*, size: float = 1.0, far: float = 0.3, dtype: torch.dtype = torch.floa
     weight = drawn(N_TOKENS, D, seed=3).to(dtype) * size
     dense = drawn(N_STATES, D, seed=4).to(dtype)
     return Case(
-        OutputHead(weight, **head),  # type: ignore[arg-type]
+        OutputHead(weight, **head),
         dense + far * drawn(N_STATES, D, seed=5).to(dtype),
         dense,
         torch.tensor([0, 0, 3, 8, 7, 7, 2]),
@@ -72,7 +72,7 @@ def looped(given: Case) -> list[dict[str, float]]:
         log_q, log_p = log_softmax(ours[state], kept), log_softmax(theirs[state], kept)
         whole = log_softmax(theirs[state], list(range(N_TOKENS)))
         terms = (math.exp(log_p[v]) * (log_p[v] - log_q[v]) - math.exp(log_p[v]) + math.exp(log_q[v]) for v in kept)
-        tops = [min(kept, key=lambda v, of=of: (-of[v], v)) for of in (log_p, log_q)]  # type: ignore[misc]
+        tops = [min(kept, key=lambda v, of=of: (-of[v], v)) for of in (log_p, log_q)]
         rows.append(
             {
                 "divergence": math.fsum(terms),
