@@ -110,8 +110,6 @@ class Capability:
     """Jobs that make masks of its variants, before those of combinations."""
     make: AddJobs = _none
     """Jobs that make its variants."""
-    evaluate: AddJobs = _none
-    """Jobs on which evaluations depend, after all variants."""
     compare: AddJobs = _none
     """Jobs that analyse variants, after evaluations."""
     part: PlanPart = lambda planned: None

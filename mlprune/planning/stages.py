@@ -178,7 +178,6 @@ def evaluate(plan: Planning) -> Iterable[Job]:
     return [
         *described_items(evaluation for specs in plan.evaluations.values() for evaluation in specs),
         *(job for key, variant in plan.variants.items() for job in variant.jobs(tasks[key])),
-        *(job for capability in all_capabilities() for job in capability.evaluate(plan)),
         *sorted(jobs, key=lambda job: job.chain_model != plan.inputs.model),
     ]
 

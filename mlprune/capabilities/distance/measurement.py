@@ -1,14 +1,12 @@
 """Measurement of an evaluation: the distance of a variant from the dense model, at every scored token."""
 
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from mlprune.capabilities.capability import Planned
 from mlprune.capabilities.distance.dense_states import (
     KIND,
     DenseStatesJob,
@@ -24,7 +22,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.log_probs import TargetScores
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import JobCost, RecordKey
+from mlprune.steps.job import Job, JobCost, RecordKey
 from mlprune.steps.tasks.evaluation import as_run, prepared_task
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -69,6 +67,11 @@ class DistanceMeasurement:
         """The dense states."""
         return (self.source.identity.key,)
 
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The job of the dense states."""
+        return (DenseStatesJob.of(self.source),)
+
     def added_to(self, cost: JobCost, sizes: Footprint) -> JobCost:
         """Add the second product with the head, and the logits of both models."""
         prepared = prepared_task(self.source.task, self.source.model, self.source.batch_tokens)
@@ -105,19 +108,3 @@ def plan_distance(
     if intervention is None or variant.spec.model.base_model_id != inputs.model.base_model_id:
         return None
     return DistanceMeasurement(StatesSource(inputs.model, as_run(task), intervention, batch_tokens))
-
-
-def states_of_base_texts(planned: Planned) -> Iterator[DenseStatesJob]:
-    """Yield the jobs of the states of texts that do not depend on a variant."""
-    return (job for job in _jobs(planned) if not job.needs)
-
-
-def states_of_other_texts(planned: Planned) -> Iterator[DenseStatesJob]:
-    """Yield the jobs of the states of texts that a variant determines."""
-    return (job for job in _jobs(planned) if job.needs)
-
-
-def _jobs(planned: Planned) -> Iterator[DenseStatesJob]:
-    measurements = (one.measurement for of_variant in planned.evaluations.values() for one in of_variant)
-    sources = dict.fromkeys(one.source for one in measurements if isinstance(one, DistanceMeasurement))
-    return map(DenseStatesJob.of, sources)

@@ -423,14 +423,16 @@ def evaluation_jobs(
     evaluations: Mapping[str, tuple[EvaluationSpec, ...]],
     *,
     share_blocks: bool = False,
-) -> list[EvaluateJob]:
-    """Make one job per variant, so that its masks are applied once.
+) -> list[job.Job]:
+    """Make one job per variant, so that its masks are applied once, after the jobs of what measurements read.
 
     Args:
         share_blocks: whether the variants differ in a few blocks.
     """
     models = {variant: planned.spec.model for variant, planned in variants.items()}
-    return [
+    measurements = (one.measurement for of_variant in evaluations.values() for one in of_variant)
+    needed = (one for measurement in dict.fromkeys(measurements) if measurement is not None for one in measurement.jobs)
+    jobs = [
         EvaluateJob(
             models[variant],
             of_variant,
@@ -441,6 +443,7 @@ def evaluation_jobs(
         for variant, of_variant in evaluations.items()
         if of_variant
     ]
+    return [*{one.makes: one for one in needed}.values(), *jobs]
 
 
 def _bytes_for_shared_blocks(model: job.ModelRef) -> int:

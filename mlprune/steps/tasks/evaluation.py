@@ -29,7 +29,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.job import Identity, JobCost, ModelRef, RecordKey
+from mlprune.steps.job import Identity, Job, JobCost, ModelRef, RecordKey
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
 
@@ -272,6 +272,10 @@ class Measurement(Protocol):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """Keys of these records."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that make these records."""
 
     def added_to(self, cost: JobCost, sizes: Footprint) -> JobCost:
         """Return the cost of an evaluation with the measurement."""
