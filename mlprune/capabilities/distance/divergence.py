@@ -19,6 +19,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.distance.kernels import SMALLEST, write_divergences
 from mlprune.errors import ShapeError
 from mlprune.numeric.log_probs import MAX_CPU_STATES, OutputHead, TargetScores, logit_pieces, part_bounds
 
@@ -26,8 +27,6 @@ KEPT_LOGITS = 2**25
 """Logits of one model that are in memory at once: 128 MiB in float32. 128 states with a vocabulary of 262,144."""
 BLOCK_LOGITS = 2**15
 """Logits that are turned into float64 together: the copies stay in the processor's cache."""
-SMALLEST = -700.0
-"""Log-probability below which a token counts as this one: e^-700 is 1e-304. Removed tokens have minus infinity."""
 MEASURES = ("divergence", "n_top_agreed", "log_prob_change", "removed_mass")
 """What is measured at each target: D; 1 if the most probable token is the same, the smaller id among equals; the
 absolute change of the target's log-probability; and the dense probability of the removed tokens."""
@@ -121,7 +120,7 @@ def _measured(hidden: Tensor, dense: Tensor, head: OutputHead, room: Tensor) -> 
     theirs[is_equal] = ours[is_equal]  # the bits of a product may depend on the place of a row
     total = zeros
     if removed is not None:
-        total = _totals(theirs)
+        total = _totals(theirs, theirs.amax(dim=1))
         ours, theirs = (logits.masked_fill_(removed, -torch.inf) for logits in (ours, theirs))
     variant, other = _side(ours), _side(theirs)
     removed_mass = zeros if removed is None else -torch.expm1((other.total - total).clamp_(max=0.0))
@@ -141,7 +140,8 @@ def _fill(room: Tensor, rows: Tensor, head: OutputHead) -> Tensor:
 
 
 def _side(logits: Tensor) -> _Side:
-    return _Side(logits, _first_tops(logits), _totals(logits))
+    top = _first_tops(logits)
+    return _Side(logits, top, _totals(logits, logits.gather(1, top.unsqueeze(1)).squeeze(1)))
 
 
 def _first_tops(logits: Tensor) -> Tensor:
@@ -156,18 +156,25 @@ def _blocks(logits: Tensor) -> Iterator[tuple[int, slice]]:
             yield row, slice(first, first + BLOCK_LOGITS)
 
 
-def _totals(logits: Tensor) -> Tensor:
-    """Return the log of the sum of exponentials of each row in float64, [m]."""
-    largest = logits.amax(dim=1).double()
-    sums = torch.zeros_like(largest)
+def _totals(logits: Tensor, largest: Tensor) -> Tensor:
+    """Return the log of the sum of exponentials of each row in float64, [m].
+
+    Args:
+        largest: [m] the largest logit of each row.
+    """
+    shifts = largest.double()
+    sums = torch.zeros_like(shifts)
     for row, columns in _blocks(logits):
-        sums[row] += (logits[row, columns].double() - largest[row]).exp_().sum()
-    return sums.log_().add_(largest)
+        sums[row] += (logits[row, columns].double() - shifts[row]).exp_().sum()
+    return sums.log_().add_(shifts)
 
 
 def _divergences(dense: _Side, variant: _Side) -> Tensor:
     """Return the divergence of each row, [m] float64, >= 0."""
     sums = torch.zeros_like(dense.total)
+    if sums.device.type == "cpu":
+        write_divergences(*(one.numpy() for one in (dense.logits, variant.logits, dense.total, variant.total, sums)))
+        return sums
     for row, columns in _blocks(dense.logits):
         log_p, log_q = (
             (side.logits[row, columns].double() - side.total[row]).clamp_(min=SMALLEST) for side in (dense, variant)

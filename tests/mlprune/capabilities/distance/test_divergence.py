@@ -9,9 +9,11 @@ from torch import Tensor
 
 from mlprune.capabilities.distance import divergence as module
 from mlprune.capabilities.distance.divergence import MEASURES, distances
+from mlprune.capabilities.distance.kernels import exponential
 from mlprune.errors import ShapeError
 from mlprune.numeric.log_probs import OutputHead, TargetScores, target_scores
 from tests.drawn import drawn
+from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 
 N_TOKENS, N_STATES, D = 61, 9, 8
@@ -149,6 +151,30 @@ def test_states_that_are_equal_in_some_rows_have_no_distance_there() -> None:
 def test_no_divergence_is_negative() -> None:
     for far in (1e-7, 1e-6, 1e-5):
         assert float(case(far=far).measured().measures["divergence"].min()) >= 0
+
+
+def test_the_exponential_is_that_of_the_library() -> None:
+    values = [-700.0, -699.3, -100.7, -1.0, -0.5 * math.log(2), -1e-9, -0.0, 0.0, 1e-300, 0.3, 1.5]
+    assert [exponential(value) for value in values] == pytest.approx([math.exp(value) for value in values], rel=1e-15)
+
+
+def test_an_accelerator_sums_the_same_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("plain", "sharp", "fewer tokens", "float64"):
+        expected = CASES[name].measured().measures["divergence"].tolist()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "write_divergences", None)
+            with pretended_gpus(1):
+                given = CASES[name]
+                device = torch.device("cuda:0")
+                head = given.head
+                on_device = replace(
+                    head,
+                    weight=head.weight.to(device),
+                    removed=None if head.removed is None else head.removed.to(device),
+                )
+                moved = replace(given, head=on_device, variant=given.variant.to(device), dense=given.dense.to(device))
+                found = moved.measured().measures["divergence"].tolist()
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 def test_ties_of_the_most_probable_token_go_to_the_smaller_id() -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mlprune import demo
 from mlprune.capabilities.distance.dense_states import DenseStatesJob
 from mlprune.capabilities.vocabulary.in_place import SmallerVocabulary
-from mlprune import demo
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.models.loading import load_tokenizer
