@@ -18,12 +18,14 @@ from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS
 from mlprune.models.local_chain import local_chain
-from mlprune.planning import build_plan
+from mlprune.planning import build_plan, pending_jobs
+from mlprune.planning.pending import Remake, find_retired, pending_work
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.rescore.rescore import Change, Selection, rescore
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
+from mlprune.store.retention import Ranking, RetentionRules, decide, mask_files, retire
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
 from tests.chains import TransportChain, chain_with_masks
@@ -31,7 +33,16 @@ from tests.expert_models import save_expert_model
 from tests.recurrent_models import save_recurrent_model
 from tests.refusals import refused
 from tests.tiny_models import save_tiny_model, tiny_tokenizer
-from tests.tiny_recipes import FinishedRun, copy_of, finished_run, results, small_recipe, write_texts
+from tests.tiny_recipes import (
+    FinishedRun,
+    copy_of,
+    finished_run,
+    plan_of,
+    results,
+    small_recipe,
+    write_recipe,
+    write_texts,
+)
 
 MEASURED = tuple(name for name, traits in METRIC_TRAITS.items() if traits.key == "distance")
 TYPES: dict[str, Callable[[Path], Path]] = {
@@ -249,6 +260,26 @@ def test_states_of_smaller_batches_are_found_as_well(run: FinishedRun, tmp_path:
     for evaluation, predictions in evaluations(run, variant.id):
         other = predictions_of(store, evaluation)
         assert other.measures["divergence"] == pytest.approx(predictions.measures["divergence"], rel=1e-3, abs=1e-6)
+
+
+def test_retired_states_are_made_again_by_a_run_that_needs_them(
+    run: FinishedRun, tmp_path: Path, tiny_inputs: Path
+) -> None:
+    store = copy_of(run.store, tmp_path / "store")
+    decisions = [one for one in decide(mask_files(store), Ranking({}, {}), RetentionRules(requires_rank=True))]
+    states = [one for one in decisions if not one.masks.variant_ids]
+    assert [one.is_retired for one in states] == [True] * 4
+    assert retire(store, states) == sum(one.masks.n_bytes for one in states) > 0
+    assert not list(store.files(KIND))
+    assert not pending_jobs(run.plan.jobs, store)
+    variants = [*recipe()["variants"], {"name": "more", "score": "random", "sparsity": 0.25}]
+    plan = plan_of(write_recipe(tiny_inputs, recipe(variants=variants), name="more.yaml"))
+    pending = pending_jobs(plan.jobs, store)
+    assert not any(isinstance(job, DenseStatesJob) for job in pending)
+    retired = find_retired(plan.jobs, pending, store)
+    assert len(retired.needed) == 4
+    work = pending_work(plan.jobs, store, Remake(is_wanted=True))
+    assert sum(isinstance(job, DenseStatesJob) for job in work.jobs) == 4
 
 
 def test_log_likelihoods_are_those_of_an_evaluation_without_distance(run: FinishedRun, tmp_path: Path) -> None:
