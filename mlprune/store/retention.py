@@ -276,11 +276,8 @@ def _reason_to_keep(masks: MaskFiles, ranking: Ranking, rules: RetentionRules) -
             return ranking.reasons[variant_id]
     if masks.age_s < rules.keep_days * DAY_S:
         return f"written less than {rules.keep_days:g} days ago"
-    if (
-        rules.requires_rank
-        and masks.variant_ids
-        and not any(variant_id in ranking.ranks for variant_id in masks.variant_ids)
-    ):
+    is_ranked = any(variant_id in ranking.ranks for variant_id in masks.variant_ids)
+    if rules.requires_rank and masks.variant_ids and not is_ranked:
         return "no value on dev: cannot be compared"
     return None
 

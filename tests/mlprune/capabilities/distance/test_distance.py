@@ -266,7 +266,7 @@ def test_retired_states_are_made_again_by_a_run_that_needs_them(
     run: FinishedRun, tmp_path: Path, tiny_inputs: Path
 ) -> None:
     store = copy_of(run.store, tmp_path / "store")
-    decisions = [one for one in decide(mask_files(store), Ranking({}, {}), RetentionRules(requires_rank=True))]
+    decisions = decide(mask_files(store), Ranking({}, {}), RetentionRules(requires_rank=True))
     states = [one for one in decisions if not one.masks.variant_ids]
     assert [one.is_retired for one in states] == [True] * 4
     assert retire(store, states) == sum(one.masks.n_bytes for one in states) > 0
