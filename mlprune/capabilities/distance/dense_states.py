@@ -139,7 +139,7 @@ class DenseStatesJob(RecordJob, ModelJob):
         for number, states in enumerate(results):
             data = save({TENSOR: states.contiguous()})
             path = _path(self.identity.id, batch_tokens=self.batch_tokens, number=number)
-            artefacts.append(store.write_bytes(path, data, n_rows=len(states)))
+            artefacts.append(store.write_bytes(path, data))
         store.write_record(self.identity.record(artefacts=tuple(artefacts)))
 
 
