@@ -34,11 +34,10 @@ from mlprune.evaluation.inference.methods import (
     Intervals,
     credit_parts,
     decided_by_test,
-    log_ratio_parts,
-    ratio_parts,
     unvaried_intervals,
 )
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
+from mlprune.evaluation.inference.ratios import log_ratio_parts, ratio_parts
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
 from mlprune.numeric.arrays import Array
