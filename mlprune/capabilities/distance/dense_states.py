@@ -4,7 +4,7 @@ One file per batch, in the order of the batches: `states` [m, d], one row for ea
 An evaluation with other batches, as after memory ran out, finds its states by text and position.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -163,6 +163,11 @@ class DistanceBatch:
     def n_computed(self) -> int:
         """Tokens that the model computes, padding included."""
         return self.batch.n_computed
+
+    @property
+    def key(self) -> Hashable:
+        """What determines the dense states."""
+        return self.batch.key, tuple(artefact.sha256 for artefact in self.files), self.rows.numpy().tobytes()
 
     def dense(self) -> Tensor:
         """Read the [m, d] dense states.

@@ -12,9 +12,10 @@ If tokens are removed, V is the kept tokens, both distributions are renormalised
 the removed tokens is given beside the divergence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -32,12 +33,71 @@ MEASURES = ("divergence", "n_top_agreed", "log_prob_change", "removed_mass")
 absolute change of the target's log-probability; and the dense probability of the removed tokens."""
 
 
+SHARED_BYTES = 2**30
+"""Most memory for logits of the dense model that later variants read again: 1,024 positions of 262,144 tokens."""
+
+
 def thread_bytes(n_tokens: int) -> int:
     """Return the memory of one thread in addition to that of log-probabilities, for a vocabulary of some size."""
     return 2 * 4 * max(n_tokens, min(KEPT_LOGITS, MAX_CPU_STATES * n_tokens))
 
 
-def distances(hidden: Tensor, dense: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> TargetScores:
+@dataclass(frozen=True)
+class Side:
+    """The distributions of some states of one model."""
+
+    logits: Tensor
+    """[m, vocab], float32 or wider; minus infinity for removed tokens."""
+    top: Tensor
+    """[m] int64: the most probable token, the smallest id among equals."""
+    total: Tensor
+    """[m] float64: log of the sum of exponentials of the logits."""
+
+    def log_probs_of(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """Return [k] float64 log-probabilities of some tokens of some rows."""
+        return self.logits[rows, tokens].double() - self.total[rows]
+
+
+class SharedSides:
+    """Distributions of the dense model that the next variants read again, the first ones that fit. Thread-safe.
+
+    Variants read the same batches in the same order, so what was kept first is as good as anything. They are kept when
+    a second variant reads them, because new memory costs time, and often there is only one variant.
+    """
+
+    def __init__(self, limit_bytes: int = SHARED_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._n_bytes = 0
+        self._sides: dict[Hashable, Side] = {}
+        self._were_read: set[Hashable] = set()
+        self._lock = Lock()
+
+    def get(self, key: Hashable) -> Side | None:
+        """Return the distributions with a key; None if they were not kept."""
+        return self._sides.get(key)
+
+    def reserve(self, key: Hashable, n_bytes: int) -> bool:
+        """Return whether the distributions with a key are to be kept: read before, and room for them, which is taken."""
+        with self._lock:
+            is_kept = key in self._were_read and self._n_bytes + n_bytes <= self._limit_bytes
+            self._n_bytes += n_bytes if is_kept else 0
+            self._were_read.add(key)
+            return is_kept
+
+    def keep(self, key: Hashable, side: Side) -> None:
+        """Keep distributions whose bytes are reserved."""
+        self._sides[key] = side
+
+
+def distances(
+    hidden: Tensor,
+    dense: Tensor,
+    head: OutputHead,
+    *,
+    states: Tensor,
+    targets: Tensor,
+    shared: tuple[SharedSides, Hashable] | None = None,
+) -> TargetScores:
     """Score targets with a variant, and measure its distance from the dense model at each of them.
 
     Args:
@@ -46,6 +106,7 @@ def distances(hidden: Tensor, dense: Tensor, head: OutputHead, *, states: Tensor
         head: the dense model's head; its removed tokens are those that the variant lacks.
         states: [k] int64, on the CPU, in [0, m): the row of each target.
         targets: [k] int64, on the CPU, in [0, vocab), none of them removed.
+        shared: distributions of the dense model that other variants read, too, and the key of these states.
     Returns: log-probabilities and `is_greedy` of the variant, and `MEASURES`.
     Raises:
         ShapeError: the states of the two models do not match.
@@ -63,7 +124,8 @@ def distances(hidden: Tensor, dense: Tensor, head: OutputHead, *, states: Tensor
         asked = ((states >= start) & (states < end)).nonzero().flatten()
         if not asked.numel():
             continue
-        part = _measured(hidden[start:end], dense[start:end], head, room[:, : end - start])
+        of_part = None if shared is None else (shared[0], (shared[1], start))
+        part = _measured(hidden[start:end], dense[start:end], head, room[:, : end - start], shared=of_part)
         rows, tokens = (states[asked] - start).to(hidden.device), targets[asked].to(hidden.device)
         ours, theirs = (side.log_probs_of(rows, tokens) for side in (part.variant, part.dense))
         log_probs[asked], is_greedy[asked] = ours.cpu(), (part.variant.top[rows] == tokens).cpu()
@@ -79,32 +141,23 @@ def distances(hidden: Tensor, dense: Tensor, head: OutputHead, *, states: Tensor
 
 
 @dataclass(frozen=True)
-class _Side:
-    """The distributions of some states of one model."""
-
-    logits: Tensor
-    """[m, vocab], float32 or wider; minus infinity for removed tokens."""
-    top: Tensor
-    """[m] int64: the most probable token, the smallest id among equals."""
-    total: Tensor
-    """[m] float64: log of the sum of exponentials of the logits."""
-
-    def log_probs_of(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Return [k] float64 log-probabilities of some tokens of some rows."""
-        return self.logits[rows, tokens].double() - self.total[rows]
-
-
-@dataclass(frozen=True)
 class _Part:
-    variant: _Side
-    dense: _Side
+    variant: Side
+    dense: Side
     divergence: Tensor
     """[m] float64."""
     removed_mass: Tensor
     """[m] float64, in [0, 1]."""
 
 
-def _measured(hidden: Tensor, dense: Tensor, head: OutputHead, room: Tensor) -> _Part:
+def _measured(
+    hidden: Tensor,
+    dense: Tensor,
+    head: OutputHead,
+    room: Tensor,
+    *,
+    shared: tuple[SharedSides, Hashable] | None,
+) -> _Part:
     """Return the distributions of some states of both models, and how they differ.
 
     Args:
@@ -112,36 +165,44 @@ def _measured(hidden: Tensor, dense: Tensor, head: OutputHead, room: Tensor) -> 
     """
     removed, whole = head.removed, replace(head, removed=None)
     zeros = torch.zeros(hidden.shape[0], dtype=torch.float64, device=hidden.device)
-    if removed is None and torch.equal(hidden, dense):
-        variant = _side(_fill(room[:1], hidden, whole)[0])
-        return _Part(variant, variant, zeros, zeros)
-    ours, theirs = _fill(room, torch.cat([hidden, dense]), whole)
-    is_equal = (hidden == dense).all(dim=1)
-    theirs[is_equal] = ours[is_equal]  # the bits of a product may depend on the place of a row
-    total = zeros
+    ours = _fill(room[0], hidden, whole)
     if removed is not None:
+        theirs = _fill(room[1], dense, whole)
         total = _totals(theirs, theirs.amax(dim=1))
-        ours, theirs = (logits.masked_fill_(removed, -torch.inf) for logits in (ours, theirs))
-    variant, other = _side(ours), _side(theirs)
-    removed_mass = zeros if removed is None else -torch.expm1((other.total - total).clamp_(max=0.0))
-    return _Part(variant, other, _divergences(other, variant), removed_mass)
+        variant, other = (_side(logits.masked_fill_(removed, -torch.inf)) for logits in (ours, theirs))
+        removed_mass = -torch.expm1((other.total - total).clamp_(max=0.0))
+        return _Part(variant, other, _divergences(other, variant), removed_mass)
+    variant = _side(ours)
+    if torch.equal(hidden, dense):
+        return _Part(variant, variant, zeros, zeros)
+    other = _dense_side(dense, whole, room[1], shared=shared)
+    return _Part(variant, other, _divergences(other, variant), zeros)
+
+
+def _dense_side(dense: Tensor, head: OutputHead, room: Tensor, *, shared: tuple[SharedSides, Hashable] | None) -> Side:
+    """Return the distributions of the dense model: kept ones, or new ones, in memory of their own if they are kept."""
+    if shared is None:
+        return _side(_fill(room, dense, head))
+    sides, key = shared
+    if (kept := sides.get(key)) is not None:
+        return kept
+    if not sides.reserve(key, room.numel() * room.element_size()):
+        return _side(_fill(room, dense, head))
+    side = _side(_fill(torch.empty_like(room), dense, head))
+    sides.keep(key, side)
+    return side
 
 
 def _fill(room: Tensor, rows: Tensor, head: OutputHead) -> Tensor:
-    """Write the logits of the whole vocabulary, float32 or wider.
-
-    Args:
-        room: [models, m, vocab].
-        rows: [models * m, d].
-    """
+    """Write the logits of the whole vocabulary, [m, vocab], float32 or wider."""
     for first, piece in logit_pieces(rows, head):
-        room[:, :, first : first + piece.shape[1]] = piece.view(*room.shape[:2], -1)
+        room[:, first : first + piece.shape[1]] = piece
     return room
 
 
-def _side(logits: Tensor) -> _Side:
+def _side(logits: Tensor) -> Side:
     top = _first_tops(logits)
-    return _Side(logits, top, _totals(logits, logits.gather(1, top.unsqueeze(1)).squeeze(1)))
+    return Side(logits, top, _totals(logits, logits.gather(1, top.unsqueeze(1)).squeeze(1)))
 
 
 def _first_tops(logits: Tensor) -> Tensor:
@@ -169,7 +230,7 @@ def _totals(logits: Tensor, largest: Tensor) -> Tensor:
     return sums.log_().add_(shifts)
 
 
-def _divergences(dense: _Side, variant: _Side) -> Tensor:
+def _divergences(dense: Side, variant: Side) -> Tensor:
     """Return the divergence of each row, [m] float64, >= 0."""
     sums = torch.zeros_like(dense.total)
     if sums.device.type == "cpu":

@@ -5,11 +5,13 @@ The exponential is a polynomial without branches, which compilers turn into vect
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
 from mlprune.numeric.sortable_bits import Array, compiled
 
+fused = partial(compiled, fuses=True)
 LANES = 512
 """Partial sums, whose additions do not wait for each other."""
 SMALLEST = -700.0
@@ -24,7 +26,7 @@ _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (1 / math.facto
 _BIAS, _MANTISSA_BITS = np.int64(1023), np.int64(52)
 
 
-@compiled
+@fused
 def exponential(x: float) -> float:
     """Return e^x for -708 < x < 709, within a few units in the last place: 2^n e^r, with |r| <= ln(2) / 2."""
     n = (x * _LOG2_E + _TO_INTEGER) - _TO_INTEGER
@@ -36,7 +38,7 @@ def exponential(x: float) -> float:
     return (1.0 + (r + r2 * low)) * power
 
 
-@compiled
+@fused
 def _add_terms(dense: Array, variant: Array, dense_total: float, variant_total: float, lanes: Array) -> None:
     """Add p (log p - log q) - p + q of some tokens to the partial sums; a negative one, of rounding, counts as 0."""
     for j in range(dense.size):

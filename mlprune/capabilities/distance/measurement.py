@@ -14,7 +14,7 @@ from mlprune.capabilities.distance.dense_states import (
     StatesSource,
     StoredStates,
 )
-from mlprune.capabilities.distance.divergence import distances, thread_bytes
+from mlprune.capabilities.distance.divergence import SHARED_BYTES, SharedSides, distances, thread_bytes
 from mlprune.evaluation.scoring.candidates import Measures, PreparedTask
 from mlprune.json_values import JsonObject
 from mlprune.models.inference.prefix_scoring import ScoringVisitor, output_head
@@ -43,7 +43,12 @@ class DistanceVisitor(ScoringVisitor):
         assert self.item is not None, "made by `distance_visitor`"
         dense = self.item.dense().to(hidden.device)
         states, targets = self.batch.predicting[1], self.batch.targets
-        return distances(hidden, dense, output_head(runner), states=states, targets=targets)
+        shared = None
+        if runner.kept_states is not None and self.keeps_states:
+            sides = runner.kept_states.others.setdefault(SharedSides, SharedSides())
+            assert isinstance(sides, SharedSides), "nothing else has this key"
+            shared = sides, self.item.key
+        return distances(hidden, dense, output_head(runner), states=states, targets=targets, shared=shared)
 
 
 def distance_visitor(item: DistanceBatch, *, keeps_states: bool) -> DistanceVisitor:
@@ -76,10 +81,14 @@ class DistanceMeasurement:
         """Add the second product with the head, and the logits of both models."""
         prepared = prepared_task(self.source.task, self.source.model, self.source.batch_tokens)
         assert isinstance(prepared, PreparedTask), "distances are measured on texts that are scored"
-        n_computed = sum(planned.batch.n_computed for planned in prepared.batches)
+        batches = [planned.batch for planned in prepared.batches]
+        n_computed = sum(batch.n_computed for batch in batches)
+        n_states = sum(batch.predicting[0].numel() for batch in batches)
         n_bytes = thread_bytes(sizes.vocabulary)
+        is_shared = self.source.model.device == "cpu"
         return replace(
             cost,
+            fixed_bytes=cost.fixed_bytes + (min(SHARED_BYTES, 4 * n_states * sizes.vocabulary) if is_shared else 0),
             flops=cost.flops + 2.0 * n_computed * sizes.hidden * sizes.vocabulary,
             thread_bytes=cost.thread_bytes + n_bytes,
             device_thread_bytes=cost.device_thread_bytes + n_bytes,

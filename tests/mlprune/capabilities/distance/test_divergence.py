@@ -123,7 +123,7 @@ def test_given_the_same_logits_a_divergence_is_the_looped_one(name: str, monkeyp
 
     monkeypatch.setattr(module, "_fill", noted)
     measured = given.measured()
-    ours, theirs = (torch.cat([part[side] for part in logits]).double().tolist() for side in (0, 1))
+    ours, theirs = (torch.cat(logits[side::2]).double().tolist() for side in (0, 1))
     monkeypatch.setattr(Case, "logits", lambda _, hidden: ours if hidden is given.variant else theirs)
     for measure in MEASURES:
         values = [row[measure] for row in looped(given)]
@@ -138,6 +138,22 @@ def test_equal_states_have_exactly_no_distance(removed: Tensor | None) -> None:
     assert measures["divergence"].tolist() == measures["log_prob_change"].tolist() == [0.0] * 7
     assert measures["n_top_agreed"].tolist() == [1.0] * 7
     assert bool((measures["removed_mass"] > 0).all()) == (removed is not None)
+
+
+def test_kept_distributions_change_no_bit_and_keep_the_limit_of_memory() -> None:
+    given, other = case(), case(far=0.7)
+    expected = other.measured()
+    for limit, n_kept in ((0, 0), (4 * N_STATES * N_TOKENS, 1), (10**6, 1)):
+        shared = module.SharedSides(limit)
+        for one in (given, given, other):
+            with torch.inference_mode():
+                found = distances(
+                    one.variant, one.dense, one.head, states=one.states, targets=one.targets, shared=(shared, "key")
+                )
+        assert (shared.get(("key", 0)) is not None) == bool(n_kept)
+        assert torch.equal(found.log_probs, expected.log_probs)
+        for name in MEASURES:
+            assert torch.equal(found.measures[name], expected.measures[name])
 
 
 def test_states_that_are_equal_in_some_rows_have_no_distance_there() -> None:
