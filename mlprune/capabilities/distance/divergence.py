@@ -77,7 +77,7 @@ class SharedSides:
         return self._sides.get(key)
 
     def reserve(self, key: Hashable, n_bytes: int) -> bool:
-        """Return whether the distributions with a key are to be kept: read before, and room for them, which is taken."""
+        """Return whether distributions are to be kept: they were read before, and there is room, which is taken."""
         with self._lock:
             is_kept = key in self._were_read and self._n_bytes + n_bytes <= self._limit_bytes
             self._n_bytes += n_bytes if is_kept else 0
