@@ -5,7 +5,7 @@ The glossary of `docs/definitions.md` defines the words.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
@@ -87,8 +87,12 @@ UnitName = Literal["block", "layer", "block_layer"]
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 
-LOG_RATIO = "log_ratio"
+LOG_RATIO: Final = "log_ratio"
 """Scale of a difference that is the logarithm of a ratio, such as that of two perplexities."""
+NATS: Final = "nats"
+"""Scale of a difference of values in nats, such as those of two divergences."""
+Scale = Literal["difference", "log_ratio", "nats"]
+"""Scale of a difference; `difference` is that of fractions."""
 
 HUB = "hub:"
 """Prefix of paths to data sets of a hub: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
@@ -165,6 +169,14 @@ class MetricTraits:
     is_tested: bool = True
     """Whether every comparison tests its differences. If not, only what asks for the metric does (questions, choices,
     sensitivity): its test needs many exchanges, and its interval shows as much."""
+    key: str = ""
+    """Key of an evaluation that asks for it; empty if every evaluation of its tasks has it."""
+    measure: str = ""
+    """Further column of predictions on which it is computed; empty for none."""
+    over: str = "n_tokens"
+    """Column by whose sum that of `measure` is divided: scored tokens, or characters."""
+    scale: Scale = "difference"
+    """Scale of its differences."""
 
 
 METRIC_TRAITS: Mapping[str, MetricTraits] = {
@@ -181,7 +193,7 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "accuracy_disambiguated": MetricTraits(tasks=("mbbq",)),
     "bias_ambiguous": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
     "bias_disambiguated": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
-    "perplexity": MetricTraits(("sentences",), higher_is_better=False),
+    "perplexity": MetricTraits(("sentences",), higher_is_better=False, scale=LOG_RATIO),
     "exact_match": MetricTraits(("pairs", "questions")),
     "token_f1": MetricTraits(("questions",)),
     "bleu": MetricTraits(("pairs",)),
@@ -189,6 +201,24 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "line_pass_rate": MetricTraits(("pairs",)),
     "word_pass_rate": MetricTraits(("pairs",)),
     "judged_share": MetricTraits(("pairs",)),
+    "divergence": MetricTraits(
+        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="divergence", scale=NATS
+    ),
+    "divergence_per_character": MetricTraits(
+        ("sentences", "candidates"),
+        higher_is_better=False,
+        key="distance",
+        measure="divergence",
+        over="n_characters",
+        scale=NATS,
+    ),
+    "top_agreement": MetricTraits(("sentences", "candidates"), key="distance", measure="n_top_agreed"),
+    "log_prob_change": MetricTraits(
+        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="log_prob_change", scale=NATS
+    ),
+    "removed_mass": MetricTraits(
+        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="removed_mass"
+    ),
 }
 """Traits of the metrics."""
 

@@ -107,6 +107,11 @@ _GIVEN = {
     ),
     "live": Use(commands=("status --web",)),
     "tables": Use(commands=("report --tables", "export --as mlflow")),
+    "distance": Use(
+        {"evaluations": [{**small_recipe()["evaluations"][0], "distance": True}]},
+        "evaluations.0.distance",
+        kinds=frozenset(("dense_states",)),
+    ),
     "harness": Use(
         run="run_with_imported_results",
         kinds=frozenset(("external_results",)),

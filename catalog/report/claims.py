@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from catalog.report.labels import number, text_range
 from catalog.results import Row
-from mlprune.vocabulary import CLAIMS, LOG_RATIO, is_higher_better
+from mlprune.vocabulary import CLAIMS, LOG_RATIO, NATS, is_higher_better
 
 _GROUPS = {"outside_english": "outside English", "all": "over all languages", "worst": "in the worst language"}
 _NAMED_GROUPS = {"script": "in the languages written in {}", "resource_class": "in the languages of resource class {}"}
@@ -32,17 +32,24 @@ def best_of(rows: Sequence[Row]) -> Row:
 
 
 def points(value: float | None, scale: str | None = None) -> str:
-    """Return a difference of fractions in points, such as `+1.3`, or a ratio such as `×1.013`."""
+    """Return a difference of fractions in points, such as `+1.3`, a ratio such as `×1.013`, or nats as they are."""
     if value is not None and scale == LOG_RATIO:
         return f"×{number(math.exp(value))}"
+    if scale == NATS:
+        return number(value, signed=True)
     return number(None if value is None else 100 * value, signed=True, digits=1)
+
+
+def unit_of(scale: str | None) -> str:
+    """Return the unit after a text of `points`, with a space before it; a ratio has none."""
+    return {LOG_RATIO: "", NATS: " nats"}.get(scale or "", " points")
 
 
 def points_with_interval(
     value: float | None, low: float | None, high: float | None, *, scale: str | None = None, level: float = 0.95
 ) -> str:
     """Return a difference with its interval and the level, such as `+0.5 points (95 % −1.0 to +2.0)`."""
-    text = points(value, scale) + ("" if scale == LOG_RATIO else " points")
+    text = points(value, scale) + unit_of(scale)
     if low is None or high is None:
         return text
     return f"{text} ({100 * level:.0f} % {points(low, scale)} to {points(high, scale)})"
@@ -106,13 +113,17 @@ def change_interval(row: Row, columns: str = "ci") -> str:
 
 
 def magnitude(value: float, scale: str | None) -> str:
-    """Return the size of a difference without its sign, such as `1.3 points`, or `1.3 %` for a ratio."""
+    """Return the size of a difference without its sign, such as `1.3 points`, `1.3 %` for a ratio, or `0.013 nats`."""
+    if scale == NATS:
+        return f"{number(value)} nats"
     share, unit = (math.expm1(value), "%") if scale == LOG_RATIO else (value, "points")
     return f"{100 * share:.1f} {unit}"
 
 
 def bound(value: float, scale: str | None) -> str:
-    """Return an upper bound of a difference's size, rounded up to one decimal of a point."""
+    """Return an upper bound of a difference's size, rounded up to one decimal of a point, or to 0.001 nats."""
+    if scale == NATS:
+        return f"{math.ceil(round(1000 * value, 6)) / 1000:.3f} nats"
     share, unit = (math.expm1(value), "%") if scale == LOG_RATIO else (value, "points")
     return f"{math.ceil(round(1000 * share, 6)) / 10:.1f} {unit}"
 
@@ -123,7 +134,7 @@ def loss_bound(row: Row) -> float | None:
     end: float | None = row["ci90_low"] if sign > 0 else row["ci90_high"]
     if end is None:
         return None
-    return -sign * end if row["scale"] == LOG_RATIO else min(-sign * end, 1.0)
+    return min(-sign * end, 1.0) if row["scale"] not in (LOG_RATIO, NATS) else -sign * end
 
 
 def is_left_open_by_correction(row: Row) -> bool:

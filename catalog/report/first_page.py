@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from catalog.report import verdicts
-from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval
+from catalog.report.claims import CANNOT_BE_ASKED, estimate_text, points, points_with_interval, unit_of
 from catalog.report.first_figure import FirstFigure, first_figure
 from catalog.report.query_results import Source, run_report_query, styles_by_text
 from catalog.report.styles import method_label
@@ -15,7 +15,6 @@ from catalog.report.svg import to_svg
 from catalog.results import Row
 from catalog.store import Catalog
 from mlprune.counted import counted, format_time
-from mlprune.vocabulary import LOG_RATIO
 
 MAX_QUESTIONS, MAX_CHOSEN = 15, 8
 """Maximum number of questions and of chosen variants."""
@@ -217,7 +216,7 @@ def _changes(rows: Sequence[Row]) -> str:
     if others:
         ends = [points(end(row["difference"] for row in others), others[0]["scale"]) for end in (min, max)]
         name = method_label(others[0]) if len(others) == 1 else f"{len(others)} methods"
-        unit = "" if others[0]["scale"] == LOG_RATIO else " points"
+        unit = unit_of(others[0]["scale"])
         parts.append(f"{' to '.join(dict.fromkeys(ends))}{unit} with {name}")
     parts.extend(f"{points(row['difference'], row['scale'])} with random" for row in rows if row["score"] == "random")
     return f"at {rows[0]['sparsity']:.0%} by {' and '.join(parts)}"

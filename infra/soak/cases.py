@@ -117,6 +117,7 @@ def write_scene(folder: Path) -> Scene:
     scene = Scene(folder)
     write_inputs(folder / "inputs")
     recipe = small_recipe()
+    recipe["evaluations"][0]["distance"] = True
     write_recipe(folder / "inputs", recipe, name=scene.recipe.name)
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]

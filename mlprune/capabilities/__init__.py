@@ -19,6 +19,7 @@ NAMES: tuple[str, ...] = (
     "sensitivity",
     "live",
     "tables",
+    "distance",
     "harness",
     "importing",
     "notebook",
@@ -27,5 +28,5 @@ NAMES: tuple[str, ...] = (
     "results",
 )
 """The folders, in the order in which they add variants and jobs."""
-UNSTABLE: frozenset[str] = frozenset({"quantisation"})
+UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance"})
 """Capabilities whose keys, commands, queries and columns may change in every version; the references mark them."""

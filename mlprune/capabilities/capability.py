@@ -4,8 +4,8 @@ A capability is a folder of `mlprune.capabilities` and, where it has SQL or figu
 commands are a module or a folder of `ray_jobs.capabilities` and lines of `ray_jobs.cli.command_table`. The folder may
 have:
 
-- `keys.py`: the keys of its part of a recipe. `mlprune.recipe` composes its classes of them, in `models.py` and
-  `variant_fields.py`, and marks each with `OfCapability`.
+- `keys.py`: the keys of its part of a recipe. `mlprune.recipe` composes its classes of them, in `models.py`,
+  `variant_fields.py` and `evaluations.py`, and marks each with `OfCapability`.
 - `records.py`: its kinds of records, and what makes variants of its structures. `mlprune.store.record_kinds` puts them
   into the order of all kinds.
 - `capability.py`: `CAPABILITY`, the functions below. They return what they are given if a recipe has none of its keys.

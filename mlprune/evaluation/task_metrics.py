@@ -23,11 +23,11 @@ from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation import metrics as numbers
 from mlprune.numeric.evaluation.metrics import Quantity
-from mlprune.vocabulary import METRIC_TRAITS, computable_metrics
+from mlprune.vocabulary import METRIC_TRAITS, Scale, computable_metrics
 
 DETECTOR = "@"
 """Between the name of a metric and the detector that it needs."""
-InferenceName = Literal["credit", "log_likelihood", "resampled", "calibration"]
+InferenceName = Literal["credit", "log_likelihood", "ratio", "resampled", "calibration"]
 """Name of a method for intervals and tests."""
 PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
     "line_pass_rate": languages.line_pass_rate,
@@ -54,7 +54,7 @@ class Metric:
     """[..., k] sums over examples -> [...] values."""
     inference: InferenceName = "resampled"
     """Method of its intervals and tests. `credit` reads (an example's credit, 1), `log_likelihood` reads (a text's
-    log-likelihood, its scored tokens), the others read any statistics."""
+    log-likelihood, its scored tokens), `ratio` reads (a sum, its size), the others read any statistics."""
     signature: str | None = None
     """sacreBLEU's description of how it computes the metric, or the language detector; None for other metrics."""
     least: float = 0.0
@@ -75,9 +75,14 @@ class Metric:
         return METRIC_TRAITS[self.name].is_tested
 
     @property
+    def scale(self) -> Scale:
+        """Scale of its differences."""
+        return METRIC_TRAITS[self.name].scale
+
+    @property
     def best(self) -> float | None:
-        """The best possible value; None if it is inside the range."""
-        if self.least < 0:
+        """The best possible value; None if it is inside the range, or that of the dense model by definition."""
+        if self.least < 0 or self.inference == "ratio":
             return None
         return 0.0 if self.inference == "calibration" else 1.0
 
@@ -133,6 +138,13 @@ def _passes(name: str, value: Callable[[Array], Array], *, target: str, detector
     return Metric(name, languages.translation_passes(target, detector), value, signature=detector or None)
 
 
+def _measured(name: str) -> Metric:
+    traits = METRIC_TRAITS[name]
+    return Metric(
+        name, partial(choices.measured_sums, measure=traits.measure, over=traits.over), choices.ratio, "ratio"
+    )
+
+
 def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
     return Metric(
         name, choices.confusion_statistics, partial(numbers.label_metric, quantity=quantity, weighted=weighted)
@@ -177,9 +189,10 @@ METRICS: Mapping[str, Metric] = {
     "bleu": bleu_metric("en"),
     "chrf": _overlap_metric("chrf", CHRF, target="en"),
     **{name: _passes(name, value, target="en", detector="") for name, value in PASS_RATES.items()},
+    **{name: _measured(name) for name, traits in METRIC_TRAITS.items() if traits.measure},
 }
-"""All metrics except perplexity are fractions, or differences of fractions (bias); sacreBLEU's bleu and chrf are
-divided by 100.
+"""All metrics except perplexity and those in nats are fractions, or differences of fractions (bias); sacreBLEU's bleu
+and chrf are divided by 100.
 
 The confidence of `ece` is the softmax of the candidates' scores. Under the rules `mean` and `candidate_mean` these are
 mean log-probabilities per token, so it is not a probability of the candidate. `ece_sum` takes the softmax of the summed

@@ -12,8 +12,8 @@ are the same and only slower.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -103,6 +103,8 @@ class TargetScores:
     """[k] float64, <= 0."""
     is_greedy: Tensor
     """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
+    measures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> [k] float64: what else was measured at each target; see `Measurer`."""
 
 
 def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -161,13 +163,25 @@ def row_bounds(n_states: int, head: OutputHead) -> list[int]:
     return part_bounds(n_states, most=min(MAX_STATES, max(1, head.most_logits // head.n_tokens)))
 
 
-def _pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first token and the logits of each piece of the vocabulary: one, unless a single row is too large.
+def logit_pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first token and the logits of each piece of the vocabulary: one, unless the rows have too many.
 
     Logits are [m, tokens of the piece], float32 or wider.
     """
+    return _pieces(rows, head, _cpu_logits if rows.device.type == "cpu" else _logits)
+
+
+def _pieces(
+    rows: Tensor, head: OutputHead, product: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+) -> Iterator[tuple[int, Tensor]]:
     for first, weight, bias in head.pieces(head.n_columns(rows.shape[0])):
-        yield first, head.logits_in_place(_logits(rows, weight, bias), first)
+        yield first, head.logits_in_place(product(rows, weight, bias), first)
+
+
+def _cpu_logits(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return [m, n] logits, float32 or wider; half precision is rounded first."""
+    product = quick_linear(rows, weight, bias)
+    return product if product.dtype == torch.float64 else product.float()
 
 
 def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> Tensor:
@@ -176,7 +190,7 @@ def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tens
     highest = torch.full((rows.shape[0],), -torch.inf, dtype=torch.float64, device=rows.device)
     most_likely = torch.full((rows.shape[0],), -1, dtype=torch.int64, device=rows.device)
     masses = []
-    for first, logits in _pieces(rows, head):
+    for first, logits in _pieces(rows, head, _logits):
         places = targets - first
         is_inside = (places >= 0) & (places < logits.shape[1])
         of_targets = logits[states, places.clamp(0, logits.shape[1] - 1)]
@@ -274,9 +288,7 @@ def _score_part_on_cpu(rows: Tensor, head: OutputHead, *, states: Tensor, target
     piece_of_highest = torch.full((rows.shape[0],), -1, dtype=torch.int64)
     masses = []
     n_columns = head.n_columns(rows.shape[0])
-    for first, weight, bias in head.pieces(n_columns):
-        logits = quick_linear(rows, weight, bias)
-        logits = head.logits_in_place(logits if logits.dtype == torch.float64 else logits.float(), first)
+    for first, logits in _pieces(rows, head, _cpu_logits):
         tokens = torch.from_numpy(logits.numpy().argmax(axis=1))  # the first one; torch takes ten times as long
         top = logits.gather(1, tokens.unsqueeze(1)).squeeze(1)
         is_higher = top.double() > highest

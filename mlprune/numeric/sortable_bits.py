@@ -23,15 +23,19 @@ _MAGNITUDE = np.uint32(0x7FFF_FFFF)
 _INFINITY = np.uint32(0x7F80_0000)
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, *, fuses: bool = False) -> Function:
     """Compile a kernel at its first call, without the interpreter lock, and cache the machine code on disk.
 
     If numba finds no writable folder, every process compiles the kernel again. Results are the same.
+
+    Args:
+        fuses: whether a product and a sum may be rounded once, where the processor can do that.
     """
+    fastmath = {"contract"} if fuses else False
     try:
-        return cast(Function, njit(nogil=True, cache=True)(function))
+        return cast(Function, njit(nogil=True, cache=True, fastmath=fastmath)(function))
     except RuntimeError:
-        return cast(Function, njit(nogil=True)(function))
+        return cast(Function, njit(nogil=True, fastmath=fastmath)(function))
 
 
 def row_chunks(scores: Array, n_weights: int) -> Iterator[slice]:

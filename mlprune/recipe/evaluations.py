@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from mlprune.capabilities.distance.keys import Distance
 from mlprune.descriptions import LanguageNames, TemplateTask
 from mlprune.errors import RecipeError
 from mlprune.languages import pair_languages
@@ -15,7 +16,17 @@ from mlprune.recipe.base import MOST_ITEMS, ChatKey, Seed
 from mlprune.recipe.names import NamesOf
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name, with_context
-from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
+from mlprune.vocabulary import (
+    HUB,
+    METRIC_TRAITS,
+    TASK_TRAITS,
+    HalvesName,
+    LongerName,
+    ProfileName,
+    PromptName,
+    RuleName,
+    SplitName,
+)
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -28,12 +39,13 @@ KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "prompt_language": WITH_NATIVE_PROMPTS,
     "shots_from": READ_PAIRS,
     "columns": READ_PARALLEL_TEXT,
+    "distance": tuple(name for name, traits in TASK_TRAITS.items() if traits.reads in ("candidates", "sentences")),
     "shots_split": READ_QUESTIONS,
     **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
 """Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
 have the key `rule`, or those of generated answers, too."""
-KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens")
+KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens", "distance")
 
 Value = TypeVar("Value")
 
@@ -110,6 +122,9 @@ class EvaluationConfig(Model):
     chat: ChatKey = None
     """Ask in the model's chat template, optionally with a system text, as in `{system: Translate.}`: the context is the
     user's turn, and what is scored or generated is the assistant's; shots are earlier turns."""
+    distance: Distance = False
+    """perplexity, tasks with candidates: also measure how far the variant's distributions are from the dense model's;
+    docs/evaluation.md has the metrics."""
     variants: Annotated[tuple[str, ...], NamesOf("evaluated")] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 
@@ -174,6 +189,8 @@ class EvaluationConfig(Model):
     def _chat_fits_length(self) -> "EvaluationConfig":
         if self.chat is not None and self.longer == "truncate_left":
             raise ValueError("longer: truncate_left would cut the first turns of a chat off: use skip or refuse")
+        if self.distance and self.longer == "truncate_left":
+            raise ValueError("distance counts the characters of whole texts: use longer: skip or refuse")
         return self
 
     @model_validator(mode="after")
@@ -235,6 +252,12 @@ def require_task(task: str, evaluations: Sequence[EvaluationConfig], *, key: str
     tasks = list(dict.fromkeys(entry.task for entry in evaluations))
     if task not in tasks:
         raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=key)
+
+
+def has_metric(entry: EvaluationConfig, metric: str) -> bool:
+    """Whether an evaluation has the key that a metric of its task needs, if it needs one."""
+    traits = METRIC_TRAITS.get(metric)
+    return traits is None or not traits.key or bool(getattr(entry, traits.key))
 
 
 def require_split(split: str, evaluations: Sequence[EvaluationConfig], *, key: str, task: str | None = None) -> None:

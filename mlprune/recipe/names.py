@@ -50,6 +50,14 @@ class KeysOf:
 
 
 @dataclass(frozen=True)
+class MeasuredBy:
+    """Marks a key of evaluations that asks for metrics which other evaluations do not have; see `MetricTraits.key`."""
+
+    plan: str
+    """Function that plans the measurement of an evaluation, as `module:name`; see `PlanMeasurement`."""
+
+
+@dataclass(frozen=True)
 class WithoutScore:
     """Marks a key of variants that entries without a score may have."""
 
@@ -125,6 +133,12 @@ def keys_in_mappings(section: Model, *, where: str = "") -> Iterator[tuple[type[
 def markers(model: type[Model], key: str, kind: type[Marker]) -> tuple[Marker, ...]:
     """Return the marks of a kind that a key has."""
     return tuple(one for one in model.model_fields[key].metadata if isinstance(one, kind))
+
+
+def measured_by(entry: Model) -> str:
+    """Return the function that plans what an evaluation measures in addition, as `module:name`; empty for none."""
+    keys = [key for key in type(entry).model_fields if getattr(entry, key)]
+    return next((marker.plan for key in keys for marker in markers(type(entry), key, MeasuredBy)), "")
 
 
 def _keys(section: Model, where: str) -> Iterator[tuple[Model, str, str]]:

@@ -19,6 +19,8 @@ class RecordKind:
     job: str = ""
     """Function that makes the job of a record again, as `module:name`, for records that follow from other ones without
     running the model; `mlprune check store --deep` runs these jobs. It takes the record and a `StoredWork`."""
+    retires: bool = False
+    """Whether `mlprune store gc` may retire its files, which a run that needs them makes again by running the model."""
     pair_of: str = ""
     """For rows about two demonstration sets: role of the parents whose ids are their `statistics_a` and
     `statistics_b`."""

@@ -10,6 +10,7 @@ from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.blocks.records import VARIANTS as WITHOUT_BLOCKS
+from mlprune.capabilities.distance.records import DENSE_STATES
 from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES, ROUTING_ENTROPY
 from mlprune.capabilities.experts.records import VARIANTS as WITHOUT_EXPERTS
 from mlprune.capabilities.generation.records import KINDS as OF_GENERATION
@@ -148,6 +149,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "task, language and split: number of items that were read, left out for each reason, and kept",
         tables={"item_flows": None},
     ),
+    "dense_states": DENSE_STATES,
     "evaluations": RecordKind(
         6,
         "variant, task, language, split and rule",

@@ -10,7 +10,7 @@ markers. So either this process finds the run and removes its markers, or the ru
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -52,9 +52,13 @@ REMAKING_TEXTS: Mapping[Remaking, str] = {
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """The files of one ordering: masks, and changed weights and biases, and the statistics of a sweep."""
+    """The files of one ordering: masks, and changed weights and biases, and the statistics of a sweep.
+
+    Or those of one record of a kind with `RecordKind.retires`, which no variant reads.
+    """
 
     ordering_id: str
+    """Or the id of the other record."""
     variant_ids: tuple[str, ...]
     """All variants that read the files: those of the ordering, those composed from it, and quantised ones of these."""
     files: tuple[FileInfo, ...]
@@ -79,7 +83,7 @@ class MaskFiles:
 
 
 def mask_files(store: Store) -> list[MaskFiles]:
-    """Return the files of all orderings that have some left, in the order of their ids."""
+    """Return the files of all orderings that have some left, in the order of their ids, then those of other kinds."""
     orderings = list(store.records("masks"))
     variants = {record.id: record for record in store.records("variants")}
     readers = _readers(store, variants)
@@ -105,7 +109,19 @@ def mask_files(store: Store) -> list[MaskFiles]:
                 len(files) == len(owned),
             )
         )
-    return found
+    return [*found, *_files_of_other_kinds(store)]
+
+
+def _files_of_other_kinds(store: Store) -> Iterator[MaskFiles]:
+    """Yield the files of the records whose kind has `retires`."""
+    for kind in (name for name, entry in RECORD_KINDS.items() if entry.retires):
+        present = {file.path: file for folder in RECORD_KINDS[kind].folders for file in store.files(folder)}
+        for record in store.records(kind):
+            files = tuple(present[one.path] for one in record.artefacts if one.path in present)
+            if files:
+                age_s = time.time() - max(file.modified_at for file in files)
+                is_complete = len(files) == len(record.artefacts)
+                yield MaskFiles(record.id, (), files, age_s, Remaking.WITH_THE_MODEL, _is_current(record), is_complete)
 
 
 def _readers(store: Store, variants: Mapping[str, Record]) -> dict[str, list[str]]:
@@ -260,7 +276,8 @@ def _reason_to_keep(masks: MaskFiles, ranking: Ranking, rules: RetentionRules) -
             return ranking.reasons[variant_id]
     if masks.age_s < rules.keep_days * DAY_S:
         return f"written less than {rules.keep_days:g} days ago"
-    if rules.requires_rank and not any(variant_id in ranking.ranks for variant_id in masks.variant_ids):
+    is_ranked = any(variant_id in ranking.ranks for variant_id in masks.variant_ids)
+    if rules.requires_rank and masks.variant_ids and not is_ranked:
         return "no value on dev: cannot be compared"
     return None
 

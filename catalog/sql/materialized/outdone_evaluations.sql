@@ -1,6 +1,6 @@
 -- outdone_evaluations: inserts the evaluations that are not used, because a larger evaluation of the same variant
--- replaces them, or an equally large one of a later version. Only variants with an evaluation in {folded} (id) can have changed.
--- depends on evaluations, records
+-- replaces them, or an equally large one of a later version or with more metrics. Only variants with an evaluation in {folded} (id) can have changed.
+-- depends on evaluations, metrics, records
 INSERT INTO internal.outdone_evaluations BY NAME
 WITH touched AS (
     SELECT e.variant_id FROM evaluations AS e SEMI JOIN {folded} AS f ON f.id = e.evaluation_id
@@ -24,6 +24,10 @@ SEMI JOIN several AS s
     AND s.protocol_id = e.protocol_id
 QUALIFY row_number() OVER (
     PARTITION BY e.variant_id, e.task, e.language, e.split, e.scoring_rule, e.protocol_id
-    ORDER BY e.n_examples DESC NULLS LAST, r.step_version DESC NULLS LAST, e.evaluation_id
+    ORDER BY
+        e.n_examples DESC NULLS LAST,
+        r.step_version DESC NULLS LAST,
+        (SELECT count(*) FROM metrics AS m WHERE m.evaluation_id = e.evaluation_id) DESC,
+        e.evaluation_id
 ) > 1
 ON CONFLICT DO NOTHING;

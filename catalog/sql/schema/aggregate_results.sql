@@ -17,7 +17,7 @@ CREATE OR REPLACE TABLE aggregate_results (
     worst_language VARCHAR,          -- worst: the variant's worst language; NULL for other groups
     baseline_worst_language VARCHAR, -- worst: the baseline's worst language; NULL for other groups
     difference DOUBLE,               -- value minus baseline_value; if scale is log_ratio, the logarithm of value divided by baseline_value
-    scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    scale VARCHAR,                   -- difference, nats for divergences, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
     ci90_low DOUBLE,                 -- lower end of the 90 % interval by the same method, inside the 95 % one

@@ -11,7 +11,7 @@ CREATE OR REPLACE TABLE answer_results (
     n_seeds BIGINT,                   -- number of different seeds of demonstrations or of the random score; 0 if nothing is drawn
     n_baseline_seeds BIGINT,          -- number of different seeds of the baselines that are not paired with the variants' seeds; 0 without any; NULL in records of earlier versions
     difference DOUBLE,                -- the variant's value minus the baseline's, on the scale
-    scale VARCHAR,                    -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    scale VARCHAR,                    -- difference, nats for divergences, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                    -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                   -- upper end of the difference's 95 % interval
     ci90_low DOUBLE,                  -- lower end of the 90 % interval, which tests a margin at 5 %

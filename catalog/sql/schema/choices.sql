@@ -26,7 +26,7 @@ CREATE OR REPLACE TABLE choices (
     test VARCHAR,                -- method of p_value
     n_items BIGINT,              -- number of different items on test
     n_clusters BIGINT,           -- number of different clusters of items on test
-    scale VARCHAR,               -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    scale VARCHAR,               -- difference, nats for divergences, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     optimism DOUBLE,             -- chosen candidate: its gain over dense on dev minus that on test, on the scale; above 0, dev flatters it
     dev_n_items BIGINT,          -- number of different items on dev
     dev_n_clusters BIGINT,       -- number of different clusters of items on dev

@@ -11,7 +11,7 @@ CREATE OR REPLACE TABLE comparison_results (
     split VARCHAR,                   -- split of both evaluations
     metric VARCHAR,                  -- the metric
     difference DOUBLE,               -- the variant's value minus the baseline's; if scale is log_ratio, the logarithm of the variant's value divided by the baseline's
-    scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    scale VARCHAR,                   -- difference, nats for divergences, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
     ci90_low DOUBLE,                 -- lower end of the 90 % interval by the same method, inside the 95 % one

@@ -5,11 +5,11 @@ CREATE OR REPLACE TABLE metrics (
     task VARCHAR,             -- the evaluation's task
     language VARCHAR,         -- the evaluation's language
     split VARCHAR,            -- the evaluation's split: values on dev are for choices, values on test for reports
-    metric VARCHAR,           -- accuracy, f1_macro, ..., ece, ece_sum, bleu, chrf, exact_match or perplexity
-    value DOUBLE,             -- value of the metric; a fraction, never percent
+    metric VARCHAR,           -- accuracy, f1_macro, ..., ece, ece_sum, bleu, chrf, exact_match or perplexity; with distance: divergence, ..., removed_mass
+    value DOUBLE,             -- value of the metric; a fraction, never percent; of divergences, nats
     ci_low DOUBLE,            -- lower end of its 95 % interval
     ci_high DOUBLE,           -- upper end of its 95 % interval
-    interval VARCHAR,         -- method of the interval: wilson, wilson_effective, log_t, log_bootstrap_t, bca, debiased or score
+    interval VARCHAR,         -- method of the interval: wilson, wilson_effective, log_t, log_bootstrap_t, t, bootstrap_t, bca, debiased or score
     standard_error DOUBLE,    -- standard error of value; clusters of items are independent, items of one cluster are not
     n BIGINT,                 -- number of items that it is computed from
     n_clusters BIGINT,        -- number of clusters of items

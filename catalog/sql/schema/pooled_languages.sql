@@ -9,7 +9,7 @@ CREATE OR REPLACE TABLE pooled_languages (
     language VARCHAR,                -- language of both evaluations
     split VARCHAR,                   -- split of both evaluations
     metric VARCHAR,                  -- the metric
-    scale VARCHAR,                   -- difference, or log_ratio for perplexity
+    scale VARCHAR,                   -- difference, nats for divergences, or log_ratio for perplexity
     n_languages BIGINT,              -- number of languages that are pooled
     difference DOUBLE,               -- difference of the language alone
     error DOUBLE,                    -- its standard error in the model: width of its 95 % interval / 3.92

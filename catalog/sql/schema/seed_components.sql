@@ -17,7 +17,7 @@ CREATE OR REPLACE TABLE seed_components (
     n_items BIGINT,              -- number of different items, which languages may share
     n_clusters BIGINT,           -- number of different clusters of items, which languages share
     difference DOUBLE,           -- mean over seeds and languages of the variant's value minus the baseline's; if scale is log_ratio, of ln(variant's value / baseline's)
-    scale VARCHAR,               -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    scale VARCHAR,               -- difference, nats for divergences, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,               -- lower end of the difference's 95 % interval for other seeds and other items; NULL if neither seeds nor items vary
     ci_high DOUBLE,              -- upper end of it
     interval VARCHAR,            -- method of the interval: t below ten seeds, else two_way_bootstrap

@@ -54,6 +54,9 @@ worded AS (
         CASE better WHEN 'higher' THEN 'lower' ELSE 'higher' END AS worse,
         CASE q.metric
             WHEN 'perplexity' THEN regexp_replace(printf('%.1f', 100 * (exp(q.margin) - 1)), '\.0$', '') || ' %'
+            WHEN 'divergence' THEN printf('%.3g nats', q.margin)
+            WHEN 'divergence_per_character' THEN printf('%.3g nats', q.margin)
+            WHEN 'log_prob_change' THEN printf('%.3g nats', q.margin)
             ELSE regexp_replace(printf('%.1f', 100 * q.margin), '\.0$', '') || ' points'
         END AS margin_words
     FROM questions AS q

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from mlprune.capabilities.search.strategy.objective import RANK_CONSISTENCY, Group, Measure
 from mlprune.languages import ENGLISH, pair_languages, resource_class_of, script_of
-from mlprune.recipe.evaluations import EvaluationConfig
+from mlprune.recipe.evaluations import EvaluationConfig, has_metric
 from mlprune.recipe.questions import evaluated_languages
 from mlprune.strict_model import unknown_name
-from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics
+from mlprune.vocabulary import METRIC_TRAITS, OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics
 
 DEFAULT_METRICS: Mapping[TaskReads, str] = {
     "candidates": "accuracy",
@@ -58,6 +58,8 @@ def check_measured(measure: Measured, evaluations: Evaluations, *, split: str) -
         PydanticCustomError: a language is unknown, with a key below the search.
     """
     task, metric, group, key = measure
+    if not all(has_metric(entry, metric) for entry in evaluations):
+        raise ValueError(f"{metric} needs {METRIC_TRAITS[metric].key}: true in the evaluations of task {task}")
     languages = [name for entry in evaluations for name in evaluated_languages(entry)]
     languages = list(dict.fromkeys(languages))
     where = f"task {task} on split {split}"

@@ -88,7 +88,7 @@ class Costing:
     def _of_evaluations(self, entries: Iterable[EvaluationConfig]) -> JobCost:
         """Return the cost of some evaluations of one variant."""
         derived, dense = self.common.derived((), entries)
-        (job,) = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
+        *_, job = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
         return job.cost(self.sizes, self.sets)
 
     def _sweeps(self, spec: SearchSpec) -> Iterator[JobCost]:

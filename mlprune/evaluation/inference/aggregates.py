@@ -27,17 +27,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, flips_of
+from mlprune.evaluation.inference.estimates import IntervalName, TestedDifference, TestName, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
 from mlprune.evaluation.inference.methods import (
     LEVELS,
     Intervals,
     credit_parts,
     decided_by_test,
-    log_ratio_parts,
     unvaried_intervals,
 )
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
+from mlprune.evaluation.inference.ratios import log_ratio_parts, ratio_parts
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
 from mlprune.numeric.arrays import Array
@@ -59,17 +59,22 @@ from mlprune.numeric.statistics.variance_components import (
     two_way_resamples,
     variance_components,
 )
+from mlprune.vocabulary import Scale
 
 Parts = Callable[[Array, Array], tuple[Array, Array]]
 """[C, k] of both evaluations -> differences and sizes of clusters, both [C]; the difference is the ratio of sums."""
 SUMS_OVER_CLUSTERS: Mapping[InferenceName, Parts] = {
     "credit": credit_parts,
     "log_likelihood": log_ratio_parts,
+    "ratio": ratio_parts,
 }
 """Inference of metrics whose difference is a ratio of sums -> the two sums."""
 GAP_BOUND = 2.0
 """Largest possible change of a gap between two shares of right answers."""
-AGGREGATED = ("accuracy", "exact_match", "perplexity", "bleu", "chrf")
+AGGREGATED = (
+    *("accuracy", "exact_match", "perplexity", "bleu", "chrf"),
+    *("divergence", "divergence_per_character", "top_agreement", "log_prob_change"),
+)
 """Metrics that are compared over groups of languages."""
 SeedIntervalName = Literal["t", "two_way_bootstrap"]
 
@@ -193,7 +198,7 @@ def _aggregate(
         baseline_value=float(np.exp(baseline_value) if is_log else baseline_value),
         worst=_worst_languages(sums) if group.kind == "worst" else None,
         difference=difference,
-        scale="log_ratio" if is_log else "difference",
+        scale=sums.metric.scale,
         interval=tested.intervals[0],
         interval90=tested.intervals[1],
         method=tested.method,
@@ -326,7 +331,7 @@ def seed_difference(seeds: Sequence[LanguageSums], group: LanguageGroup) -> Seed
         n_items=len(frozenset().union(*(first.items[index] for index in indices))),
         n_clusters=int(clusters.sum()),
         difference=float(differences.mean()),
-        scale="log_ratio" if first.metric.inference == "log_likelihood" else "difference",
+        scale=first.metric.scale,
         interval=_with_width(interval),
         method="two_way_bootstrap" if has_many else "t",
         standard_error=estimate.standard_error,

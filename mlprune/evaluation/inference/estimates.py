@@ -18,6 +18,7 @@ from mlprune.numeric.statistics.bootstrap import cluster_resamples
 from mlprune.numeric.statistics.clusters import Interval, cluster_codes, cluster_sums
 from mlprune.numeric.statistics.proportions import chance_p_value
 from mlprune.numeric.statistics.sign_flips import sign_flips
+from mlprune.vocabulary import Scale
 
 SEED = 0
 LEVEL, NARROW_LEVEL = 0.95, 0.90
@@ -29,6 +30,8 @@ IntervalName = Literal[
     "wilson_effective",
     "log_t",
     "log_bootstrap_t",
+    "t",
+    "bootstrap_t",
     "bca",
     "debiased",
     "score",
@@ -37,7 +40,6 @@ IntervalName = Literal[
     "minima",
 ]
 TestName = Literal["tango", "sign_flip", "randomization", "minima"]
-Scale = Literal["difference", "log_ratio"]
 
 
 class HasItems(Protocol):

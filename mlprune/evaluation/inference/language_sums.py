@@ -28,7 +28,7 @@ from mlprune.numeric.statistics.clusters import cluster_sums, shared_cluster_cod
 from mlprune.numeric.statistics.sign_flips import swapped_values
 from mlprune.vocabulary import GroupKind
 
-MEANS = ("credit", "log_likelihood")
+MEANS = ("credit", "log_likelihood", "ratio")
 """Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
 Evaluations = tuple[HasItems, HasItems]
 """Predictions of the variant and of the baseline."""

@@ -1,4 +1,4 @@
-"""Registry of inference methods: means of credit, perplexity, summed statistics, calibration.
+"""Registry of inference methods: means of credit, summed statistics, calibration; `ratios` has perplexity and others.
 
 Inference for a mean of credit, such as accuracy.
 
@@ -6,13 +6,6 @@ If items are independent and each is right or wrong, a value has Wilson's interv
 with the interval that inverts it, whose far end is at least the exact binomial one (`equivalence_interval`). If items
 share clusters or credit is fractional, a value has Wilson's interval with the effective number of items, and a
 difference has the sign-flip test over clusters with the interval that inverts it.
-
-Inference for perplexity, on the scale of its logarithm.
-
-ln(perplexity) is a ratio of sums over texts: negative log-likelihoods over scored tokens. A value has the bootstrap-t
-interval of this ratio, with clusters as units, whose ends are exponentiated; below ten clusters, where resamples often
-have hardly any variation, the t interval. A difference is ln(first / second); its sign-flip test
-exchanges the two evaluations of a cluster, and the interval inverts the test.
 
 Inference for any function of summed statistics: BLEU, chrF, precision, recall and F1.
 
@@ -26,7 +19,6 @@ The error is a sum of absolute values, which sampling error only increases. The 
 interval is for the true error and may end below the value.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeVar
@@ -48,6 +40,7 @@ from mlprune.evaluation.inference.estimates import (
     resamples_of,
     sample_of,
 )
+from mlprune.evaluation.inference.ratios import LogLikelihoodInference, RatioInference
 from mlprune.evaluation.task_metrics import InferenceName, Metric
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.statistics.bootstrap import (
@@ -55,10 +48,7 @@ from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
     is_constant,
     leave_one_out_sums,
-    ratio_t_interval,
-    resampled_ratios,
     resampled_sums,
-    studentized_interval,
 )
 from mlprune.numeric.statistics.calibration_interval import (
     calibration_difference,
@@ -71,8 +61,6 @@ from mlprune.numeric.statistics.paired_proportions import equivalence_interval, 
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences
 
-ENOUGH_CLUSTERS = 10
-"""From this number of clusters on, a value has the bootstrap-t interval."""
 LEVELS = (LEVEL, NARROW_LEVEL)
 Intervals = tuple[Interval, Interval]
 """Intervals of one difference at 95 % and at 90 %."""
@@ -146,64 +134,6 @@ def credit_parts(first: Array, second: Array) -> tuple[Array, Array]:
 
 def _is_binary(credit: Array) -> bool:
     return bool(((credit == 0) | (credit == 1)).all())
-
-
-class LogLikelihoodInference:
-    """Inference for metrics whose statistics are a text's log-likelihood and number of scored tokens."""
-
-    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
-        """Return one value per metric."""
-        log_likelihoods, n_tokens = sample.sums.T
-        value = float(np.exp(-sample.total[0] / sample.total[1]))
-        error = finite(ratio_estimate(-log_likelihoods, n_tokens).standard_error)
-        method: IntervalName = "log_bootstrap_t" if sample.n_clusters >= ENOUGH_CLUSTERS else "log_t"
-        interval = None
-        if error is not None:
-            ends = (_bootstrap_t if method == "log_bootstrap_t" else ratio_t_interval)(-log_likelihoods, n_tokens)
-            interval = Interval(math.exp(ends.low), math.exp(ends.high))
-            error *= value
-        return [MetricValue(value, interval, method, error, sample.n, sample.n_clusters)] * len(metrics)
-
-    def compare(self, metrics: Sequence[Metric], pair: PairedSample, *, is_tested: bool) -> list[Difference]:
-        """Return one difference per metric, always tested."""
-        contributions, sizes = log_ratio_parts(pair.first.sums, pair.second.sums)
-        estimate = ratio_estimate(contributions, sizes)
-        result = sign_flip_test(contributions, sizes, flips_of(pair.first.n_clusters), bound=None)
-        error = finite(estimate.standard_error)
-        difference = Difference(
-            difference=estimate.value,
-            interval=result.interval,
-            interval90=result.interval90,
-            method="sign_flip",
-            p_value=result.p_value,
-            test="sign_flip",
-            standard_error=error,
-            n_items=pair.first.n,
-            n_clusters=pair.first.n_clusters,
-            scale="log_ratio",
-        )
-        return [difference] * len(metrics)
-
-
-def _bootstrap_t(losses: Array, n_tokens: Array) -> Interval:
-    """Return the bootstrap-t interval of the ratio of two sums over clusters, both [C]."""
-    estimate = ratio_estimate(losses, n_tokens)
-    resampled, errors = resampled_ratios(resamples_of(len(losses)), losses, sizes=n_tokens)
-    return studentized_interval(estimate.value, estimate.standard_error, resampled=resampled, resampled_errors=errors)
-
-
-def log_ratio_parts(first: Array, second: Array) -> tuple[Array, Array]:
-    """Return each cluster's contribution to ln(first perplexity / second perplexity), and its tokens, both [C].
-
-    The ratio of the two sums is the difference. With equal numbers of tokens a contribution is the second
-    log-likelihood minus the first; other numbers are scaled to those of the second evaluation.
-
-    Args:
-        first: [C, 2], log-likelihoods and tokens of the clusters.
-        second: [C, 2].
-    """
-    scale = second[:, 1].sum() / first[:, 1].sum()
-    return second[:, 0] - scale * first[:, 0], second[:, 1]
 
 
 class ResampledInference:
@@ -386,6 +316,7 @@ class Inference(Protocol):
 INFERENCE: Mapping[InferenceName, Inference] = {
     "credit": CreditInference(),
     "log_likelihood": LogLikelihoodInference(),
+    "ratio": RatioInference(),
     "resampled": ResampledInference(),
     "calibration": CalibrationInference(),
 }

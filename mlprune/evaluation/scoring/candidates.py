@@ -5,9 +5,10 @@ Log-probabilities of texts: run batches through a chain and return the scores of
 The step `evaluate` and the adapter of lm-evaluation-harness both score texts with this module.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihood
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
+from mlprune.models.inference.visitor import BlockVisitor, ChainItem
+from mlprune.numeric.log_probs import TargetScores
 from mlprune.processes.job_parts import finished_parts
 from mlprune.vocabulary import RuleName
 
@@ -41,6 +44,8 @@ class TextScores:
     """[k] log-probability of each token given all tokens before it."""
     is_likeliest: NDArray[np.bool_]
     """[k] whether no other token is likelier at its position."""
+    measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Name -> [k] what else was measured at each token."""
 
     @property
     def log_likelihoods(self) -> NDArray[np.float64]:
@@ -63,17 +68,36 @@ class TextScores:
         return np.logical_and.reduceat(self.is_likeliest, self.starts)
 
 
-def score_texts(chain: Chain, batches: Iterable[TextBatch], *, keeps_states: bool = False) -> Iterator[TextScores]:
+@dataclass(frozen=True)
+class Measures:
+    """What an evaluation measures of texts in addition to their log-likelihoods."""
+
+    visitor: Callable[..., BlockVisitor[TargetScores]]
+    """Picklable; called with an item and `keeps_states`. Its scores have the measures of each target."""
+    item: Callable[[TextBatch], ChainItem]
+    """Returns what the visitor of a batch reads."""
+    of_texts: Mapping[str, NDArray[np.float64]]
+    """Name -> [texts] values that do not depend on the model."""
+
+
+PLAIN = Measures(ScoringVisitor, attrgetter("batch"), {})
+"""Nothing but log-likelihoods."""
+
+
+def score_texts(
+    chain: Chain, batches: Iterable[TextBatch], *, keeps_states: bool = False, measures: Measures = PLAIN
+) -> Iterator[TextScores]:
     """Score batches, in order, with the current model of the chain.
 
     Args:
         keeps_states: whether other variants score the same batches later; they reuse what does not change.
     """
     plan = list(batches)
-    results = chain.stream(partial(ScoringVisitor, keeps_states=keeps_states), (planned.batch for planned in plan))
+    results = chain.stream(partial(measures.visitor, keeps_states=keeps_states), map(measures.item, plan))
     finished = finished_parts("batch", len(plan), results)
     for planned, scores in zip(plan, finished, strict=True):
-        yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())
+        measured = {name: values.numpy() for name, values in scores.measures.items()}
+        yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy(), measured)
 
 
 @dataclass(frozen=True)
@@ -287,21 +311,26 @@ def _start_token(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return next((int(token) for token in candidates if token is not None), None)
 
 
-def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
+def run(chain: Chain, prepared: PreparedTask, *, measures: Measures = PLAIN) -> ItemScores:
     """Score all candidates with the current model of the chain."""
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
+    measured = dict(measures.of_texts)
     n_context = np.array([text.n_context for text in prepared.texts], dtype=np.int64)
     n_tokens = np.array([len(text.tokens) for text in prepared.texts], dtype=np.int64)
-    for scored in _scored(chain, prepared, prepared.batches):
+    for scored in _scored(chain, prepared, prepared.batches, measures=measures):
         rows = list(scored.texts)
         whole[rows] = scored.log_likelihoods
+        for name, values in scored.measures.items():
+            measured.setdefault(name, np.full(n_rows, np.nan))[rows] = np.add.reduceat(values, scored.starts)
         part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - n_context[rows])
     n_part = n_tokens - prepared.first_tokens
-    return ItemScores(prepared.starts, Likelihoods(whole, n_tokens - n_context, part, n_part, alone))
+    return ItemScores(prepared.starts, Likelihoods(whole, n_tokens - n_context, part, n_part, alone), measured)
 
 
-def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) -> Iterator[TextScores]:
+def _scored(
+    chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch], *, measures: Measures = PLAIN
+) -> Iterator[TextScores]:
     """Score batches in order; an error gets a note with the items of the first batch without scores."""
     n_done = 0
 
@@ -313,14 +342,16 @@ def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) 
         return f"batch {n_done + 1} of {len(batches)}, with items {', '.join(names[:N_NOTED])}{more}"
 
     with work_context(describe):
-        for scored in score_texts(chain, batches, keeps_states=True):
+        for scored in score_texts(chain, batches, keeps_states=True, measures=measures):
             yield scored
             n_done += 1
 
 
-def run_with_rules(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
+def run_with_rules(
+    chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName], *, measures: Measures = PLAIN
+) -> ItemScores:
     """Score all candidates, with `alone` if one of the rules reads it."""
-    scores = run(chain, prepared)
+    scores = run(chain, prepared, measures=measures)
     return scores.with_alone(run_alone(chain, prepared)) if any(RULES[rule].needs_alone for rule in rules) else scores
 
 

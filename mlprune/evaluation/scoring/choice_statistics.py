@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import ShapeError
+from mlprune.errors import ShapeError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions, matrix_of
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation import metrics as numbers
@@ -87,6 +87,19 @@ def likelihood_statistics(predictions: Predictions) -> Array:
     """[n, 2]: log-likelihood and number of scored tokens of each text."""
     columns = (predictions.likelihoods.whole, predictions.likelihoods.n_whole.astype(np.float64))
     return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
+
+
+def measured_sums(predictions: Predictions, *, measure: str, over: str) -> Array:
+    """[n, 2]: a measure of each item, and its scored tokens or characters, both summed over its candidates.
+
+    Raises:
+        TaskFileError: the predictions lack the measure.
+    """
+    columns = {**predictions.measures, "n_tokens": predictions.likelihoods.n_whole.astype(np.float64)}
+    if measure not in columns:
+        expected, got = "predictions of an evaluation that measures it (docs/evaluation.md)", list(predictions.measures)
+        raise TaskFileError("these predictions lack a measure", measure=measure, expected=expected, got=got)
+    return np.stack([np.add.reduceat(columns[name], predictions.starts[:-1]) for name in (measure, over)], axis=1)
 
 
 def perplexity(sums: Array) -> Array:

@@ -7,7 +7,7 @@ the text after it. (The candidate without that text would be incomplete: in XNLI
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -129,6 +129,8 @@ class ItemScores:
     starts: NDArray[np.int64]
     """[n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1."""
     likelihoods: Likelihoods
+    measures: Mapping[str, Floats] = field(default_factory=dict)
+    """Name -> [rows] what else was measured, summed over the scored tokens of each whole text."""
 
     def of(self, item: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Log-likelihoods and scored tokens of the whole texts of one item's candidates."""
@@ -158,6 +160,8 @@ class Predictions:
     """[n_items] name of each item's cluster; the ids of the examples if left out."""
     categories: tuple[str, ...] = ()
     """[n_items] category of each item, empty for none; all empty if left out."""
+    measures: Mapping[str, Floats] = field(default_factory=dict)
+    """Name -> [rows] what else was measured of the candidates, as in `ItemScores`; further columns of the file."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clusters", self.clusters or self.example_ids)
@@ -177,6 +181,7 @@ class Predictions:
             rule,
             clusters=clusters_of(items),
             categories=tuple(item.category for item in items),
+            measures=scores.measures,
         )
 
     @classmethod
@@ -209,7 +214,17 @@ class Predictions:
             profile=profile,
             clusters=tuple(str(columns["cluster"][row]) for row in firsts.tolist()) if "cluster" in columns else (),
             categories=tuple(str(columns["category"][row]) for row in firsts.tolist()) if "category" in columns else (),
+            measures={
+                name: np.asarray(values, dtype=np.float64)
+                for name, values in columns.items()
+                if name not in CHOICE_SCHEMA
+            },
         )
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns to store and their types."""
+        return {**CHOICE_SCHEMA, **dict.fromkeys(self.measures, "double")}
 
     def columns(self) -> dict[str, Sequence[object]]:
         """The rows to store, one per candidate and in file order; see `CHOICE_SCHEMA`."""
@@ -235,6 +250,7 @@ class Predictions:
             "rank": ranks(self.scores, self.starts).tolist(),
             "cluster": repeated["cluster"],
             "category": repeated["category"],
+            **{name: values.tolist() for name, values in self.measures.items()},
         }
 
     def with_rule(self, rule: RuleName, *, profile: ProfileName = "corrected") -> "Predictions":
@@ -261,6 +277,7 @@ class Predictions:
             self.profile,
             tuple(self.clusters[index] for index in items),
             tuple(self.categories[index] for index in items),
+            {name: values[rows] for name, values in self.measures.items()},
         )
 
     def with_groups(self, groups: Mapping[str, ItemGroup]) -> "Predictions":

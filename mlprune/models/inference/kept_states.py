@@ -56,6 +56,8 @@ class KeptStates:
         self._entries: dict[tuple[str, int], _Entry] = {}
         """(key of the batch, number of the blocks that have run) -> states, those that were used last at the end."""
         self._lock = Lock()
+        self.others: dict[Hashable, object] = {}
+        """What visitors keep for later variants in addition, by their own key; they limit its memory themselves."""
 
     def plan(self, limit_bytes: int, *, n_shared: int) -> None:
         """Set the memory of all states, and what the next variant will share.
@@ -112,4 +114,5 @@ class KeptStates:
         with self._lock:
             self._entries.clear()
             self._numbers.clear()
+            self.others.clear()
             self._n_bytes = 0

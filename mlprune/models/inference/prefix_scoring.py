@@ -12,14 +12,16 @@ run whole texts: prefixes without continuations, padded on the right.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
 from mlprune.models.inference.kept_states import Path
+from mlprune.models.inference.visitor import Result_co
 from mlprune.models.messages import ScoringBatch, States, on_device
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.log_probs import OutputHead, TargetScores, target_scores
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class ScoringVisitor:
-    """Run prefixes and, on top of their keys and values, the continuations; score the targets.
+class PrefixVisitor(ABC, Generic[Result_co]):
+    """Run prefixes and, on top of their keys and values, the continuations.
 
     Its states are those of the prefixes, followed by those of each group.
     """
@@ -118,21 +120,16 @@ class ScoringVisitor:
         """Free the memory on devices; nothing is observed before the head."""
         self._parents.clear()
 
-    def finish(self, runner: BlockRunner, states: States) -> TargetScores:
-        """Project each state that predicts a target once, and score the targets."""
-        distinct_states, inverse = self.batch.predicting
+    def finish(self, runner: BlockRunner, states: States) -> Result_co:
+        """Apply the final norm once to each state that predicts a target, and return the result of these states."""
         flat = [group.hidden.flatten(end_dim=1) for group in states]
         device = flat[0].device
-        indices = distinct_states.to(device, non_blocking=True)
-        hidden = runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[indices])
-        head = OutputHead(
-            runner.head.weight,
-            runner.head.bias,
-            runner.architecture.logit_scale,
-            runner.architecture.softcap,
-            removed=runner.removed_tokens,
-        )
-        return target_scores(hidden, head, states=inverse, targets=self.batch.targets)
+        indices = self.batch.predicting[0].to(device, non_blocking=True)
+        return self.result(runner, runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[indices]))
+
+    @abstractmethod
+    def result(self, runner: BlockRunner, hidden: Tensor) -> Result_co:
+        """Return the result of [m, d] states after the final norm: those of `ScoringBatch.predicting`."""
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
         """Return the size of the hidden states and attention masks of prefixes and continuations."""
@@ -144,6 +141,26 @@ class ScoringVisitor:
         if device not in self._parents:
             self._parents[device] = [on_device(group.parent, device) for group in self.batch.groups]
         return self._parents[device]
+
+
+@dataclass
+class ScoringVisitor(PrefixVisitor[TargetScores]):
+    """Score the targets of a batch."""
+
+    def result(self, runner: BlockRunner, hidden: Tensor) -> TargetScores:
+        """Project each state once, and score the targets."""
+        return target_scores(hidden, output_head(runner), states=self.batch.predicting[1], targets=self.batch.targets)
+
+
+def output_head(runner: BlockRunner) -> OutputHead:
+    """Return the head of the model, without the tokens that are removed."""
+    return OutputHead(
+        runner.head.weight,
+        runner.head.bias,
+        runner.architecture.logit_scale,
+        runner.architecture.softcap,
+        removed=runner.removed_tokens,
+    )
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from mlprune.evaluation.inference.estimates import Difference, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.inference.pooled_languages import pool_languages
-from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import Row
 from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.declared_job import DeclaredJob, Evaluations
-from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, metrics_of, on_shared_items, predictions_of
 from mlprune.steps.job import ChainLoader, JobCost, SetSizes
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
@@ -238,8 +238,7 @@ def read_pair(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec
     """Read the predictions of two evaluations on the items that both have."""
     spec = evaluation.task
     predictions = on_shared_items(spec, predictions_of(store, evaluation), predictions_of(store, baseline))
-    metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
-    return Compared(evaluation, baseline, predictions, metrics)
+    return Compared(evaluation, baseline, predictions, metrics_of(spec, *predictions))
 
 
 def _pooled_rows(

@@ -8,15 +8,14 @@ from typing import ClassVar, get_args
 from mlprune.evaluation.inference.aggregates import AGGREGATED, SeedDifference, seed_difference
 from mlprune.evaluation.inference.estimates import estimate_columns, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
-from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import JsonObject, JsonValue, as_int, as_list, as_str
 from mlprune.steps.compare.differences import group_columns, main_language
 from mlprune.steps.declared_job import EVALUATION_ROLES, StoredWork
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_by_language
+from mlprune.steps.evaluate.results import StoredPredictions, metrics_of, predictions_by_language
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec
-from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.base_variant import SeedSource
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.records import Record
@@ -115,12 +114,15 @@ class SeedComponentsJob(SmallJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row for each metric and language, and for the languages outside English together."""
         specs = {baseline.task.language: baseline.task for baseline in self.baselines}
-        metrics = {language: _metrics(spec) for language, spec in specs.items()}
         together = language_groups({language: main_language(spec) for language, spec in specs.items()})
         means = [group for group in together if group.kind == "outside_english"]
         alone = [LanguageGroup("language", language, (language,)) for language in sorted(specs)]
         of_baseline = predictions_by_language(store, self.baselines)
         of_seeds = [predictions_by_language(store, seed.evaluations) for seed in self.seeds]
+        metrics = {
+            language: {metric.name: metric for metric in metrics_of(spec, *(one[language] for one in of_seeds))}
+            for language, spec in specs.items()
+        }
         rows = []
         for name in next(iter(metrics.values())):
             named = {language: by_name[name] for language, by_name in metrics.items()}
@@ -195,10 +197,6 @@ def seed_components_of(record: Record, evaluations: Mapping[str, EvaluationSpec]
 def _in_languages(evaluations: Sequence[EvaluationSpec], languages: Sequence[str]) -> tuple[EvaluationSpec, ...]:
     by_language = {evaluation.task.language: evaluation for evaluation in evaluations}
     return tuple(by_language[language] for language in languages)
-
-
-def _metrics(spec: TaskSpec) -> dict[str, Metric]:
-    return {metric.name: metric for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics)}
 
 
 def _sums(

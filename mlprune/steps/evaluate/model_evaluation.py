@@ -5,16 +5,17 @@ of the model. Those that an earlier version recorded need none. Each evaluation 
 killed resumes with the missing evaluations.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import ClassVar, Self
 
 from mlprune.counted import counted
 from mlprune.errors import RecipeError, work_context
-from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
+from mlprune.evaluation.scoring.candidates import PLAIN, Measures, PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.generated_answers import Answers
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
@@ -30,6 +31,7 @@ from mlprune.processes.job_parts import in_parts
 from mlprune.pruning.mask_files import CACHED_BYTES
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT, EvaluationConfig
 from mlprune.recipe.models import CorpusConfig, Recipe
+from mlprune.recipe.names import measured_by
 from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
 from mlprune.steps.inputs import Inputs, is_same_text, planned_chat, text_ref
@@ -37,6 +39,7 @@ from mlprune.steps.plan_lines import MAX_LISTED, PlanLine, PlannedJobs
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,
     Intervention,
+    Measurement,
     as_run,
     item_contents,
     prepared_task,
@@ -60,6 +63,10 @@ LOGIT_BYTES = 4 + 4
 """Bytes per logit as float32 and as log-probability, in addition to the model's dtype."""
 ENOUGH_TEXTS = 100
 """Texts from which intervals of perplexity cover about as often as stated, unless changes are very skewed."""
+PlanMeasurement = Callable[[TaskSpec, PlannedVariant, Inputs, int], Measurement | None]
+"""Called with a task, a variant, the inputs of the recipe and the tokens of a batch; None if the variant has none."""
+_Run = tuple[TaskSpec, Intervention, Measurement | None]
+"""What evaluations that share one run of the model have in common."""
 
 
 def tasks_cost(
@@ -127,18 +134,20 @@ class EvaluateJob(TasksJob):
 
     @property
     def needs(self) -> tuple[job.RecordKey, ...]:
-        """The variant, and the records that its interventions read."""
-        keys = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
-        return (("variants", self.variant_id), *keys)
+        """The variant, and the records that its interventions and measurements read."""
+        parts = [part for one in self.evaluations for part in (one.intervention, one.measurement) if part is not None]
+        return (("variants", self.variant_id), *dict.fromkeys(key for part in parts for key in part.needs))
 
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all runs of the model, with stored predictions."""
-        runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
-        tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
+        runs = dict.fromkeys(map(_run_of, self.evaluations))
+        tasks = [prepared_task(task, self.model, self.batch_tokens) for task, *_ in runs]
         batch_tokens, device = self.batch_tokens, self.model.device
         cost = tasks_cost(
             self.step, sizes, tasks, batch_tokens=batch_tokens, device=device, states_bytes=self.states_bytes
         )
+        for measurement in dict.fromkeys(one for *_, one in runs if one is not None):
+            cost = measurement.added_to(cost, sizes)
         return replace(cost, disk_bytes=40_000.0 * len(self.evaluations))
 
     @classmethod
@@ -173,23 +182,24 @@ class EvaluateJob(TasksJob):
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
         write_missing_items(store, self.evaluations)
-        groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
+        groups: dict[_Run, list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
             is_done = record is not None and store.is_complete(record)
             if not is_done and not adopt(store, evaluation, self.variant_id):
-                groups.setdefault((as_run(evaluation.task), evaluation.intervention), []).append(evaluation)
+                groups.setdefault(_run_of(evaluation), []).append(evaluation)
         if not groups:
             return
         model = chain()
         model.everywhere(Shard.plan_kept_states, self.states_bytes, n_shared=self.n_shared)
         apply_variant(model, store, self.variant_id)
-        for (task, intervention), evaluations in in_parts("evaluation", list(groups.items())):
+        for (task, intervention, measurement), evaluations in in_parts("evaluation", list(groups.items())):
             with work_context(partial(self._work_of, evaluations)):
                 prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
                 with intervention.active(model, store):
                     if isinstance(prepared, PreparedTask):
-                        self._score(store, model, prepared, evaluations=evaluations)
+                        measures = PLAIN if measurement is None else measurement.measures(store)
+                        self._score(store, model, prepared, evaluations=evaluations, measures=measures)
                     else:
                         self._translate(store, model, prepared, evaluations=evaluations)
 
@@ -202,10 +212,18 @@ class EvaluateJob(TasksJob):
         return f"{work_text(evaluations)} of variant {self.variant_id}"
 
     def _score(
-        self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
+        self,
+        store: Store,
+        model: Chain,
+        prepared: PreparedTask,
+        *,
+        evaluations: Sequence[EvaluationSpec],
+        measures: Measures,
     ) -> None:
         """Score the candidates once, and write an evaluation for every rule and profile."""
-        scores = run_with_rules(model, prepared, [evaluation.task.rule for evaluation in evaluations])
+        scores = run_with_rules(
+            model, prepared, [evaluation.task.rule for evaluation in evaluations], measures=measures
+        )
         for evaluation in evaluations:
             task = evaluation.task
             predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
@@ -223,6 +241,10 @@ class EvaluateJob(TasksJob):
             if rule is not None:
                 predictions = Answers.read(outputs, rule, language=evaluation.task.target_language)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+
+
+def _run_of(evaluation: EvaluationSpec) -> _Run:
+    return as_run(evaluation.task), evaluation.intervention, evaluation.measurement
 
 
 def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
@@ -314,6 +336,7 @@ def plan_evaluations(
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     split_of_items: dict[tuple[str, str, str, str], str] = {}
     for entry in recipe.evaluations:
+        measures: PlanMeasurement | None = resolve_name(path) if (path := measured_by(entry)) else None
         for task in task_specs(recipe, inputs, entry):
             contents = {**item_contents(task), **shot_contents(task)}
             _check_items_of_one_split(task, contents["items"], split_of_items)
@@ -336,11 +359,19 @@ def plan_evaluations(
                     **task.parameters,
                     **job.computed_parameters(variant.spec.model, batch_tokens=batch_tokens),
                 }
-                parents = {"variant": variant.id, **intervention.parents}
+                measurement = measures(task, variant, inputs, batch_tokens) if measures else None
+                measured = measurement.parents if measurement else {}
+                parents = {"variant": variant.id, **intervention.parents, **measured}
                 identity = job.make_identity("evaluations", parameters, parents=parents, contents=contents)
-                planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
+                planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention, measurement)
     _log_skipped(evaluation.task for evaluations in planned.values() for evaluation in evaluations.values())
-    return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}
+    return {variant: tuple(_most_measured(evaluations.values())) for variant, evaluations in planned.items()}
+
+
+def _most_measured(evaluations: Collection[EvaluationSpec]) -> Iterator[EvaluationSpec]:
+    """Yield the evaluations of a variant without those of a task that another one measures in addition."""
+    measured = {one.task for one in evaluations if one.measurement is not None}
+    yield from (one for one in evaluations if one.measurement is not None or one.task not in measured)
 
 
 def _check_items_of_one_split(task: TaskSpec, items: str, split_of_items: dict[tuple[str, str, str, str], str]) -> None:
@@ -415,14 +446,16 @@ def evaluation_jobs(
     evaluations: Mapping[str, tuple[EvaluationSpec, ...]],
     *,
     share_blocks: bool = False,
-) -> list[EvaluateJob]:
-    """Make one job per variant, so that its masks are applied once.
+) -> list[job.Job]:
+    """Make one job per variant, so that its masks are applied once, after the jobs of what measurements read.
 
     Args:
         share_blocks: whether the variants differ in a few blocks.
     """
     models = {variant: planned.spec.model for variant, planned in variants.items()}
-    return [
+    measurements = (one.measurement for of_variant in evaluations.values() for one in of_variant)
+    needed = (one for measurement in dict.fromkeys(measurements) if measurement is not None for one in measurement.jobs)
+    jobs = [
         EvaluateJob(
             models[variant],
             of_variant,
@@ -433,6 +466,7 @@ def evaluation_jobs(
         for variant, of_variant in evaluations.items()
         if of_variant
     ]
+    return [*{one.makes: one for one in needed}.values(), *jobs]
 
 
 def _bytes_for_shared_blocks(model: job.ModelRef) -> int:

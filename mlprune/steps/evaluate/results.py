@@ -14,7 +14,7 @@ from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, estimate_columns, limit_reached
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.generated_answers import Answers
-from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
+from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.evaluation.tasks.items import ItemGroup
@@ -26,6 +26,7 @@ from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+from mlprune.vocabulary import METRIC_TRAITS
 
 logger = logging.getLogger(__name__)
 StoredPredictions = Predictions | Translations
@@ -115,8 +116,8 @@ def write_evaluation(
     Args:
         n_longer: number of items that are longer than the model and were left out or cut; None if that is refused.
     """
-    schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else predictions.schema
-    artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
+    path = f"predictions/{evaluation.identity.id}.parquet"
+    artefact = store.write_table(path, predictions.columns(), predictions.schema)
     rows = evaluation_rows(evaluation, variant_id, predictions=predictions, n_longer=n_longer)
     record = evaluation.identity.record(artefacts=(artefact,), rows=rows)
     store.write_record(record)
@@ -156,7 +157,7 @@ def _metric_rows(
 ) -> list[dict[str, JsonValue]]:
     """Compute every metric of the task with its interval and, where guessing has a value, the test against chance."""
     spec = evaluation.task
-    metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
+    metrics = metrics_of(spec, predictions)
     values = measure(metrics, predictions)
     keys: dict[str, JsonValue] = {
         "evaluation_id": evaluation.identity.id,
@@ -168,6 +169,15 @@ def _metric_rows(
     return [
         {**keys, **_metric_columns(metric, values[metric.name], chance_of(metric, predictions))} for metric in metrics
     ]
+
+
+def metrics_of(spec: TaskSpec, *predictions: StoredPredictions) -> tuple[Metric, ...]:
+    """Return the metrics of a task, and those of what all of some predictions measure in addition."""
+    names = spec.metrics
+    measured = [set(one.measures) if isinstance(one, Predictions) else set() for one in predictions]
+    if not names and (shared := set.intersection(*measured)):
+        names = (*spec.definition.metrics, *(name for name, one in METRIC_TRAITS.items() if one.measure in shared))
+    return task_metrics(spec.definition, spec.target_language, names=names)
 
 
 def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -> dict[str, JsonValue]:

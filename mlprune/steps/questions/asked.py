@@ -11,6 +11,7 @@ from mlprune.json_values import as_int
 from mlprune.languages import ENGLISH
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.recipe.base import DENSE_LABEL, AgainstConfig
+from mlprune.recipe.evaluations import has_metric
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import AskedLanguages, QuestionConfig, evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
@@ -25,7 +26,7 @@ from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant import ROLES_OF_PARENT
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from mlprune.vocabulary import AspectName
+from mlprune.vocabulary import METRIC_TRAITS, AspectName
 
 TEST = "test"
 Variants = Mapping[str, PlannedVariant]
@@ -172,6 +173,8 @@ def _declared(
     family = _family(recipe, inputs, config)
     metrics = family.metrics or family.definition.metrics
     metric = config.metric or metrics[0]
+    if METRIC_TRAITS[metric].key:  # the evaluation has its key
+        metrics = (*metrics, metric)
     if config.group.kind != "language":
         metrics = tuple(name for name in metrics if name in AGGREGATED)
     if metric not in metrics:
@@ -228,9 +231,12 @@ def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
     for entry in recipe.evaluations:
         is_asked = (entry.task, entry.split) == (config.task, config.split)
         has_language = config.group.kind != "language" or config.group.name in evaluated_languages(entry)
-        if is_asked and has_language and (not entry.variants or names <= set(entry.variants)):
+        is_measured = config.metric is None or has_metric(entry, config.metric)
+        if is_asked and is_measured and has_language and (not entry.variants or names <= set(entry.variants)):
             return task_specs(recipe, inputs, entry)[0].family
+    key = METRIC_TRAITS[config.metric].key if config.metric else ""
     expected = f"one evaluation of task {config.task} on split {config.split} with {sorted(names)}"
+    expected += f", and {key}: true for {config.metric}" if key else ""
     raise RecipeError(
         "a question compares entries that are never evaluated together", question=config.name, expected=expected
     )

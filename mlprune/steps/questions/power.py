@@ -30,6 +30,7 @@ from mlprune.steps.questions.evidence import Criterion, find_row
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
+from mlprune.vocabulary import LOG_RATIO, METRIC_TRAITS, NATS
 
 CHANGED_SHARE = 0.2
 """Share of the answers that is assumed to change, in either direction, before there are results."""
@@ -103,9 +104,12 @@ class Power:
         return self.is_binary and self.n_languages == 1 and self.question.criterion.over == "each"
 
     def amount(self, value: float) -> str:
-        """Format a difference of the metric: points, or percent of perplexity, whose differences are log ratios."""
-        if self.question.criterion.metric == "perplexity":
+        """Format a difference: points, percent of perplexity, whose differences are log ratios, or nats."""
+        scale = METRIC_TRAITS[self.question.criterion.metric].scale
+        if scale == LOG_RATIO:
             return f"{100 * math.expm1(value):.1f} % of perplexity"
+        if scale == NATS:
+            return f"{value:.3g} nats"
         return f"{100 * value:.1f} points"
 
     @property
@@ -197,7 +201,7 @@ def smallest_p_value(criterion: Criterion | None, n_clusters: int) -> float:
     of_clusters = max(1.5 * 2.0 ** -min(n_clusters, 1000), SMALLEST_P_VALUE)
     if criterion is None or criterion.group_kind == "worst":
         return of_clusters if criterion is None else max(2 * of_clusters, 2 / (N_FLIPS + 1)) / (1 - SHARE_OF_EXCLUSION)
-    if criterion.metric in (*BINARY, "perplexity"):
+    if criterion.metric in (*BINARY, "perplexity") or METRIC_TRAITS[criterion.metric].measure:
         return of_clusters
     return max(of_clusters, 1 / (N_DRAWS * N_FLIPS + 1))
 

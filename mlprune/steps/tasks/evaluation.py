@@ -18,7 +18,7 @@ from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.batches import TextLimits
-from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
+from mlprune.evaluation.scoring.candidates import Measures, PreparedTask, prepare
 from mlprune.evaluation.scoring.generated_answers import prepare_questions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
@@ -27,8 +27,9 @@ from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.inputs import open_corpus
-from mlprune.steps.job import Identity, ModelRef, RecordKey
+from mlprune.steps.job import Identity, Job, JobCost, ModelRef, RecordKey
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
 
@@ -258,6 +259,31 @@ class NoIntervention:
         return prepared_task(task, model, batch_tokens)
 
 
+class Measurement(Protocol):
+    """What an evaluation measures of each text in addition to its log-likelihood; a key of the recipe asks for it.
+
+    Implementations are hashable, as those of `Intervention`.
+    """
+
+    @property
+    def parents(self) -> JsonObject:
+        """Role -> ids of the records that the measurement reads, as the id of the evaluation contains them."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """Keys of these records."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that make these records."""
+
+    def added_to(self, cost: JobCost, sizes: Footprint) -> JobCost:
+        """Return the cost of an evaluation with the measurement."""
+
+    def measures(self, store: Store) -> Measures:
+        """Return what measures the batches of the task."""
+
+
 @dataclass(frozen=True)
 class EvaluationSpec:
     """One evaluation of one variant."""
@@ -266,6 +292,8 @@ class EvaluationSpec:
     task: TaskSpec
     intervention: Intervention = field(default_factory=NoIntervention)
     """What the variant does at run time."""
+    measurement: Measurement | None = None
+    """What is measured in addition to log-likelihoods."""
 
     @property
     def variant_id(self) -> str:

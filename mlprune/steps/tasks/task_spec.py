@@ -328,7 +328,8 @@ def _check_keys(entry: EvaluationConfig, *, is_generated: bool) -> None:
     Raises:
         RecipeError: the entry has a key of the other kind.
     """
-    others = ("rule", "profile") if is_generated else ("max_new_tokens", "shots", "shots_split", "shot_seed")
+    of_generated = ("max_new_tokens", "shots", "shots_split", "shot_seed")
+    others = ("rule", "profile", "distance") if is_generated else of_generated
     for key in others:
         if key in entry.model_fields_set:
             kind = "a choice between candidates" if is_generated else "a task with generate"

@@ -183,6 +183,7 @@ def test_a_task_has_its_own_metrics_or_those_that_are_asked_for() -> None:
     assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS) - {
         "ece_sum",
         *PASS_RATES,
+        *(name for name, traits in METRIC_TRAITS.items() if traits.key),
     }
     assert [metric.name for metric in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == [
         "f1_weighted",
@@ -211,6 +212,10 @@ def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:
         "ece_sum",
         "bias_ambiguous",
         "bias_disambiguated",
+        "divergence",
+        "divergence_per_character",
+        "log_prob_change",
+        "removed_mass",
     }
 
 

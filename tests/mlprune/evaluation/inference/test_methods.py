@@ -149,6 +149,38 @@ def test_texts_of_one_cluster_are_exchanged_together() -> None:
     assert got.p_value == pytest.approx(plain_p_value(3, lambda signs: float(np.dot(signs, sums))))
 
 
+DIVERGENCE = METRICS["divergence"]
+
+
+def with_divergences(sums: Sequence[float], n_tokens: Sequence[int]) -> Predictions:
+    return replace(texts([0.0] * len(sums), n_tokens), measures={"divergence": np.array(sums)})
+
+
+def test_a_divergence_per_token_has_the_t_interval_of_a_ratio_and_nothing_below_0() -> None:
+    value = measure((DIVERGENCE,), with_divergences([0.0, 0.1, 4.0], [2, 3, 4]))["divergence"]
+    ratio = 4.1 / 9
+    residuals = np.array([0.0, 0.1, 4.0]) - ratio * np.array([2, 3, 4])
+    error = np.sqrt(3 / 2 * (residuals**2).sum()) / 9
+    assert (value.value, value.method, value.interval.low) == (pytest.approx(ratio), "t", 0.0)
+    assert value.standard_error == pytest.approx(error)
+    assert value.interval.high == pytest.approx(ratio + stats.t.ppf(0.975, 2) * error)
+
+
+def test_a_difference_of_divergences_is_in_nats_and_tested_by_exchanges() -> None:
+    first, second = with_divergences(list(-OURS), N_TOKENS), with_divergences(list(-THEIRS), N_TOKENS)
+    got = compare((DIVERGENCE,), first, second)["divergence"]
+    assert (got.scale, got.test) == ("nats", "sign_flip")
+    assert got.difference == pytest.approx((THEIRS - OURS).sum() / sum(N_TOKENS))
+    assert got.p_value == pytest.approx(plain_p_value(7, lambda signs: float(np.dot(signs, THEIRS - OURS))))
+
+
+def test_other_numbers_of_tokens_leave_the_difference_that_of_the_values() -> None:
+    """A smaller vocabulary writes the same texts with more tokens."""
+    first, second = with_divergences([1.0, 2.0, 4.0], [4, 6, 9]), with_divergences([1.0, 1.0, 1.0], [2, 3, 4])
+    values = [measure((DIVERGENCE,), one)["divergence"].value for one in (first, second)]
+    assert compare((DIVERGENCE,), first, second)["divergence"].difference == pytest.approx(values[0] - values[1])
+
+
 N = 12
 
 
@@ -338,6 +370,18 @@ def losses(rng: np.random.Generator, n: int) -> Both:
     return texts(first, tokens, clusters), texts(first - rng.normal(0.1, 0.5, n), tokens, clusters)  # type: ignore[arg-type]
 
 
+def distances(rng: np.random.Generator, n: int, *, of_dense: bool = False) -> Both:
+    """Sums of divergences, and of most probable tokens that agree; both 0 and all for the dense model."""
+    tokens, clusters = rng.integers(1, 9, n), [str(code) for code in rng.integers(0, max(1, n // 2), n)]
+
+    def drawn() -> Predictions:
+        sums = {"divergence": tokens * rng.exponential(0.3, n), "n_top_agreed": np.floor(tokens * rng.random(n))}
+        return replace(texts(-1.0 * tokens, tokens, clusters), measures=sums)  # type: ignore[arg-type]
+
+    dense = replace(drawn(), measures={"divergence": np.zeros(n), "n_top_agreed": tokens.astype(float)})
+    return drawn(), dense if of_dense else drawn()
+
+
 def labels(rng: np.random.Generator, n: int) -> Both:
     seeds = rng.integers(0, 1000, 2).tolist()
     return random_predictions(seeds[0], n), random_predictions(seeds[1], n, strength=float(rng.choice([0.7, 4.0])))
@@ -359,6 +403,10 @@ CASES: Mapping[str, tuple[str, Callable[[np.random.Generator, int], Both]]] = {
     "clusters": ("accuracy", lambda rng, n: right_or_wrong(rng, n, is_clustered=True)),
     "shared credit": ("accuracy", lambda rng, n: right_or_wrong(rng, n, is_shared=True)),
     "perplexity": ("perplexity", losses),
+    "divergence": ("divergence", distances),
+    "divergence to dense": ("divergence", lambda rng, n: distances(rng, n, of_dense=True)),
+    "agreement": ("top_agreement", distances),
+    "agreement to dense": ("top_agreement", lambda rng, n: distances(rng, n, of_dense=True)),
     "f1": ("f1_macro", labels),
     "calibration": ("ece", labels),
     "bleu": ("bleu", sentences),
@@ -388,7 +436,7 @@ def test_intervals_nest_around_the_estimate_and_agree_with_p(case: str, n: int) 
 
 
 @pytest.mark.thorough("scores many texts or draws")
-@pytest.mark.parametrize("case", ["items", "shared credit", "perplexity", "bleu"])
+@pytest.mark.parametrize("case", ["items", "shared credit", "perplexity", "divergence", "agreement to dense", "bleu"])
 @pytest.mark.parametrize("n", [3, 40])
 def test_intervals_of_groups_of_languages_nest_too(case: str, n: int) -> None:
     metric, draw = CASES[case]

@@ -1,0 +1,1 @@
+"""How far the distributions of variants are from those of the dense model."""
