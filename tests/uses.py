@@ -121,8 +121,8 @@ _GIVEN = {
     "notebook": Use(commands=("report --notebook",)),
     "publishing": Use(
         commands=(
-            *("export", "export --as folder", "export --as masks", "export --as patches"),
-            *("export --as compressed_tensors", "export --as imatrix", "apply"),
+            *("export", "export --as folder", "export --as compressed_tensors", "export --as masks"),
+            *("export --as patches", "export --as imatrix", "apply"),
         ),
     ),
     "inspection": Use(commands=("check data", "check model")),

@@ -7,16 +7,13 @@ have the name `OTHER`: special tokens, templates outside the sides, and the padd
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlprune.corpus.calibration import pad_batch
 from mlprune.corpus.demonstrations import NO_SHOT, NO_SIDE, SIDES
 from mlprune.json_values import as_float, as_int, as_str
-from mlprune.models.messages import TokenBatch
-from mlprune.numeric.activations.statistics import TokenGroups
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
@@ -69,25 +66,7 @@ class SetLanguages:
         places = dict(zip(groups, range(len(groups)), strict=True))
         return cls(groups, [(0, places[Group("source", one)], places[Group("target", two)]) for one, two in pairs])
 
-    def grouped(
-        self,
-        batches: Iterable[tuple[tuple[int, ...], TokenBatch]],
-        sides: Sequence[Sequence[int]],
-        *,
-        first: int = 0,
-    ) -> Iterator[tuple[tuple[int, ...], TokenBatch]]:
-        """Yield batches whose tokens are grouped by language.
-
-        Args:
-            batches: each with the indices of its demonstrations in `sides`.
-            sides: of the tokens of some demonstrations of the set.
-            first: the first of these demonstrations.
-        """
-        for indices, batch in batches:
-            of_tokens = pad_batch([self._of_tokens(first + index, sides[index]) for index in indices]).token_ids
-            yield indices, replace(batch, groups=TokenGroups(of_tokens, len(self.groups)))
-
-    def _of_tokens(self, demonstration: int, sides: Sequence[int]) -> Sequence[int]:
+    def of_tokens(self, demonstration: int, sides: Sequence[int]) -> Sequence[int]:
         """Return the place in `groups` of every token of a demonstration."""
         places = self.of_sides[demonstration]
         return [places[side] for side in sides]

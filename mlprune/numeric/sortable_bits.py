@@ -31,11 +31,11 @@ def compiled(function: Function, *, fuses: bool = False) -> Function:
     Args:
         fuses: whether a product and a sum may be rounded once, where the processor can do that.
     """
-    fastmath = {"contract"} if fuses else False
+    options: dict[str, Any] = {"nogil": True, **({"fastmath": {"contract"}} if fuses else {})}
     try:
-        return cast(Function, njit(nogil=True, cache=True, fastmath=fastmath)(function))
+        return cast(Function, njit(**options, cache=True)(function))
     except RuntimeError:
-        return cast(Function, njit(nogil=True, fastmath=fastmath)(function))
+        return cast(Function, njit(**options)(function))
 
 
 def row_chunks(scores: Array, n_weights: int) -> Iterator[slice]:

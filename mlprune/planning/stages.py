@@ -12,7 +12,8 @@ from mlprune.steps.choices.choice import choice_jobs
 from mlprune.steps.compare.comparisons import comparison_jobs, feature_overlap_jobs
 from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
-from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
+from mlprune.steps.evaluate.evaluation_plan import evaluated_lines, plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import activation_jobs

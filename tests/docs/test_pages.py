@@ -122,7 +122,7 @@ def test_every_page_of_the_documentation_is_reached_from_the_entry_page() -> Non
 MOST_PAGES, MOST_WORDS, MOST_WORDS_OF_A_PAGE = 21, 42_500, 4_400
 """Limits of the pages of docs/ that are not generated, and of the words on them. The formulas (`definitions.md`) are a
 page with a limit of its own. An issue that adds a capability may raise the words, by at most 1,500."""
-MOST_WORDS_OF_THE_FORMULAS = 14_200
+MOST_WORDS_OF_THE_FORMULAS = 14_400
 """Text that leaves another page must not hide among the formulas."""
 
 

@@ -27,7 +27,7 @@ from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import evaluations_of_task
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.choices.outcome import SplitItems
-from mlprune.steps.evaluate.model_evaluation import plan_evaluations, task_specs
+from mlprune.steps.evaluate.evaluation_plan import plan_evaluations, task_specs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.prune.requested_variants import input_sizes, scope
 from mlprune.steps.tasks.evaluation import task_data

@@ -11,7 +11,8 @@ from mlprune.capabilities.search.spec import SearchInputs, SearchSpec, trial_ent
 from mlprune.counted import counted
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe.evaluations import EvaluationConfig
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs, plan_evaluations
+from mlprune.steps.evaluate.evaluation_plan import plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs
 from mlprune.steps.job import JobCost, SetSizes
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.sweep import SweepJob

@@ -22,7 +22,8 @@ from mlprune.errors import RecipeError
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
-from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations
+from mlprune.steps.evaluate.evaluation_plan import plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs
 from mlprune.steps.job import Job
 from mlprune.steps.part import Report
 from mlprune.steps.prune.mask_jobs import variant_jobs

@@ -21,7 +21,8 @@ from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
-from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations
+from mlprune.steps.evaluate.evaluation_plan import plan_evaluations
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.prune.composed import trial_jobs

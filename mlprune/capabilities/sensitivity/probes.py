@@ -18,7 +18,7 @@ from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.choices.choice import metric_of
 from mlprune.steps.compare.differences import main_language
-from mlprune.steps.evaluate.model_evaluation import plan_evaluations
+from mlprune.steps.evaluate.evaluation_plan import plan_evaluations
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.loss_records import LossRecord

@@ -15,7 +15,7 @@ from mlprune.hashing import digest, ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.recipe.models import CorpusConfig, Recipe
 from mlprune.steps.checkpoints import require_unchanged
-from mlprune.steps.evaluate.model_evaluation import evaluated_lines
+from mlprune.steps.evaluate.evaluation_plan import evaluated_lines
 from mlprune.steps.inputs import Inputs, open_corpus, text_ref
 from mlprune.steps.job import RecordKey
 from mlprune.steps.sets import PlannedSets, distinct_sets

@@ -25,7 +25,7 @@ from mlprune.steps import job
 from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
 from mlprune.steps.observe.expert_products import PASS_BYTES, block_passes, inputs_of, planned_passes
-from mlprune.steps.observe.expert_tokens import SUFFIX, expert_languages, read_counts
+from mlprune.steps.observe.expert_tokens import SUFFIX, expert_languages, grouped, read_counts
 from mlprune.steps.observe.statistics import SetTotals, statistics_record
 from mlprune.steps.plan_lines import PlanLine, PlannedJobs
 from mlprune.store.records import Artefact, Record
@@ -188,7 +188,7 @@ class ObserveBlocksJob(DensePassJob):
             texts, flags = (values[part.start : part.stop] for values in (table["token_ids"], counted))
             of_part = token_batches(texts, batch_tokens=self.batch_tokens, counted=flags)
             if languages is not None:
-                of_part = languages.grouped(of_part, table["sides"][part.start : part.stop], first=part.start)
+                of_part = grouped(languages, of_part, table["sides"][part.start : part.stop], first=part.start)
             for indices, batch in of_part:
                 key = ("", len(cut))
                 cut[key] = batch

@@ -39,7 +39,7 @@ from mlprune.steps.job import (
     computed_parameters,
     make_identity,
 )
-from mlprune.steps.observe.expert_tokens import counted, expert_languages
+from mlprune.steps.observe.expert_tokens import counted, expert_languages, grouped
 from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.sets import PlannedSets, distinct_sets
 from mlprune.store.parquet import columns_of
@@ -211,7 +211,7 @@ def observe_set(
     accumulator = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
     batches = token_batches(table["token_ids"], batch_tokens=job.batch_tokens, counted=flags)
     if languages is not None:
-        batches = languages.grouped(batches, table["sides"], first=accumulator.demonstrations.start)
+        batches = grouped(languages, batches, table["sides"], first=accumulator.demonstrations.start)
     model.everywhere(Shard.set_keep_masks, None)
     with job_parts("text", len(table["token_ids"])) as done:
         for indices, observation in stream_tagged(model, StatisticsVisitor, batches):

@@ -1,15 +1,19 @@
 """Counted tokens that reach each expert of a block, by side and language: rows of the record of what was observed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mlprune.corpus.calibration import pad_batch
 from mlprune.corpus.token_languages import Group, SetLanguages
 from mlprune.json_values import Row
 from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.messages import TokenBatch
+from mlprune.numeric.activations.statistics import TokenGroups
 from mlprune.steps.job import ModelRef
 from mlprune.steps.observe.statistics_files import array_column, list_column, numeric_columns
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
@@ -33,6 +37,26 @@ def expert_languages(store: Store, model: ModelRef, set_id: str) -> SetLanguages
     if not any(kind.experts for kind in architecture_at(Path(model.path)).kinds):
         return None
     return SetLanguages.of(store, store.require("demonstration_sets", set_id))
+
+
+def grouped(
+    languages: SetLanguages,
+    batches: Iterable[tuple[tuple[int, ...], TokenBatch]],
+    sides: Sequence[Sequence[int]],
+    *,
+    first: int = 0,
+) -> Iterator[tuple[tuple[int, ...], TokenBatch]]:
+    """Yield batches whose tokens are grouped by language.
+
+    Args:
+        batches: each with the indices of its demonstrations in `sides`.
+        sides: of the tokens of some demonstrations of the set.
+        first: the first of these demonstrations.
+    """
+    for indices, batch in batches:
+        of_tokens = [languages.of_tokens(first + index, sides[index]) for index in indices]
+        groups = TokenGroups(pad_batch(of_tokens).token_ids, len(languages.groups))
+        yield indices, replace(batch, groups=groups)
 
 
 def counted(values: Iterable[Tensor]) -> Tensor:

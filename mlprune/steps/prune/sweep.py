@@ -48,7 +48,7 @@ from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.observe.block_pass import GRADIENT_PASSES
 from mlprune.steps.observe.expert_tokens import TABLE as EXPERT_TOKENS
-from mlprune.steps.observe.expert_tokens import counted, expert_languages, expert_rows
+from mlprune.steps.observe.expert_tokens import counted, expert_languages, expert_rows, grouped
 from mlprune.steps.observe.statistics_files import DemonstrationSums, write_part
 from mlprune.steps.prune.ordering import LEVEL_BYTES, ONLY_SCORES, MethodCost, Ordering, ordering_cost, sparsities_of
 from mlprune.steps.variants.masks_job import MasksJob
@@ -347,7 +347,7 @@ class SweepJob(job.ModelJob, MasksJob):
             flags = counted_tokens(table, self.calibration.selection.token_scope)
             cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=flags)
             if (languages := expert_languages(store, self.variant.model, set_id)) is not None:
-                cut = languages.grouped(cut, table["sides"])
+                cut = grouped(languages, cut, table["sides"])
             for index, (demonstrations, batch) in enumerate(cut):
                 cut_batches[role, index] = batch
                 batches[role, index] = SweptBatch(demonstrations, tuple(batch.counted.sum(dim=1).tolist()))

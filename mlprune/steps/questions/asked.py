@@ -15,7 +15,7 @@ from mlprune.recipe.evaluations import has_metric
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.questions import AskedLanguages, QuestionConfig, evaluated_languages
 from mlprune.steps.compare.differences import CompareJob, main_language
-from mlprune.steps.evaluate.model_evaluation import task_specs
+from mlprune.steps.evaluate.evaluation_plan import task_specs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, RecordJob, make_identity
 from mlprune.steps.questions.evidence import Criterion

@@ -4,6 +4,7 @@ import pytest
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.corpus.token_languages import SetLanguages, counted_by_language, side_tokens
+from mlprune.steps.observe.expert_tokens import grouped
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
@@ -43,7 +44,7 @@ def test_the_groups_of_batches_are_the_languages_of_their_tokens(method_run: Fin
     languages, first = SetLanguages.of(store, translation), 1
     ids, sides = (table[name][first:] for name in ("token_ids", "sides"))
     seen = []
-    for indices, batch in languages.grouped(token_batches(ids, batch_tokens=100), sides, first=first):
+    for indices, batch in grouped(languages, token_batches(ids, batch_tokens=100), sides, first=first):
         assert batch.groups is not None
         assert batch.groups.n_groups == len(languages.groups)
         for index, row in zip(indices, batch.groups.of_tokens.tolist(), strict=True):

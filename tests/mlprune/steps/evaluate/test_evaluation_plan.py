@@ -16,7 +16,8 @@ from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan, build_plan
 from mlprune.planning.resources.estimate import Needs, needs_of
 from mlprune.recipe.loading import parse_recipe
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluated_lines
+from mlprune.steps.evaluate.evaluation_plan import evaluated_lines
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import open_corpus, open_inputs
 from mlprune.steps.rescore.verify import Recheck
 from mlprune.steps.tasks.evaluation import prepared_task, shot_lines, task_data
