@@ -74,7 +74,7 @@ def test_the_citation_is_balanced_bibtex_with_every_version_that_ran() -> None:
 
 NEW_MODEL = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_prunable": 9}
 EXHIBITS = [*FIGURES, *TABLES]
-_ANALYSES = ("search", "sensitivity", "influence", "expert", "pooled", "item_flow")
+_ANALYSES = ("search", "sensitivity", "influence", "expert", "pooled", "item_flow", "routing")
 ANALYSED = [one for one in EXHIBITS if one.query.startswith(_ANALYSES)]
 """Optional exhibits, among others, for which the filled store has data."""
 SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
