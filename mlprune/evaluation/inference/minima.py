@@ -96,7 +96,8 @@ class _AboveMinimum:
             limit = float(np.partition(column, len(column) - 1 - n_beyond)[len(column) - 1 - n_beyond])
             room = 1 - limit**2 * self.squared_sizes[n_excluded:]
             scale = np.divide(limit, np.sqrt(np.maximum(room, 0)), out=np.full_like(room, np.inf), where=room > 0)
-            distances = np.where(self.errors[n_excluded:] > 0, scale * self.errors[n_excluded:], 0.0)
+            errors = self.errors[n_excluded:]
+            distances = np.multiply(scale, errors, out=np.zeros_like(errors), where=errors > 0)
             ends[n_excluded:] = np.maximum(ends[n_excluded:], self.differences[n_excluded:] - distances)
         return ends
 
