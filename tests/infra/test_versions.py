@@ -85,10 +85,8 @@ def test_image_devcontainer_clusters_and_tools_use_the_oldest_python() -> None:
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf-8"))
     assert container["image"].rpartition(":")[2] == OLDEST
     tools = SETTINGS["tool"]
-    assert (tools["mypy"]["python_version"], tools["ruff"]["target-version"]) == (
-        OLDEST,
-        f"py{OLDEST.replace('.', '')}",
-    )
+    assert tools["ruff"]["target-version"] == f"py{OLDEST.replace('.', '')}"
+    assert "python_version" not in tools["mypy"], "annotations of libraries are those for the Python that runs mypy"
 
 
 def test_workflows_check_and_release_on_the_oldest_and_the_newest_python_that_is_promised() -> None:

@@ -7,7 +7,7 @@ Errors are those of the block as it runs in every other pass, in the dtype of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -171,8 +171,8 @@ def _is_large(layer: Any) -> bool:
 
 
 def _quick_forward(layer: Any, transposed: Tensor, inputs: Tensor) -> Tensor:
-    product: Tensor = _QuickProduct.apply(inputs, layer.weight, transposed, layer.bias)  # type: ignore[no-untyped-call]
-    return product
+    multiply: Callable[..., Tensor] = _QuickProduct.apply  # untyped in some versions of torch
+    return multiply(inputs, layer.weight, transposed, layer.bias)
 
 
 def _values(sums: Iterable[Tensor]) -> list[float]:
