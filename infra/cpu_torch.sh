@@ -15,7 +15,9 @@ has_nvidia_driver() {
 
 # From a file of settings or from the environment, such as PIP_INDEX_URL.
 pip_is_told_where_to_look() {
-    "$pip" config list | grep -qE '(index-url|no-index|find-links)='
+    local settings
+    settings=$("$pip" config list)  # not in a pipe: grep stops reading at the first match
+    grep -qE '(index-url|no-index|find-links)=' <<<"$settings"
 }
 
 index_answers() {

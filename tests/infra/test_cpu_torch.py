@@ -76,6 +76,11 @@ def test_where_pip_is_told_to_look_it_looks(tmp_path: Path, index: str, setting:
     assert installed(tmp_path, index, settings=f":env:.{setting}='somewhere'\n") == ([], "")
 
 
+def test_however_much_pip_says_after_the_place_it_looks_there(tmp_path: Path, index: str) -> None:
+    settings = "global.find-links='somewhere'\n" + 50_000 * "global.other='x'\n"
+    assert installed(tmp_path, index, settings=settings) == ([], "")
+
+
 def test_an_installed_torch_stays(tmp_path: Path, index: str) -> None:
     assert installed(tmp_path, index, has_torch=True) == ([], "")
 
