@@ -61,18 +61,14 @@ def export(
       mlprune export fr-en --as masks --out published/ --store runs/
       mlprune export --as csv --out exported/ --store runs/
     """
-    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.capabilities.publishing.export import export_variant  # noqa: PLC0415 - these load torch
     from mlprune.capabilities.publishing.multimodal import export_into_multimodal  # noqa: PLC0415
-    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
     from mlprune.steps.variants.calibration_tokens import calibration_tokens, token_line  # noqa: PLC0415
 
     if into is not None and smaller:
         message = "a smaller text part does not fit into a multimodal checkpoint; give --into or --smaller"
         raise BadInputError(message, got="--into and --smaller")
-    opened = existing_store(store, quarantine=True)
-    variant_id = find_variant(opened, variant_id)
-    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
+    opened, variant_id, base_model = _opened_variant(store, variant_id, model)
     with quarantine_on_damage(opened):
         if into is None:
             export_variant(
@@ -100,18 +96,28 @@ def packed(
     Example:
       mlprune export fr-en --as compressed_tensors --out packed/ --store runs/
     """
-    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.capabilities.publishing.export import export_packed  # noqa: PLC0415 - these load torch
     from mlprune.capabilities.publishing.packed_folder import packed_text  # noqa: PLC0415
-    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
 
-    opened = existing_store(store, quarantine=True)
-    variant_id = find_variant(opened, variant_id)
-    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
+    opened, variant_id, base_model = _opened_variant(store, variant_id, model)
     with quarantine_on_damage(opened):
         written = export_packed(opened, variant_id, base_model, out, vocabulary_multiple=vocabulary_multiple)
     echo(packed_text(written).strip(), err=True)
     echo(str(out))
+
+
+def _opened_variant(store: str, name: str, model: Path | None) -> tuple[Store, str, Path]:
+    """Open a store, and return it with the id of one of its variants and the folder of the base model."""
+    from catalog.stored_names import find_variant  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - loads torch
+
+    opened = existing_store(store, quarantine=True)
+    variant_id = find_variant(opened, name)
+    return (
+        opened,
+        variant_id,
+        model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model")),
+    )
 
 
 def patches(

@@ -26,7 +26,6 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.rewritten_files import FileChanges, rewrite_files, write_json
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, tensor_hashes
 from mlprune.models.checkpoint.weight_files import (
-    TensorPart,
     WeightFiles,
     architecture_at,
     read_json_object,
@@ -138,23 +137,18 @@ def pack_folder(folder: Path, codes: StoredCodes) -> PackedModel:
     """
     architecture = architecture_at(folder)
     files = WeightFiles(folder, architecture)
-    places = {(block, layer): _place(files, block, layer) for block, layer in _layers(architecture)}
+    places = {key: files.locate(weight_name(architecture, *key)) for key in _layers(architecture)}
     changes: dict[str, FileChanges] = defaultdict(FileChanges)
-    for key, part in places.items():
-        changes[part.file].replaced[part.name] = partial(_packed, codes, key, part.name)
+    for key, (file, name) in places.items():
+        changes[file].replaced[name] = partial(_packed, codes, key, name)
     before = _weight_bytes(folder)
     ignore = _linear_layers_without_codes(folder, architecture)
     rewrite_files(folder, files, changes)
-    for (block, layer), part in places.items():
-        _compare(folder / part.file, part.name, codes.of_block(block)[layer])
+    for (block, layer), (file, name) in places.items():
+        _compare(folder / file, name, codes.of_block(block)[layer])
     hashes = tensor_hashes(folder)  # before the config says that the folder is quantised
     _write_config(folder, codes, ignore=ignore)
     return PackedModel(codes.layout, len(places), before, _weight_bytes(folder), hashes)
-
-
-def _place(files: WeightFiles, block: int, layer: str) -> TensorPart:
-    (part,) = files.parts(weight_name(files.architecture, block, layer))
-    return part
 
 
 def _packed(codes: StoredCodes, key: tuple[int, str], name: str) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ observing them again. Rounding to nearest runs nothing.
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
 
 from mlprune.capabilities.capability import Planned, Variants
 from mlprune.capabilities.quantisation.block_codes import BlockCoding
@@ -26,22 +25,18 @@ from mlprune.models.messages import TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.models.shared_sweep import SharedSweep
-from mlprune.processes.job_parts import in_parts, note_found_part
+from mlprune.processes.job_parts import in_parts
 from mlprune.pruning.mask_files import StoredChanges
 from mlprune.recipe.models import ComputeConfig
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps import job
-from mlprune.steps.prune.requested_variants import normal_shares, set_groups
+from mlprune.steps.prune.requested_variants import normal_shares, of_seed, set_groups
 from mlprune.steps.sets import PlannedSet, PlannedSets, check_token_scope
-from mlprune.steps.variants.masks_job import MasksJob
+from mlprune.steps.variants.derived_blocks_job import DerivedBlocksJob, changes_of_block
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import UNCODED, UNQUANTISED, of_kind, rows_of_parent
+from mlprune.steps.variants.variant import UNCODED, UNQUANTISED, of_kind
 from mlprune.steps.variants.variant_rows import (
-    artefacts_below,
-    mask_artefacts,
     stored_changes,
-    weight_artefacts,
     write_variants,
 )
 from mlprune.store.records import Record
@@ -86,37 +81,23 @@ def coding_cost(
 
 
 @dataclass(frozen=True)
-class CodeJob(job.ModelJob, MasksJob):
+class CodeJob(DerivedBlocksJob, job.ModelJob):
     """Round the weights of a finished variant, block by block."""
 
-    step: ClassVar[str] = "sweep"
     variant: CodedVariant
-
-    @property
-    def chain_model(self) -> job.ModelRef:
-        """The model that the variant changes."""
-        return self.variant.model
-
-    @property
-    def intermediates(self) -> tuple[job.RecordKey, ...]:
-        """The blocks."""
-        return tuple(self._block_identity(block).key for block in range(self.variant.model.n_blocks))
-
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The variant whose weights are rounded, and the demonstration sets."""
-        sets = (("demonstration_sets", set_id) for set_id in self.variant.set_ids)
-        return (self.variant.parent.identity.key, *sets)
 
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over all sets, one block at a time."""
         settings, set_ids = self.variant.settings, self.variant.set_ids
-        found = [sets.get(set_id, job.EMPTY_SET) for set_id in set_ids]
-        size = job.SetSize(*map(sum, zip(*found, strict=True))) if found else job.EMPTY_SET
         of_group = sizes.itemsize + (0 if settings.symmetric else 1)
         code_bytes = settings.bits / 8 + of_group / (settings.group_size or sizes.hidden)
         return coding_cost(
-            self.step, sizes, size, n_sets=len(set_ids), batch_tokens=self.batch_tokens, code_bytes=code_bytes
+            self.step,
+            sizes,
+            self.size_of_sets(sets),
+            n_sets=len(set_ids),
+            batch_tokens=self.batch_tokens,
+            code_bytes=code_bytes,
         )
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
@@ -139,15 +120,9 @@ class CodeJob(job.ModelJob, MasksJob):
 
     def _rows(self, store: Store) -> Mapping[str, list[Row]]:
         """Return the rows of the parent's record as the variant's; the layers of a dense parent are those of masks."""
-        of_parent = store.require(*self.variant.parent.identity.key)
-        rows = rows_of_parent(self.variant.id, of_parent, role=UNQUANTISED, columns=dict(self.variant.new_columns))
-        if of_parent.rows["variants"][0].get("mask_sha256") is None:
+        rows = self.rows_from_parent(store, role=UNQUANTISED, columns=self.variant.new_columns)
+        if rows["variants"][0].get("mask_sha256") is None:
             del rows["variants"]
-        links: list[Row] = [
-            {"variant_id": self.variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
-            for set_id, role, weight in self.variant.set_links()
-        ]
-        rows["variant_demonstrations"] = [*rows.get("variant_demonstrations", []), *links]
         return {table: of_table for table, of_table in rows.items() if of_table}
 
     def _batches(self, store: Store) -> Mapping[Hashable, TokenBatch]:
@@ -165,11 +140,7 @@ class CodeJob(job.ModelJob, MasksJob):
     ) -> Record:
         """Round one block, or find it in the store, and keep the states after it."""
         reads_dense = self.variant.settings.propagation == "dense"
-        identity = self._block_identity(block)
-        record = store.read_record(*identity.key)
-        if record is not None and not store.is_intact(record):
-            store.quarantine(record)
-            record = None
+        record = self.finished_block(store, block)
         if record is None:
             if self.variant.set_ids:
                 if parent is not None and not reads_dense:
@@ -177,29 +148,17 @@ class CodeJob(job.ModelJob, MasksJob):
                 sweep.observe(block, with_products=False, wanted=WantedStatistics(products=True))
             coding = BlockCoding(store.uri, self.variant, self.ordering.id, parent, block)
             coded = model.on_block(block, Shard.sweep_prune, block, coding)
-            record = identity.record(artefacts=coded.files, rows=coded.rows)
+            record = self.block_identity(block).record(artefacts=coded.files, rows=coded.rows)
             store.write_record(record)
-        else:
-            note_found_part()
         if block + 1 < model.n_blocks and self.variant.set_ids:
             if not reads_dense:
-                _apply(model, block, _stored(store, block, record))
+                _apply(model, block, changes_of_block(store, block, record))
             sweep.advance(block)
         return record
-
-    def _block_identity(self, block: int) -> job.Identity:
-        return block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
 
 
 def _apply(model: Chain, block: int, changes: ReadChanges) -> None:
     model.on_block(block, Shard.exchange_changes, changes, blocks=[block])
-
-
-def _stored(store: Store, block: int, record: Record) -> StoredChanges:
-    """Return the masks, weights and biases of a block in its record."""
-    masks, weights, biases = mask_artefacts(record), weight_artefacts(record), artefacts_below(record, "biases/")
-    of_biases = {block: biases[0]} if biases else {}
-    return StoredChanges(store.uri, {block: masks[0]}, {block: 0}, {block: weights[0]}, biases=of_biases)
 
 
 def add_coded(planned: Planned, variants: Variants) -> Variants:
@@ -242,17 +201,9 @@ def _groups(
         message = "quantise reads demonstrations"
         expected = "demonstrations or over in quantise or in the entry, or method: nearest"
         raise RecipeError(message, variant=entry.name, expected=expected, got="none")
-    groups = (
-        [parent.sets] if parent.sets and not config.names else list(set_groups(config if config.names else entry, sets))
-    )
-    fitting = [group for group in groups if parent.seed in (None, group[0].spec.seed)]
-    if not fitting:
-        raise RecipeError(
-            "no set of quantise has the seed of the variant's own sets",
-            variant=entry.name,
-            expected=f"a set of seed {parent.seed}",
-            got=sorted({group[0].spec.seed for group in groups}),
-        )
+    reads_own = parent.sets and not config.names
+    groups = [parent.sets] if reads_own else set_groups(config if config.names else entry, sets)
+    fitting = of_seed(groups, parent.seed, variant=entry.name, key="quantise")
     for planned in (planned for group in fitting for planned in group):
         check_token_scope(planned, config.tokens)
     return fitting

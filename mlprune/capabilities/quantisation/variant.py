@@ -8,6 +8,7 @@ from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, Row
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.variants.base_variant import SeedSource, SetLink
+from mlprune.steps.variants.derived_blocks_job import VariantFromSets
 from mlprune.steps.variants.variant import DerivedVariant, VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import parameter_words, quantisation_words
 
@@ -54,7 +55,7 @@ class QuantisedVariant(DerivedVariant):
 
 
 @dataclass(frozen=True)
-class CodedVariant(DerivedVariant):
+class CodedVariant(VariantFromSets):
     """Another variant whose weights are rounded to codes, which are stored."""
 
     settings: CodeSettings

@@ -11,7 +11,7 @@ Every demonstration is a batch of its own. So the result depends on no batch siz
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -30,9 +30,8 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import FittedOutput, TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.processes.job_parts import in_parts, note_found_part
+from mlprune.processes.job_parts import in_parts
 from mlprune.pruning.mask_files import (
-    StoredChanges,
     biases_path,
     mask_path,
     read_block_weights,
@@ -45,19 +44,16 @@ from mlprune.pruning.scoring import described_levels
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.requested_variants import normal_shares, set_groups
+from mlprune.steps.prune.requested_variants import normal_shares, of_seed, set_groups
 from mlprune.steps.sets import PlannedSet, PlannedSets
-from mlprune.steps.variants.masks_job import MasksJob
+from mlprune.steps.variants.derived_blocks_job import DerivedBlocksJob, changes_of_block
 from mlprune.steps.variants.planned_variant import PlannedVariant, with_derived
-from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import UNRECONSTRUCTED, of_kind, rows_of_parent
+from mlprune.steps.variants.variant import UNRECONSTRUCTED, of_kind
 from mlprune.steps.variants.variant_rows import (
     StoredMasks,
     artefacts_below,
-    mask_artefacts,
     require_masks,
     stored_changes,
-    weight_artefacts,
     write_variants,
 )
 from mlprune.store.records import Artefact, Record
@@ -197,35 +193,16 @@ def reconstruction_cost(
 
 
 @dataclass(frozen=True)
-class ReconstructJob(MasksJob):
+class ReconstructJob(DerivedBlocksJob):
     """Fit the kept weights of a finished variant, block by block."""
 
-    step: ClassVar[str] = "sweep"
-    needs_chain: ClassVar[bool] = True
     variant: ReconstructedVariant
     max_tokens: int
     """Tokens of the longest demonstration, for its cost."""
 
-    @property
-    def chain_model(self) -> job.ModelRef:
-        """The model that the variant prunes."""
-        return self.variant.model
-
-    @property
-    def intermediates(self) -> tuple[job.RecordKey, ...]:
-        """The blocks."""
-        return tuple(self._block_identity(block).key for block in range(self.variant.model.n_blocks))
-
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The variant whose weights are fitted, and the demonstration sets."""
-        sets = (("demonstration_sets", set_id) for set_id in self.variant.set_ids)
-        return (self.variant.parent.identity.key, *sets)
-
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """All steps on all blocks, one block at a time."""
-        of_sets = [sets.get(set_id, job.EMPTY_SET) for set_id in self.variant.set_ids]
-        size = job.SetSize(*map(sum, zip(*of_sets, strict=True)))
+        size = self.size_of_sets(sets)
         return reconstruction_cost(self.step, sizes, size, self.variant.settings, longest=self.max_tokens)
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
@@ -249,16 +226,10 @@ class ReconstructJob(MasksJob):
                 records.append(self._fit_block(store, model, replace(fit, block=block), keys=list(batches)))
         finally:
             model.everywhere(Shard.sweep_clear)
-        links: list[Row] = [
-            {"variant_id": self.variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
-            for set_id, role, weight in self.variant.set_links()
-        ]
-        of_parent = store.require(*self.variant.parent.identity.key)
         columns = dict(self.variant.new_columns)
         if any(read_block_weights(store, file) for one in records for file in artefacts_below(one, "biases/")):
             columns["biases_changed"] = True
-        rows = rows_of_parent(self.variant.id, of_parent, role=UNRECONSTRUCTED, columns=columns)
-        rows["variant_demonstrations"] = [*rows.get("variant_demonstrations", []), *links]
+        rows = self.rows_from_parent(store, role=UNRECONSTRUCTED, columns=columns)
         write_variants(store, self.ordering, records, (self.variant,), rows=rows)
 
     def _batches(self, store: Store) -> tuple[dict[Key, TokenBatch], tuple[int, ...]]:
@@ -276,43 +247,29 @@ class ReconstructJob(MasksJob):
 
     def _fit_block(self, store: Store, model: Chain, fit: BlockFit, *, keys: Sequence[Key]) -> Record:
         """Fit one block, or apply its stored weights, and keep the states after it."""
-        block, identity = fit.block, self._block_identity(fit.block)
+        block = fit.block
         dense, read = ([key for key in keys if key[0] == kind] for kind in (DENSE, READ))
         model.on_block(block, Shard.sweep_advance, block, dense)
-        record = store.read_record(*identity.key)
-        if record is not None and not store.is_intact(record):
-            store.quarantine(record)
-            record = None
+        record = self.finished_block(store, block)
         if record is None:
             changes_of_parent = stored_changes(store, self.variant.parent.id)
             assert changes_of_parent is not None, "a variant with masks has changes"
             model.on_block(block, Shard.exchange_changes, changes_of_parent, blocks=[block])
             pairs = list(zip(read, dense, strict=True))
             fitted = model.on_block(block, Shard.sweep_fit, block, pairs, fit)
-            record = identity.record(artefacts=fitted.files, rows={"reconstructed_blocks": fitted.rows})
+            rows = {"reconstructed_blocks": fitted.rows}
+            record = self.block_identity(block).record(artefacts=fitted.files, rows=rows)
             store.write_record(record)
-        else:
-            note_found_part()
         if block + 1 < model.n_blocks:
             reads_dense = self.variant.settings.propagation == "dense"
-            changes = _no_changes if reads_dense else _stored(store, block, record)
+            changes = _no_changes if reads_dense else changes_of_block(store, block, record)
             model.on_block(block, Shard.exchange_changes, changes, blocks=[block])
             model.on_block(block, Shard.sweep_advance, block, read)
         return record
 
-    def _block_identity(self, block: int) -> job.Identity:
-        return block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
-
 
 def _no_changes(block: int) -> BlockChanges:
     return BlockChanges({})
-
-
-def _stored(store: Store, block: int, record: Record) -> StoredChanges:
-    """Return the masks, weights and biases of a block in its record."""
-    masks, weights, biases = mask_artefacts(record), weight_artefacts(record), artefacts_below(record, "biases/")
-    of_biases = {block: biases[0]} if biases else {}
-    return StoredChanges(store.uri, {block: masks[0]}, {block: 0}, {block: weights[0]}, biases=of_biases)
 
 
 def add_reconstructed(planned: Planned, variants: Variants) -> Variants:
@@ -352,16 +309,8 @@ def _groups(entry: VariantConfig, variant: PlannedVariant, sets: PlannedSets) ->
         raise RecipeError("a variant without whole blocks cannot be reconstructed", variant=entry.name)
     if not config.names and variant.sets:
         return [variant.sets]
-    groups = list(set_groups(config if config.names else entry, sets))
-    fitting = [group for group in groups if variant.seed in (None, group[0].spec.seed)]
-    if not fitting:
-        raise RecipeError(
-            "no set of reconstruct has the seed of the variant's own sets",
-            variant=entry.name,
-            expected=f"a set of seed {variant.seed}",
-            got=sorted({group[0].spec.seed for group in groups}),
-        )
-    return fitting
+    groups = set_groups(config if config.names else entry, sets)
+    return of_seed(groups, variant.seed, variant=entry.name, key="reconstruct")
 
 
 def _reconstructed(

@@ -7,12 +7,13 @@ from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject
 from mlprune.steps.variants.base_variant import SeedSource, SetLink
-from mlprune.steps.variants.variant import DerivedVariant, variant_row
+from mlprune.steps.variants.derived_blocks_job import VariantFromSets
+from mlprune.steps.variants.variant import variant_row
 from mlprune.steps.variants.variant_text import parameter_words
 
 
 @dataclass(frozen=True)
-class ReconstructedVariant(DerivedVariant):
+class ReconstructedVariant(VariantFromSets):
     """Another variant whose kept weights are fitted, block by block, to the outputs of the dense blocks."""
 
     settings: Reconstruction

@@ -154,6 +154,26 @@ class ReadsSets(Protocol):
         """Only the first demonstrations of each set."""
 
 
+def of_seed(
+    groups: Iterable[tuple[PlannedSet, ...]], seed: int | None, *, variant: str | None, key: str
+) -> list[tuple[PlannedSet, ...]]:
+    """Return the groups of sets whose seed a variant has that is derived with a key; all for one without a seed.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    found = list(groups)
+    fitting = [group for group in found if seed in (None, group[0].spec.seed)]
+    if not fitting:
+        raise RecipeError(
+            f"no set of {key} has the seed of the variant's own sets",
+            variant=variant,
+            expected=f"a set of seed {seed}",
+            got=sorted({group[0].spec.seed for group in found}),
+        )
+    return fitting
+
+
 def set_groups(entry: ReadsSets, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
     """Yield the sets that a score reads together: each set alone, or for `over` all sets of one seed."""
     if not entry.over:
