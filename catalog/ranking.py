@@ -13,7 +13,7 @@ from catalog.sql_files import find_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.statistics.multiplicity import friedman
-from mlprune.vocabulary import METRIC_TRAITS
+from mlprune.vocabulary import is_higher_better
 
 COLUMNS = (
     "label",
@@ -84,7 +84,7 @@ def _rank_base_model(measured: Sequence[Row], *, metric: str) -> list[tuple[Valu
         expected = "two variants evaluated on the same two or more data sets"
         raise QueryError("not enough values to rank", expected=expected, got=f"{len(complete)} on all {len(data_sets)}")
     table = np.array([[values[variant][data_set] for variant in complete] for data_set in data_sets])
-    test = friedman(table if METRIC_TRAITS[metric].higher_is_better else -table)
+    test = friedman(table if is_higher_better(metric) else -table)
     statistics = (test.statistic, test.iman_davenport, test.p_value)
     shared = (len(complete), len(data_sets), *statistics, len(values) - len(complete))
     rows = []

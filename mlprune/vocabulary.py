@@ -228,9 +228,17 @@ def full_dtype(name: object) -> object:
     return SHORT_DTYPES.get(name, name) if isinstance(name, str) else name
 
 
+def traits_of(metric: str) -> MetricTraits:
+    """Return the traits of a metric; those without an entry, such as RankC and scores from outside, have the default.
+
+    A higher value of them is better, and their differences are those of fractions.
+    """
+    return METRIC_TRAITS.get(metric, MetricTraits())
+
+
 def is_higher_better(metric: str) -> bool:
-    """Whether a higher value of a metric is better, which is the default of metrics without traits, such as RankC."""
-    return METRIC_TRAITS.get(metric, MetricTraits()).higher_is_better
+    """Whether a higher value of a metric is better."""
+    return traits_of(metric).higher_is_better
 
 
 def computable_metrics(task: str, reads: TaskReads | None = None) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ _GIVEN = {
         "evaluations.0.distance",
         kinds=frozenset(("dense_states",)),
     ),
+    "outside_scores": Use(commands=("import --scores",)),
     "harness": Use(
         run="run_with_imported_results",
         kinds=frozenset(("external_results",)),

@@ -122,6 +122,10 @@ def write_scene(folder: Path) -> Scene:
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]
     other["variants"].append({"name": "codes", "sparsity": 0, "quantise": {"method": "nearest", "group": "row"}})
+    other["evaluations"] = [
+        *recipe["evaluations"],
+        {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 3, "shots": 1, "max_new_tokens": 4},
+    ]
     written = {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24}
     other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
@@ -152,6 +156,16 @@ def _finished(scene: Scene, work: Path) -> None:
 
 def _other(scene: Scene, work: Path) -> None:
     fresh_copy(scene.other, work / "store")
+
+
+def _scored(scene: Scene, work: Path) -> None:
+    _other(scene, work)
+    store, lines = Store(work / "store"), ["evaluation_id,item,score"]
+    for record in store.records("evaluations"):
+        if record.parameters["task"] == "translation":
+            items = store.read_table(record.artefacts[0])["example_id"]
+            lines += [f"{record.id},{item},{len(item) / 10}" for item in items]
+    (work / "scores.csv").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _retired(scene: Scene, work: Path) -> None:
@@ -331,6 +345,13 @@ CASES: Mapping[str, Case] = {
     ),
     "import --results": Case(
         lambda scene, work: ("import", "--results", str(scene.evaluated_elsewhere), "--store", str(work / "store"))
+    ),
+    "import --scores": Case(
+        lambda scene, work: (
+            *("import", str(work / "scores.csv"), "--scores", "--metric", "comet", "--range", "0:1"),
+            *("--store", str(work / "store")),
+        ),
+        prepare=_scored,
     ),
     "export --as row": Case(
         lambda scene, work: (

@@ -20,6 +20,7 @@ NAMES: tuple[str, ...] = (
     "live",
     "tables",
     "distance",
+    "outside_scores",
     "harness",
     "importing",
     "notebook",
@@ -28,5 +29,5 @@ NAMES: tuple[str, ...] = (
     "results",
 )
 """The folders, in the order in which they add variants and jobs."""
-UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance"})
+UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance", "outside_scores"})
 """Capabilities whose keys, commands, queries and columns may change in every version; the references mark them."""

@@ -3,6 +3,7 @@
 Nothing here is random: inference resamples the sums. BLEU and chrF are those of sacreBLEU.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,10 +24,13 @@ from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.arrays import Array
 from mlprune.numeric.evaluation import metrics as numbers
 from mlprune.numeric.evaluation.metrics import Quantity
-from mlprune.vocabulary import METRIC_TRAITS, Scale, computable_metrics
+from mlprune.vocabulary import METRIC_TRAITS, Scale, computable_metrics, traits_of
 
 DETECTOR = "@"
-"""Between the name of a metric and the detector that it needs."""
+"""Between the name of a metric and the detector that it needs, or the range of scores from outside."""
+FROM_OUTSIDE = "outside"
+"""Column of predictions with the scores of outputs that another program gave, as shares of their range."""
+_SCORE_RANGE = re.compile(r"scores from outside, (?P<worst>\S+) \(worst\) to (?P<best>\S+) \(best\)")
 InferenceName = Literal["credit", "log_likelihood", "ratio", "resampled", "calibration"]
 """Name of a method for intervals and tests."""
 PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
@@ -67,17 +71,17 @@ class Metric:
     @property
     def higher_is_better(self) -> bool:
         """Whether a higher value is better."""
-        return METRIC_TRAITS[self.name].higher_is_better
+        return traits_of(self.name).higher_is_better
 
     @property
     def is_tested(self) -> bool:
         """Whether every comparison tests its differences, or only what asks for the metric."""
-        return METRIC_TRAITS[self.name].is_tested
+        return traits_of(self.name).is_tested
 
     @property
     def scale(self) -> Scale:
         """Scale of its differences."""
-        return METRIC_TRAITS[self.name].scale
+        return traits_of(self.name).scale
 
     @property
     def best(self) -> float | None:
@@ -136,6 +140,15 @@ def _tokenizer_for(target: str) -> str:
 
 def _passes(name: str, value: Callable[[Array], Array], *, target: str, detector: str) -> Metric:
     return Metric(name, languages.translation_passes(target, detector), value, signature=detector or None)
+
+
+def outside_metric_id(name: str, *, worst: float, best: float) -> str:
+    """Return the name in ids of a metric whose scores another program gives, with the range of these scores."""
+    return f"{name}{DETECTOR}scores from outside, {worst:g} (worst) to {best:g} (best)"
+
+
+def _outside_scores(predictions: Translations) -> Array:
+    return choices.with_ones(predictions.measures[FROM_OUTSIDE])
 
 
 def _measured(name: str) -> Metric:
@@ -213,10 +226,15 @@ def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()
     """
     definition = TASKS[task] if isinstance(task, str) else task
     computable = computable_metrics(definition.name, definition.reads)
-    for name in map(plain_name, names):
+    for name in map(plain_name, (name for name in names if not is_from_outside(name))):
         if name not in computable:
             raise BadInputError("no such metric of this task", task=definition.name, expected=computable, got=name)
     return tuple(_metric(name, definition, language) for name in names or definition.metrics)
+
+
+def is_from_outside(name: str) -> bool:
+    """Return whether the name of a metric in ids is that of scores which another program gave."""
+    return _SCORE_RANGE.fullmatch(name.partition(DETECTOR)[2]) is not None
 
 
 def plain_name(name: str) -> str:
@@ -235,6 +253,8 @@ def with_detectors(names: Sequence[str]) -> tuple[str, ...]:
 
 def _metric(name: str, task: Task, language: str) -> Metric:
     plain, _, detector = name.partition(DETECTOR)
+    if is_from_outside(name):
+        return Metric(plain, _outside_scores, choices.mean, signature=detector)
     if plain in PASS_RATES:
         if plain == "word_pass_rate" and not languages.has_word_rate(language):
             expected = "a language that is not written in Latin letters: select it with --language"

@@ -20,6 +20,7 @@ FORM_OPTIONS: Mapping[str, str] = {
     "--notebook": "Write a notebook and open it.",
     "--as": "Format, folder by default: a model folder.",
     "--results": "Import results of lm-evaluation-harness.",
+    "--scores": "Import scores of stored outputs.",
     "--generated": "Instead of evaluations, the language of generated texts.",
 }
 """Option that chooses a form -> its help."""
@@ -99,7 +100,10 @@ COMMANDS: Mapping[str, CommandSource] = {
     "import": CommandSource(
         "ray_jobs.capabilities.importing:import_",
         "Import a published checkpoint, or results from elsewhere.",
-        {"--results": Form("ray_jobs.capabilities.harness.share:import_")},
+        {
+            "--results": Form("ray_jobs.capabilities.harness.share:import_"),
+            "--scores": Form("ray_jobs.capabilities.outside_scores:import_"),
+        },
     ),
     "apply": CommandSource(
         "ray_jobs.capabilities.publishing:apply", "Make a pruned model from its base model and published masks."

@@ -43,11 +43,13 @@ WHERE ($task::VARCHAR IS NULL OR m.task = $task::VARCHAR)
     AND CASE
         WHEN $protocol_id::VARCHAR IS NOT NULL THEN m.protocol_id = $protocol_id::VARCHAR
         WHEN $all_protocols THEN m.profile = $profile
-        ELSE coalesce(q.protocol, '')
+        ELSE coalesce(q.protocol_without_metrics, '')
             = concat_ws(', ', CASE WHEN $profile = 'paper' THEN 'paper profile' END, 'split by ' || q.split_by)
     END
 QUALIFY $protocol_id::VARCHAR IS NOT NULL OR $all_protocols
-    OR dense_rank() OVER (PARTITION BY v.base_model_id, m.task, m.split ORDER BY q.split_by NULLS LAST) = 1
+    OR dense_rank() OVER (
+        PARTITION BY v.base_model_id, m.task, m.split, m.metric ORDER BY q.split_by NULLS LAST, q.metric_names IS NOT NULL
+    ) = 1
 ORDER BY
     v.base_model_id, v.sparsity, m.variant_id, m.task, m.split, m.language, m.metric, m.scoring_rule, q.protocol NULLS FIRST,
     m.evaluation_id;

@@ -1,9 +1,11 @@
 """Few-shot translation, and what it shares with generated answers: greedy decoding in batches, and outputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.templates import format_labelled, language_label
@@ -12,6 +14,7 @@ from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import StoppingCriteria, decode
+from mlprune.numeric.arrays import Array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,8 +66,8 @@ class PreparedTranslation:
 class Translations:
     """Outputs with their references: the input of metrics."""
 
-    schema: ClassVar[Mapping[str, str]] = TRANSLATION_SCHEMA
-    """Columns of a predictions file."""
+    own_schema: ClassVar[Mapping[str, str]] = TRANSLATION_SCHEMA
+    """Columns that every predictions file of this kind has."""
     example_ids: tuple[str, ...]
     outputs: tuple[str, ...]
     references: tuple[str, ...]
@@ -74,10 +77,17 @@ class Translations:
     """Name of each sentence's cluster; the ids of the examples if left out."""
     categories: tuple[str, ...] = ()
     """Category of each sentence, empty for none; all empty if left out."""
+    measures: Mapping[str, Array] = field(default_factory=dict)
+    """Name -> [n] what else was measured of the outputs; further columns of the file."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clusters", self.clusters or self.example_ids)
         object.__setattr__(self, "categories", self.categories or ("",) * len(self.example_ids))
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns to store and their types."""
+        return {**self.own_schema, **dict.fromkeys(self.measures, "double")}
 
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
@@ -94,13 +104,29 @@ class Translations:
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Translations":
         """Build translations from stored rows, given as columns."""
-        keys = ("example_id", "output", "reference", "prompt", "cluster", "category")
-        return cls(*(tuple(map(str, columns.get(key, ()))) for key in keys))
+
+        def texts(name: str) -> tuple[str, ...]:
+            return tuple(map(str, columns.get(name, ())))
+
+        return cls(
+            example_ids=texts("example_id"),
+            outputs=texts("output"),
+            references=texts("reference"),
+            prompts=texts("prompt"),
+            clusters=texts("cluster"),
+            categories=texts("category"),
+            measures={
+                name: np.asarray(values, dtype=np.float64)
+                for name, values in columns.items()
+                if name not in cls.own_schema
+            },
+        )
 
     def columns(self) -> dict[str, Sequence[object]]:
         """The rows to store; see `TRANSLATION_SCHEMA`."""
         values = (self.example_ids, self.prompts, self.outputs, self.references, self.clusters, self.categories)
-        return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
+        texts = {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
+        return {**texts, **{name: measured.tolist() for name, measured in self.measures.items()}}
 
     @property
     def matches(self) -> tuple[bool, ...]:

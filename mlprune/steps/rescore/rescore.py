@@ -99,7 +99,7 @@ def rescore(store: Store, change: Change, selection: Selection | None = None) ->
     _check(sources, change)
     n_new = sum(_rescore(store, record, planned[record.id], change=change) for record, _ in sources)
     successors = {**planned, **{new.identity.id: new for new in planned.values()}}
-    n_compared = sum(_run(store, job) for job in _comparison_jobs(store, successors))
+    n_compared = compare_successors(store, successors)
     ids = tuple(sorted(dict.fromkeys(new.identity.id for new in planned.values())))
     return Rescored(ids, n_new, n_compared, len(records) - len(current))
 
@@ -138,8 +138,8 @@ def _is_better(spec: TaskSpec, other: TaskSpec, *, rule: RuleName | None) -> boo
     return rule is not None and RULES[rule].needs_alone and spec.rule == rule != other.rule
 
 
-def _identity(record: Record, spec: TaskSpec) -> Identity:
-    """Identity of an evaluation of `spec` that otherwise was run like the stored one."""
+def identity_of_rescored(record: Record, spec: TaskSpec) -> Identity:
+    """Return the identity of an evaluation of `spec` that otherwise was run like the stored one."""
     of_run = {name: value for name, value in record.parameters.items() if name not in TaskSpec.__dataclass_fields__}
     parameters = {**spec.parameters, **of_run}
     return make_identity("evaluations", parameters, parents=record.parents, contents=record.contents)
@@ -147,7 +147,7 @@ def _identity(record: Record, spec: TaskSpec) -> Identity:
 
 def _planned(record: Record, spec: TaskSpec, change: Change) -> EvaluationSpec:
     new = change.apply(spec)
-    return EvaluationSpec(_identity(record, new), new)
+    return EvaluationSpec(identity_of_rescored(record, new), new)
 
 
 def _check(sources: list[tuple[Record, TaskSpec]], change: Change) -> None:
@@ -180,6 +180,15 @@ def _rescore(store: Store, record: Record, new: EvaluationSpec, *, change: Chang
     variant_id, n_longer = str(record.parents["variant"]), stated_n_longer(record)
     write_evaluation(store, new, variant_id, predictions=predictions, n_longer=n_longer)
     return True
+
+
+def compare_successors(store: Store, successors: Mapping[str, EvaluationSpec]) -> int:
+    """Compare new evaluations as stored ones were compared; return the number of comparisons written.
+
+    Args:
+        successors: id of a stored evaluation -> the new one; a new one may succeed itself.
+    """
+    return sum(_run(store, job) for job in _comparison_jobs(store, successors))
 
 
 def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> Iterator[Job]:
