@@ -54,5 +54,5 @@ def import_(
         echo(evaluation_id)
     written = f"{done.n_new} of them new, {done.n_compared} comparisons written"
     echo(f"{done.n_items:,} scores of {len(done.evaluation_ids)} evaluations, {written}", err=True)
-    values = f"values_by_variant --param task={done.tasks[0]} --param metric={metric}"
+    values = f"values_by_variant --param task={done.tasks[0]} --param metric={metric} --param all_protocols=true"
     echo(f"next: mlprune query {values} --store {store}", err=True)
