@@ -30,7 +30,7 @@ BETWEEN = "\n\n"
 class Answers(Translations):
     """Generated texts, the answers in them, and whether they are accepted: the input of metrics."""
 
-    schema: ClassVar[Mapping[str, str]] = ANSWER_SCHEMA
+    own_schema: ClassVar[Mapping[str, str]] = ANSWER_SCHEMA
     answers: tuple[str, ...] = ()
     """What the rule of the task reads in each output; empty for nothing."""
     is_right: tuple[bool, ...] = ()
