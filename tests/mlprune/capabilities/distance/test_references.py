@@ -41,7 +41,7 @@ def recipe(**changes: Any) -> dict[str, Any]:
         "tasks": [{"name": "sums", "template": "Q: {q}\nA:", "answer": "a", "generate": {"extract": "all"}}],
         "variants": [
             {"name": "random", "score": "random", "sparsity": 0.5},
-            {"name": "same", "score": "magnitude", "sparsity": 0},
+            {"name": "same", "score": "magnitude", "sparsity": 0.01},
         ],
         "evaluations": [
             *({**entry, **short, "chat": chat} for entry in (TRANSLATION, QUESTIONS) for chat in (None, True)),
@@ -111,6 +111,8 @@ def test_metrics_are_ratios_of_the_sums_and_those_of_the_task_stay(run: Finished
 
 
 def test_a_variant_equal_to_dense_has_exactly_no_distance_on_any_text(run: FinishedRun) -> None:
+    (same,) = run.named("same")
+    assert not same.is_dense
     for name in ("", "same"):
         found = list(evaluations(run, name))
         assert len(found) == 6
