@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from catalog.report.page import render_page
+from catalog.sql_files import statement
+from catalog.store import Catalog
 from mlprune.api.masked_model import load_masked_model
 from mlprune.capabilities.distance.dense_states import KIND, DenseStatesJob
 from mlprune.evaluation.scoring.translation import Translations
@@ -189,3 +192,19 @@ def test_a_reference_longer_than_the_model_counts_nothing_if_it_is_skipped(tmp_p
     assert n_tokens.pop("3") == 0
     assert len(n_tokens) == 39
     assert min(n_tokens.values()) == len("0 cats")
+
+
+def test_the_report_has_a_row_per_variant_and_evaluation(run: FinishedRun) -> None:
+    with Catalog.in_memory(run.store) as opened:
+        rows = opened.query(statement("report", "distance"))
+        page = render_page(opened)
+    (random,) = run.named("random")
+    of_random = {row["evaluation_id"]: row for row in rows if row["variant_id"] == random.id}
+    assert set(of_random) == {evaluation.identity.id for evaluation in evaluations(run, "random")}
+    assert len(rows) == 2 * len(of_random)
+    for evaluation_id, row in of_random.items():
+        metrics = run.store.require("evaluations", evaluation_id).rows["metrics"]
+        values = {one["metric"]: one["value"] for one in metrics}
+        assert {name: row[name] for name in MEASURED} == {name: values[name] for name in MEASURED}
+        assert row["divergence_low"] <= row["divergence"] <= row["divergence_high"]
+    assert 'id="distance"' in page
