@@ -5,7 +5,7 @@ The glossary of `docs/definitions.md` defines the words.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
@@ -179,6 +179,8 @@ class MetricTraits:
     """Scale of its differences."""
 
 
+MEASURED: tuple[TaskReads, ...] = get_args(TaskReads)
+"""Kinds of items on which further columns are measured: all."""
 METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "accuracy": MetricTraits(),
     "f1_macro": MetricTraits(),
@@ -201,24 +203,20 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "line_pass_rate": MetricTraits(("pairs",)),
     "word_pass_rate": MetricTraits(("pairs",)),
     "judged_share": MetricTraits(("pairs",)),
-    "divergence": MetricTraits(
-        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="divergence", scale=NATS
-    ),
+    "divergence": MetricTraits(MEASURED, higher_is_better=False, key="distance", measure="divergence", scale=NATS),
     "divergence_per_character": MetricTraits(
-        ("sentences", "candidates"),
+        MEASURED,
         higher_is_better=False,
         key="distance",
         measure="divergence",
         over="n_characters",
         scale=NATS,
     ),
-    "top_agreement": MetricTraits(("sentences", "candidates"), key="distance", measure="n_top_agreed"),
+    "top_agreement": MetricTraits(MEASURED, key="distance", measure="n_top_agreed"),
     "log_prob_change": MetricTraits(
-        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="log_prob_change", scale=NATS
+        MEASURED, higher_is_better=False, key="distance", measure="log_prob_change", scale=NATS
     ),
-    "removed_mass": MetricTraits(
-        ("sentences", "candidates"), higher_is_better=False, key="distance", measure="removed_mass"
-    ),
+    "removed_mass": MetricTraits(MEASURED, higher_is_better=False, key="distance", measure="removed_mass"),
 }
 """Traits of the metrics."""
 

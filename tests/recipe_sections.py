@@ -247,6 +247,7 @@ SECTIONS: Mapping[str, Section] = {
             "aligned",
             "limit",
             "longer",
+            "distance",
             "seed",
             "profile",
             "variants",

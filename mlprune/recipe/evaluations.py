@@ -39,13 +39,12 @@ KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "prompt_language": WITH_NATIVE_PROMPTS,
     "shots_from": READ_PAIRS,
     "columns": READ_PARALLEL_TEXT,
-    "distance": tuple(name for name, traits in TASK_TRAITS.items() if traits.reads in ("candidates", "sentences")),
     "shots_split": READ_QUESTIONS,
     **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
 """Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
 have the key `rule`, or those of generated answers, too."""
-KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens", "distance")
+KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens")
 
 Value = TypeVar("Value")
 
@@ -123,8 +122,8 @@ class EvaluationConfig(Model):
     """Ask in the model's chat template, optionally with a system text, as in `{system: Translate.}`: the context is the
     user's turn, and what is scored or generated is the assistant's; shots are earlier turns."""
     distance: Distance = False
-    """perplexity, tasks with candidates: also measure how far the variant's distributions are from the dense model's;
-    docs/evaluation.md has the metrics."""
+    """Whether to measure how far the variant's distributions are from the dense model's, too: at the tokens of the
+    scored texts, or of the references of generated ones. docs/evaluation.md has the metrics."""
     variants: Annotated[tuple[str, ...], NamesOf("evaluated")] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 

@@ -50,6 +50,8 @@ def loss_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
 
 
 def _measure(row: Row) -> str:
+    if row["scale"] == "nats":
+        return f"{row['metric'].replace('_', ' ')}, nats"
     return f"ln of the ratio of {row['metric']}" if row["scale"] == "log_ratio" else f"loss of {row['metric']}"
 
 

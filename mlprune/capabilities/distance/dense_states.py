@@ -59,7 +59,7 @@ class StatesSource:
     model: ModelRef
     """The dense model."""
     task: TaskSpec
-    """As it runs: without rule, metrics and subset."""
+    """As it runs: without rule, metrics and subset; of generated texts, that of the references."""
     intervention: Intervention
     """Its texts are those of the states; its change of the model is not."""
     batch_tokens: int

@@ -97,15 +97,15 @@ class DistanceMeasurement:
     def measures(self, store: Store) -> Measures:
         """Return what measures the batches of the task."""
         prepared = self.source.prepared(store)
-        n_characters = characters(prepared, is_chat=self.source.task.chat is not None)
+        n_characters = characters(prepared, of_part=self.source.task.chat is not None or self.source.task.is_generated)
         return Measures(distance_visitor, StoredStates(store, self.source).of_batch, {"n_characters": n_characters})
 
 
-def characters(prepared: PreparedTask, *, is_chat: bool) -> Array:
-    """Return the characters of each text after normalisation to NFC, [texts]; of a chat, those of the scored turn."""
+def characters(prepared: PreparedTask, *, of_part: bool) -> Array:
+    """Return the characters of each text, or of its candidate part, after normalisation to NFC, [texts]."""
     starts = (start for item in prepared.items for start in item.starts or (0,) * len(item.texts))
     texts = (text for item in prepared.items for text in item.texts)
-    parts = (text[start:] if is_chat else text for text, start in zip(texts, starts, strict=True))
+    parts = (text[start:] if of_part else text for text, start in zip(texts, starts, strict=True))
     return np.array([len(unicodedata.normalize("NFC", part)) for part in parts], dtype=np.float64)
 
 
@@ -116,4 +116,4 @@ def plan_distance(
     intervention = variant.intervention(task)
     if intervention is None or variant.spec.model.base_model_id != inputs.model.base_model_id:
         return None
-    return DistanceMeasurement(StatesSource(inputs.model, as_run(task), intervention, batch_tokens))
+    return DistanceMeasurement(StatesSource(inputs.model, as_run(task).scored, intervention, batch_tokens))

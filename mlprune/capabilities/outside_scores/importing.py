@@ -147,7 +147,7 @@ def _scored(store: Store, record: Record, of_items: Mapping[str, float], *, metr
     identity = identity_of_rescored(record, replace(task, metrics=(metric,)))
     contents = {**identity.contents, SCORES: digest(values.tolist())}
     new = EvaluationSpec(replace(identity, contents=contents), replace(task, metrics=(metric,)))
-    return _Scored(record, task, replace(predictions, measures={FROM_OUTSIDE: values}), new)
+    return _Scored(record, task, replace(predictions, measures={**predictions.measures, FROM_OUTSIDE: values}), new)
 
 
 def _earlier(store: Store, metric: str) -> dict[str, EvaluationSpec]:

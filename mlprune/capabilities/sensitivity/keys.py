@@ -7,12 +7,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from mlprune.recipe.base import EntryName
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import EvaluationConfig, require_split, require_task
+from mlprune.recipe.evaluations import (
+    EvaluationConfig,
+    evaluations_of_task,
+    has_metric,
+    require_split,
+    require_task,
+)
 from mlprune.recipe.names import KeysOf, NamesOf
 from mlprune.recipe.trials import check_base, check_sets, checked_trial, require_dense, with_fewer_samples
 from mlprune.recipe.variants import VariantConfig
 from mlprune.strict_model import Model, as_tuple, distinct_values
-from mlprune.vocabulary import UnitName
+from mlprune.vocabulary import METRIC_TRAITS, UnitName
 
 SET_BY_PROBES = ("sparsity", "schedule", "scope")
 """Keys of an entry that a sensitivity analysis sets."""
@@ -39,6 +45,8 @@ class SensitivityConfig(Model):
     """Share of the part's weights that is removed."""
     tasks: tuple[str, ...] = ()
     """Tasks of the evaluations on `split` (all)."""
+    metric: str | None = None
+    """Metric of the losses, such as `divergence` (accuracy, chrF or perplexity, as a task has it)."""
     split: Annotated[str, Field(min_length=1)] = "dev"
     """Split of the evaluations."""
     influence: Annotated[tuple[str, ...], BeforeValidator(as_tuple), NamesOf("sets")] = ()
@@ -78,7 +86,8 @@ def check_sensitivity(
         sets: the demonstration sets.
         entries: names of the other entries.
     Raises:
-        ValueError: a name is taken, nothing is evaluated on the split, or block influence has a set without a language.
+        ValueError: a name is taken, nothing is evaluated on the split, the metric is not measured there, or block
+            influence has a set without a language.
         PydanticCustomError: a name is unknown.
     """
     taken = list(entries)
@@ -89,6 +98,7 @@ def check_sensitivity(
         taken.append(analysis.name)
         check_sets(analysis.base, {}, sets, where=where)
         _check_tasks(analysis, evaluations, where=where)
+        _check_metric(analysis, evaluations, where=where)
         _check_influence(analysis, sets, where=where)
 
 
@@ -98,6 +108,22 @@ def _check_tasks(analysis: SensitivityConfig, evaluations: Sequence[EvaluationCo
         require_task(task, evaluations, key=f"{where}.tasks")
         require_split(analysis.split, evaluations, key=f"{where}.split", task=task)
     require_split(analysis.split, evaluations, key=f"{where}.split")
+
+
+def tasks_of(analysis: SensitivityConfig, evaluations: Sequence[EvaluationConfig]) -> tuple[str, ...]:
+    """Return the tasks of an analysis: those that it names, or all on its split."""
+    return analysis.tasks or tuple(dict.fromkeys(one.task for one in evaluations if one.split == analysis.split))
+
+
+def _check_metric(analysis: SensitivityConfig, evaluations: Sequence[EvaluationConfig], *, where: str) -> None:
+    """Check that the evaluations of every task have the key that the metric needs, if it needs one."""
+    if analysis.metric is None:
+        return
+    for task in tasks_of(analysis, evaluations):
+        entries = evaluations_of_task(evaluations, task, split=analysis.split)
+        if not all(has_metric(entry, analysis.metric) for entry in entries):
+            key = METRIC_TRAITS[analysis.metric].key
+            raise ValueError(f"{where}.metric: {analysis.metric} needs {key}: true in the evaluations of task {task}")
 
 
 def _check_influence(analysis: SensitivityConfig, sets: Sequence[DemonstrationConfig], *, where: str) -> None:

@@ -1,8 +1,9 @@
 """Losses of every unit in each language: paired differences of probes, and agreement of languages.
 
 A loss is positive if the probe is worse: dense minus probe for metrics of which higher values are better, otherwise
-probe minus dense; for perplexity ln(perplexity of the probe / perplexity of dense). Values, intervals and tests are
-those of `comparison_results` (one language) and `aggregate_results` (groups), with the sign turned where it must be.
+probe minus dense; for perplexity ln(perplexity of the probe / perplexity of dense). The loss in divergence is that of
+the probe, because dense has 0. Values, intervals and tests are those of `comparison_results` (one language) and
+`aggregate_results` (groups), with the sign turned where it must be.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlprune.capabilities.capability import Planned
-from mlprune.capabilities.sensitivity.keys import SensitivityConfig
+from mlprune.capabilities.sensitivity.keys import SensitivityConfig, tasks_of
 from mlprune.capabilities.sensitivity.losses import SensitivityJob, Unit, measured_groups, units_of
+from mlprune.errors import RecipeError
+from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.pruning.spec import Scope
 from mlprune.recipe.evaluations import EvaluationConfig, evaluations_of_task
@@ -29,8 +31,9 @@ from mlprune.steps.prune.composed import trial_jobs
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.sets import DemonstrationPlan
 from mlprune.steps.tasks.evaluation import EvaluationSpec, families_of
+from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.vocabulary import UnitName
+from mlprune.vocabulary import UnitName, computable_metrics
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def plan_probes(planned: Planned) -> Probes:
             evaluations.setdefault(variant, {}).update({spec.identity.id: spec for spec in specs})
         variant_jobs |= {job.makes: job for job in trial_jobs(derived, inputs, of_config, levels=config.sparsity)}
         variants = {**of_config, **variants}
-        losses += (_losses(config.name, job) for job in _jobs(probes, of_variants, dense_id=dense.id))
+        losses += (_losses(config.name, job) for job in _jobs(config, probes, of_variants, dense_id=dense.id))
     return Probes(
         "sensitivity",
         variants,
@@ -78,8 +81,7 @@ def plan_probes(planned: Planned) -> Probes:
 
 def _evaluations(recipe: Recipe, config: SensitivityConfig) -> tuple[EvaluationConfig, ...]:
     """Return the evaluations of the tasks of an analysis, for all variants."""
-    on_split = (entry.task for entry in recipe.evaluations if entry.split == config.split)
-    tasks = config.tasks or tuple(dict.fromkeys(on_split))
+    tasks = tasks_of(config, recipe.evaluations)
     return tuple(entry for task in tasks for entry in evaluations_of_task(recipe.evaluations, task, split=config.split))
 
 
@@ -110,8 +112,14 @@ def _entry(config: SensitivityConfig, unit: Unit, *, sparsity: float) -> Variant
     return VariantConfig.model_validate({**config.base, "name": name, "sparsity": sparsity, "scope": scope})
 
 
-def _jobs(probes: list[PlannedProbe], evaluations: Evaluations, *, dense_id: str) -> Iterator[SensitivityJob]:
-    """Yield a job for every kind of unit, sparsity and task."""
+def _jobs(
+    config: SensitivityConfig, probes: list[PlannedProbe], evaluations: Evaluations, *, dense_id: str
+) -> Iterator[SensitivityJob]:
+    """Yield a job for every kind of unit, sparsity and task.
+
+    Raises:
+        RecipeError: a task does not have the metric of the analysis.
+    """
     families = {variant: families_of(specs) for variant, specs in evaluations.items()}
     groups: dict[tuple[UnitName, float], list[PlannedProbe]] = {}
     for probe in probes:
@@ -121,11 +129,26 @@ def _jobs(probes: list[PlannedProbe], evaluations: Evaluations, *, dense_id: str
             yield SensitivityJob(
                 by,
                 sparsity,
-                metric_of(family),
+                _metric(config, family),
                 tuple(families[probe.variant.id][family][language] for probe in of_group for language in of_dense),
                 tuple(of_dense.values()),
                 tuple(probe.unit for probe in of_group),
             )
+
+
+def _metric(config: SensitivityConfig, task: TaskSpec) -> str:
+    """Return the metric of the losses in a task.
+
+    Raises:
+        RecipeError: the task does not have it, or it is not compared over groups of languages.
+    """
+    if config.metric is None:
+        return metric_of(task)
+    known = [name for name in computable_metrics(task.task, task.definition.reads) if name in AGGREGATED]
+    if config.metric not in known:
+        context = {"entry": config.name, "key": "metric", "task": task.task, "expected": known, "got": config.metric}
+        raise RecipeError("no such metric of a task of the analysis", context)
+    return config.metric
 
 
 def _losses(name: str, job: SensitivityJob) -> ProbedLosses:

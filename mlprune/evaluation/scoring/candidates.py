@@ -146,6 +146,7 @@ def prepare(
     limits: TextLimits,
     *,
     chat: ChatTemplate | None = None,
+    are_written: bool = False,
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
@@ -154,12 +155,14 @@ def prepare(
     Args:
         limits: without new tokens; see `_without` and `_cut_left` for items with a text that does not fit.
         chat: writes each text as a chat, in which only the assistant's turn, the candidate part, is scored.
+        are_written: whether the texts are prompts with answers, of a chat its whole text; only the answers are scored.
     Raises:
         TaskFileError: a text has fewer than two tokens, or more than `max_positions` if that is refused; or no item is
             left; or a text of a chat has nothing before its candidate part.
         ModelError: the tokenizer gives no character offsets, and candidates begin within texts.
     """
-    token_ids, first_tokens = _tokenised(tokenizer, items if chat is None else _as_chats(items, chat), chat=chat)
+    texts_of = items if chat is None or are_written else _as_chats(items, chat)
+    token_ids, first_tokens = _tokenised(tokenizer, texts_of, chat=chat)
     longer_ids: tuple[str, ...] = ()
     longer, max_positions = limits.longer, limits.max_positions
     if longer != "refuse" and max_positions is not None:
@@ -170,7 +173,7 @@ def prepare(
         special = tuple(tokenizer("")["input_ids"])
         _cut_left(items, token_ids, first_tokens, special=special, max_positions=max_positions)
     _check_lengths(items, token_ids, max_positions=max_positions)
-    n_given = [1] * len(token_ids) if chat is None else first_tokens
+    n_given = first_tokens if are_written or chat is not None else [1] * len(token_ids)
     texts = tuple(ScoredText(tokens, n) for tokens, n in zip(token_ids, n_given, strict=True))
     return PreparedTask(
         tuple(items),

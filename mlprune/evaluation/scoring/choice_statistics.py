@@ -6,8 +6,8 @@ The candidates of an item are named by their role. In an ambiguous context the r
 disambiguated one it is the biased answer if the context agrees with the stereotype, else the counter-biased one.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,17 +89,27 @@ def likelihood_statistics(predictions: Predictions) -> Array:
     return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
 
 
-def measured_sums(predictions: Predictions, *, measure: str, over: str) -> Array:
-    """[n, 2]: a measure of each item, and its scored tokens or characters, both summed over its candidates.
+class Measured(Protocol):
+    """Predictions with measures of scored texts."""
+
+    @property
+    def measures(self) -> Mapping[str, Array]:
+        """Name -> what was measured of each text."""
+
+    def measured(self, name: str) -> Array:
+        """Return [n] a measure of each item, or its scored tokens (`n_tokens`)."""
+
+
+def measured_sums(predictions: Measured, *, measure: str, over: str) -> Array:
+    """[n, 2]: a measure of each item, and its scored tokens or characters, both summed over its scored texts.
 
     Raises:
         TaskFileError: the predictions lack the measure.
     """
-    columns = {**predictions.measures, "n_tokens": predictions.likelihoods.n_whole.astype(np.float64)}
-    if measure not in columns:
+    if measure not in predictions.measures:
         expected, got = "predictions of an evaluation that measures it (docs/evaluation.md)", list(predictions.measures)
         raise TaskFileError("these predictions lack a measure", measure=measure, expected=expected, got=got)
-    return np.stack([np.add.reduceat(columns[name], predictions.starts[:-1]) for name in (measure, over)], axis=1)
+    return np.stack([predictions.measured(name) for name in (measure, over)], axis=1)
 
 
 def perplexity(sums: Array) -> Array:

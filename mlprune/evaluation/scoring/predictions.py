@@ -289,6 +289,11 @@ class Predictions:
         clusters = tuple(groups[name].cluster or name for name in self.example_ids)
         return replace(self, clusters=clusters, categories=tuple(groups[name].category for name in self.example_ids))
 
+    def measured(self, name: str) -> Floats:
+        """Return [n_items] a measure of each item, or its scored tokens (`n_tokens`), summed over its candidates."""
+        values = self.likelihoods.n_whole.astype(np.float64) if name == "n_tokens" else self.measures[name]
+        return np.add.reduceat(values, self.starts[:-1])
+
     @cached_property
     def item_keys(self) -> tuple[tuple[str, int], ...]:
         """[n_items] id and index of the right candidate: the same id with another answer is another item."""

@@ -11,7 +11,9 @@ from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.scoring.batches import TextLimits
-from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
+from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
+from mlprune.evaluation.scoring.predictions import ItemScores
+from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, choice_item, clusters_of
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import StoppingCriteria, decode
 from mlprune.numeric.arrays import Array
@@ -67,7 +69,7 @@ class Translations:
     """Outputs with their references: the input of metrics."""
 
     own_schema: ClassVar[Mapping[str, str]] = TRANSLATION_SCHEMA
-    """Columns that every predictions file of this kind has."""
+    """Columns of a predictions file without measures."""
     example_ids: tuple[str, ...]
     outputs: tuple[str, ...]
     references: tuple[str, ...]
@@ -77,17 +79,13 @@ class Translations:
     """Name of each sentence's cluster; the ids of the examples if left out."""
     categories: tuple[str, ...] = ()
     """Category of each sentence, empty for none; all empty if left out."""
-    measures: Mapping[str, Array] = field(default_factory=dict)
-    """Name -> [n] what else was measured of the outputs; further columns of the file."""
+    measures: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
+    """Name -> [n] what was measured of each reference, with its tokens (`n_tokens`), or of each output: further columns
+    of the file."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clusters", self.clusters or self.example_ids)
         object.__setattr__(self, "categories", self.categories or ("",) * len(self.example_ids))
-
-    @property
-    def schema(self) -> dict[str, str]:
-        """The columns to store and their types."""
-        return {**self.own_schema, **dict.fromkeys(self.measures, "double")}
 
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
@@ -104,29 +102,38 @@ class Translations:
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Translations":
         """Build translations from stored rows, given as columns."""
+        keys = ("example_id", "output", "reference", "prompt", "cluster", "category")
+        measured = {name: np.asarray(values, float) for name, values in columns.items() if name not in cls.own_schema}
+        return cls(*(tuple(map(str, columns.get(key, ()))) for key in keys), measures=measured)
 
-        def texts(name: str) -> tuple[str, ...]:
-            return tuple(map(str, columns.get(name, ())))
-
-        return cls(
-            example_ids=texts("example_id"),
-            outputs=texts("output"),
-            references=texts("reference"),
-            prompts=texts("prompt"),
-            clusters=texts("cluster"),
-            categories=texts("category"),
-            measures={
-                name: np.asarray(values, dtype=np.float64)
-                for name, values in columns.items()
-                if name not in cls.own_schema
-            },
-        )
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns to store and their types."""
+        return {**self.own_schema, **dict.fromkeys(self.measures, "double")}
 
     def columns(self) -> dict[str, Sequence[object]]:
         """The rows to store; see `TRANSLATION_SCHEMA`."""
         values = (self.example_ids, self.prompts, self.outputs, self.references, self.clusters, self.categories)
-        texts = {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
-        return {**texts, **{name: measured.tolist() for name, measured in self.measures.items()}}
+        measured = {name: column.tolist() for name, column in self.measures.items()}
+        return {**{key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}, **measured}
+
+    def measured(self, name: str) -> Array:
+        """Return [n] a measure of each reference."""
+        return self.measures[name]
+
+    def with_measures(self, references: PreparedTask, scores: ItemScores) -> "Translations":
+        """Return the same translations with what was measured of their references: 0 for those that were left out.
+
+        Args:
+            references: of `prepare_references`.
+        """
+        row_of = {name: row for row, name in enumerate(self.example_ids)}
+        rows = [row_of[item.example_id] for item in references.items]
+        measures = {}
+        for name, values in {**scores.measures, "n_tokens": scores.likelihoods.n_whole}.items():
+            measures[name] = np.zeros(len(row_of))
+            measures[name][rows] = values
+        return replace(self, measures=measures)
 
     @property
     def matches(self) -> tuple[bool, ...]:
@@ -196,6 +203,29 @@ def prepare_translation(
     else:
         prompts = chat_prompts(items, shots, source=source, target=target, chat=chat)
     return prepare_prompts(tokenizer, items, prompts, limits=limits, chat=chat)
+
+
+def prepare_references(
+    tokenizer: "PreTrainedTokenizerBase",
+    prepared: PreparedTranslation,
+    limits: TextLimits,
+    *,
+    between: str,
+    chat: ChatTemplate | None = None,
+) -> PreparedTask:
+    """Tokenise each prompt with its reference, or its first accepted answer, whose tokens alone are scored.
+
+    Args:
+        limits: without new tokens.
+        between: text between prompt and reference.
+        chat: in which the prompts are written.
+    Raises:
+        TaskFileError: a prompt with its reference is too long, if that is refused; or none is left.
+    """
+    pairs = zip(prepared.items, prepared.prompts, strict=True)
+    texts = ((item, prompt + between, item.reference.partition("\n")[0].strip()) for item, prompt in pairs)
+    items = [choice_item(item.example_id, [text], context=given, parts=[text], gold=0) for item, given, text in texts]
+    return prepare(tokenizer, items, limits, chat=chat, are_written=True)
 
 
 def end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlprune.corpus.token_languages import counted_by_language
 from mlprune.counted import counted
@@ -14,7 +15,7 @@ from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.job import SetSizes
 from mlprune.steps.observe.passes import input_widths
 from mlprune.steps.sets import PlannedSet
-from mlprune.steps.variants.calibration_tokens import languages_text, set_tokens
+from mlprune.steps.variants.calibration_tokens import is_singular, languages_text, role_name, set_tokens
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.store import Store
@@ -88,7 +89,7 @@ def _warnings(plan: Plan, sets: Mapping[str, _SetTokens], experts: Mapping[int, 
 
     The tokens of a variant are those of its sets together. Of several layers, the one with most inputs is named.
     """
-    readings = [sets_read for variant in plan.variants.values() for sets_read in _product_sets(variant)]
+    readings = [read for variant in plan.variants.values() for read in _readings(variant)]
     widths = input_widths(plan.model)
     of_experts = {name for one in experts.values() for expert in range(one.n_experts) for name in one.layers(expert)}
     groups: list[tuple[str, Sequence[str], Experts | None]] = [
@@ -99,9 +100,15 @@ def _warnings(plan: Plan, sets: Mapping[str, _SetTokens], experts: Mapping[int, 
         groups.append(("expert layer", [name for name in widths if name in of_experts], fewest))
     for noun, names, of_block in groups:
         widest = max(names, key=lambda name: widths[name], default=None)
-        totals = [sum(sets[one].n_tokens for one in ids) for ids in readings]
-        counts = [total if of_block is None else _at_expert(total, of_block) for total in totals]
-        if widest is not None and (short := [n for n in counts if n < widths[widest]]):
+        if widest is None:
+            continue
+        short = []
+        for read in readings:
+            total = sum(sets[one].n_tokens for one in read.set_ids)
+            n_tokens = total if of_block is None else _at_expert(total, of_block)
+            if is_singular(read.role, read.needs, n_tokens=n_tokens, n_inputs=widths[widest]):
+                short.append(n_tokens)
+        if short:
             expected = "at most" if of_block is None else "about"
             yield (
                 f"warning: {expected} {min(short):,} tokens reach {noun} {widest} with {widths[widest]:,} inputs, so "
@@ -109,10 +116,17 @@ def _warnings(plan: Plan, sets: Mapping[str, _SetTokens], experts: Mapping[int, 
             )
 
 
-def _product_sets(variant: PlannedVariant) -> Iterator[tuple[str, ...]]:
-    """Yield the sets whose tokens are multiplied by each other, for each role of a variant's sets."""
-    reads = isinstance(variant.spec, ScoredVariant) and "products" in variant.spec.needs
-    for role in ("demonstrations", "reconstruction", "quantisation"):
-        ids = tuple(set_id for set_id, of_set, _ in variant.spec.set_links() if of_set == role)
-        if ids and (reads or role != "demonstrations"):
-            yield ids
+class _Reading(NamedTuple):
+    """Sets of one role that a variant reads, and the statistics that its score and refiner read."""
+
+    role: str
+    set_ids: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+def _readings(variant: PlannedVariant) -> Iterator[_Reading]:
+    """Yield the sets of each role of a variant."""
+    needs = variant.spec.needs if isinstance(variant.spec, ScoredVariant) else ()
+    links = [(role_name(role), set_id) for set_id, role, _ in variant.spec.set_links()]
+    for role in dict.fromkeys(role for role, _ in links):
+        yield _Reading(role, tuple(set_id for of_set, set_id in links if of_set == role), needs)

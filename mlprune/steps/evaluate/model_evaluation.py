@@ -13,9 +13,9 @@ from typing import ClassVar, Self
 
 from mlprune.counted import counted
 from mlprune.errors import work_context
-from mlprune.evaluation.scoring.candidates import PLAIN, Measures, PreparedTask, run_with_rules
+from mlprune.evaluation.scoring.candidates import PLAIN, Measures, PreparedTask, run, run_with_rules
 from mlprune.evaluation.scoring.generated_answers import Answers
-from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.predictions import ItemScores, Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.models.chain import Chain
 from mlprune.models.inference.kept_states import STATES_BYTES, bytes_for_shared_blocks
@@ -128,7 +128,9 @@ class EvaluateJob(TasksJob):
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all runs of the model, with stored predictions."""
         runs = dict.fromkeys(map(_run_of, self.evaluations))
-        tasks = [prepared_task(task, self.model, self.batch_tokens) for task, *_ in runs]
+        references = (task.scored for task, _, measurement in runs if measurement and task.is_generated)
+        texts = (*(task for task, *_ in runs), *references)
+        tasks = [prepared_task(task, self.model, self.batch_tokens) for task in texts]
         batch_tokens, device = self.batch_tokens, self.model.device
         cost = tasks_cost(
             self.step, sizes, tasks, batch_tokens=batch_tokens, device=device, states_bytes=self.states_bytes
@@ -180,7 +182,8 @@ class EvaluateJob(TasksJob):
         model = chain()
         model.everywhere(Shard.plan_kept_states, self.states_bytes, n_shared=self.n_shared)
         apply_variant(model, store, self.variant_id)
-        for (task, intervention, measurement), evaluations in in_parts("evaluation", list(groups.items())):
+        for of_run, evaluations in in_parts("evaluation", list(groups.items())):
+            task, intervention, measurement = of_run
             with work_context(partial(self._work_of, evaluations)):
                 prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
                 with intervention.active(model, store):
@@ -188,7 +191,8 @@ class EvaluateJob(TasksJob):
                         measures = PLAIN if measurement is None else measurement.measures(store)
                         self._score(store, model, prepared, evaluations=evaluations, measures=measures)
                     else:
-                        self._translate(store, model, prepared, evaluations=evaluations)
+                        scored = self._scored_references(store, model, of_run)
+                        self._translate(store, model, prepared, evaluations=evaluations, scored=scored)
 
     @property
     def work(self) -> str:
@@ -217,16 +221,32 @@ class EvaluateJob(TasksJob):
             n_longer = _n_longer(evaluation, prepared)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
+    def _scored_references(self, store: Store, model: Chain, given: _Run) -> tuple[PreparedTask, ItemScores] | None:
+        """Score the references of generated texts with what is measured of them; None if nothing is."""
+        task, intervention, measurement = given
+        if measurement is None:
+            return None
+        texts = intervention.prepared(store, task.scored, self.model, batch_tokens=self.batch_tokens)
+        assert isinstance(texts, PreparedTask), "references are scored"
+        return texts, run(model, texts, measures=measurement.measures(store))
+
     def _translate(
-        self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
+        self,
+        store: Store,
+        model: Chain,
+        prepared: PreparedTranslation,
+        *,
+        evaluations: Sequence[EvaluationSpec],
+        scored: tuple[PreparedTask, ItemScores] | None,
     ) -> None:
-        """Generate the texts once, and write the evaluations."""
+        """Generate the texts once, and write the evaluations, with what was measured of the references."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
             rule, n_longer = evaluation.task.definition.generates, _n_longer(evaluation, prepared)
             predictions = Translations.from_outputs(outputs)
             if rule is not None:
                 predictions = Answers.read(outputs, rule, language=evaluation.task.target_language)
+            predictions = predictions if scored is None else predictions.with_measures(*scored)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
 

@@ -174,7 +174,7 @@ def _metric_rows(
 def metrics_of(spec: TaskSpec, *predictions: StoredPredictions) -> tuple[Metric, ...]:
     """Return the metrics of a task, and those of what all of some predictions measure in addition."""
     names = spec.metrics
-    measured = [set(one.measures) if isinstance(one, Predictions) else set() for one in predictions]
+    measured = [set(one.measures) for one in predictions]
     if not names and (shared := set.intersection(*measured)):
         names = (*spec.definition.metrics, *(name for name, one in METRIC_TRAITS.items() if one.measure in shared))
     return task_metrics(spec.definition, spec.target_language, names=names)

@@ -1,6 +1,6 @@
 """Warnings about finished variants: too few calibration tokens, a missed sparsity, a schedule that stayed uniform."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mlprune.counted import counted
 from mlprune.errors import DamagedArtefactError, StoreError
@@ -11,8 +11,8 @@ from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
 from mlprune.steps.loss_records import losses_of
 from mlprune.steps.plan_lines import MAX_LISTED
 from mlprune.steps.prune.structure_variants import variants_of_structure
-from mlprune.steps.variants.calibration_tokens import Layer, TokensRead, layers_of, tokens_read
-from mlprune.steps.variants.scored_variant import block_identity, refinement_of
+from mlprune.steps.variants.calibration_tokens import Layer, TokensRead, is_singular, layers_of, tokens_read
+from mlprune.steps.variants.scored_variant import block_identity, needs_of, refinement_of
 from mlprune.steps.variants.variant import UNCODED
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
@@ -49,17 +49,21 @@ def _too_few_tokens(store: Store, record: Record) -> Iterator[str]:
     except (DamagedArtefactError, StoreError) as err:
         yield f"variant {record.id}: its calibration tokens cannot be counted: {err}"
         return
+    needs = _needs(record)
     for read in reads:
-        if reads_products(record, read.role):
-            yield from _singular_layers(read, layers)
+        yield from _singular_layers(read, layers, needs)
         if read.role not in ("contrast", "quantisation"):  # codes have a warning of their own
             yield from _unreached_experts(read, layers)
 
 
-def _singular_layers(read: TokensRead, layers: Sequence[Layer]) -> Iterator[str]:
+def _singular_layers(read: TokensRead, layers: Sequence[Layer], needs: Collection[str]) -> Iterator[str]:
     """Name the layer that lacks most tokens for a Gram matrix of full rank."""
     counts = {layer: sum(tokens.values()) for layer in layers if (tokens := read.at(layer)) is not None}
-    short = [layer for layer, n_tokens in counts.items() if n_tokens < layer.n_inputs]
+    short = [
+        layer
+        for layer, n_tokens in counts.items()
+        if is_singular(read.role, needs, n_tokens=n_tokens, n_inputs=layer.n_inputs)
+    ]
     if short:
         worst = max(short, key=lambda layer: layer.n_inputs - counts[layer])
         yield (
@@ -82,13 +86,11 @@ def _unreached_experts(read: TokensRead, layers: Sequence[Layer]) -> Iterator[st
         )
 
 
-def reads_products(record: Record, role: str) -> bool:
-    """Whether a variant computes with products of tokens of the sets of a role, which need as many tokens as inputs."""
-    if role != "calibration" or "score" not in record.parameters:
-        return role in ("reconstruction", "quantisation")
-    refinement = refinement_of(record.parameters)
-    of_refiner = refinement.method.needs if refinement else ()
-    return "products" in (*ScoreSpec.from_parameters(record.parameters).method.needs, *of_refiner)
+def _needs(record: Record) -> tuple[str, ...]:
+    """Return the statistics that the score and the refiner of a variant read; none for a variant without a score."""
+    if "score" not in record.parameters:
+        return ()
+    return needs_of(ScoreSpec.from_parameters(record.parameters), refinement_of(record.parameters))
 
 
 def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:

@@ -20,7 +20,7 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.batches import TextLimits
 from mlprune.evaluation.scoring.candidates import Measures, PreparedTask, prepare
 from mlprune.evaluation.scoring.generated_answers import prepare_questions
-from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
+from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_references, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
 from mlprune.evaluation.tasks.task_files import Item, ItemSelection, TaskData, corpus_items, read_items
 from mlprune.hashing import digest, ordered_by_hash
@@ -175,30 +175,23 @@ def _tokenised(
     limits = TextLimits(
         batch_tokens, model.max_positions, spec.longer, spec.max_new_tokens, model.device, model.runs_whole_texts
     )
-    rule = spec.definition.generates
-    if rule is not None:
-        return prepare_questions(
-            tokenizer,
-            cast("tuple[TranslationItem, ...]", items),
-            rule,
-            limits=limits,
-            shots=question_shots(spec),
-            chat=chat,
-        )
-    if spec.definition.reads != "pairs":
+    if not spec.is_generated:
         choices = cast("tuple[ChoiceItem, ...]", items)
         if chat is not None and spec.definition.reads == "sentences":
             choices = tuple(_labelled(item, spec.language) for item in choices)
         return prepare(tokenizer, choices, limits, chat=chat)
-    source, target = (shot_text(spec).lines(side) for side in spec.sides)
-    return prepare_translation(
-        tokenizer,
-        cast("tuple[TranslationItem, ...]", items),
-        limits,
-        shots=[(source[line], target[line]) for line in shot_lines(spec)],
-        pair=(spec.sides[0], spec.sides[1]),
-        chat=chat,
-    )
+    rule, pairs = spec.definition.generates, cast("tuple[TranslationItem, ...]", items)
+    if rule is not None:
+        prompts = prepare_questions(tokenizer, pairs, rule, limits=limits, shots=question_shots(spec), chat=chat)
+    else:
+        source, target = (shot_text(spec).lines(side) for side in spec.sides)
+        shots = [(source[line], target[line]) for line in shot_lines(spec)]
+        sides = (spec.sides[0], spec.sides[1])
+        prompts = prepare_translation(tokenizer, pairs, limits, shots=shots, pair=sides, chat=chat)
+    if spec.max_new_tokens:
+        return prompts
+    between = "" if rule is not None and chat is not None else " "
+    return prepare_references(tokenizer, prompts, limits, between=between, chat=chat)
 
 
 def _labelled(item: ChoiceItem, language: str) -> ChoiceItem:

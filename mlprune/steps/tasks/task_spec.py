@@ -189,7 +189,7 @@ class TaskSpec(Choices):
     shot_seed: int = 0
     """Translation: seed of the choice of these pairs."""
     max_new_tokens: int = 0
-    """Generated texts: most tokens generated."""
+    """Generated texts: most tokens generated; 0 to score the references instead."""
     hub: HubSource | None = None
     """Data set of a hub to read."""
     metrics: tuple[str, ...] = ()
@@ -238,6 +238,11 @@ class TaskSpec(Choices):
     def is_generated(self) -> bool:
         """Whether the model writes texts."""
         return self.definition.reads in ("pairs", "questions")
+
+    @property
+    def scored(self) -> "TaskSpec":
+        """The task whose texts are scored: of generated texts, that of the references after the prompts."""
+        return replace(self, max_new_tokens=0)
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -329,7 +334,7 @@ def _check_keys(entry: EvaluationConfig, *, is_generated: bool) -> None:
         RecipeError: the entry has a key of the other kind.
     """
     of_generated = ("max_new_tokens", "shots", "shots_split", "shot_seed")
-    others = ("rule", "profile", "distance") if is_generated else of_generated
+    others = ("rule", "profile") if is_generated else of_generated
     for key in others:
         if key in entry.model_fields_set:
             kind = "a choice between candidates" if is_generated else "a task with generate"

@@ -6,7 +6,7 @@ which are counted when a set is observed. A combination and a derived variant ha
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, cast
@@ -88,6 +88,23 @@ class CalibrationTokens:
     """False if some masks were made elsewhere."""
     reads: tuple[TokensRead, ...]
     """Empty if no method read text."""
+
+
+def role_name(role: str) -> str:
+    """Return the role of a set as the catalog names it, from that of a planned or stored link."""
+    return "calibration" if role == "demonstrations" else role
+
+
+def is_singular(role: str, needs: Collection[str], *, n_tokens: int, n_inputs: int) -> bool:
+    """Whether the Gram matrix of a layer is singular: a variant multiplies fewer tokens than the layer has inputs.
+
+    Args:
+        role: of the sets with the tokens, as the catalog names it.
+        needs: statistics that the score and the refiner of the variant read.
+        n_tokens: tokens of the sets that reach the layer.
+    """
+    multiplies = "products" in needs if role == "calibration" else role in ("reconstruction", "quantisation")
+    return multiplies and n_tokens < n_inputs
 
 
 def token_rows(tokens: CalibrationTokens) -> list[Row]:
@@ -202,8 +219,7 @@ def _links(variant: Record) -> Sequence[Row]:
 
 def _set_of(link: Row) -> tuple[str, str]:
     """Return the role of a set, as the catalog names it, and its id."""
-    role = as_str(link["role"])
-    return "calibration" if role == "demonstrations" else role, as_str(link["demonstration_set_id"])
+    return role_name(as_str(link["role"])), as_str(link["demonstration_set_id"])
 
 
 def _scope(row: JsonObject, role: str) -> TokenScope:

@@ -75,8 +75,7 @@ class ScoredVariant(BaseVariant):
     @property
     def needs(self) -> tuple[StatisticsName, ...]:
         """Statistics that the score and the refiner read."""
-        of_refiner = self.refinement.method.needs if self.refinement else ()
-        return tuple(dict.fromkeys((*self.score.method.needs, *of_refiner)))
+        return needs_of(self.score, self.refinement)
 
     @property
     def reads_exact_products(self) -> bool:
@@ -225,6 +224,11 @@ def scored_variant(identity: Identity, model: ModelRef) -> ScoredVariant:
         profile=parameters.get("profile", "corrected"),
         refinement=refinement_of(parameters),
     )
+
+
+def needs_of(score: ScoreSpec, refinement: RefinementSpec | None) -> tuple[StatisticsName, ...]:
+    """Return the statistics that a score and a refiner read."""
+    return tuple(dict.fromkeys((*score.method.needs, *(refinement.method.needs if refinement else ()))))
 
 
 def refinement_of(parameters: Mapping[str, Any]) -> RefinementSpec | None:

@@ -105,7 +105,13 @@ def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(
     assert groups or exhibit.is_optional
 
 
-@pytest.mark.parametrize("exhibit", TABLES, ids=lambda exhibit: exhibit.anchor)
+ON_REQUEST = ("distance",)
+"""Tables of metrics that the filled store lacks, because evaluations have them on request; tests of these have rows."""
+
+
+@pytest.mark.parametrize(
+    "exhibit", [one for one in TABLES if one.anchor not in ON_REQUEST], ids=lambda exhibit: exhibit.anchor
+)
 def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object) -> None:
     anchor = exhibit.anchor  # type: ignore[attr-defined]
     assert len(reader.find("tr", section=anchor)) > 2

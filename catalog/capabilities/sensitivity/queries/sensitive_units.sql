@@ -1,9 +1,10 @@
--- sensitive_units: what each language loses without a part. One row per language or group of languages and unit (a block, a
--- layer in all blocks, or a layer of one block): what is lost if only this unit is pruned, with its interval. The unit with
--- the largest loss has rank 1. A loss is positive if pruning is worse than dense; for perplexity it is the logarithm of the
--- ratio. p_max_t corrects p_value over the units; is_needed: the loss is above 0 with p_max_t < 0.05. influence is how much
--- a block turns the hidden states of texts of the language, the mean over demonstration sets. The table
--- sensitivity_agreement has correlations between languages.
+-- sensitive_units: what each language loses without a part. One row per language or group of languages and unit (a
+-- block, a layer in all blocks, or a layer of one block): what is lost if only this unit is pruned, with its interval.
+-- The unit with the largest loss has rank 1. A loss is positive if pruning is worse than dense; for perplexity it is
+-- the logarithm of the ratio; of metric divergence, that of the pruned model from dense, in nats. p_max_t corrects
+-- p_value over the units; is_needed: the loss is above 0 with p_max_t < 0.05. influence is how much a block turns the
+-- hidden states of texts of the language, the mean over demonstration sets. The table sensitivity_agreement has
+-- correlations between languages.
 -- topic: model
 -- $by VARCHAR = 'block'
 -- $task VARCHAR = 'facts'

@@ -6,8 +6,8 @@
 -- topic: Inside the model
 -- optional: true
 -- explanation: Each part (block, layer kind, or layer of a block) is pruned alone. A cell is the loss against dense:
--- positive is worse; for perplexity, the logarithm of the ratio. Then the most sensitive parts of each language or
--- group with 95 % intervals; blue ones are significant after correction over the parts.
+-- positive is worse; for perplexity, the logarithm of the ratio; for divergence, nats. Then the most sensitive parts of
+-- each language or group with 95 % intervals; blue ones are significant after correction over the parts.
 -- empty: The store has no sensitivity. An entry under sensitivity fills this figure.
 SELECT
     b.name AS base_model, v.base_model_id, s.task, s.split, s.metric, s.scoring_rule, s.example_limit, q.protocol,

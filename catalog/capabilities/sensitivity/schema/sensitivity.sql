@@ -21,7 +21,7 @@ CREATE OR REPLACE TABLE sensitivity (
     n_items BIGINT,           -- number of different items
     n_clusters BIGINT,        -- number of different clusters of items
     loss DOUBLE,              -- how much worse the probe is than dense: positive is worse for every metric; if scale is log_ratio, ln(perplexity of the probe / perplexity of dense)
-    scale VARCHAR,            -- difference, or log_ratio for perplexity
+    scale VARCHAR,            -- difference, nats for divergences, or log_ratio for perplexity
     ci_low DOUBLE,            -- lower end of the loss's 95 % interval
     ci_high DOUBLE,           -- upper end of it
     interval VARCHAR,         -- method of the interval, as in comparison_results and aggregate_results

@@ -1,16 +1,13 @@
 """Distances of tiny runs: against transformers in float64, on shards, after a kill, with other batches and tokens."""
 
 import functools
-import math
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 from mlprune.api.masked_model import load_masked_model
 from mlprune.capabilities.distance.dense_states import KIND, DenseStatesJob
@@ -30,6 +27,7 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
 from tests.chains import TransportChain, chain_with_masks
 from tests.expert_models import save_expert_model
+from tests.mlprune.capabilities.distance.transformers_distance import expected_measures
 from tests.recurrent_models import save_recurrent_model
 from tests.refusals import refused
 from tests.tiny_models import save_tiny_model, tiny_tokenizer
@@ -60,7 +58,7 @@ def recipe(**changes: Any) -> dict[str, Any]:
     sentences = {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 6, "distance": True}
     variants = [
         {"name": "random", "score": "random", "sparsity": 0.5},
-        {"name": "same", "score": "magnitude", "sparsity": 0},
+        {"name": "same", "score": "magnitude", "sparsity": 0.01},
     ]
     return {
         **small_recipe(),
@@ -87,36 +85,6 @@ def evaluations(run: FinishedRun, variant_id: str) -> Iterator[tuple[EvaluationS
                 yield evaluation, predictions
 
 
-def log_softmax(model: Any, ids: Sequence[int]) -> Tensor:
-    """[tokens - 1, vocabulary] float64 log-probabilities of the next token."""
-    with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, :-1].double()
-    return logits.log_softmax(dim=-1)
-
-
-def expected_measures(dense: Any, variant: Any, text: str) -> dict[str, float]:
-    """The measures of a text from two transformers models, token by token in float64."""
-    ids = tiny_tokenizer()(text)["input_ids"]
-    log_p, log_q = log_softmax(dense, ids), log_softmax(variant, ids)
-    positions = range(len(ids) - 1)
-    divergences = [
-        math.fsum(
-            math.exp(p) * (p - q) - math.exp(p) + math.exp(q)
-            for p, q in zip(log_p[row].tolist(), log_q[row].tolist(), strict=True)
-        )
-        for row in positions
-    ]
-    changes = [abs(float(log_p[row, ids[row + 1]] - log_q[row, ids[row + 1]])) for row in positions]
-    tops = [float(int(log_p[row].argmax()) == int(log_q[row].argmax())) for row in positions]
-    return {
-        "divergence": math.fsum(divergences),
-        "log_prob_change": math.fsum(changes),
-        "n_top_agreed": math.fsum(tops),
-        "removed_mass": 0.0,
-        "n_characters": float(len(unicodedata.normalize("NFC", text))),
-    }
-
-
 @pytest.mark.thorough("runs models of several types")
 @pytest.mark.parametrize("name", TYPES)
 def test_measures_are_those_of_transformers_in_float64(name: str, tmp_path: Path) -> None:
@@ -137,13 +105,17 @@ def assert_measures(run: FinishedRun) -> None:
     for evaluation, predictions in evaluations(run, variant.id):
         texts = [text for item in task_data(evaluation.task).items for text in item.texts]
         for row in (0, len(texts) - 1):
-            for measure, value in expected_measures(dense, masked, texts[row]).items():
+            expected = expected_measures(dense, masked, tiny_tokenizer()(texts[row])["input_ids"])
+            expected["n_characters"] = float(len(unicodedata.normalize("NFC", texts[row])))
+            for measure, value in expected.items():
                 near = pytest.approx(value, rel=2e-4, abs=2e-5)
                 assert float(predictions.measures[measure][row]) == near, (evaluation.task.task, measure)
 
 
 def test_dense_and_a_variant_equal_to_it_have_exactly_no_distance(run: FinishedRun) -> None:
-    for variant in (next(iter(run.plan.variants)), *(one.id for one in run.named("same"))):
+    (same,) = run.named("same")
+    assert not same.is_dense
+    for variant in (next(iter(run.plan.variants)), same.id):
         for evaluation, _ in evaluations(run, variant):
             values = {row["metric"]: row for row in run.store.require(*evaluation.identity.key).rows["metrics"]}
             columns = ("value", "ci_low", "ci_high")
@@ -311,12 +283,11 @@ def test_an_evaluation_without_distances_has_no_such_metric(small_run: FinishedR
 @pytest.mark.parametrize(
     "entry",
     [
-        {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "distance": True},
-        {"task": "mgsm", "path": "facts", "languages": ["en"], "distance": True},
+        {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "distance": True, "longer": "truncate_left"},
         {"task": "facts", "path": "facts", "languages": ["en"], "distance": True, "longer": "truncate_left"},
     ],
 )
-def test_distances_of_other_texts_are_refused(entry: dict[str, Any], tiny_inputs: Path) -> None:
+def test_distances_of_cut_texts_are_refused(entry: dict[str, Any], tiny_inputs: Path) -> None:
     with refused(RecipeError):
         parse_recipe(recipe(evaluations=[entry]), folder=tiny_inputs)
 

@@ -97,6 +97,16 @@ CASES = {
     "fewer tokens": replace(case(removed=REMOVED), targets=torch.tensor([1, 5, 60, 0, 8, 9, 30])),
     "float64": case(dtype=torch.float64),
 }
+HALVES = {
+    f"{dtype}, {name}": replace(
+        case(dtype=dtype, removed=given.head.removed, scale=given.head.scale, softcap=given.head.softcap),
+        targets=given.targets,
+    )
+    for dtype in (torch.bfloat16, torch.float16)
+    for name, given in CASES.items()
+    if name in ("plain", "capped", "fewer tokens")
+}
+"""States and heads in half precision, whose products are rounded to it."""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -111,9 +121,9 @@ def test_measures_are_those_of_plain_float64_loops(name: str) -> None:
     assert result.log_probs.tolist() == pytest.approx([row["log_prob"] for row in expected], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *HALVES])
 def test_given_the_same_logits_a_divergence_is_the_looped_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = CASES[name]
+    given = (CASES | HALVES)[name]
     logits: list[Tensor] = []
     fill = module._fill
 
@@ -130,9 +140,10 @@ def test_given_the_same_logits_a_divergence_is_the_looped_one(name: str, monkeyp
         assert measured.measures[measure].tolist() == pytest.approx(values, rel=1e-6, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("removed", [None, REMOVED])
-def test_equal_states_have_exactly_no_distance(removed: Tensor | None) -> None:
-    given = case(removed=removed)
+def test_equal_states_have_exactly_no_distance(removed: Tensor | None, dtype: torch.dtype) -> None:
+    given = case(removed=removed, dtype=dtype)
     given = replace(given, variant=given.dense.clone(), targets=torch.tensor([1, 5, 60, 0, 8, 9, 30]))
     measures = given.measured().measures
     assert measures["divergence"].tolist() == measures["log_prob_change"].tolist() == [0.0] * 7

@@ -176,3 +176,64 @@ def test_units_cover_every_layer_of_the_scope_once() -> None:
 def test_a_unit_is_named_after_its_block_its_layer_or_both() -> None:
     assert [unit.name for unit in (Unit(3), Unit(layer="fc1"), Unit(3, "fc1"))] == ["3", "fc1", "3.fc1"]
     assert Unit(3, "fc1").columns == {"unit": "3.fc1", "block": 3, "layer": "fc1"}
+
+
+@pytest.fixture(scope="module")
+def far(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Sensitivity by distance from the dense model, with a schedule that reads it."""
+    recipe = planted_recipe()
+    sentences = {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 8, "distance": True}
+    base = {"score": "magnitude"}
+    recipe["sensitivity"] = [
+        {"name": "far", "base": base, "sparsity": 0.75, "split": "test", "metric": "divergence"},
+        {"name": "worse", "base": base, "sparsity": 0.75, "split": "test"},
+    ]
+    schedule = {"from": "far", "spread": 0.125, "group": "all"}
+    recipe |= {"demonstrations": [], "evaluations": [sentences]}
+    recipe["variants"] = [{"name": "by-need", **base, "sparsity": 0.5, "schedule": schedule}]
+    return finished_run(write_planted_inputs(tiny_inputs, tmp_path_factory.mktemp("far")), recipe, name="far")
+
+
+def test_the_distance_from_dense_is_the_loss_of_a_unit(far: FinishedRun) -> None:
+    values = {
+        (row["variant_id"], row["language"]): row["value"]
+        for row in far.rows("metrics")
+        if row["metric"] == "divergence"
+    }
+    for language in ("en", "fr"):
+        losses = losses_of(far, metric="divergence", group_name=language)
+        assert list(losses) == ["0", "1", "2"]
+        for row in losses.values():
+            assert row["loss"] == pytest.approx(values[row["variant_id"], language])
+            assert row["scale"] == "nats"
+            assert row["ci_low"] <= row["loss"] <= row["ci_high"]
+            is_harmless = row["block"] == HARMLESS
+            assert (row["loss"] == 0) == is_harmless
+            assert (row["p_max_t"] == 1) == is_harmless
+    agreements = {row["metric"] for row in far.rows("sensitivity_agreement")}
+    assert agreements == {"divergence", "perplexity"}
+
+
+def test_a_schedule_reads_distances_and_analyses_share_their_probes(far: FinishedRun) -> None:
+    losses = losses_of(far, metric="divergence", group_kind="all")
+    (variant,) = far.named("by-need")
+    rows = far.store.require("variants", variant.id).rows["variant_layers"]
+    removed = [sum(row["n_removed"] for row in rows if row["block"] == block) for block in range(N_BLOCKS)]
+    by_loss = sorted(range(N_BLOCKS), key=lambda block: losses[str(block)]["loss"])
+    assert by_loss[0] == HARMLESS
+    assert sorted(removed, reverse=True) == [removed[block] for block in by_loss]
+    assert sum(isinstance(job, EvaluateJob) for job in far.plan.jobs) == 1 + N_BLOCKS + 1
+    made = [key for job in far.plan.jobs for key in job.makes]
+    assert len(made) == len(set(made))
+
+
+@pytest.mark.parametrize(
+    ("metric", "context"),
+    [("divergence", "distance: true"), ("chrf", "expected=.*perplexity"), ("f1_macro", "expected=.*perplexity")],
+)
+def test_a_metric_that_a_task_does_not_have_is_refused(tiny_inputs: Path, metric: str, context: str) -> None:
+    recipe = planted_recipe()
+    recipe["variants"] = []
+    recipe["sensitivity"][0] |= {"tasks": ["perplexity"], "metric": metric}
+    with pytest.raises(RecipeError, match=context):
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
