@@ -37,15 +37,15 @@ MIXING: Layer = (-1, "mixing")
 """Additional source of tensors that another operation over several tokens or features has computed."""
 NORMED: Layer = (-1, "normed")
 """Additional source of tensors that a norm has computed from the outputs of attention."""
-OPERATIONS = frozenset({ATTENTION, MIXING, NORMED})
+TOKENS: Layer = (-1, "tokens")
+"""Additional source of tensors that another operation over several tokens has computed."""
+OPERATIONS = frozenset({ATTENTION, MIXING, NORMED, TOKENS})
 _ATTENTION_OPERATIONS = ("softmax", "scaled_dot_product", "flex_attention")
 _NORM_OPERATIONS = (
     "mean", "sum", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
 )  # fmt: skip
-_MIXING_OPERATIONS = (
-    *_NORM_OPERATIONS, "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add",
-    "select",
-)  # fmt: skip
+_TOKEN_OPERATIONS = ("bmm", "baddbmm", "convolution", "cumsum", "cumprod")
+_MIXING_OPERATIONS = (*_NORM_OPERATIONS, *_TOKEN_OPERATIONS, "mm", "addmm", "index_add", "scatter_add", "select")
 _VIEWS = (
     "view", "_unsafe_view", "slice", "select", "alias", "detach", "unsqueeze", "squeeze", "reshape", "expand",
     "_to_copy", "clone", "device",
@@ -129,6 +129,7 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.n_attentions += 1
         elif sources and (name in _MIXING_OPERATIONS or "softmax" in name):
             sources |= {MIXING, NORMED} if ATTENTION in sources and name in _NORM_OPERATIONS else {MIXING}
+            sources |= {TOKENS} if name in _TOKEN_OPERATIONS else frozenset()
         if sources:
             self.add(result, sources)
             if self.block is not None and any(0 <= block != self.block for block, _ in sources):
