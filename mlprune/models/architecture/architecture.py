@@ -144,6 +144,8 @@ class BlockArchitecture:
     """The experts that the block chooses from for each token."""
     sublayers: tuple[SubLayer, ...] = ()
     """The sub-layers that can be removed as a whole, in the order in which the block runs them."""
+    only_adds: bool = False
+    """Whether the block returns the hidden states that it reads plus outputs of its sub-layers, and nothing else."""
     stored: tuple[tuple[str, tuple[tuple[StoredPart, ...], ...]], ...] = ()
     """(parameter relative to the block, the ways in which checkpoints store it), for parameters that checkpoints store
     in another form: the parts of a way, one after the other, are the rows of the parameter."""

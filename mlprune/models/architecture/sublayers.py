@@ -65,6 +65,19 @@ def sublayers_of(
     )
 
 
+def only_adds(whole: Call, sublayers: Sequence[SubLayer], *, experts: Experts | None) -> bool:
+    """Whether a block returns the hidden states that it reads plus the outputs of its sub-layers, and nothing else.
+
+    Args:
+        whole: the call of the block.
+    """
+    if whole.added is None:
+        return False
+    router = None if experts is None else experts.router
+    known = {_named(layer, experts) for sublayer in sublayers for layer in sublayer.layers} | {router}
+    return {_named(layer, experts) for _, layer in whole.added} <= known
+
+
 def _groups(calls: Sequence[Call], prefix: str, experts: Experts | None) -> list[_Group]:
     """Return the groups of all linear layers that ran, in the order of their first layers."""
     groups: list[_Group] = []

@@ -329,3 +329,30 @@ RANDOM = {"score": "random", "structure": "sublayers", "sparsity": 0.5}
 def test_keys_that_do_not_apply_to_sublayers_are_refused(entry: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         VariantConfig.model_validate(entry)
+
+
+@pytest.mark.thorough("runs a model for every case")
+@pytest.mark.parametrize("name", ["gpt_neox", "nemotron_h, no experts", "lfm2"])
+def test_a_smaller_export_leaves_out_blocks_that_only_pass_hidden_states_on(
+    name: str, run_of: RunOf, tmp_path: Path
+) -> None:
+    """A block of Nemotron-H has one sub-layer; the other types also keep a block of which one is removed."""
+    run = run_of(name)
+    (variant,) = run.named("most")
+    architecture, removed = architecture_at(run.folder / "model"), removed_of(run, variant.id)
+    blocks = range(architecture.n_blocks)
+    kept = [
+        block
+        for block in blocks
+        if any(f"{block}.{one.kind}" not in removed for one in architecture.block(block).sublayers)
+    ]
+    assert len(kept) == 1
+    model = reference(run.folder / "model")
+    with skipping(model, name, removed):
+        expected = logits(model)
+    export_variant(run.store, variant.id, run.folder / "model", tmp_path / "out", smaller=True)
+    smaller = reference(tmp_path / "out")
+    assert len(smaller.get_submodule(architecture.blocks)) == 1
+    torch.testing.assert_close(logits(smaller), expected, atol=1e-6, rtol=0)
+    card = (tmp_path / "out/README.md").read_text("utf-8")
+    assert f"1 of {architecture.n_blocks} blocks" in card
