@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+SubLayerKind = Literal["attention", "feed_forward"]
+"""Sub-layer of a block. `attention`: the mixer of tokens, also a state space, a short convolution or linear attention.
+`feed_forward`: neurons or experts."""
 RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
 ProfileName = Literal["corrected", "paper"]

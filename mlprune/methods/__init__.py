@@ -41,11 +41,12 @@ from mlprune.methods.scores import (
     scores_of_structures,
     shortest_name,
 )
-from mlprune.methods.structures import OF_EXPERTS, STRUCTURES, pattern_of, structure_of
+from mlprune.methods.structures import OF_DEPTH, OF_EXPERTS, STRUCTURES, pattern_of, structure_of
 
 __all__ = [
     "AGGREGATIONS",
     "NO_PARAMETERS",
+    "OF_DEPTH",
     "OF_EXPERTS",
     "REFINERS",
     "SCHEDULES",

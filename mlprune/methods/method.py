@@ -102,7 +102,7 @@ class Structure(Method):
     counts: str = ""
     """What its sparsity counts; empty for weights."""
     keys: frozenset[str] = frozenset()
-    """The only keys of an entry that removes whole blocks, and so names no layers; empty for other structures."""
+    """The only keys of an entry that removes whole blocks or sub-layers, and so names no layers; empty for others."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlprune.methods.method import NO_PARAMETERS, PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
-from mlprune.methods.structures import OF_EXPERTS, OF_WEIGHTS
+from mlprune.methods.structures import OF_DEPTH, OF_EXPERTS, OF_WEIGHTS
 
 _REAP = "M. Lasby et al., *REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression*, arXiv:2510.13999"
 REMOVED_SCORES: Mapping[str, str] = {"pruner_zero": "0.3"}
@@ -144,7 +144,7 @@ SCORES: Mapping[str, Score] = {
         "uniform random numbers",
         formula="U(0, 1)",
         parameters=RandomParameters,
-        structures=(*OF_WEIGHTS, "blocks", *OF_EXPERTS),
+        structures=(*OF_WEIGHTS, *OF_DEPTH, *OF_EXPERTS),
     ),
     "block_influence": Score(
         "how much a block turns the hidden states of a demonstration set",
@@ -154,7 +154,15 @@ SCORES: Mapping[str, Score] = {
         reads_states=True,
         structures=("blocks",),
     ),
-    "given": Score("the blocks of the scope, all of which are removed", removes_scope=True, structures=("blocks",)),
+    "sublayer_influence": Score(
+        "how much a sub-layer turns the hidden states of a demonstration set",
+        formula="mean over tokens of 1 - cosine of the states before and after the sub-layer",
+        reads_states=True,
+        structures=("sublayers",),
+    ),
+    "given": Score(
+        "the blocks or sub-layers of the scope, all of which are removed", removes_scope=True, structures=OF_DEPTH
+    ),
     "ria": Score(
         "relative importance of the weight times a power of the feature norm",
         citation=PLUG_AND_PLAY,
@@ -201,5 +209,5 @@ def shortest_name(score: str, parameters: Parameters) -> tuple[str, Parameters]:
 
 
 def scores_of_structures(structures: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scores that take these structures and no others."""
-    return tuple(name for name, score in SCORES.items() if score.structures == structures)
+    """Return the scores that take no other structures than these."""
+    return tuple(name for name, score in SCORES.items() if set(score.structures) <= set(structures))

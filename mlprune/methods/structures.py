@@ -8,6 +8,8 @@ from mlprune.methods.method import WANDA, Structure
 
 OF_WEIGHTS = ("row", "matrix", "alpha", "N:M")
 """Structures of single weights."""
+OF_DEPTH = ("blocks", "sublayers")
+"""Structures of whole blocks and sub-layers."""
 OF_EXPERTS = ("experts", "all_experts")
 """Structures of whole experts."""
 _N_M = re.compile(r"(\d+):(\d+)")
@@ -19,6 +21,9 @@ _EXPERTS = Structure(
     token_scopes=("all", "source", "target"),
     counts="expert",
 )
+_KEYS_OF_DEPTH = frozenset(
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
+)
 STRUCTURES: Mapping[str, Structure] = {
     "row": Structure("an output row of the weight"),
     "matrix": Structure("the whole matrix"),
@@ -26,11 +31,12 @@ STRUCTURES: Mapping[str, Structure] = {
     "units": Structure(
         "attention heads and neurons of all blocks together", masks_nest=False, of_model=True, aggregation="pooled"
     ),
-    "blocks": Structure(
-        "blocks of the model, which are removed as a whole",
+    "blocks": Structure("blocks of the model, which are removed as a whole", of_model=True, keys=_KEYS_OF_DEPTH),
+    "sublayers": Structure(
+        "attention and feed-forward sub-layers of blocks, which are removed as a whole",
+        masks_nest=False,
         of_model=True,
-        keys=frozenset(("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed"))
-        | {"scope", "keep"},
+        keys=_KEYS_OF_DEPTH | {"bits", "quantisation_group", "quantise", "reconstruct"},
     ),
     "experts": _EXPERTS,
     "all_experts": replace(_EXPERTS, summary="experts of all blocks together"),

@@ -152,7 +152,7 @@ def _new_names(file: Path, architecture: Architecture, number_of: Mapping[int, i
     """
     prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
     pattern = re.compile(rf"(?:{prefix}\.)?{re.escape(path)}\.(\d+)\..+")
-    name_of = {stored: name for name, stored in architecture.renamed}
+    name_of = {stored: name for name, stored in architecture.published_names}
     names: dict[str, str | None] = {}
     for stored in tensor_slices(file):
         if match := pattern.fullmatch(name_of.get(stored, stored)):

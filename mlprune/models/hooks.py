@@ -1,9 +1,9 @@
-"""Hooks on the layers of blocks: what layers read and return, and the activations of feed-forward neurons."""
+"""Hooks on the layers of blocks: what layers read and return, the activations of neurons, and layers that return 0."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -43,6 +43,8 @@ class LayerHooks:
                 module.get_submodule(name).register_forward_pre_hook(partial(self._on_input, name), with_kwargs=True)
             if kind.activation is not None:
                 module.get_submodule(kind.activation).register_forward_hook(self._on_neurons)
+            for layer in (name for sublayer in kind.sublayers for name in sublayer.outputs):
+                module.get_submodule(layer).register_forward_hook(partial(self._on_sublayer, layer))
 
     def observe_outputs(self) -> None:
         """Also observe the outputs of layers from now on. No thread may be running a block."""
@@ -79,6 +81,20 @@ class LayerHooks:
         finally:
             self._thread.listener = self._thread.neurons = self._thread.outputs = None
 
+    @contextmanager
+    def silencing(self, layers: Collection[str]) -> Iterator[None]:
+        """Let layers return zeros that give the outputs of sub-layers, in all that this thread runs inside the context.
+
+        Args:
+            layers: relative to the block.
+        """
+        self._thread.silenced = layers
+        try:
+            with one_by_one():
+                yield
+        finally:
+            self._thread.silenced = ()
+
     def _on_input(self, name: str, _module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         listener = getattr(self._thread, "listener", None)
         if listener is not None:
@@ -88,6 +104,9 @@ class LayerHooks:
         outputs = getattr(self._thread, "outputs", None)
         if outputs is not None:
             outputs(layer, result)
+
+    def _on_sublayer(self, layer: str, _module: nn.Module, _args: tuple[Tensor, ...], result: Tensor) -> Tensor | None:
+        return torch.zeros_like(result) if layer in getattr(self._thread, "silenced", ()) else None
 
     def _on_neurons(self, _module: nn.Module, _args: tuple[Tensor, ...], activations: Tensor) -> None:
         neurons = getattr(self._thread, "neurons", None)

@@ -22,9 +22,13 @@ from mlprune.numeric.masks.packed_masks import PackedMask
 
 
 def removed_experts(experts: Experts, masks: Mapping[str, PackedMask]) -> tuple[int, ...]:
-    """Return the experts of whose layers the masks of a block keep no weight, ascending."""
+    """Return the experts of whose layers the masks of a block keep no weight, ascending; none if that are all of them.
+
+    If no expert keeps a weight, every choice of the router has the same outputs, and the sub-layer is removed.
+    """
     empty = {layer for layer, mask in masks.items() if experts.has(layer) and mask.is_empty()}
-    return tuple(expert for expert in range(experts.n_experts) if empty.issuperset(experts.layers(expert)))
+    removed = tuple(expert for expert in range(experts.n_experts) if empty.issuperset(experts.layers(expert)))
+    return removed if len(removed) < experts.n_experts else ()
 
 
 def require_choice(experts: Experts, removed: tuple[int, ...], *, block: int) -> None:

@@ -257,10 +257,12 @@ class ScheduleSpec:
 
 @dataclass(frozen=True)
 class Scope:
-    """Blocks and layers that are pruned, in order; empty means all."""
+    """Blocks, layers and sub-layers that are pruned, in order; empty means all."""
 
     blocks: tuple[int, ...] = ()
     layers: tuple[str, ...] = ()
+    sublayers: tuple[str, ...] = ()
+    """Structure sublayers: each as `3.attention`."""
 
     def includes(self, block: int, layer: str) -> bool:
         """Whether a layer is pruned."""

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
@@ -12,7 +12,7 @@ from mlprune.recipe import options
 from mlprune.recipe.base import EntryName
 from mlprune.recipe.questions import asked_languages
 from mlprune.strict_model import Model, as_pairs
-from mlprune.vocabulary import UnitName
+from mlprune.vocabulary import SubLayerKind, UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
 _SCHEDULE = options.MethodName(SCHEDULE_METHODS)
@@ -28,6 +28,7 @@ LOSS_KEYS = ("by", "at", "task")
 MAX_BLOCKS = 10_000
 """Exclusive upper bound of block numbers in spans."""
 _BLOCK_LAYER = re.compile(r"(?:0|[1-9]\d*)\.\S+")
+_SUBLAYER = re.compile(rf"(?:(?:0|[1-9]\d*)\.)?(?:{'|'.join(get_args(SubLayerKind))})")
 _SPAN = re.compile(r"(\d+)-(\d+)")
 
 
@@ -51,6 +52,12 @@ Blocks = Annotated[
 
 def _group(text: str) -> str:
     return asked_languages(text).text
+
+
+def _sublayer(name: str) -> str:
+    if not _SUBLAYER.fullmatch(name):
+        raise ValueError(f"expected attention or feed_forward, also with a block as in 3.attention, got {name!r}")
+    return name
 
 
 def _block_layer(name: str) -> str:
@@ -159,7 +166,7 @@ else:
 
 
 class ScopeConfig(Model):
-    """Blocks and layers that are pruned; the others are not changed."""
+    """Blocks, layers and sub-layers that are pruned; the others are not changed."""
 
     blocks: Blocks = ()
     """Only these blocks (all)."""
@@ -169,3 +176,5 @@ class ScopeConfig(Model):
     """Not these blocks."""
     without_layers: tuple[str, ...] = ()
     """Not these layers."""
+    sublayers: tuple[Annotated[str, AfterValidator(_sublayer)], ...] = ()
+    """structure sublayers: only `attention` or `feed_forward`, of all blocks or of one, as in `3.attention` (all)."""

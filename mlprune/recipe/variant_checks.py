@@ -139,12 +139,14 @@ def check_parameters_fit_structure(entry: VariantFields, score: Score) -> None:
 
 
 def check_keys_of_structure(entry: VariantFields, score: Score) -> None:
-    """Check the options of a variant that lacks whole blocks.
+    """Check the options of a variant that lacks whole blocks or sub-layers.
 
     Raises:
         ValueError: one does not apply, or the score needs another one.
     """
     keys = _structure(entry.group).keys or _structure(score.structures[0]).keys
+    if entry.scope.sublayers and entry.group != "sublayers":
+        raise ValueError(f"structure {entry.group} removes no sub-layers: leave sublayers out of the scope")
     if not keys:
         return
     _require_structure(entry, f"score {entry.score}", score.structures)
@@ -153,10 +155,10 @@ def check_keys_of_structure(entry: VariantFields, score: Score) -> None:
     if refused:
         raise ValueError(f"structure {entry.group} takes {', '.join(sorted(keys))}, and not {', '.join(refused)}")
     if entry.scope.layers or entry.scope.without_layers:
-        raise ValueError(f"structure {entry.group} removes whole blocks: leave layers out of the scope")
-    if score.removes_scope and (entry.sparsity is not None or not entry.scope.blocks):
-        expected = "scope: {blocks: ...} and no sparsity"
-        raise ValueError(f"score {entry.score} removes all blocks of the scope: it needs {expected}")
+        raise ValueError(f"structure {entry.group} removes whole {entry.group}: leave layers out of the scope")
+    if score.removes_scope and (entry.sparsity is not None or not (entry.scope.blocks or entry.scope.sublayers)):
+        expected = f"scope: {{{entry.group}: ...}} and no sparsity"
+        raise ValueError(f"score {entry.score} removes all {entry.group} of the scope: it needs {expected}")
 
 
 def check_choice_of_demonstrations(entry: VariantFields) -> None:

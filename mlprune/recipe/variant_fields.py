@@ -77,7 +77,7 @@ class VariantFields(Model):
     resample: Seed | None = None
     """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
     sparsity: Annotated[Sparsity | None, WithoutScore(("dense",))] = None
-    """Share of weights removed from each comparison group, or of blocks or experts; 0 is the dense variant. Optional
+    """Share of weights removed from each comparison group, or of blocks, sub-layers or experts; 0 is dense. Optional
     for structure N:M and schedule search; score given has none."""
     structure: Annotated[
         StructureName | None,
@@ -88,7 +88,8 @@ class VariantFields(Model):
     ] = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
-    removes whole blocks of the model, which hidden states then pass unchanged; `experts`, experts of every block, and
+    removes whole blocks of the model, which hidden states then pass unchanged; `sublayers`, whole attention and
+    feed-forward sub-layers, which then add exactly 0 to hidden states; `experts`, experts of every block, and
     `all_experts`, those of all blocks that score lowest. Every block keeps as many experts as a token chooses.
     `vocabulary` removes only the tokens that `keep` does not name, and has no score."""
     permute: bool = False

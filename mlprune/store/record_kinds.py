@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
+from mlprune.capabilities.blocks.records import SUBLAYER_INFLUENCE
 from mlprune.capabilities.blocks.records import VARIANTS as WITHOUT_BLOCKS
 from mlprune.capabilities.distance.records import DENSE_STATES
 from mlprune.capabilities.experts.records import EXPERT_OVERLAPS, EXPERT_STATISTICS, EXPERT_TABLES, ROUTING_ENTROPY
@@ -82,6 +83,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "demonstration set whose hidden states are compared before and after every block",
         tables={"block_influence": "block_influence_id"},
     ),
+    "sublayer_influence": SUBLAYER_INFLUENCE,
     "outliers": RecordKind(
         1,
         "statistics and threshold whose outlier ratios schedule `owl` reads",

@@ -39,7 +39,7 @@ def test_every_registered_method_has_a_function() -> None:
 
 def test_scores_without_demonstrations_need_no_statistics() -> None:
     without = {name for name, score in SCORES.items() if not score.needs}
-    assert without == {"magnitude", "random", "block_influence", "given"}
+    assert without == {"magnitude", "random", "block_influence", "sublayer_influence", "given"}
     assert {name for name, score in SCORES.items() if score.changes_weights} == {"sparsegpt", "alps"}
 
 

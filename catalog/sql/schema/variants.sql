@@ -11,14 +11,14 @@ CREATE OR REPLACE TABLE variants (
     sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); for a combination, the achieved fraction
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
-    biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs or were fitted; NULL for no
+    biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs, were fitted, or are 0 after removed sub-layers; NULL for no
     intervention VARCHAR,          -- run-time method (lrp2, self_translate, translate_test) or vocabulary; NULL for none
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores
     removes VARCHAR,               -- which scores are removed: lowest or highest; NULL for dense
     schedule VARCHAR,              -- how the sparsity is distributed over blocks and layers: uniform, given, owl, dlp, alpha_pruning or sensitivity; NULL for dense
     schedule_parameters JSON,      -- parameters of the schedule that are not at their defaults; NULL for none
-    scope JSON,                    -- the only blocks and layers that are pruned: {"blocks": [...], "layers": [...]}; NULL for all
+    scope JSON,                    -- the only blocks, layers and sub-layers that are pruned: {"blocks": [...], "layers": [...], "sublayers": [...]}; NULL for all
     profile VARCHAR,               -- corrected, or paper: the choices of the published code; NULL for dense
     token_scope VARCHAR,           -- tokens that count in the statistics: all, content, source, target or last_shot; NULL if no statistics are read
     aggregation VARCHAR,           -- how several sets are combined: mean, max, variance or pooled; NULL for one set or none
@@ -35,6 +35,7 @@ CREATE OR REPLACE TABLE variants (
     neurons JSON,                  -- feed-forward neurons that the variant lacks: {"action": remove, only or random, "of": language}, with share and quantile if they are not at their defaults; NULL for other variants
     n_removed_blocks BIGINT,       -- number of whole blocks that the variant lacks; NULL for other structures
     removed_blocks BIGINT[],       -- these blocks, ascending, numbered from 0
+    removed_sublayers VARCHAR[],   -- whole sub-layers that the variant lacks, as BLOCK.attention or BLOCK.feed_forward; NULL for other structures
     plugins JSON,                  -- methods that are plug-ins: kind -> name, sha256 of the source, and distribution and version or file; NULL for none
     mask_sha256 VARCHAR,           -- fingerprint of the keep masks: equal if and only if the same weights are kept; NULL for dense
     PRIMARY KEY (variant_id)

@@ -1,1 +1,1 @@
-"""Whole blocks: variants without some of them, which hidden states then pass unchanged."""
+"""Whole blocks, which hidden states then pass unchanged, and whole sub-layers, which then add exactly 0 to them."""

@@ -1,4 +1,4 @@
-"""Blocks: variants without whole blocks; its records say what makes them."""
+"""Blocks and sub-layers: variants without whole ones; its records say what makes them."""
 
 from mlprune.capabilities.capability import Capability
 

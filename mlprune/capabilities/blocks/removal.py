@@ -1,16 +1,20 @@
-"""Variants without whole blocks: plan them and their jobs, choose the blocks, and write their records."""
+"""Variants without whole blocks: plan them and their jobs, choose the blocks, and write their records.
+
+What is not said of blocks alone is also for variants without sub-layers (`sublayer_masks.py`).
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.capabilities.blocks.variant import BlocksVariant
+from mlprune.capabilities.blocks.variant import BlocksVariant, DepthVariant, Unit
 from mlprune.errors import RecipeError
 from mlprune.hashing import ordered_by_hash
-from mlprune.json_values import as_float, as_int
+from mlprune.json_values import JsonObject, as_float, as_int
+from mlprune.pruning.spec import Scope
 from mlprune.recipe.models import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import ChainLoader, Job, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey, SmallJob, make_identity
 from mlprune.steps.observe.block_influence import BlockInfluenceJob
 from mlprune.steps.observe.dense_pass import pass_jobs
 from mlprune.steps.prune.structure_variants import StructureVariants
@@ -36,29 +40,58 @@ class RemoveBlocksJob(SmallJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the record."""
-        influence: dict[int, float] = {}
+        influence: dict[Unit, float] = {}
         if self.influence_id:
             rows = store.require("block_influence", self.influence_id).rows["block_influence"]
             influence = {as_int(row["block"]): as_float(row["influence"]) for row in rows}
-        removed = chosen_blocks(self.variant, influence)
+        removed = [as_int(block) for block in chosen_units(self.variant, influence)]
         store.write_record(self.identity.record(rows=rows_without_blocks(self.variant, removed)))
 
 
-def chosen_blocks(variant: BlocksVariant, influence: Mapping[int, float]) -> list[int]:
-    """Return the blocks that a variant lacks, ascending.
+def chosen_units(variant: DepthVariant, influence: Mapping[Unit, float]) -> list[Unit]:
+    """Return the blocks or sub-layers that a variant lacks, in the order of the model.
 
-    Of equal influences, that of the earlier block counts as lower. Random blocks are the first ones in the order of the
-    SHA-256 of `"seed:block"`.
+    Of equal influences, that of the earlier unit counts as lower. Random units are the first ones in the order of the
+    SHA-256 of `"seed:block"`, or of `"seed:block.kind"`.
 
     Args:
-        influence: of each block, for score block_influence.
+        influence: of each unit, for a score that reads it.
     """
-    blocks = variant.candidates
-    if variant.score.score == "block_influence":
-        ordered = sorted(blocks, key=lambda block: (influence[block], block))
+    units = {str(unit): unit for unit in variant.candidates}
+    if variant.score.method.reads_states:
+        ordered = sorted(units.values(), key=influence.__getitem__)
     else:
-        ordered = list(map(int, ordered_by_hash(variant.score.seed or 0, map(str, blocks))))
-    return sorted(ordered[: variant.n_removed])
+        ordered = [units[name] for name in ordered_by_hash(variant.score.seed or 0, units)]
+    removed = set(ordered[: variant.n_removed])
+    return [unit for unit in variant.candidates if unit in removed]
+
+
+def planned_depth(variant: ScoredVariant, scope: Scope, *, n_chosen: int, n_units: int) -> Identity:
+    """Return the identity of a variant without units; its sparsity is their share.
+
+    Args:
+        variant: as a structure of weights would have it.
+        scope: the units of which some are removed.
+        n_chosen: number of units in the scope.
+        n_units: of all units of the model.
+    """
+    share = n_chosen / n_units if variant.score.method.removes_scope else variant.sparsity
+    names = ("propagation", "scope")
+    parameters = {name: value for name, value in variant.identity.parameters.items() if name not in names}
+    of_scope: JsonObject = {"scope": scope.parameters} if scope.parameters else {}
+    return make_identity("variants", {**parameters, **of_scope, "sparsity": share}, parents=variant.identity.parents)
+
+
+def require_some(variant: DepthVariant, *, n_units: int) -> None:
+    """Check that a variant lacks a unit of its model, and not all.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    if not 0 < variant.n_removed < n_units:
+        message = f"structure {variant.structure} would remove no unit, or all"
+        expected = f"1 to {n_units - 1} of the {n_units} {variant.structure}"
+        raise RecipeError(message, expected=expected, got=variant.n_removed)
 
 
 class BlockVariants(StructureVariants[BlocksVariant]):
@@ -70,16 +103,12 @@ class BlockVariants(StructureVariants[BlocksVariant]):
         Raises:
             RecipeError: it would lack no block, or all.
         """
-        model, score, scope, share = variant.model, variant.score, variant.scope, variant.sparsity
-        if score.method.removes_scope:
-            share = (len(scope.blocks) or model.n_blocks) / model.n_blocks
-        parameters = {name: value for name, value in variant.identity.parameters.items() if name != "propagation"}
-        identity = make_identity("variants", {**parameters, "sparsity": share}, parents=variant.identity.parents)
-        spec = BlocksVariant(identity, model, share, score, scope, *variant.set_ids)
-        if not 0 < spec.n_removed < model.n_blocks:
-            message = "structure blocks would remove no block, or all"
-            expected = f"1 to {model.n_blocks - 1} of the {model.n_blocks} blocks"
-            raise RecipeError(message, expected=expected, got=spec.n_removed)
+        model, scope = variant.model, variant.scope
+        n_chosen = len(scope.blocks) or model.n_blocks
+        identity = planned_depth(variant, scope, n_chosen=n_chosen, n_units=model.n_blocks)
+        share = as_float(identity.parameters["sparsity"])
+        spec = BlocksVariant(identity, model, share, variant.score, scope, *variant.set_ids)
+        require_some(spec, n_units=model.n_blocks)
         return spec
 
     def jobs(self, recipe: Recipe, inputs: Inputs, *, planned: PlannedVariant, variant: BlocksVariant) -> Iterator[Job]:

@@ -1,5 +1,6 @@
-"""Variants without whole blocks as plain values."""
+"""Variants without whole blocks or sub-layers as plain values."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,36 +11,42 @@ from mlprune.pruning.spec import Scope, ScoreSpec
 from mlprune.steps.variants.base_variant import SeedSource, SetLink
 from mlprune.steps.variants.variant import CapabilityVariant
 
+Unit = int | str
+"""A block, or a sub-layer as `3.attention`."""
+
 
 @dataclass(frozen=True)
-class BlocksVariant(CapabilityVariant):
-    """A base model without some of its blocks. It has no masks: hidden states pass the removed blocks unchanged."""
+class DepthVariant(CapabilityVariant, ABC):
+    """A base model without some of its blocks or sub-layers."""
 
     share: float
-    """Share of the blocks of the scope; for score given, of the model."""
+    """Share of the units of the scope; for score given, of the model."""
     score: ScoreSpec
     scope: Scope
-    """The blocks of which some are removed; all of them for score given."""
+    """The units of which some are removed; all of them for score given."""
     set_id: str | None = None
     """The demonstration set that the score reads, if it reads one."""
-    structure: ClassVar[str] = "blocks"
-    lacks_blocks: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def structure(self) -> str:
+        """The comparison group."""
+
+    @property
+    @abstractmethod
+    def candidates(self) -> tuple[Unit, ...]:
+        """The units of the scope, in the order of the model."""
 
     @property
     def sparsity(self) -> float:
-        """The share of the blocks. The catalog has the share of their weights, too."""
+        """The share of the units. The catalog has the share of their weights, too."""
         return self.share
 
     @property
-    def candidates(self) -> tuple[int, ...]:
-        """The blocks of the scope, ascending."""
-        return self.scope.blocks or tuple(range(self.model.n_blocks))
-
-    @property
     def n_removed(self) -> int:
-        """Number of blocks that it lacks; a share of the scope is rounded down."""
-        n_blocks = len(self.candidates)
-        return n_blocks if self.score.method.removes_scope else n_removed(self.share, n_blocks)
+        """Number of units that it lacks; a share of the scope is rounded down."""
+        n_units = len(self.candidates)
+        return n_units if self.score.method.removes_scope else n_removed(self.share, n_units)
 
     def set_links(self) -> Iterator[SetLink]:
         """Yield the set that its score reads."""
@@ -66,3 +73,32 @@ class BlocksVariant(CapabilityVariant):
             "seed": self.score.seed,
             "scope": self.scope.parameters or None,
         }
+
+
+@dataclass(frozen=True)
+class BlocksVariant(DepthVariant):
+    """A base model without some of its blocks. It has no masks: hidden states pass the removed blocks unchanged."""
+
+    structure: ClassVar[str] = "blocks"
+    lacks_blocks: ClassVar[bool] = True
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The blocks of the scope, ascending."""
+        return self.scope.blocks or tuple(range(self.model.n_blocks))
+
+
+@dataclass(frozen=True)
+class SublayersVariant(DepthVariant):
+    """A base model without some of its sub-layers: their masks keep no weight, and biases of their outputs are 0."""
+
+    candidates: tuple[str, ...] = ()
+    """The sub-layers of the scope, in the order of the model."""
+    zeroes_biases: bool = False
+    """Whether a layer that gives the outputs of a sub-layer of the scope has a bias, which becomes 0."""
+    structure: ClassVar[str] = "sublayers"
+
+    @property
+    def has_new_values(self) -> bool:
+        """Whether biases become 0."""
+        return self.zeroes_biases

@@ -43,6 +43,7 @@ from mlprune.capabilities.publishing.smaller import (
     loader_changes,
     narrow_config,
     narrow_files,
+    passed_blocks,
 )
 from mlprune.capabilities.publishing.tensor_changes import (
     checked_changes,
@@ -220,8 +221,9 @@ def export_variant(
         variant_id: a variant of the store; the dense one is allowed.
         model_path: folder of its base model.
         out: folder to make; it may exist if it is empty.
-        smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`. Whole blocks
-            that the variant lacks, and experts of which it keeps no weight, are always left out.
+        smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`; if the
+            variant lacks all sub-layers of a block, such blocks instead. Whole blocks that the variant lacks, and
+            experts of which it keeps no weight, are always left out.
         vocabulary_multiple: the rows of a smaller vocabulary are padded to a multiple of it.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
@@ -299,6 +301,7 @@ def _write_folder(
     """
     variant = with_all_tokens(store, named)
     experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
+    passed = passed_blocks(variant, architecture_at(model_path)) if form.smaller else ()
     is_smaller = form.smaller or removed or experts or tokens is not None
     shape: Form = "packed" if form.codes else "smaller" if is_smaller else "zeros"
     card = model_card(store, named, form=shape)
@@ -312,11 +315,12 @@ def _write_folder(
         if added:
             index_added_file(temporary, zeros)
         hashes = require_hashes(temporary, model_path, {**zeros, **changed})
-        if removed:
+        if gone := removed or passed:
             architecture = architecture_at(temporary)
-            remove_blocks(temporary, architecture, removed)
+            remove_blocks(temporary, architecture, gone)
             hashes = tensor_hashes(temporary)
-            text = _text_without_blocks(removed, n_blocks=architecture.n_blocks)
+            text = _text_without_blocks(gone, n_blocks=architecture.n_blocks)
+            text += "The other removed sub-layers are zeros.\n" if passed else ""
             card = "\n".join((card, *section("Smaller model", text)))
         elif form.smaller or experts:
             weights = removed_weights(store, variant) if form.smaller else ()

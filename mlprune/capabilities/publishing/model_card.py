@@ -176,12 +176,7 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
         if is_permuted(row)
         else ""
     )
-    if row.get("biases_changed"):
-        changed += (
-            " The biases of the pruned layers were fitted together with the weights."
-            if (row.get("reconstruction") or {}).get("biases")
-            else " The biases of the layers after removed units have new values, which contain their mean outputs."
-        )
+    changed += _bias_text(row) + _sublayer_text(row)
     if form == "smaller":
         return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
     stored = "" if form in ("packed", "published") else " The weights are stored densely, with zeros."
@@ -189,6 +184,26 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
         f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
         f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model.{stored}\n"
     )
+
+
+def _bias_text(row: Row) -> str:
+    """Which biases have new values, beginning with a space; empty for none."""
+    if not row.get("biases_changed"):
+        return ""
+    if (row.get("reconstruction") or {}).get("biases"):
+        return " The biases of the pruned layers were fitted together with the weights."
+    if row.get("removed_sublayers"):
+        return " The biases of the last layers of removed sub-layers are 0."
+    return " The biases of the layers after removed units have new values, which contain their mean outputs."
+
+
+def _sublayer_text(row: Row) -> str:
+    """Which sub-layers were removed, beginning with a space; empty for none."""
+    removed = row.get("removed_sublayers")
+    if not removed:
+        return ""
+    names = ", ".join(f"`{name}`" for name in removed)
+    return f" Whole sub-layers were removed, by block from 0: {names}. They add exactly 0 to the hidden states."
 
 
 def _quantisation_text(row: Row, *, form: Form) -> str:

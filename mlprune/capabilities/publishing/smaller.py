@@ -10,11 +10,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, as_list
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, oriented
 from mlprune.models.architecture.units import HEAD_KEYS, KeptUnits, LayerSlice, UnitLayout, n_attention_heads
 from mlprune.models.checkpoint.rewritten_files import write_tensors
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
+from mlprune.store.records import Record
 
 Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
 """Name of a tensor in its file -> what remains of its layer, whether it is a bias, and the block that it belongs to."""
@@ -37,6 +38,17 @@ def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> Bl
             is_kept[0] = True
         units.append(KeptUnits(layout, is_kept))
     return tuple(units)
+
+
+def passed_blocks(variant: Record, architecture: Architecture) -> tuple[int, ...]:
+    """Return the blocks that hidden states pass unchanged because a variant lacks all their sub-layers, ascending."""
+    removed = {str(name) for name in as_list(variant.rows["variants"][0].get("removed_sublayers") or [])}
+    kinds = enumerate(map(architecture.block, range(architecture.n_blocks)))
+    return tuple(
+        block
+        for block, kind in kinds
+        if kind.only_adds and kind.sublayers and removed.issuperset(f"{block}.{one.kind}" for one in kind.sublayers)
+    )
 
 
 @dataclass(frozen=True)

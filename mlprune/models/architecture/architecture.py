@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from mlprune.errors import ModelError
+from mlprune.vocabulary import SubLayerKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,19 @@ class Part:
     """Layers before the units: query, key and value projections, or the layers before the activation."""
     after: str
     """The layer that reads the outputs of all units."""
+
+
+@dataclass(frozen=True)
+class SubLayer:
+    """The layers of a block that compute one contribution to its hidden states: that of a mixer, or of its neurons."""
+
+    kind: SubLayerKind
+    layers: tuple[str, ...]
+    """Its prunable layers, relative to the block, in the block's order."""
+    outputs: tuple[str, ...]
+    """Those whose outputs are added to the hidden states; if they are 0, the contribution is exactly 0."""
+    reads_earlier: bool = False
+    """Whether it reads the contribution of the sub-layer before it, as in sequential blocks."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,10 @@ class BlockArchitecture:
     """Parameters of two or more dimensions that stay dense."""
     experts: Experts | None = None
     """The experts that the block chooses from for each token."""
+    sublayers: tuple[SubLayer, ...] = ()
+    """The sub-layers that can be removed as a whole, in the order in which the block runs them."""
+    only_adds: bool = False
+    """Whether the block returns the hidden states that it reads plus outputs of its sub-layers, and nothing else."""
     stored: tuple[tuple[str, tuple[tuple[StoredPart, ...], ...]], ...] = ()
     """(parameter relative to the block, the ways in which checkpoints store it), for parameters that checkpoints store
     in another form: the parts of a way, one after the other, are the rows of the parameter."""

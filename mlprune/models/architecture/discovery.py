@@ -39,6 +39,7 @@ from mlprune.models.architecture.architecture import (
 from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
 from mlprune.models.architecture.logits import logit_transform
 from mlprune.models.architecture.stored_forms import stored_forms, with_stored_forms
+from mlprune.models.architecture.sublayers import only_adds, sublayers_of
 from mlprune.models.architecture.trace import (
     ATTENTION,
     HIDDEN,
@@ -264,8 +265,11 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
     if len(transposed) > 1:
         raise ModelError("a block has linear layers that store their weights in two ways", block=block)
     attention, feed_forward = _parts(prunable, block, prefix, experts)
+    inputs = tuple(with_all_experts([tuple(group) for group in groups.values()], experts))
+    layers = tuple(layer for group in inputs for layer in group)
+    sublayers = sublayers_of(calls, prefix, layers=layers, feed_forward=feed_forward, experts=experts)
     return BlockArchitecture(
-        inputs=tuple(with_all_experts([tuple(group) for group in groups.values()], experts)),
+        inputs=inputs,
         attention=attention,
         feed_forward=feed_forward,
         activation=_activation(calls, feed_forward, block, prefix),
@@ -273,6 +277,8 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         transposed=transposed == {True},
         n_returned=len(whole.result) if isinstance(whole.result, tuple | list) else None,
         experts=experts,
+        sublayers=sublayers,
+        only_adds=only_adds(whole, sublayers, experts=experts),
         dense=tuple(
             _dense_parameters(
                 module,

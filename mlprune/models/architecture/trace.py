@@ -37,15 +37,17 @@ MIXING: Layer = (-1, "mixing")
 """Additional source of tensors that another operation over several tokens or features has computed."""
 NORMED: Layer = (-1, "normed")
 """Additional source of tensors that a norm has computed from the outputs of attention."""
-OPERATIONS = frozenset({ATTENTION, MIXING, NORMED})
+UNKNOWN: Layer = (-1, "unknown")
+"""Stands for the source of something that no layer has computed."""
+TOKENS: Layer = (-1, "tokens")
+"""Additional source of tensors that another operation over several tokens has computed."""
+OPERATIONS = frozenset({ATTENTION, MIXING, NORMED, TOKENS})
 _ATTENTION_OPERATIONS = ("softmax", "scaled_dot_product", "flex_attention")
 _NORM_OPERATIONS = (
     "mean", "sum", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
 )  # fmt: skip
-_MIXING_OPERATIONS = (
-    *_NORM_OPERATIONS, "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add",
-    "select",
-)  # fmt: skip
+_TOKEN_OPERATIONS = ("bmm", "baddbmm", "convolution", "cumsum", "cumprod")
+_MIXING_OPERATIONS = (*_NORM_OPERATIONS, *_TOKEN_OPERATIONS, "mm", "addmm", "index_add", "scatter_add", "select")
 _VIEWS = (
     "view", "_unsafe_view", "slice", "select", "alias", "detach", "unsqueeze", "squeeze", "reshape", "expand",
     "_to_copy", "clone", "device",
@@ -81,6 +83,8 @@ class Call:
     n_attentions: int = 0
     """Number of attention operations in it."""
     result: object = None
+    added: frozenset[Layer] | None = None
+    """Of a block that returns the hidden states that it reads plus outputs of layers alone: these layers."""
 
     @property
     def hidden(self) -> object:
@@ -117,6 +121,8 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Number of attention operations so far."""
         self.block: int | None = None
         """The block that runs."""
+        self.streams: dict[int, frozenset[Layer]] = {}
+        """Storage of hidden states in the block that runs -> layers whose outputs were added to them."""
         self.leaks: list[int] = []
         """Blocks that read more of an earlier block than its hidden states."""
 
@@ -129,6 +135,9 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.n_attentions += 1
         elif sources and (name in _MIXING_OPERATIONS or "softmax" in name):
             sources |= {MIXING, NORMED} if ATTENTION in sources and name in _NORM_OPERATIONS else {MIXING}
+            sources |= {TOKENS} if name in _TOKEN_OPERATIONS else frozenset()
+        if name == "add":
+            self._add_to_streams(result, args)
         if sources:
             self.add(result, sources)
             if self.block is not None and any(0 <= block != self.block for block, _ in sources):
@@ -136,6 +145,17 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self.is_watching and name not in _VIEWS:
                 self.watched.append(name)
         return result
+
+    def _add_to_streams(self, result: object, args: Sequence[object]) -> None:
+        """Follow the hidden states through a sum of two tensors of equal shapes."""
+        one, other = (*args, None)[:2]
+        if not (isinstance(result, Tensor) and isinstance(one, Tensor) and isinstance(other, Tensor)):
+            return
+        for stream, more in ((one, other), (other, one)):
+            layers = self.of(more) - OPERATIONS
+            known = self.streams.get(storage_of(stream))
+            if known is not None and stream.shape == more.shape and all(layer != HIDDEN for _, layer in layers):
+                self.streams[storage_of(result)] = known | (layers or {UNKNOWN})
 
     def of(self, values: object) -> frozenset[Layer]:
         """Return the sources of all tensors in nested values."""
@@ -232,6 +252,7 @@ class _Hooks:
         if call.path in self._block_of:
             self._sources.block = self._block_of[call.path]
             self._sources.set(read, frozenset({(self._sources.block, HIDDEN)}))
+            self._sources.streams = {storage_of(tensor): frozenset() for tensor in tensors_in(read)}
         self._trace.calls.append(call)
         self._open.append(call)
         self._sources.is_watching = False
@@ -248,6 +269,8 @@ class _Hooks:
         call.n_attentions += self._sources.n_attentions
         if call.path in self._block_of:
             self._sources.block = None
+            hidden = call.hidden
+            call.added = self._sources.streams.get(storage_of(hidden)) if isinstance(hidden, Tensor) else None
         if self._block_of.get(call.path) == len(self._block_of) - 1:
             self._depth = len(self._open)
         self._sources.is_watching = len(self._open) == self._depth

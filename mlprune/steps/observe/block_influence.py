@@ -8,6 +8,7 @@ these ratios. Sets of one language give the influence in this language.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,36 +43,45 @@ class Influence:
 class BlockInfluenceJob(DensePassJob):
     """Run a demonstration set through the dense model and compare the states before and after each block."""
 
+    kind: ClassVar[str] = "block_influence"
+    """Kind of its record, and table of its rows."""
+    visitor: ClassVar[type[InfluenceVisitor]] = InfluenceVisitor
+
+    def units(self) -> list[JsonObject]:
+        """Return the columns of what is compared, in the order of the visitor's sums: the blocks."""
+        return [{"block": block} for block in range(self.model.n_blocks)]
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare all batches and write the record.
 
         Raises:
             StatisticsError: a hidden state is not finite.
         """
-        sums, n_tokens = self._observe(store, chain())
+        units = self.units()
+        sums, n_tokens = self._observe(store, chain(), n_units=len(units))
         rows: list[JsonObject] = [
             {
-                "block_influence_id": self.identity.id,
+                f"{self.kind}_id": self.identity.id,
                 "base_model_id": self.model.base_model_id,
                 "demonstration_set_id": self.demonstration_set_id,
-                "block": block,
+                **unit,
                 "n_demonstrations": len(n_tokens),
                 "n_tokens": int(n_tokens.sum()),
-                **_columns(influence_of(of_block, n_tokens)),
+                **_columns(influence_of(of_unit, n_tokens)),
             }
-            for block, of_block in enumerate(sums)
+            for unit, of_unit in zip(units, sums, strict=True)
         ]
-        store.write_record(self.identity.record(rows={"block_influence": rows}))
+        store.write_record(self.identity.record(rows={self.kind: rows}))
 
-    def _observe(self, store: Store, model: Chain) -> tuple[Array, Array]:
-        """Return the sums of all blocks, [n_blocks, demonstrations], and the number of tokens, [demonstrations]."""
+    def _observe(self, store: Store, model: Chain, *, n_units: int) -> tuple[Array, Array]:
+        """Return the sums of all units, [n_units, demonstrations], and the number of tokens, [demonstrations]."""
         artefact = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
         texts = columns_of(store.read_bytes(artefact), ["token_ids"])["token_ids"]
         model.everywhere(Shard.set_keep_masks, None)
-        sums, n_tokens = np.zeros((self.model.n_blocks, len(texts))), np.zeros(len(texts))
+        sums, n_tokens = np.zeros((n_units, len(texts))), np.zeros(len(texts))
         batches = token_batches(texts, batch_tokens=self.batch_tokens)
         with job_parts("text", len(texts)) as done:
-            for indices, influence in stream_tagged(model, InfluenceVisitor, batches):
+            for indices, influence in stream_tagged(model, self.visitor, batches):
                 sums[:, list(indices)] = influence.sums.numpy()
                 n_tokens[list(indices)] = influence.n_tokens.numpy()
                 done(len(indices))

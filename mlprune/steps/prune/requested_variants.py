@@ -309,7 +309,7 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
     layers = tuple(layer for layer in model_layers if layer in named_layers and layer not in config.without_layers)
     if not blocks or not layers:
         raise RecipeError("a scope leaves nothing to prune", scope=config.model_dump(exclude_defaults=True))
-    return Scope(() if blocks == all_blocks else blocks, () if layers == model_layers else layers)
+    return Scope(() if blocks == all_blocks else blocks, () if layers == model_layers else layers, config.sublayers)
 
 
 def check_structure(structure: str, chosen: Scope, inputs: Inputs) -> None:

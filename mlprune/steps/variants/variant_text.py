@@ -123,11 +123,13 @@ def _plugin_words(plugins: JsonValue) -> Iterator[str]:
 def _scope_words(scope: JsonValue) -> Iterator[str]:
     if not isinstance(scope, Mapping):
         return
-    blocks, layers = scope.get("blocks"), scope.get("layers")
+    blocks, layers, sublayers = scope.get("blocks"), scope.get("layers"), scope.get("sublayers")
     if isinstance(blocks, list | tuple):
         yield f"blocks {' '.join(block_ranges(blocks))}"
     if isinstance(layers, list | tuple):
         yield f"layers {' '.join(layers)}"
+    if isinstance(sublayers, list | tuple):
+        yield f"sub-layers {' '.join(sublayers)}"
 
 
 def block_ranges(blocks: Sequence[int]) -> list[str]:

@@ -165,7 +165,7 @@ def weight_of(model: Any, architecture: Architecture, block: int, layer: str) ->
     ("model_type", "removed", "context"),
     [
         ("mixtral", range(1, 6), {"expected": 2, "got": 1}),
-        ("gpt_oss", range(6), {"expected": 2, "got": 0}),
+        ("gpt_oss", range(5), {"expected": 2, "got": 1}),
         ("deepseek_v3", (0, 1, 3, 4), {"kept_by_group": [1, 1], "expected_groups": 1}),
     ],
 )
@@ -177,6 +177,17 @@ def test_a_variant_that_keeps_too_few_experts_is_refused_and_changes_nothing(
     with refused(ModelError, block=1, **context):
         chain.everywhere(Shard.set_keep_masks, masks_without(expert_folders[model_type], {1: removed, 2: (0,)}))
     assert torch.equal(logits_of(chain), dense)
+
+
+def test_a_block_without_any_expert_adds_what_is_next_to_them_whatever_its_router_chooses(expert_folders):
+    path = expert_folders["qwen2_moe"]
+    chain, model = local_chain(path), AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    chain.everywhere(Shard.set_keep_masks, masks_without(path, {1: range(6)}))
+    experts = model.model.layers[1].mlp.experts
+    experts.register_forward_hook(lambda _module, _args, result: torch.zeros_like(result))
+    with torch.no_grad():
+        expected = model(TOKENS, use_cache=False).logits.double()
+    assert_close(logits_of(chain), expected)
 
 
 def test_a_group_that_is_removed_as_a_whole_is_never_chosen(expert_folders):
