@@ -234,7 +234,7 @@ class CompressedReader:
         name = f"{module}weight_zero_point"
         stored = self._read(name, self._slice(name, spec))
         if stored.dtype != torch.int32:
-            own = stored.to(torch.int16) + 2 ** (spec.codes.bits - 1)
+            own = stored.to(torch.int16).add_(2 ** (spec.codes.bits - 1))
             return own if own.dim() == 2 and len(own) > 1 else own.view(-1, 1).expand(spec.shape[0], -1)
         layout = torch.tensor([spec.shape[0], spec.codes.bits, 0])
         words = {"codes": stored.T.contiguous(), "scales": torch.ones(stored.shape[1], 1), "shape": layout}
