@@ -117,3 +117,5 @@ def _apply(meta: MetaModel, changes: StoredChanges) -> None:
     )
     with torch.no_grad():
         masked.exchange(changes)
+        for name, values in changes.embeddings().items():
+            meta.model.get_parameter(name).copy_(values)

@@ -83,6 +83,22 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
+class QuantisedTensor:
+    """How a source stores a tensor whose values an import computes from codes."""
+
+    kind: str
+    """Such as `Q4_K` or `int4`."""
+    bits: int
+    """Bits of a code."""
+    n_bytes: int
+    """Of codes, scales and zero points."""
+    group: int | None = None
+    """Consecutive inputs that share a scale; None if the format says it or it is a whole row."""
+    is_symmetric: bool | None = None
+    """Whether levels are symmetric around 0; None if the format says it."""
+
+
+@dataclass(frozen=True)
 class ImportRecord:
     """The contents of `mlprune_import.json`."""
 
@@ -112,6 +128,8 @@ class ImportRecord:
     """Model type of the multimodal checkpoint whose text part this is; None for a whole model."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Other part of the multimodal checkpoint -> number of its tensors."""
+    quantised: Mapping[str, QuantisedTensor] = field(default_factory=dict)
+    """Name in the model -> how the source stores the tensor; only those of codes."""
 
     def write(self, folder: Path) -> None:
         """Write the record to a model folder."""
@@ -129,11 +147,12 @@ def read_import_record(folder: Path) -> ImportRecord | None:
         return None
     values = dict(read_json_object(path))
     try:
-        origin, files = values.pop("origin"), values.pop("files")
+        origin, files, quantised = values.pop("origin"), values.pop("files"), values.pop("quantised", {})
         return ImportRecord(
             **{**values, "dropped": tuple(values["dropped"])},  # type: ignore[arg-type]
             origin=None if origin is None else Origin(**origin),  # type: ignore[arg-type]
             files={name: SourceFile(**file) for name, file in files.items()},  # type: ignore[union-attr,arg-type]
+            quantised={name: QuantisedTensor(**one) for name, one in quantised.items()},  # type: ignore[union-attr,arg-type]
         )
     except (TypeError, KeyError, AttributeError) as err:
         raise ModelError("the record of an import is damaged", path=str(path), reason=str(err)) from err

@@ -16,8 +16,9 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.kept_states import KeptStates
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage, group_visitors
+from mlprune.models.masks.changed_embeddings import ChangedEmbeddings
 from mlprune.models.masks.masking import MaskedBlocks
-from mlprune.models.meta_model import MetaModel
+from mlprune.models.meta_model import MetaModel, embedding_sources, shard_parameters
 from mlprune.models.placement.budget import (
     ALL_DEVICES,
     DeviceBudget,
@@ -82,9 +83,15 @@ def load_shard(
         )
     placed = PlacedModules(meta_model, blocks, n_blocks=n_blocks, budget=budget, accelerators=accelerators)
     runner = BlockRunner(meta_model.model, architecture, blocks, device=placed.first_device)
+    own = {name for name, _ in shard_parameters(meta_model.model, architecture, blocks)}
+    sources = embedding_sources(meta_model.model, architecture, WeightFiles(path, architecture))
+    runner.embeddings = ChangedEmbeddings(meta_model.model, {name: sources[name] for name in sources if name in own})
 
-    def restore(block: int) -> None:
-        masks.restore(block, placed.resident_layers(block))
+    def restore(part: int) -> None:
+        if part in blocks:
+            masks.restore(part, placed.resident_layers(part))
+        else:
+            runner.embeddings.restore()
 
     offloaded = OffloadedParts(placed, blocks, restore=restore)
     masks = MaskedBlocks(

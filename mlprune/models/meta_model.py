@@ -23,6 +23,7 @@ from mlprune.models.architecture.config_checks import check_rope_types, require_
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, TensorFiles, WeightFiles, architecture_at, read_json_object
 from mlprune.models.experts import split_experts, stacked_weight
+from mlprune.models.masks.changed_embeddings import NEW_ROWS, READS_ROWS
 from mlprune.models.scaled_experts import prepare_scaled_experts
 from mlprune.vocabulary import DtypeName
 
@@ -47,12 +48,15 @@ def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice
     def load_rows(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         token_ids, *remaining = inputs
         rows, row_of_token = torch.unique(token_ids, return_inverse=True)
-        embedding.weight = nn.Parameter(_read(file, stored, rows).to(dtype), requires_grad=False)
+        new = vars(embedding).get(NEW_ROWS)
+        values = _read(file, stored, rows) if new is None else new[rows]
+        embedding.weight = nn.Parameter(values.to(dtype), requires_grad=False)
         return row_of_token, *remaining
 
     def drop_rows(_module: nn.Module, _inputs: object, _output: object) -> None:
         embedding.weight = placeholder
 
+    vars(embedding)[READS_ROWS] = True
     embedding.register_forward_pre_hook(load_rows)
     embedding.register_forward_hook(drop_rows, always_call=True)
 
@@ -233,6 +237,13 @@ def source_of(name: str, model: PreTrainedModel, files: TensorFiles) -> str:
 def _set_parameter(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(parent), leaf, parameter)
+
+
+def embedding_sources(model: PreTrainedModel, architecture: Architecture, files: TensorFiles) -> dict[str, str]:
+    """Return the weights of the token embedding and of the head -> the names under which the checkpoint stores them."""
+    embedding = model.get_input_embeddings()
+    paths = (*(name for name, module in model.named_modules() if module is embedding), architecture.head)
+    return {f"{path}.weight": source_of(f"{path}.weight", model, files) for path in paths}
 
 
 def check_shape(got: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:

@@ -23,6 +23,7 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
 from mlprune.models.masks.block_changes import BlockMasks, ReadChanges
+from mlprune.models.masks.changed_embeddings import WithEmbeddings
 from mlprune.models.messages import (
     ONLY_SQUARES,
     FittedOutput,
@@ -271,11 +272,14 @@ class Shard:
             ShapeError: a mask does not fit its weight.
         """
         self._offloaded.wait()
+        self._set_embeddings({})
         self.masks.set_all(masks or {})
 
     @torch.inference_mode()
     def exchange_changes(self, read: ReadChanges, *, blocks: Sequence[int] | None = None) -> None:
         """Replace the masks and new weights of blocks of the shard by those of another variant.
+
+        With all blocks, its embeddings are replaced, too.
 
         Args:
             read: returns the changes of a block; called once per block, possibly in several threads.
@@ -285,7 +289,13 @@ class Shard:
             ShapeError: a mask or a weight does not fit.
         """
         self._offloaded.wait()
+        if blocks is None and self.runner.embeddings.is_there:
+            self._set_embeddings(read.embeddings() if isinstance(read, WithEmbeddings) else {})
         self.masks.exchange(read, blocks=blocks)
+
+    def _set_embeddings(self, values: LayerTensors) -> None:
+        if self.runner.embeddings.set(values):
+            self.drop_kept_states()
 
     def set_shifts(self, shifts: Mapping[int, Tensor] | None) -> None:
         """Set vectors to add to the hidden states after some blocks, in every later pass; None removes them all.

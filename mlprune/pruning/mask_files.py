@@ -177,6 +177,11 @@ def biases_path(owner: str, block: int) -> str:
     return f"biases/{owner}/block-{block:03d}.safetensors"
 
 
+def embeddings_path(owner: str) -> str:
+    """Return the path of the new embeddings of a variant: name in the checkpoint -> values."""
+    return f"embeddings/{owner}.safetensors"
+
+
 def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
     """Return layer -> [out, in] of a file of changed weights or their codes, or layer -> [out] of changed biases.
 
@@ -217,6 +222,16 @@ class StoredChanges:
     """How the weights of all blocks are rounded after that; None: not."""
     biases: Mapping[int, Artefact] = field(default_factory=dict)
     """Block -> its file of changed biases; empty if no bias changed."""
+    embeddings_file: Artefact | None = None
+    """The file of new embeddings; None if they are those of the base model."""
+
+    def embeddings(self) -> dict[str, Tensor]:
+        """Return the new embeddings; see `WithEmbeddings`.
+
+        Raises:
+            DamagedArtefactError: the file is missing, differs from its record, or contains no tensors.
+        """
+        return read_block_weights(Store(self.store_uri), self.embeddings_file) if self.embeddings_file else {}
 
     def __call__(self, block: int) -> BlockChanges:
         """Return the changes of a block.

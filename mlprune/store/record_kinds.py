@@ -7,6 +7,7 @@ from.
 from collections.abc import Mapping
 
 from mlprune.capabilities.adoption.records import NOT_REBUILT as OF_ADOPTION
+from mlprune.capabilities.adoption.records import OF_VARIANTS as OF_ADOPTED
 from mlprune.capabilities.baselines.records import HIDDEN_MEANS
 from mlprune.capabilities.baselines.records import KINDS as OF_BASELINES
 from mlprune.capabilities.blocks.records import SUBLAYER_INFLUENCE
@@ -105,13 +106,13 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
-        folders=("masks", "statistics", "weights", "biases"),
+        folders=("masks", "statistics", "weights", "biases", "embeddings"),
         tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS, **OF_CODED_BLOCKS},
     ),
     "masks": RecordKind(
         3,
         "ordering: the masks of one score at all sparsities of a recipe, of one sweep, or of one combination",
-        folders=("masks", "statistics", "weights", "biases"),
+        folders=("masks", "statistics", "weights", "biases", "embeddings"),
         tables={"orderings": "ordering_id", "ordering_variants": "ordering_id"},
     ),
     "mask_compositions": RecordKind(
@@ -132,6 +133,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             **EXPERT_TABLES,
             "variant_parents": "variant_id",
             **OF_VARIANTS,
+            **OF_ADOPTED,
         },
     ),
     "neuron_removals": NEURON_REMOVALS,

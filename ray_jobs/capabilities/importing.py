@@ -40,8 +40,8 @@ def import_(
     base: Annotated[
         str | None,
         typer.Option(
-            help="Model that a pruned checkpoint was made from, a folder or a hub id with an optional @REVISION: the "
-            "checkpoint becomes a variant in --store.",
+            help="Model that a pruned or quantised checkpoint was made from, a folder or a hub id with an optional "
+            "@REVISION: the checkpoint becomes a variant in --store. With --out, it is imported there first.",
         ),
     ] = None,
     store: Annotated[
@@ -61,20 +61,23 @@ def import_(
     Examples:
       mlprune import facebook/xglm-564M --out models/xglm-564M
       mlprune import pruned/ --base models/xglm-564M --store runs/
+      mlprune import Q4_K_M.gguf --base models/SmolLM2-135M --out models/q4 --store runs/
     """
-    if base is not None:
-        if out is not None or dtype is not None or not store:
-            message, expected = "a pruned checkpoint is imported into a store", "--base with --store, without --out"
+    if base is not None and out is None:
+        if dtype is not None or not store:
+            message, expected = "a pruned checkpoint is imported into a store", "--base with --store, or with --out"
             raise BadInputError(message, expected=expected, next="without --base, --out imports a whole model")
         adopt(source, base, store=store, name=name, revision=revision)
         return
-    if name is not None:
+    if name is not None and base is None:
         raise BadInputError("--name belongs to --base", got=name)
     if out is None or not source.strip() or not out.strip():
         raise BadInputError("an argument is empty", expected="SOURCE and --out", got=f"{source!r} and {out!r}")
     if not is_path(source) and not Path(out).exists():
         require_hub_or_cache(source, kind="model", revision=revision)  # before libraries are imported for seconds
-    run_import(source, Path(out), revision=revision, dtype=dtype)
+    run_import(source, Path(out), revision=revision, dtype=dtype, base=base)
+    if base is not None and store:
+        adopt(str(Path(out).absolute()), base, store=store, name=name or Path(source).stem, revision="main")
 
 
 def adopt(source: str, base: str, *, store: str, name: str | None, revision: str) -> None:
@@ -105,9 +108,11 @@ def adopt(source: str, base: str, *, store: str, name: str | None, revision: str
     echo(f"  variants: [{{name: {name}, adopt: {checkpoint}}}]")
 
 
-def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> None:
+def run_import(source: str, out: Path, *, revision: str, dtype: str | None, base: str | None = None) -> None:
     """Import a checkpoint; progress goes to stderr, the result to stdout.
 
+    Args:
+        base: the model that it was made from; a GGUF file gets its config and tokenizer.
     Raises:
         BadInputError: the source cannot be imported, or `out` cannot be written.
     """
@@ -122,9 +127,23 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     folder, origin = _resolve(source, revision, out)
     with _progress() as progress:
         imported = import_model(
-            folder, out, dtype=chosen, origin=origin, report=lambda text: echo(text, err=True), progress=progress
+            folder,
+            out,
+            dtype=chosen,
+            origin=origin,
+            base=None if base is None else _base_folder(base),
+            report=lambda text: echo(text, err=True),
+            progress=progress,
         )
     echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
+
+
+def _base_folder(base: str) -> Path:
+    """Return the folder of a base model: a path, or an id on the hub with an optional revision."""
+    from mlprune.models.loading import resolve_model  # noqa: PLC0415 - loads torch
+
+    name, _, revision = (base, "", "") if is_path(base) else base.partition("@")
+    return resolve_model(name, revision or "main")
 
 
 def _resolve(source: str, revision: str, out: Path) -> "tuple[Path, Origin | None]":

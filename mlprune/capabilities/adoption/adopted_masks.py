@@ -4,18 +4,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.capabilities.adoption.difference import compare_checkpoint, layer_differences, open_adopted
+from mlprune.capabilities.adoption.difference import (
+    compare_checkpoint,
+    layer_differences,
+    open_adopted,
+    quantised_record,
+)
+from mlprune.capabilities.adoption.quantised import layer_rows
 from mlprune.capabilities.adoption.records import ADOPTED
 from mlprune.capabilities.adoption.variant import AdoptedVariant
+from mlprune.capabilities.adoption.wider_files import stored
 from mlprune.capabilities.capability import Planned, Variants
 from mlprune.errors import RecipeError
 from mlprune.hashing import digest
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue, Row
+from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.processes.job_parts import finished_parts
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import (
     biases_path,
+    embeddings_path,
     mask_path,
     weights_path,
     write_block_masks,
@@ -83,13 +92,16 @@ class AdoptJob(MasksJob):
         written = parallel_map(lambda block: self._write_block(store, block), range(n_blocks))
         blocks = list(finished_parts("block", n_blocks, written))
         columns: JsonObject = {"biases_changed": True} if variant.difference.biases_changed else {}
-        write_variants(store, self.ordering, blocks, (variant,), columns=columns)
+        what: Row = {"variant_id": variant.id, **variant.difference.quantised}
+        rows = {"quantised_checkpoints": [what]} if variant.difference.quantised else {}
+        write_variants(store, self.ordering, blocks, (variant,), columns=columns, rows=rows)
 
     def _write_block(self, store: Store, block: int) -> Record:
         """Write the files of a block. If any weight of the model has a new value, pruned layers are stored whole."""
         base, own = (Path(folder) for folder in (self.variant.model.path, self.variant.folder))
-        layers = dict(layer_differences(*open_adopted(base, own), block))
         owner, difference = self.ordering.id, self.variant.difference
+        files, adopted = open_adopted(base, own)
+        layers = dict(layer_differences(files, adopted, block, has_codes=bool(difference.quantised)))
         levels = {
             name: described_levels((~layer.removed).byte().contiguous(), (self.variant.sparsity,))
             for name, layer in layers.items()
@@ -103,7 +115,16 @@ class AdoptJob(MasksJob):
         if difference.biases_changed:
             biases = {name: layer.bias for name, layer in layers.items() if layer.bias is not None}
             artefacts.append(write_block_weights(store, biases_path(owner, block), biases))
-        return block_identity(owner, block, parents={"variant": self.variant.id}).record(artefacts=tuple(artefacts))
+        if difference.embeddings and block == 0:
+            embeddings = {name: stored(adopted, name) for name in difference.embeddings}
+            artefacts.append(write_block_weights(store, embeddings_path(owner), embeddings))
+        identity, record = block_identity(owner, block, parents={"variant": self.variant.id}), quantised_record(own)
+        own_files = WeightFiles(own, files.architecture)
+        coded = list(layer_rows(own_files, record, self.variant.id, block)) if record else []
+        made = identity.record(artefacts=tuple(artefacts), rows={"quantised_layers": coded} if coded else {})
+        if coded:
+            store.write_record(made)
+        return made
 
 
 def add_adopted(planned: Planned, variants: Variants) -> Variants:
@@ -114,8 +135,8 @@ def add_adopted(planned: Planned, variants: Variants) -> Variants:
     Raises:
         BadInputError: a checkpoint is not a pruned form of the recipe's model; see `compare_checkpoint`.
         ModelError: a checkpoint cannot be read.
-        RecipeError: masks are asked for of a checkpoint that lacks whole blocks, or masks or other tokens of one that
-            has fewer tokens.
+        RecipeError: a quantised checkpoint is to be changed, masks are asked for of a checkpoint that lacks whole
+            blocks, or masks or other tokens of one that has fewer tokens.
     """
     recipe, inputs, together = planned.recipe, planned.inputs, dict(variants)
     for entry in recipe.variants:
@@ -125,6 +146,8 @@ def add_adopted(planned: Planned, variants: Variants) -> Variants:
             if tokens is not None:
                 _require_own_tokens(recipe, entry)
             variant = _planned(inputs, folder, tokens)
+            if isinstance(variant, AdoptedVariant) and variant.difference.quantised:
+                _require_only_adopted(recipe, entry)
             if variant.lacks_blocks:
                 require_no_masks_of(recipe, entry)
             together = with_entry(together, entry, [PlannedVariant(variant)])
@@ -157,6 +180,16 @@ def _require_own_tokens(recipe: Recipe, entry: VariantConfig) -> None:
         raise RecipeError(message, variant=entry.name, key="of", expected="names of other variants")
 
 
+def _require_only_adopted(recipe: Recipe, entry: VariantConfig) -> None:
+    """Refuse what changes the weights or tokens of a quantised checkpoint."""
+    keys = [key for key in ("bits", "quantise", "reconstruct", "keep") if getattr(entry, key, None) is not None]
+    if any(entry.name in other.of for other in recipe.variants):
+        keys.append("of")
+    if keys:
+        message = "a quantised checkpoint is evaluated as it is: it is not rounded, fitted, trimmed or combined"
+        raise RecipeError(message, variant=entry.name, key=keys[0], expected="only adopt")
+
+
 def _planned(inputs: Inputs, folder: Path, tokens: KeptTokens | None) -> AdoptedVariant | DenseVariant:
     """Return the variant of a checkpoint, with all tokens; the dense one if the checkpoint only lacks tokens."""
     difference = compare_checkpoint(Path(inputs.model.path), folder, tokens=tokens)
@@ -164,8 +197,12 @@ def _planned(inputs: Inputs, folder: Path, tokens: KeptTokens | None) -> Adopted
         return dense_variant(inputs.base, inputs.model)
     contents = checkpoint_content(folder)
     parents = {"base_model": inputs.base.id}
-    identity = make_identity("variants", {ADOPTED: True}, parents=parents, contents=contents)
-    return AdoptedVariant(identity, inputs.model, str(folder), tuple(origin_of(folder)), difference)
+    parameters: dict[str, JsonValue] = {ADOPTED: True}
+    if difference.quantised:
+        parameters["quantised"] = digest(dict(difference.quantised))
+    identity = make_identity("variants", parameters, parents=parents, contents=contents)
+    dense = dense_variant(inputs.base, inputs.model)
+    return AdoptedVariant(identity, inputs.model, str(folder), tuple(origin_of(folder)), difference, dense)
 
 
 def adopt_jobs(planned: Planned) -> Iterator[AdoptJob]:

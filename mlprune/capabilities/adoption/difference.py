@@ -1,5 +1,8 @@
 """Compare a pruned checkpoint that was made elsewhere with its base model.
 
+A checkpoint of codes that was imported as values is compared by the rules of `quantised.py`: a weight that is 0 by
+rounding is not removed.
+
 A checkpoint can differ from its base model in the prunable layers of its blocks, or lack experts, heads, neurons or
 whole blocks, and tokens. A weight counts as removed if it is exactly 0 in a layer that differs from the base model.
 Everything else has to be equal: with another embedding or norm, the checkpoint belongs to another model or to another
@@ -7,17 +10,18 @@ revision of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from mlprune.capabilities.adoption.quantised import description, embedding_names, new_embeddings
 from mlprune.capabilities.adoption.wider_files import WiderFiles, stored
 from mlprune.errors import BadInputError
 from mlprune.hashing import digest
-from mlprune.models.architecture.architecture import oriented
+from mlprune.models.architecture.architecture import Architecture, oriented
 from mlprune.models.architecture.units import BIAS_KEYS
 from mlprune.models.checkpoint.tensor_slices import padded_rows
 from mlprune.models.checkpoint.weight_files import (
@@ -28,6 +32,7 @@ from mlprune.models.checkpoint.weight_files import (
     is_obsolete_buffer,
     weight_name,
 )
+from mlprune.models.import_record import ImportRecord, read_import_record
 from mlprune.models.loading import MAX_LISTED, check_tokenizer, inspect_model, load_tokenizer
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.steps.checkpoints import checkpoint_content
@@ -53,6 +58,10 @@ class CheckpointDifference:
     biases_changed: bool = False
     removed_blocks: tuple[int, ...] = ()
     """Blocks of the base model that the checkpoint lacks, ascending; the others are then equal."""
+    embeddings: tuple[str, ...] = ()
+    """Names in the checkpoint of the base model of the embedding and the head, if they have new values."""
+    quantised: Mapping[str, Any] = field(default_factory=dict)
+    """What a quantised checkpoint is; see `quantised.description`. Empty for another one."""
 
     @property
     def sparsity(self) -> float:
@@ -62,7 +71,7 @@ class CheckpointDifference:
     @property
     def is_none(self) -> bool:
         """Whether all blocks have the weights of the base model; the checkpoint then has fewer tokens."""
-        return not (self.n_removed or self.weights_changed or self.biases_changed)
+        return not (self.n_removed or self.weights_changed or self.biases_changed or self.embeddings)
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,19 @@ def compare_checkpoint(base: Path, adopted: Path, *, tokens: KeptTokens | None =
         ModelError: the checkpoint is not a model that can be read.
     """
     checkpoint_content(adopted)
+    record = quantised_record(adopted)
     name = f"difference to {digest(dict(inspect_model(base).content))}"
     name += f" with tokens {digest(asdict(tokens))}" if tokens else ""
-    cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted, tokens)))
-    return CheckpointDifference(**{**cached, "removed_blocks": tuple(cached["removed_blocks"])})
+    name += f" with codes {digest(asdict(record))}" if record else ""
+    cached = cached_metadata(adopted, name, lambda: asdict(_compare(base, adopted, tokens, record)))
+    lists = {key: tuple(cached[key]) for key in ("removed_blocks", "embeddings")}
+    return CheckpointDifference(**{**cached, **lists})
+
+
+def quantised_record(adopted: Path) -> ImportRecord | None:
+    """Return the record of an import that wrote the values of codes; None for another checkpoint."""
+    record = read_import_record(adopted)
+    return record if record is not None and record.quantised else None
 
 
 def open_adopted(base: Path, adopted: Path) -> tuple[WeightFiles, WiderFiles]:
@@ -103,9 +121,13 @@ def open_adopted(base: Path, adopted: Path) -> tuple[WeightFiles, WiderFiles]:
     return files, WiderFiles(files, own, (base, adopted))
 
 
-def layer_differences(base: WeightFiles, adopted: TensorFiles, block: int) -> Iterator[tuple[str, LayerDifference]]:
+def layer_differences(
+    base: WeightFiles, adopted: TensorFiles, block: int, *, has_codes: bool = False
+) -> Iterator[tuple[str, LayerDifference]]:
     """Yield each prunable layer of a block and how it differs.
 
+    Args:
+        has_codes: whether the values are those of codes, of which none counts as removed.
     Raises:
         BadInputError: the experts, heads or neurons of the checkpoint are not some of the base model's.
     """
@@ -115,7 +137,7 @@ def layer_differences(base: WeightFiles, adopted: TensorFiles, block: int) -> It
         name, bias = weight_name(architecture, block, layer), bias_name(architecture, block, layer)
         expected, weight = (oriented(stored(files, name), kind) for files in (base, adopted))
         is_equal = _are_equal(expected, weight)
-        removed = torch.zeros(weight.shape, dtype=torch.bool) if is_equal else weight == 0
+        removed = torch.zeros(weight.shape, dtype=torch.bool) if is_equal or has_codes else weight == 0
         weight = weight.masked_fill(removed, 0)
         is_changed = not is_equal and not _are_equal(expected.masked_fill(removed, 0), weight)
         before, after = (stored(files, bias) if files.has(bias) else None for files in (base, adopted))
@@ -178,7 +200,7 @@ class _Pair:
         return (first, second) if is_rounded else None
 
 
-def _compare(base: Path, adopted: Path, tokens: KeptTokens | None) -> CheckpointDifference:
+def _compare(base: Path, adopted: Path, tokens: KeptTokens | None, record: ImportRecord | None) -> CheckpointDifference:
     from mlprune.models.meta_model import build_skeleton, source_of  # noqa: PLC0415 - imports transformers
 
     architecture, other = architecture_at(base), architecture_at(adopted)
@@ -193,6 +215,8 @@ def _compare(base: Path, adopted: Path, tokens: KeptTokens | None) -> Checkpoint
     names = dict.fromkeys(source_of(name, model, files) for name, _ in named)
     present = tuple(name for name in names if files.has(name) and not is_obsolete_buffer(name))
     own, has_all_blocks = WeightFiles(adopted, other), other.n_blocks >= architecture.n_blocks
+    if record is not None:
+        return _compare_codes(_Pair(model, base, adopted, files, own, present), own, record)
     wider = WiderFiles(files, own, (base, adopted), present) if has_all_blocks else None
     pair = _Pair(model, base, adopted, files, wider or own, present)
     kept = range(architecture.n_blocks) if has_all_blocks else _kept_blocks(pair)
@@ -203,6 +227,41 @@ def _compare(base: Path, adopted: Path, tokens: KeptTokens | None) -> Checkpoint
         message = "the checkpoint has the weights of its base model: nothing is pruned"
         raise BadInputError(message, path=str(adopted), base=str(base))
     return difference
+
+
+def _compare_codes(pair: _Pair, own: WeightFiles, record: ImportRecord) -> CheckpointDifference:
+    """Compare a quantised checkpoint, which has all parts of its base model.
+
+    Raises:
+        BadInputError: settings differ, or it belongs to another model; see `new_embeddings`.
+    """
+    _require_equal_settings(pair, range(pair.n_blocks), None, None)
+    names = embedding_names(pair.base, pair.files)
+    others = [name for name in pair.names if name not in _prunable(pair.files.architecture)]
+    with_path = {"path": str(pair.adopted), "base": str(pair.base)}
+    try:
+        new = new_embeddings(pair.files, own, others, record=record, may_differ=tuple(names.values()))
+    except BadInputError as err:
+        raise BadInputError(err.message, {**with_path, **err.context}) from err
+    n_weights = n_zeros = 0
+    is_changed = has_new_bias = False
+    for block in range(pair.n_blocks):
+        for _, layer in layer_differences(pair.files, own, block, has_codes=True):
+            n_weights, n_zeros = n_weights + layer.removed.numel(), n_zeros + int((layer.weight == 0).sum())
+            is_changed |= layer.is_changed
+            has_new_bias |= layer.bias is not None
+    what = description(own, record, embeddings=names, n_zeros=n_zeros)
+    return CheckpointDifference(n_weights, 0, is_changed, has_new_bias, embeddings=new, quantised=what)
+
+
+def _prunable(architecture: Architecture) -> set[str]:
+    """Return the names of the weights and biases of the layers that can be pruned."""
+    return {
+        name(architecture, block, layer)
+        for block in range(architecture.n_blocks)
+        for layer in architecture.block(block).layers
+        for name in (weight_name, bias_name)
+    }
 
 
 def _changes(pair: _Pair) -> CheckpointDifference:
@@ -311,12 +370,7 @@ def _require_equal_others(pair: _Pair, kept: Sequence[int], tokens: KeptTokens |
         for name, (dimension, indices) in without_blocks(_config(pair.base), architecture, removed).kept.items():
             entries.setdefault(name, {})[dimension] = indices
     else:
-        prunable = {
-            name(architecture, block, layer)
-            for block in range(architecture.n_blocks)
-            for layer in architecture.block(block).layers
-            for name in (weight_name, bias_name)
-        }
+        prunable = _prunable(architecture)
         names = [name for name in pair.names if name not in prunable]
     different = [
         name for name in names if not pair.is_equal(name, name, entries.get(name), may_be_padded=name in of_tokens)

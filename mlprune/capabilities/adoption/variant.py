@@ -8,8 +8,8 @@ from mlprune.capabilities.adoption.difference import CheckpointDifference
 from mlprune.capabilities.adoption.records import ADOPTED
 from mlprune.hashing import digest
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.steps.variants.base_variant import SeedSource
-from mlprune.steps.variants.variant import CapabilityVariant
+from mlprune.steps.variants.base_variant import BaseVariant, SeedSource
+from mlprune.steps.variants.variant import UNQUANTISED, CapabilityVariant, DenseVariant
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class AdoptedVariant(CapabilityVariant):
     origin: tuple[tuple[str, JsonValue], ...]
     """Where the checkpoint comes from: `source` and, for a checkpoint of the hub, `commit`."""
     difference: CheckpointDifference
+    dense: DenseVariant
+    """The base model."""
     has_known_structure: ClassVar[bool] = False
 
     @property
@@ -46,11 +48,22 @@ class AdoptedVariant(CapabilityVariant):
     @property
     def has_new_values(self) -> bool:
         """Whether weights or biases have new values."""
-        return self.difference.weights_changed or self.difference.biases_changed
+        return self.difference.weights_changed or self.difference.biases_changed or bool(self.difference.embeddings)
 
     def own_label(self, parents: Sequence[str]) -> str:
-        """Return its source and sparsity."""
-        return f"{ADOPTED} {dict(self.origin)['source']} {self.sparsity:g}"
+        """Return its source and its sparsity, or the kinds of its codes."""
+        what = self.difference.quantised.get("kinds") if self.difference.quantised else f"{self.sparsity:g}"
+        return f"{ADOPTED} {dict(self.origin)['source']} {what}"
+
+    @property
+    def unquantised(self) -> BaseVariant:
+        """The base model of a quantised checkpoint."""
+        return self.dense if self.difference.quantised else self
+
+    @property
+    def parent_links(self) -> tuple[tuple[str, str], ...]:
+        """The base model of a quantised checkpoint, with which costs are compared."""
+        return ((self.dense.id, UNQUANTISED),) if self.difference.quantised else ()
 
     def without_seed(
         self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
@@ -60,8 +73,9 @@ class AdoptedVariant(CapabilityVariant):
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return where it comes from, with a hash of its files."""
+        kinds = {"kinds": self.difference.quantised["kinds"]} if self.difference.quantised else {}
         return {
             "score": ADOPTED,
-            "score_parameters": {**dict(self.origin), "sha256": digest(dict(self.identity.contents))[:16]},
+            "score_parameters": {**dict(self.origin), "sha256": digest(dict(self.identity.contents))[:16], **kinds},
             "structure": self.structure,
         }

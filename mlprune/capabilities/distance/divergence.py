@@ -92,7 +92,7 @@ class SharedSides:
 def distances(
     hidden: Tensor,
     dense: Tensor,
-    head: OutputHead,
+    heads: tuple[OutputHead, OutputHead],
     *,
     states: Tensor,
     targets: Tensor,
@@ -103,7 +103,7 @@ def distances(
     Args:
         hidden: [m, d], the variant's states after the final norm, in the head's dtype.
         dense: [m, d], the dense model's states at the same positions, in the same dtype.
-        head: the dense model's head; its removed tokens are those that the variant lacks.
+        heads: of the variant and of the dense model, often the same; removed tokens are those that the variant lacks.
         states: [k] int64, on the CPU, in [0, m): the row of each target.
         targets: [k] int64, on the CPU, in [0, vocab), none of them removed.
         shared: distributions of the dense model that other variants read, too, and the key of these states.
@@ -114,10 +114,11 @@ def distances(
     if hidden.shape != dense.shape or hidden.dtype != dense.dtype:
         expected, got = (tuple(hidden.shape), hidden.dtype), (tuple(dense.shape), dense.dtype)
         raise ShapeError("dense states do not match those of the variant", expected=expected, got=got)
-    bounds = part_bounds(hidden.shape[0], most=max(1, min(MAX_CPU_STATES, KEPT_LOGITS // head.n_tokens)))
+    n_tokens = heads[0].n_tokens
+    bounds = part_bounds(hidden.shape[0], most=max(1, min(MAX_CPU_STATES, KEPT_LOGITS // n_tokens)))
     dtype = torch.promote_types(hidden.dtype, torch.float32)
     most = max(end - start for start, end in pairwise(bounds))
-    room = torch.empty(2, most, head.n_tokens, dtype=dtype, device=hidden.device)  # new memory costs time
+    room = torch.empty(2, most, n_tokens, dtype=dtype, device=hidden.device)  # new memory costs time
     log_probs, is_greedy = torch.empty(len(states), dtype=torch.float64), torch.empty(len(states), dtype=torch.bool)
     measures = {name: torch.empty(len(states), dtype=torch.float64) for name in MEASURES}
     for start, end in pairwise(bounds):
@@ -125,7 +126,7 @@ def distances(
         if not asked.numel():
             continue
         of_part = None if shared is None else (shared[0], (shared[1], start))
-        part = _measured(hidden[start:end], dense[start:end], head, room[:, : end - start], shared=of_part)
+        part = _measured(hidden[start:end], dense[start:end], heads, room[:, : end - start], shared=of_part)
         rows, tokens = (states[asked] - start).to(hidden.device), targets[asked].to(hidden.device)
         ours, theirs = (side.log_probs_of(rows, tokens) for side in (part.variant, part.dense))
         log_probs[asked], is_greedy[asked] = ours.cpu(), (part.variant.top[rows] == tokens).cpu()
@@ -153,7 +154,7 @@ class _Part:
 def _measured(
     hidden: Tensor,
     dense: Tensor,
-    head: OutputHead,
+    heads: tuple[OutputHead, OutputHead],
     room: Tensor,
     *,
     shared: tuple[SharedSides, Hashable] | None,
@@ -163,19 +164,19 @@ def _measured(
     Args:
         room: [2, m, vocab], overwritten.
     """
-    removed, whole = head.removed, replace(head, removed=None)
+    removed, (whole, whole_dense) = heads[0].removed, (replace(head, removed=None) for head in heads)
     zeros = torch.zeros(hidden.shape[0], dtype=torch.float64, device=hidden.device)
     ours = _fill(room[0], hidden, whole)
     if removed is not None:
-        theirs = _fill(room[1], dense, whole)
+        theirs = _fill(room[1], dense, whole_dense)
         total = _totals(theirs, theirs.amax(dim=1))
         variant, other = (_side(logits.masked_fill_(removed, -torch.inf)) for logits in (ours, theirs))
         removed_mass = -torch.expm1((other.total - total).clamp_(max=0.0))
         return _Part(variant, other, _divergences(other, variant), removed_mass)
     variant = _side(ours)
-    if torch.equal(hidden, dense):
+    if torch.equal(hidden, dense) and whole.weight is whole_dense.weight:
         return _Part(variant, variant, zeros, zeros)
-    other = _dense_side(dense, whole, room[1], shared=shared)
+    other = _dense_side(dense, whole_dense, room[1], shared=shared)
     return _Part(variant, other, _divergences(other, variant), zeros)
 
 

@@ -48,7 +48,8 @@ class DistanceVisitor(ScoringVisitor):
             sides = runner.kept_states.others.setdefault(SharedSides, SharedSides())
             assert isinstance(sides, SharedSides), "nothing else has this key"
             shared = sides, self.item.key
-        return distances(hidden, dense, output_head(runner), states=states, targets=targets, shared=shared)
+        heads = output_head(runner), output_head(runner, is_dense=True)
+        return distances(hidden, dense, heads, states=states, targets=targets, shared=shared)
 
 
 def distance_visitor(item: DistanceBatch, *, keeps_states: bool) -> DistanceVisitor:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from mlprune.capabilities.importing.sources.weight_format import Report
 from mlprune.capabilities.importing.tensor_names import ModelLayout, Shape
@@ -72,6 +72,8 @@ class ChildResult:
     """Whether the system did not permit a network namespace."""
     left_out: dict[str, int]
     """Other part of a multimodal model -> number of its tensors."""
+    quantised: dict[str, dict[str, Any]]
+    """Name in the model -> fields of `QuantisedTensor`."""
 
 
 def job_from_line(line: str) -> ChildJob:

@@ -18,7 +18,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
 from math import prod
@@ -207,6 +207,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         peak_memory_bytes=peak_memory_bytes(),
         has_network=has_network,
         left_out=dict(plan.left_out),
+        quantised={name: asdict(spec.codes) for name, spec in plan.written if spec.codes is not None},
     )
 
 

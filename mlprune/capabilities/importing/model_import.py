@@ -21,7 +21,14 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import refuse_quantised
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
-from mlprune.models.import_record import COPIED_PATTERNS, ImportRecord, Origin, SourceFile, read_import_record
+from mlprune.models.import_record import (
+    COPIED_PATTERNS,
+    ImportRecord,
+    Origin,
+    QuantisedTensor,
+    SourceFile,
+    read_import_record,
+)
 from mlprune.vocabulary import DtypeName
 
 HASHED_FILES = ("config.json", *TOKENIZER_FILES)
@@ -118,6 +125,7 @@ def import_model(
     *,
     dtype: DtypeName | None = None,
     origin: Origin | None = None,
+    base: Path | None = None,
     report: Report,
     progress: Progress | None = None,
 ) -> ImportedModel:
@@ -128,6 +136,8 @@ def import_model(
         out: folder to make. If it has the result of the same import, nothing is done.
         dtype: dtype to convert the weights to; by default every tensor keeps its own.
         origin: where the source was downloaded from.
+        base: folder of the model that the source was made from. Formats without a whole config and tokenizer, which is
+            GGUF, get those of this folder.
         report: receives lines for the user.
         progress: receives the number of bytes processed and the number in all; by default, lines are reported.
     Raises:
@@ -142,13 +152,13 @@ def import_model(
             if finished is not None:
                 return ImportedModel(target, finished, None)
             with staging_folder(target) as staging, errors_about(folder, in_place_of=staging.path):
-                _write_config(folder, staging.path, weight_format)
+                own = _write_config(folder, staging.path, weight_format, base=base)
                 refuse_quantised(read_json_object(staging.path / "config.json"), path=str(staging.path / "config.json"))
                 part_of = write_text_config(staging.path)
                 if dtype is not None:
                     _set_dtype(staging.path, dtype)
                 _copy_files(folder, staging.path)
-                write_tokenizer(folder, staging.path, report)
+                write_tokenizer(own, staging.path, report)
                 job = ChildJob(
                     source=str(folder.absolute()),
                     weight_format=weight_format,
@@ -203,14 +213,18 @@ def _is_same(file: SourceFile | None, path: Path) -> bool:
     return file.sha256 == file_sha256(path)
 
 
-def _write_config(source: Path, target: Path, weight_format: str) -> None:
-    """Write config.json: that of the source."""
-    prepare = WEIGHT_FORMATS[weight_format].prepare
+def _write_config(source: Path, target: Path, weight_format: str, *, base: Path | None) -> Path:
+    """Write config.json: that of the source, or of a base model. Returns the folder that has the tokenizer."""
+    prepare, prepare_of = WEIGHT_FORMATS[weight_format].prepare, WEIGHT_FORMATS[weight_format].prepare_of
+    if base is not None and prepare_of is not None:
+        prepare_of(source, target, base)
+        return base
     if prepare is not None:
         prepare(source, target)
     else:
         read_json_object(source / "config.json")
         shutil.copyfile(source / "config.json", target / "config.json")
+    return source
 
 
 def _set_dtype(target: Path, dtype: DtypeName) -> None:
@@ -248,6 +262,7 @@ def _record(source: Path, job: ChildJob, result: ChildResult, *, origin: Origin 
         shared=result.shared,
         quantization=result.quantization,
         left_out=result.left_out,
+        quantised={name: QuantisedTensor(**values) for name, values in result.quantised.items()},
     )
 
 

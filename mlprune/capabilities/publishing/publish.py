@@ -187,7 +187,7 @@ def publish_variants(
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: a folder contains another model, a variant has an intervention at run time, it adds biases, lacks
-            experts, or is the dense model.
+            experts, or is the dense model or a quantised checkpoint.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the masks or new weights differ from the variant's record.
@@ -196,6 +196,9 @@ def publish_variants(
     for variant in variants:
         require_exportable(variant)
         _require_changes(variant)
+        if "quantised_checkpoints" in variant.rows:
+            message = "a quantised checkpoint has new values of all weights and no masks to publish"
+            raise BadInputError(message, variant_id=variant.id, next="mlprune export writes its values as a folder")
     is_single = len(variants) == 1
     try:
         target = out.expanduser().resolve()

@@ -134,6 +134,11 @@ def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator
             check.note((block, layer), removed=found.get("removed"), weight=found.get("weight"))
         yield from _block_changes(files, block, by_layer)
     check.finish()
+    if stored is not None and stored.embeddings is not None:
+        for name, values in read_block_weights(store, stored.embeddings).items():
+            part = files.parts(name)[0]
+            base = files.read(name, files.dtype(name))
+            yield TensorChange(part.file, part.name, base, values=rounded_as(values, base, name))
 
 
 def _block_changes(

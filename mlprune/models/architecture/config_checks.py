@@ -166,9 +166,9 @@ def refuse_quantised(config: JsonObject, **context: object) -> None:
             **context,
             model_type=config.get("model_type"),
             kind="quantised",
-            expected="no quantization_config",
+            expected="no quantization_config; an import reads that of compressed-tensors",
             got=quantisation.get("quant_method") if isinstance(quantisation, Mapping) else quantisation,
-            next="use the original model",
+            next="use the original model, or mlprune import FOLDER --out NEW if it is of compressed-tensors",
         )
 
 

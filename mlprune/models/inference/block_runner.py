@@ -26,6 +26,7 @@ from transformers.cache_utils import CacheLayerMixin
 from mlprune.models.architecture.architecture import Architecture, as_returned
 from mlprune.models.hooks import LayerHooks
 from mlprune.models.inference.kept_states import KeptStates
+from mlprune.models.masks.changed_embeddings import ChangedEmbeddings
 from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
@@ -286,6 +287,8 @@ class BlockRunner:
         self._shifts: dict[int, Tensor] = {}
         self.removed_tokens: Tensor | None = None
         """[vocab] bool, on the head's device; see `set_removed_tokens`."""
+        self.embeddings = ChangedEmbeddings(model, {})
+        """Embedding and head of the shard, which a variant may change."""
         self.kept_states: KeptStates | None = None
         """States that later variants continue; None: none are kept."""
         base = model.get_submodule(architecture.base)

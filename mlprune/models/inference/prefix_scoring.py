@@ -152,10 +152,10 @@ class ScoringVisitor(PrefixVisitor[TargetScores]):
         return target_scores(hidden, output_head(runner), states=self.batch.predicting[1], targets=self.batch.targets)
 
 
-def output_head(runner: BlockRunner) -> OutputHead:
-    """Return the head of the model, without the tokens that are removed."""
+def output_head(runner: BlockRunner, *, is_dense: bool = False) -> OutputHead:
+    """Return the head of the variant, or of the dense model, without the tokens that are removed."""
     return OutputHead(
-        runner.head.weight,
+        runner.embeddings.dense(runner.head) if is_dense else runner.head.weight,
         runner.head.bias,
         runner.architecture.logit_scale,
         runner.architecture.softcap,

@@ -99,7 +99,7 @@ class OffloadedParts:
     Args:
         placed: reads and drops the parts.
         blocks: blocks of the shard.
-        restore: applies the changes of a block to its dense weights, which were just read.
+        restore: applies the changes of a part to its dense weights, which were just read.
     """
 
     def __init__(self, placed: Placed, blocks: range, *, restore: Callable[[int], None]) -> None:
@@ -146,6 +146,5 @@ class OffloadedParts:
 
     def _read(self, part: int) -> None:
         self._placed.read(part)
-        if part in self._blocks:
-            with torch.inference_mode(False):
-                self._restore(part)
+        with torch.inference_mode(False):
+            self._restore(part)

@@ -138,6 +138,11 @@ class StoredMasks:
         """The files of changed biases, in the order of blocks; empty if no bias changed."""
         return artefacts_below(self.record, "biases/")
 
+    @property
+    def embeddings(self) -> Artefact | None:
+        """The file of new embeddings; None if they are those of the base model."""
+        return next(iter(artefacts_below(self.record, "embeddings/")), None)
+
 
 def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
     """Return the mask files of an ordering or block record, in the order of blocks."""
@@ -342,4 +347,7 @@ def stored_changes(store: Store, variant_id: str) -> StoredChanges | None:
     files = (stored.masks, stored.weights, stored.biases) if stored else ((), (), ())
     masks, weights, biases = (dict(enumerate(artefacts)) for artefacts in files)
     levels = dict(enumerate(stored.levels)) if stored else {}
-    return StoredChanges(store.uri, masks, levels, weights, biases=biases, quantisation=quantisation)
+    embeddings = stored.embeddings if stored else None
+    return StoredChanges(
+        store.uri, masks, levels, weights, biases=biases, quantisation=quantisation, embeddings_file=embeddings
+    )

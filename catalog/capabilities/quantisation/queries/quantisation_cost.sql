@@ -2,7 +2,8 @@
 -- evaluation setup. The difference is the quantised variant minus the same masks with unrounded weights, on the same
 -- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
 -- p_corrected is corrected over the family of the comparison. quantisation_method is nearest or gptq, and
--- demonstrations the sets that gptq read.
+-- demonstrations the sets that gptq read. A checkpoint from elsewhere has the method adopted, the bits of most weights,
+-- its format, and the types of its embedding and head, which are part of the cost; NULL if these have no codes.
 -- topic: methods
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
@@ -18,9 +19,13 @@ WITH sets_read AS (
 ),
 costs AS (
     SELECT
-        c.*, n.value AS unquantised_value, m.value, v.label, v.bits, v.quantisation_group, v.sparsity, v.base_model_id,
+        c.*, n.value AS unquantised_value, m.value, v.label, coalesce(v.bits, k.bits) AS bits, v.quantisation_group, v.sparsity, v.base_model_id,
         p.parent_variant_id, q.protocol, r.demonstrations,
-        coalesce(json_extract_string(w.quantisation, 'method'), 'nearest') AS quantisation_method,
+        CASE
+            WHEN k.variant_id IS NULL THEN coalesce(json_extract_string(w.quantisation, 'method'), 'nearest')
+            ELSE 'adopted'
+        END AS quantisation_method,
+        k.format, k.embedding, k.head,
         rank() OVER (
             PARTITION BY c.variant_id, c.scoring_rule, c.protocol_id
             ORDER BY CASE WHEN m.higher_is_better THEN c.difference ELSE -c.difference END
@@ -32,16 +37,17 @@ costs AS (
     JOIN described_variants AS v ON v.variant_id = c.variant_id
     JOIN variants AS w ON w.variant_id = c.variant_id
     LEFT JOIN sets_read AS r ON r.variant_id = c.variant_id
+    LEFT JOIN quantised_checkpoints AS k ON k.variant_id = c.variant_id
     JOIN metrics AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
     JOIN metrics AS n ON n.evaluation_id = c.baseline_evaluation_id AND n.metric = c.metric
     LEFT JOIN internal.protocols AS q ON q.protocol_id = c.protocol_id
     WHERE c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split
-        AND ($bits::INTEGER IS NULL OR v.bits = $bits::INTEGER)
+        AND ($bits::INTEGER IS NULL OR coalesce(v.bits, k.bits) = $bits::INTEGER)
         AND ($variant_id::VARCHAR IS NULL OR c.variant_id = $variant_id::VARCHAR)
 )
 SELECT
     label, bits, language, rank, difference, ci_low, ci_high, p_value, p_corrected, n_family, unquantised_value, value,
     n, n_clusters, scale, sparsity, quantisation_group, quantisation_method, demonstrations, scoring_rule, protocol,
-    base_model_id, variant_id, parent_variant_id, evaluation_id, baseline_evaluation_id
+    format, embedding, head, base_model_id, variant_id, parent_variant_id, evaluation_id, baseline_evaluation_id
 FROM costs
 ORDER BY base_model_id, sparsity, label, variant_id, scoring_rule, protocol NULLS FIRST, rank, language, evaluation_id;

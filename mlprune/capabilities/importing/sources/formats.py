@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlprune.capabilities.importing.sources.gguf_config import prepare_gguf
+from mlprune.capabilities.importing.sources.compressed_source import (
+    find_compressed,
+    open_compressed,
+    prepare_compressed,
+)
+from mlprune.capabilities.importing.sources.gguf_config import prepare_gguf, write_config_of_base
 from mlprune.capabilities.importing.sources.gguf_file import find_gguf
 from mlprune.capabilities.importing.sources.gguf_source import open_gguf
 from mlprune.capabilities.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
@@ -15,6 +20,13 @@ from mlprune.corpus.text_files import listed_names
 from mlprune.errors import ModelError
 
 WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
+    "compressed-tensors": WeightFormat(
+        "safetensors files with integer codes of compressed-tensors, which are read as values",
+        find=find_compressed,
+        open=open_compressed,
+        hub_patterns=(),  # those of safetensors: the config says that they have codes
+        prepare=prepare_compressed,
+    ),
     "safetensors": WeightFormat(
         "model.safetensors, or several files with model.safetensors.index.json",
         find=find_safetensors,
@@ -34,6 +46,7 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
         open=open_gguf,
         hub_patterns=(),  # a repository has one file per quantisation: the user downloads one
         prepare=prepare_gguf,
+        prepare_of=write_config_of_base,
     ),
 }
 """Name -> format. Of several formats in one folder, the first one listed here is imported."""

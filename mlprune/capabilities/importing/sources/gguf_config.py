@@ -8,6 +8,7 @@ contain it: it is set for the tokenizers known here.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ SETTINGS: Mapping[str, str] = {
     "rope.dimension_count": "head_dim",
 }
 """Setting of a file -> attribute of the config."""
+NOT_COMPARED = ("context_length", "attention.sliding_window")
+"""Settings of a file that may differ from those of the base model: converters and users change them."""
 ROTARY_BASES: Mapping[str, str] = {"rope.freq_base": "full_attention", "rope.freq_base_swa": "sliding_attention"}
 """Setting of a file -> kind of attention, in a model that has several kinds."""
 GGUF_SPECIAL_TOKENS: Mapping[str, str] = {
@@ -140,6 +143,39 @@ def prepare_gguf(source: Path, target: Path) -> None:
     gguf_config(header).save_pretrained(target)
     if not (source / TOKENIZER_JSON).exists():
         write_gguf_tokenizer(header, target)
+
+
+def write_config_of_base(source: Path, target: Path, base: Path) -> None:
+    """Write the config of a base model to a folder, after the settings of a folder's GGUF file were compared with it.
+
+    Settings of the file that are unknown here are not compared.
+
+    Raises:
+        ModelError: the file cannot be read, or belongs to another model.
+    """
+    from transformers import AutoConfig  # noqa: PLC0415 - takes seconds, and other sources do not need it
+
+    header = read_header(source / find_gguf(source)[0])
+    config = AutoConfig.from_pretrained(str(base), local_files_only=True, trust_remote_code=False)
+    expected: dict[str, object] = {"model_type": config.model_type, "has a head": not config.tie_word_embeddings}
+    got: dict[str, object] = {
+        "model_type": architecture_of(header.architecture, str(header.path)).model_type,
+        "has a head": HEAD in {tensor.name for tensor in header.tensors},
+    }
+    for name, value in header.settings.items():
+        key = None if name in NOT_COMPARED else SETTINGS.get(name)
+        if name in ROTARY_BASES:
+            rotary = config.rope_parameters.get(ROTARY_BASES[name], config.rope_parameters)
+            expected[name], got[name] = shortest(float(rotary["rope_theta"])), shortest(value)
+        elif key is not None and getattr(config, key, None) is not None:
+            expected[name], got[name] = shortest(getattr(config, key)), shortest(value)
+    different = [name for name in expected if expected[name] != got[name]]
+    if different:
+        context = {"path": str(header.path), "base": str(base)}
+        message = "a GGUF file belongs to another model than the base model"
+        wanted, found = ({name: values[name] for name in different} for values in (expected, got))
+        raise ModelError(message, context, expected=wanted, got=found)
+    shutil.copyfile(base / "config.json", target / "config.json")
 
 
 def gguf_config(header: GgufHeader) -> "PreTrainedConfig":

@@ -26,8 +26,9 @@ from mlprune.capabilities.importing.sources.gguf_file import (
     read_header,
     require_gguf,
 )
-from mlprune.capabilities.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec
+from mlprune.capabilities.importing.sources.weight_format import PIECE_BYTES, Report, TensorSpec, require_finite
 from mlprune.errors import ModelError, unknown
+from mlprune.models.import_record import QuantisedTensor
 
 Values = NDArray[np.float32]
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -51,6 +52,8 @@ _FOUR_NORMS = {
 }
 _NAME = re.compile(r"(blk\.(?P<block>\d+)\.)?(?P<part>[a-z_]+)\.(?P<kind>weight|bias)")
 _MAX_LISTED = 5
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of tensors that have no codes."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,14 @@ def in_model_order(values: Values, heads: int) -> Values:
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
 
 
+def codes_of(tensor: GgufTensor) -> QuantisedTensor | None:
+    """Return how a tensor is stored; None if it has floats. The first number of a type is the bits of a code."""
+    if tensor.quantization in FLOATS:
+        return None
+    bits = int(re.search(r"\d+", tensor.quantization)[0])  # type: ignore[index] # all other types have a number
+    return QuantisedTensor(tensor.quantization, bits, prod(tensor.shape[:-1]) * tensor.row_bytes)
+
+
 @contextmanager
 def open_gguf(folder: Path, report: Report) -> Iterator["GgufReader"]:
     """Open the GGUF file of a folder.
@@ -152,7 +163,7 @@ class GgufReader:
         """All tensors, in the order of the file."""
         file = self._header.path.name
         return tuple(
-            TensorSpec(name, tensor.shape, torch.float32, file=file, storage=(file, name))
+            TensorSpec(name, tensor.shape, torch.float32, file, (file, name), codes=codes_of(tensor))
             for name, tensor in self._tensors.items()
         )
 
@@ -168,7 +179,8 @@ class GgufReader:
                 values = values - np.float32(1)
             if heads:
                 values = in_model_order(values, heads)
-            yield torch.from_numpy(np.array(values, dtype=np.float32)).view(-1)
+            made = torch.from_numpy(np.array(values, dtype=np.float32)).view(-1)
+            yield require_finite(made, self._header.path, tensor.name)
 
     def _rotary_heads(self, tensor: GgufTensor) -> int:
         """Return the number of heads whose rows `in_model_order` has to reorder; 0 if the tensor keeps its order."""

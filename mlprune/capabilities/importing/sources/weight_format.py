@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.models.import_record import QuantisedTensor
 
 PIECE_BYTES = 2**26
 """Largest number of bytes of a tensor that is handed out at a time."""
@@ -32,6 +33,8 @@ class TensorSpec:
     """Name of the file that contains it."""
     storage: tuple[object, ...]
     """Equal for two tensors if and only if they are the same values in the same place, as tied weights can be."""
+    codes: QuantisedTensor | None = None
+    """How its values are stored, if they are computed from codes."""
 
     @property
     def n_values(self) -> int:
@@ -86,6 +89,8 @@ class WeightFormat:
     """Checksums inside a file, which are compared before anything is written. Raises ModelError."""
     prepare: Callable[[Path, Path], None] | None = None
     """Write config.json (and what else the format contains) to a new folder; None if the source has these files."""
+    prepare_of: Callable[[Path, Path, Path], None] | None = None
+    """Instead of it, write the config.json of a base model, the third argument, if the format has no whole config."""
 
 
 def row_pieces(tensor: Tensor) -> Iterator[Tensor]:
@@ -97,6 +102,18 @@ def row_pieces(tensor: Tensor) -> Iterator[Tensor]:
         return
     n_rows = max(1, n_values // max(1, tensor[0].numel()))
     yield from (tensor[row : row + n_rows].contiguous().view(-1) for row in range(0, len(tensor), n_rows))
+
+
+def require_finite(values: Tensor, path: Path, tensor: str) -> Tensor:
+    """Return values that were computed from codes.
+
+    Raises:
+        ModelError: one is NaN or infinite.
+    """
+    if not bool(torch.isfinite(values).all()):
+        message = "values that are computed from codes are not finite: the file is damaged; get it again"
+        raise ModelError(message, path=str(path), tensor=tensor, expected="finite scales")
+    return values
 
 
 def indexed_files(folder: Path, single: str, index: str) -> tuple[str, ...]:

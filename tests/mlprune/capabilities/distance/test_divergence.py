@@ -32,7 +32,7 @@ class Case:
     def measured(self) -> TargetScores:
         """The result of the kernel."""
         with torch.inference_mode():
-            return distances(self.variant, self.dense, self.head, states=self.states, targets=self.targets)
+            return distances(self.variant, self.dense, (self.head,) * 2, states=self.states, targets=self.targets)
 
     def logits(self, hidden: Tensor) -> list[list[float]]:
         """The logits of all states, as the head computes them in the dtype of the model."""
@@ -159,7 +159,12 @@ def test_kept_distributions_change_no_bit_and_keep_the_limit_of_memory() -> None
         for one in (given, given, other):
             with torch.inference_mode():
                 found = distances(
-                    one.variant, one.dense, one.head, states=one.states, targets=one.targets, shared=(shared, "key")
+                    one.variant,
+                    one.dense,
+                    (one.head,) * 2,
+                    states=one.states,
+                    targets=one.targets,
+                    shared=(shared, "key"),
                 )
         assert (shared.get(("key", 0)) is not None) == bool(n_kept)
         assert torch.equal(found.log_probs, expected.log_probs)
