@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mlprune.capabilities.search.batch_result import feasible_winner
 from mlprune.capabilities.search.batches import PlannedSearch, forecast_batches
 from mlprune.capabilities.search.keys import searched_entries
 from mlprune.capabilities.search.searched import searched_jobs
@@ -94,6 +93,8 @@ class Costing:
 
     def _sweeps(self, spec: SearchSpec) -> Iterator[JobCost]:
         """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
+        if spec.removes is not None:
+            return
         n_points = spec.space.n_points
         for index in range(min(n_points, N_SAMPLE_POINTS)):
             point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
@@ -120,7 +121,7 @@ def search_lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     yield f"  whole search: {about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
     if cost.n_searched:
         entries = counted(cost.n_searched, "variant entry", "variant entries")
-        has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
+        has_no_winner = cost.search.is_finished and cost.search.winner is None
         time_words = "" if cost.searched is None else f"{about(seconds(cost.searched))}, "
         planned = f"{time_words}planned when the search has finished"
         later = "not made: the search has no winner" if has_no_winner else planned
