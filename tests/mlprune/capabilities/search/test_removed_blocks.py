@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune.capabilities.publishing.export import export_variant
+from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.planning import Plan, extend_plan, pending_jobs
 from mlprune.steps.tasks.evaluation import task_data
@@ -59,7 +60,7 @@ def run(plan: Plan, store: Store, *, chain: LocalChain) -> Searched:
     ran: list[int] = []
     for shard in chain.shards:
         for block, module in shard.runner.modules.items():
-            module.input_layernorm.register_forward_pre_hook(lambda *_, block=block: ran.append(block))
+            module.get_submodule("input_layernorm").register_forward_pre_hook(lambda *_, block=block: ran.append(block))
     passes: list[int] = []
     while pending := pending_jobs((plan := extend_plan(plan, store)).jobs, store):
         trials = {one.scored.variant_id for one in searched(plan).searches[0].batches[-1].trials}
@@ -100,7 +101,8 @@ def test_the_choices_and_values_are_those_of_a_plain_loop_over_exported_folders(
     finished: Searched, tmp_path: Path
 ) -> None:
     evaluations = searched(finished.plan).searches[0].batches[0].trials[0].scored.evaluations
-    texts = {one.task.language: [item.texts[0] for item in task_data(one.task).items] for one in evaluations}
+    items = {one.task.language: task_data(one.task).items for one in evaluations}
+    texts = {language: [one.texts[0] for one in of if isinstance(one, ChoiceItem)] for language, of in items.items()}
     rows = {frozenset(removed(row)): row for row in trial_rows(finished.store)}
     gone: frozenset[int] = frozenset()
     for _ in range(N_ROUNDS):
