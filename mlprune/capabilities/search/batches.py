@@ -21,6 +21,7 @@ from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.variants_without_blocks import evaluated_together
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -166,7 +167,10 @@ def plan_batch(
     contents = {
         scores.of_entry(_name(index)).variant_id: block_contents(spec, one.point) for index, one in enumerate(asked)
     }
-    return replace(search, batches=(*search.batches, batch)), (*in_order_of_blocks(part.jobs, contents), batch)
+    jobs: Iterable[Job] = in_order_of_blocks(part.jobs, contents)
+    if spec.removes is not None and spec.removes.are_blocks:
+        jobs = evaluated_together(jobs, contents)
+    return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
 
 
 def in_order_of_blocks(jobs: Sequence[Job], contents: Mapping[str, Mapping[int, tuple[float, ...]]]) -> list[Job]:

@@ -21,13 +21,15 @@ class Removable:
     """The part of the model that is one unit."""
     without: Callable[[Iterable[str]], dict[str, object]]
     """Returns the keys of an entry that lacks some units, from their names in the order of the model."""
+    are_blocks: bool = False
+    """Whether they are whole blocks, so that one run evaluates a round; see `EvaluateWithoutBlocksJob`."""
 
 
 def _without_blocks(names: Iterable[str]) -> dict[str, object]:
     return {"score": "given", "scope": {"blocks": [int(name) for name in names]}}
 
 
-REMOVABLE: Mapping[str, Removable] = {"blocks": Removable("block", _without_blocks)}
+REMOVABLE: Mapping[str, Removable] = {"blocks": Removable("block", _without_blocks, are_blocks=True)}
 """Structure -> the units that are removed."""
 
 

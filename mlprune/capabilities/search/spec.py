@@ -382,11 +382,12 @@ def plan_part(
     specs = plan_evaluations(derived, common.inputs, variants)
     missing = {key: variant for key, variant in variants.items() if variant.is_dense or not is_known(key)}
     observed = all_observations(derived, common.inputs, (), missing)
+    keeps_states = spec.removes is not None and not spec.removes.are_blocks
     jobs = (
         *(job for observation in observed for job in observation.jobs),
         *trial_jobs(derived, common.inputs, missing, levels=levels_of(spec)),
         *described_items(evaluation for of_variant in specs.values() for evaluation in of_variant),
-        *evaluation_jobs(derived, variants, specs, share_blocks=spec.removes is not None),
+        *evaluation_jobs(derived, variants, specs, share_blocks=keeps_states),
     )
     return PlannedPart(derived, variants, specs, jobs)
 

@@ -11,7 +11,7 @@ from mlprune.capabilities.search.part import Searches
 from mlprune.capabilities.search.strategy.space import Point
 from mlprune.errors import MlpruneError, RecipeError
 from mlprune.planning import Plan, extend_plan, pending_jobs
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.variants_without_blocks import EvaluateWithoutBlocksJob
 from mlprune.store.store import Store
 from tests.mlprune.capabilities.search.played_search import (
     KilledError,
@@ -22,7 +22,7 @@ from tests.mlprune.capabilities.search.played_search import (
     trial_rows,
 )
 from tests.refusals import refused
-from tests.tiny_recipes import copied_inputs, plan_of, results, write_recipe
+from tests.tiny_recipes import copied_inputs, copy_of, plan_of, results, write_recipe
 
 DEPTH: dict[str, Any] = {"name": "depth", "base": {"structure": "blocks"}, "maximise": "fr", "method": "one_by_one"}
 LOSS = {"en": (0.125, 0.0, 0.5), "fr": (0.25, 0.125, 0.125)}
@@ -144,14 +144,21 @@ def test_a_killed_search_goes_on_with_the_same_trials_in_any_order(
     assert results(store) == results(finished[1])
 
 
-def test_evaluations_of_a_round_follow_each_other_from_the_last_block_to_the_first(
-    inputs: Path, built: Plan, tmp_path: Path
+def test_one_job_evaluates_a_round_without_what_is_in_the_store(
+    built: Plan, finished: tuple[Plan, Store], tmp_path: Path
 ) -> None:
-    (batch,) = searched(extend_plan(built, Store(tmp_path))).searches[0].batches
-    numbers = {trial.scored.variant_id: trial.number for trial in batch.trials}
-    jobs = pending_jobs(extend_plan(built, Store(tmp_path)).jobs, Store(tmp_path))
-    evaluations = [job for job in jobs if isinstance(job, EvaluateJob) and job.variant_id in numbers]
-    assert [(numbers[job.variant_id], job.n_shared) for job in evaluations] == [(2, 1), (1, 0), (0, 0)]
+    def evaluated(store: Store) -> list[Sequence[str]]:
+        jobs = pending_jobs(extend_plan(built, store).jobs, store)
+        return [job.variant_ids for job in jobs if isinstance(job, EvaluateWithoutBlocksJob)]
+
+    first = trial_rows(finished[1])[:3]
+    assert [set(ids) for ids in evaluated(Store(tmp_path))] == [{row["variant_id"] for row in first}]
+    store = copy_of(finished[1], tmp_path / "store")
+    assert not evaluated(store)
+    for record in list(store.records("evaluations")):
+        if record.rows["evaluations"][0]["variant_id"] == first[1]["variant_id"]:
+            store.quarantine(record)
+    assert [first[1]["variant_id"] in ids for ids in evaluated(store)] == [True]
 
 
 def error_of(inputs: Path, **changes: Any) -> MlpruneError:
