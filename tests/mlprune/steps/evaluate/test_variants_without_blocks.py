@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.models.local_chain import local_chain
 from mlprune.planning import Plan, pending_jobs
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.variants_without_blocks import EvaluateWithoutBlocksJob, evaluated_together
 from mlprune.steps.job import Job
 from mlprune.store.store import Store
+from tests.local_replica import LocalReplica, shared
 from tests.tiny_recipes import copied_inputs, plan_of, results, run_jobs, small_recipe, write_recipe
+
+N_PREPARING = 2
+"""Tasks of a replica that joins: it loads the model and makes it dense."""
 
 
 def recipe_of(folder: Path) -> Path:
@@ -46,7 +51,7 @@ def test_generated_texts_and_other_variants_keep_their_own_jobs(plan: Plan) -> N
 
 
 @pytest.mark.thorough("evaluates all variants twice, and some of them again")
-def test_variants_that_are_evaluated_together_also_after_a_kill_have_the_bytes_of_one_job_each(
+def test_variants_that_are_evaluated_together_on_shared_replicas_have_the_bytes_of_one_job_each(
     plan: Plan, tmp_path: Path
 ) -> None:
     whole, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
@@ -58,5 +63,9 @@ def test_variants_that_are_evaluated_together_also_after_a_kill_have_the_bytes_o
     for key in job.makes[1::2]:
         Path(whole.uri, whole.require(*key).path).unlink()
     assert job in pending_jobs(jobs, whole)
-    run_jobs(jobs, whole, model=plan.model)
+    first, second = (local_chain(Path(plan.model.path), n_shards=n_shards) for n_shards in (1, 2))
+    other = LocalReplica(second)
+    assert job.shares_replicas
+    job.run(whole, lambda: shared(first, [other]))
     assert results(whole) == results(alone)
+    assert other.n_tasks > N_PREPARING, "it has scored batches"
