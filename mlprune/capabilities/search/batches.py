@@ -14,6 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from mlprune.capabilities.search.batch_result import BatchResultJob, Scored, Trial, evaluated_trials
+from mlprune.capabilities.search.removal import REMOVAL_LEVELS
 from mlprune.capabilities.search.spec import SearchInputs, SearchSpec, block_contents, plan_part, trial_entry
 from mlprune.capabilities.search.strategy.method import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
@@ -169,8 +170,13 @@ def plan_batch(
     }
     jobs: Iterable[Job] = in_order_of_blocks(part.jobs, contents)
     if spec.removes is not None and spec.removes.are_blocks:
-        jobs = evaluated_together(jobs, contents)
+        jobs = evaluated_together(jobs, {key: removed_in(of_variant) for key, of_variant in contents.items()})
     return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
+
+
+def removed_in(contents: Mapping[int, tuple[float, ...]]) -> frozenset[int]:
+    """Return the blocks that a trial of a search lacks that removes whole blocks, from `block_contents`."""
+    return frozenset(block for block, levels in contents.items() if REMOVAL_LEVELS[1] in levels)
 
 
 def in_order_of_blocks(jobs: Sequence[Job], contents: Mapping[str, Mapping[int, tuple[float, ...]]]) -> list[Job]:

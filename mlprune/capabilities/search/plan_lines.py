@@ -17,7 +17,8 @@ from mlprune.steps.evaluate.model_evaluation import (
     evaluations_in,
     without_evaluations,
 )
-from mlprune.steps.job import JobCost, SetSizes
+from mlprune.steps.evaluate.variants_without_blocks import n_block_runs
+from mlprune.steps.job import JobCost, SetSizes, block_flops
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.trials_cost import Seconds, TrialsCost, about, total_seconds
@@ -68,7 +69,9 @@ class Costing:
         for rung in sorted({batch.rung for batch in batches}):
             n_items = spec.rungs[rung]
             of_rung = tuple(batch.n_trials for batch in batches if batch.rung == rung)
-            trial = self._of_evaluations(spec.rung_evaluations(n_items), shared=_shared(spec, of_rung))
+            trial = self._of_evaluations(
+                spec.rung_evaluations(n_items), shared=_shared(spec, of_rung, n_blocks=len(self.sizes.blocks))
+            )
             of_first = sweeps if rung == batches[0].rung else ()
             rungs.append(TrialsCost(n_items, of_rung, spec.n_scored(n_items), trial, of_first))
         report = None
@@ -96,7 +99,7 @@ class Costing:
         """Return the cost of some evaluations of one variant.
 
         Args:
-            shared: share of the computation of scored texts that the variant has in common with others.
+            shared: share of the blocks that need not run for the variant when texts are scored.
         """
         derived, dense = self.common.derived((), entries)
         *_, job = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
@@ -104,8 +107,8 @@ class Costing:
         scored = {one.identity.id for one in evaluations_in((job,)) if not one.task.is_generated}
         if not shared or not scored:
             return cost
-        n_flops = cost.flops - without_evaluations(job, scored).cost(self.sizes, self.sets).flops
-        return replace(cost, flops=cost.flops - shared * n_flops)
+        n_scored = cost.n_tokens - without_evaluations(job, scored).cost(self.sizes, self.sets).n_tokens
+        return replace(cost, flops=cost.flops - shared * block_flops(self.sizes, n_scored))
 
     def _sweeps(self, spec: SearchSpec) -> Iterator[JobCost]:
         """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
@@ -119,11 +122,17 @@ class Costing:
             yield jobs[0].cost(self.sizes, self.sets) if jobs else NO_SWEEP
 
 
-def _shared(spec: SearchSpec, rounds: tuple[int, ...]) -> float:
-    """Return the share of the blocks that trials of rounds need not run, as one run evaluates a round; 0 for others."""
-    if spec.removes is None or not spec.removes.are_blocks:
+def _shared(spec: SearchSpec, rounds: tuple[int, ...], *, n_blocks: int) -> float:
+    """Return the share of the blocks that trials need not run, as one run evaluates a round; 0 for other searches.
+
+    It is that of rounds that remove the first block that is left.
+    """
+    if spec.removes is None or not spec.removes.are_blocks or spec.units is None:
         return 0.0
-    return 1 - sum((1 + n_trials) / 2 for n_trials in rounds) / sum(rounds)
+    blocks = list(map(int, spec.units.names))
+    lacks = [[frozenset((*blocks[:n], block)) for block in blocks[n:]] for n in range(len(rounds))]
+    n_runs = sum(n_block_runs(of_round, n_blocks=n_blocks) for of_round in lacks)
+    return 1 - n_runs / (sum(rounds) * n_blocks)
 
 
 def _trials(spec: SearchSpec, rung: TrialsCost) -> str:

@@ -3,8 +3,8 @@
 The evaluations and their bytes are those of one job per variant. Texts that a model generates have no such run.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mlprune.errors import work_context
@@ -15,7 +15,7 @@ from mlprune.models.shard import Shard
 from mlprune.processes.job_parts import in_parts
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, VariantsJob, run_of, write_scores
 from mlprune.steps.evaluate.results import work_text
-from mlprune.steps.job import BATCHES_IN_FLIGHT, ChainLoader, Job, JobCost, SetSizes
+from mlprune.steps.job import BATCHES_IN_FLIGHT, ChainLoader, Job, JobCost, SetSizes, block_flops
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.variant_rows import removed_blocks
 from mlprune.store.store import Store
@@ -24,6 +24,9 @@ from mlprune.store.store import Store
 @dataclass(frozen=True)
 class EvaluateWithoutBlocksJob(VariantsJob):
     """Score the texts of variants that lack whole blocks, and nothing else."""
+
+    n_block_runs: int = field(default=0, kw_only=True)
+    """How often a block runs on a batch, over all blocks and variants; never part of an identity."""
 
     @property
     def shares_replicas(self) -> bool:
@@ -36,19 +39,20 @@ class EvaluateWithoutBlocksJob(VariantsJob):
         return tuple(dict.fromkeys(one.variant_id for one in self.evaluations))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of half of the model for each variant, and for what they share; every batch has the states of all.
+        """Cost of the blocks that run, and of the head for each variant; every batch has the states of all variants.
 
-        It is that of variants that lack one block each and the same ones before. Weights are read once.
+        Weights are read once.
         """
         n_variants = len(self.variant_ids)
         of_first = tuple(one for one in self.evaluations if one.variant_id == self.variant_ids[0])
         alone = EvaluateJob(self.model, of_first, self.variant_ids[0], batch_tokens=self.batch_tokens, states_bytes=0)
         cost = alone.cost(sizes, sets)
         states_bytes = BATCHES_IN_FLIGHT * n_variants * self.batch_tokens * sizes.hidden * sizes.itemsize
+        n_runs = self.n_block_runs / len(sizes.blocks)
         return replace(
             cost,
-            flops=cost.flops * (1 + n_variants) / 2,
-            n_tokens=cost.n_tokens * (1 + n_variants) / 2,
+            flops=n_variants * cost.flops - (n_variants - n_runs) * block_flops(sizes, cost.n_tokens),
+            n_tokens=n_runs * cost.n_tokens,
             thread_bytes=cost.thread_bytes + states_bytes,
             device_thread_bytes=cost.device_thread_bytes + states_bytes,
             disk_bytes=40_000.0 * len(self.evaluations),
@@ -86,17 +90,32 @@ class EvaluateWithoutBlocksJob(VariantsJob):
             write_scores(store, evaluation, prepared=prepared, scores=of_variant[evaluation.variant_id])
 
 
-def evaluated_together(jobs: Iterable[Job], variant_ids: Iterable[str]) -> Iterator[Job]:
+def n_block_runs(lacks: Collection[frozenset[int]], *, n_blocks: int) -> int:
+    """Return how often a block runs on a batch, over all blocks, for models that each lack some; see `SkippingVisitor`.
+
+    Args:
+        lacks: the blocks that each model lacks.
+    """
+    running = ([lacked for lacked in lacks if block not in lacked] for block in range(n_blocks))
+    return sum(
+        len({frozenset(one for one in lacked if one < block) for lacked in models})
+        for block, models in enumerate(running)
+    )
+
+
+def evaluated_together(jobs: Iterable[Job], lacks: Mapping[str, frozenset[int]]) -> Iterator[Job]:
     """Yield jobs, with one job at the end for all evaluations of some variants that score texts.
 
     Args:
-        variant_ids: variants of one model that lack whole blocks and nothing else.
+        lacks: variant of the model of all jobs that lacks whole blocks and nothing else -> these blocks.
     """
-    jobs, chosen = list(jobs), frozenset(variant_ids)
-    of_chosen = [one for one in jobs if isinstance(one, EvaluateJob) and one.variant_id in chosen]
+    jobs = list(jobs)
+    of_chosen = [one for one in jobs if isinstance(one, EvaluateJob) and one.variant_id in lacks]
     scored = [one for job in of_chosen for one in job.evaluations if not one.task.is_generated]
     scored_ids = {one.identity.id for one in scored}
     rest = ((job.without(scored_ids) if isinstance(job, EvaluateJob) else job) for job in jobs)
     yield from (job for job in rest if job.makes)
     if scored:
-        yield EvaluateWithoutBlocksJob(of_chosen[0].model, tuple(scored), batch_tokens=of_chosen[0].batch_tokens)
+        model, batch_tokens = of_chosen[0].model, of_chosen[0].batch_tokens
+        n_runs = n_block_runs(lacks.values(), n_blocks=model.n_blocks)
+        yield EvaluateWithoutBlocksJob(model, tuple(scored), batch_tokens=batch_tokens, n_block_runs=n_runs)

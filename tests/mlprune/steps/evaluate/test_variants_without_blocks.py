@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from mlprune.models.local_chain import local_chain
+from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan, pending_jobs
+from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.variants_without_blocks import EvaluateWithoutBlocksJob, evaluated_together
-from mlprune.steps.job import Job
+from mlprune.steps.job import Job, block_flops
 from mlprune.store.store import Store
 from tests.local_replica import LocalReplica, shared
 from tests.tiny_recipes import copied_inputs, plan_of, results, run_jobs, small_recipe, write_recipe
@@ -33,8 +35,12 @@ def plan(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def together(plan: Plan) -> list[Job]:
-    lacking = [key for key, variant in plan.variants.items() if not variant.is_dense]
-    return list(evaluated_together(plan.jobs, lacking))
+    return list(evaluated_together(plan.jobs, lacks(plan)))
+
+
+def lacks(plan: Plan) -> dict[str, frozenset[int]]:
+    variants = {key: one for key, one in plan.variants.items() if not one.is_dense}
+    return {key: frozenset(one.entries[0].scope.blocks) for key, one in variants.items()}
 
 
 def test_generated_texts_and_other_variants_keep_their_own_jobs(plan: Plan) -> None:
@@ -45,9 +51,21 @@ def test_generated_texts_and_other_variants_keep_their_own_jobs(plan: Plan) -> N
     alone = [one for one in jobs if isinstance(one, EvaluateJob) and one.variant_id in job.variant_ids]
     assert [[one.task.task for one in of_variant.evaluations] for of_variant in alone] == [["translation"]] * 3
     assert {key for one in jobs for key in one.makes} == {key for one in plan.jobs for key in one.makes}
-    assert list(evaluated_together(plan.jobs, ())) == list(plan.jobs)
+    assert list(evaluated_together(plan.jobs, {})) == list(plan.jobs)
     generated = [one for one in jobs if not isinstance(one, EvaluateWithoutBlocksJob)]
-    assert list(evaluated_together(generated, job.variant_ids)) == generated
+    assert list(evaluated_together(generated, lacks(plan))) == generated
+
+
+def test_the_cost_counts_every_block_run_and_the_head_of_every_variant(plan: Plan) -> None:
+    (job,) = (job for job in together(plan) if isinstance(job, EvaluateWithoutBlocksJob))
+    assert job.n_block_runs == 1 + 2 + 2, "block 0 runs once, blocks 1 and 2 on two branches each"
+    sizes, sets = footprint(Path(plan.model.path), "float32"), set_sizes(plan.jobs)
+    of_one = [one for one in job.evaluations if one.variant_id == job.variant_ids[0]]
+    alone = EvaluateJob(job.model, tuple(of_one), job.variant_ids[0], batch_tokens=job.batch_tokens).cost(sizes, sets)
+    blocks, cost = block_flops(sizes, alone.n_tokens), job.cost(sizes, sets)
+    assert cost.flops == pytest.approx(3 * (alone.flops - blocks) + blocks * job.n_block_runs / 3)
+    assert cost.n_passes == alone.n_passes
+    assert cost.thread_bytes > alone.thread_bytes
 
 
 @pytest.mark.thorough("evaluates all variants twice, and some of them again")
