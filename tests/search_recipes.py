@@ -14,6 +14,12 @@ SEARCH: dict[str, Any] = {
     "minimise": "log(perplexity(all))",
     "budget": {"variants": 6},
 }
+REMOVAL: dict[str, Any] = {
+    "name": "depth",
+    "base": {"structure": "blocks"},
+    "minimise": "perplexity(fr)",
+    "method": {"kind": "one_by_one", "units": 2},
+}
 SENSITIVITY: dict[str, Any] = {"name": "where", "base": BASE, "sparsity": 0.5}
 
 

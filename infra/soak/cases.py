@@ -14,7 +14,7 @@ from mlprune.store.store import Store
 from tests.derived_recipe import coded_recipe
 from tests.harness_tasks import task_files
 from tests.lm_eval_output import write_output
-from tests.search_recipes import search_recipe
+from tests.search_recipes import REMOVAL, search_recipe
 from tests.tiny_recipes import small_recipe, write_inputs, write_recipe
 
 OLD_S = 40 * 3600
@@ -53,7 +53,7 @@ class Scene:
 
     @property
     def search_recipe(self) -> Path:
-        """A recipe with a search."""
+        """A recipe with a search over levels, and one that removes blocks."""
         return self.folder / "inputs" / "search.yaml"
 
     @property
@@ -129,7 +129,9 @@ def write_scene(folder: Path) -> Scene:
     written = {"name": "own", "kind": "generated", "language": "fr", "samples": 2, "max_tokens": 24}
     other["demonstrations"] = [*recipe["demonstrations"], written]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
-    write_recipe(folder / "inputs", search_recipe(), name=scene.search_recipe.name)
+    searches = search_recipe()
+    searches["searches"].append(REMOVAL)
+    write_recipe(folder / "inputs", searches, name=scene.search_recipe.name)
     write_inputs(folder / "llama-inputs", family="llama")
     write_recipe(folder / "llama-inputs", {**recipe, "variants": recipe["variants"][:1], "evaluations": []})
     write_recipe(folder / "inputs", coded_recipe(), name=scene.coded_recipe.name)

@@ -230,6 +230,10 @@ class HiddenStates:
         tensors = {id(tensor): tensor for tensor in (self.hidden, *(one for call in first for one in call))}
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
 
+    def without(self, block: int) -> "HiddenStates":
+        """Return the states after a block that is skipped: they are the same, and its call is dropped."""
+        return HiddenStates(self.hidden, {later: call for later, call in self.calls.items() if later != block})
+
     def to(self, device: torch.device) -> "HiddenStates":
         """Move states and calls to a device."""
         return HiddenStates(on_device(self.hidden, device), calls_on(self.calls, device))

@@ -1,7 +1,7 @@
 """Figures of searches: trials, their Pareto fronts, and the final values with a sentence."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from catalog.report.claims import change, group_text, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, grouped
 from catalog.report.labels import number
-from catalog.report.marks import Dots, Look, Mark, point, start
+from catalog.report.marks import Dots, Lines, Look, Mark, first_lines, point, start
 from catalog.report.styles import BLACK, BLUE, GREY, INK, ORANGE, QUIET, VERMILLION, SeriesStyle
 from catalog.results import Row
 
@@ -31,6 +31,8 @@ _TRIAL_LEGEND = (
     LegendEntry("best of its rung so far", BLUE),
     LegendEntry("dense model on the same items", BLACK, dashed=True),
 )
+REMOVAL_METRICS = ("accuracy", "perplexity", "divergence", "chrf")
+"""Metrics whose curves over removed units are drawn."""
 _VERBS = {
     "yes": "is significantly better than",
     "not shown": "is not shown to differ from",
@@ -279,6 +281,42 @@ def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
             texts = sorted({_text(value) for value in known})
             heights[name] = dict(zip(texts, np.linspace(0, 1, len(texts)), strict=True))
     return heights
+
+
+def removal_panels(rows: Sequence[Row]) -> Iterator[Group]:
+    """Draw one panel per search, task and metric, with a line over the removed units per language.
+
+    Args:
+        rows: result of `removal_curve.sql`.
+    """
+    for _, members in grouped(rows, "search_id", "name", "recipe"):
+        cells = [cells for (_, metric), cells in grouped(members, "task", "metric") if metric in REMOVAL_METRICS]
+        if not cells:
+            continue
+        series = [[line for _, line in grouped(of_metric, "language")] for of_metric in cells]
+        lines = [first_lines(of_metric, lambda row: str(row["language"])) for of_metric in series]
+        units = {row["n_removed"]: row["unit"] for row in members if row["unit"] is not None}
+        yield Group(
+            title=f"{members[0]['base_model']} · {members[0]['name']}",
+            panels=tuple(_removal_panel(of_metric[0].rows[0]).panel(of_metric) for of_metric in lines),
+            rows=members,
+            legend=tuple(line.entry for line in max(lines, key=len)),
+            note=f"Removed, in this order: {', '.join(map(str, units.values()))}.",
+        )
+
+
+def _removal_panel(row: Row) -> Lines:
+    is_perplexity = row["metric"] == "perplexity"
+    return Lines(
+        "n_removed",
+        "value",
+        title=f"{row['metric']}, {row['task']}, {row['split']}",
+        about=f"{row['metric']} of {row['task']} by removed units, {row['name']}",
+        xlabel="units removed",
+        ends="ci",
+        has_zero=not is_perplexity,
+        finish=lambda axes: axes.set_yscale("log") if is_perplexity else None,
+    )
 
 
 def final_panels(rows: Sequence[Row]) -> tuple[Group, ...]:

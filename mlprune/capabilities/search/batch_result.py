@@ -11,10 +11,10 @@ import numpy as np
 from mlprune.capabilities.search.keys import DirectionName
 from mlprune.capabilities.search.measured_sums import read_measured_sums
 from mlprune.capabilities.search.spec import SearchSpec
-from mlprune.capabilities.search.strategy.method import EvaluatedTrial, ProposedTrial, incumbent, winner
+from mlprune.capabilities.search.strategy.method import EvaluatedTrial, ProposedTrial, incumbent
 from mlprune.capabilities.search.values import BatchValues
 from mlprune.evaluation.inference.estimates import finite, interval_columns
-from mlprune.json_values import JsonValue, Row, as_float, as_int
+from mlprune.json_values import JsonValue, Row, as_float, as_int, as_list, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes
@@ -55,13 +55,8 @@ def _evaluated_trial(row: Mapping[str, JsonValue], asked: ProposedTrial, *, sign
         objective=-inf if objective is None else sign * as_float(objective),
         violation=inf if violation is None else as_float(violation),
         p_worse=None if p_worse is None else as_float(p_worse),
+        missed=tuple(map(as_str, as_list(row.get("missed") or []))),
     )
-
-
-def feasible_winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
-    """Return the winner of a search; None if no trial of the highest rung meets the constraints."""
-    best = winner(history)
-    return best if best is not None and best.is_feasible and best.objective > -inf else None
 
 
 class Scored(NamedTuple):
@@ -126,6 +121,10 @@ class BatchResultJob(RecordJob):
             for trial, objective, violation in zip(self.trials, objectives, violations, strict=True)
         ]
         evaluated = self._tested(untested, values)
+        if self.spec.removes is not None:
+            evaluated = [
+                replace(trial, missed=self._missed(values, place)) for place, trial in enumerate(evaluated, start=1)
+            ]
         decisions = self.spec.build_method().decide(self.history, evaluated)
         n_scored = sum(trial.n_new_items for trial in self.history)
         rows: list[Row] = []
@@ -135,6 +134,11 @@ class BatchResultJob(RecordJob):
             decided = {"status": "kept" if decision.is_kept else "stopped", "reason": decision.reason}
             rows.append({**row, "n_items_so_far": n_scored, **decided})
         store.write_record(self.identity.record(rows={"search_trials": rows}))
+
+    def _missed(self, values: BatchValues, candidate: int) -> tuple[str, ...]:
+        """Return the constraints that a candidate misses."""
+        constraints = self.spec.constraints
+        return tuple(str(one) for one in constraints if values.violations((one,))[candidate] > 0)
 
     @property
     def _candidates(self) -> list[Scored]:
@@ -189,6 +193,7 @@ class BatchResultJob(RecordJob):
             "violation": finite(trial.violation),
             "is_feasible": trial.is_feasible and math.isfinite(trial.objective),
             "p_worse": trial.p_worse,
+            **({} if self.spec.removes is None else {"missed": list[JsonValue](trial.missed)}),
         }
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from mlprune.capabilities.search.batch_result import BatchResultJob, Scored, Trial, evaluated_trials
+from mlprune.capabilities.search.removal import REMOVAL_LEVELS
 from mlprune.capabilities.search.spec import SearchInputs, SearchSpec, block_contents, plan_part, trial_entry
 from mlprune.capabilities.search.strategy.method import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
@@ -20,6 +22,7 @@ from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.recipe.variants import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.variants_without_blocks import evaluated_together
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -40,10 +43,12 @@ class Batch(NamedTuple):
 def forecast_batches(spec: SearchSpec) -> tuple[Batch, ...]:
     """Return the batches that a search will ask for, as far as their number and sizes do not depend on results.
 
-    A method with rungs gets simulated results: earlier trials are better and no difference is significant. Methods
-    that stop trials by rank need exactly these batches, and racing needs at most as many trials.
+    A method with rungs or rounds gets simulated results: earlier trials are better, no difference is significant, and
+    all constraints are met. Methods that stop trials by rank need exactly these batches, and racing and removal need
+    at most as many trials.
     """
-    if SEARCH_METHODS[spec.method].uses_rungs:
+    method = SEARCH_METHODS[spec.method]
+    if method.uses_rungs or method.removes_units:
         return _played(spec)
     settings = spec.settings
     affordable = settings.n_affordable((), settings.last_rung)
@@ -102,6 +107,17 @@ class PlannedSearch:
         return make_identity("searches", parameters, parents=self.spec.parents).id
 
     @property
+    def best(self) -> EvaluatedTrial | None:
+        """The trial that the method chooses so far; None before any."""
+        return SEARCH_METHODS[self.spec.method].winner(self.history)
+
+    @property
+    def winner(self) -> EvaluatedTrial | None:
+        """The trial that the method chooses so far, if it meets the constraints and has a finite objective."""
+        best = self.best
+        return best if best is not None and best.is_feasible and best.objective > -inf else None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the result of its last batch is missing."""
         return len(self.history) < sum(len(batch.trials) for batch in self.batches)
@@ -141,8 +157,10 @@ def plan_batch(
     asked = search.spec.build_method().ask(search.history)
     if not asked:
         return replace(search, is_finished=True), ()
-    rival = min((trial for trial in search.history if trial.rung == asked[0].rung), key=rank_key, default=None)
-    spec, entries = search.spec, _entries(search.spec, asked, rival=rival)
+    spec = search.spec
+    earlier = [trial for trial in search.history if trial.rung == asked[0].rung and spec.removes is None]
+    rival = min(earlier, key=rank_key, default=None)
+    entries = _entries(spec, asked, rival=rival)
     evaluations = tuple(spec.rung_evaluations(spec.rungs[asked[0].rung]))
     part = plan_part(common, spec, entries, evaluations=evaluations, is_known=is_known)
     scores = _Scores(spec, part.variants, part.evaluations)
@@ -150,7 +168,15 @@ def plan_batch(
     contents = {
         scores.of_entry(_name(index)).variant_id: block_contents(spec, one.point) for index, one in enumerate(asked)
     }
-    return replace(search, batches=(*search.batches, batch)), (*in_order_of_blocks(part.jobs, contents), batch)
+    jobs: Iterable[Job] = in_order_of_blocks(part.jobs, contents)
+    if spec.removes is not None and spec.removes.are_blocks:
+        jobs = evaluated_together(jobs, {key: removed_in(of_variant) for key, of_variant in contents.items()})
+    return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
+
+
+def removed_in(contents: Mapping[int, tuple[float, ...]]) -> frozenset[int]:
+    """Return the blocks that a trial of a search lacks that removes whole blocks, from `block_contents`."""
+    return frozenset(block for block, levels in contents.items() if REMOVAL_LEVELS[1] in levels)
 
 
 def in_order_of_blocks(jobs: Sequence[Job], contents: Mapping[str, Mapping[int, tuple[float, ...]]]) -> list[Job]:

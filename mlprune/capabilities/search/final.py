@@ -13,7 +13,6 @@ import numpy as np
 from mlprune.capabilities.search.batch_result import (
     Scored,
     batch_values,
-    feasible_winner,
     measuring_bytes,
     required_records,
 )
@@ -263,7 +262,7 @@ def _entries(search: PlannedSearch, rival: PlannedSearch | None) -> Iterator[tup
     A comparator that does not exist is left out: OWL and DLP for a score without demonstrations, every schedule but
     `uniform` for N:M, and the random search if none of its trials meets the constraints.
     """
-    spec, best = search.spec, feasible_winner(search.history)
+    spec, best = search.spec, search.winner
     if best is None:
         return
     yield "winner", trial_entry(spec, best.point, name=_name(spec, "winner"))
@@ -274,7 +273,7 @@ def _entries(search: PlannedSearch, rival: PlannedSearch | None) -> Iterator[tup
                 yield role, with_schedule(spec, best.point, role, name=_name(spec, role))
             except RecipeError:
                 continue
-    drawn = None if rival is None else feasible_winner(rival.history)
+    drawn = None if rival is None else rival.winner
     if drawn is not None:
         yield "random", trial_entry(spec, drawn.point, name=_name(spec, "random"))
 
@@ -328,7 +327,7 @@ def _result_job(search: PlannedSearch, entries: Mapping[Role, VariantConfig], pa
     finalists = tuple(Finalist(role, Scored(key, evaluations[key])) for role, key in ids.items())
     dense_id = next(variant.id for variant in variants.values() if variant.is_dense)
     dense = Scored(dense_id, evaluations[dense_id])
-    best = feasible_winner(search.history)
+    best = search.winner
     batches = tuple(batch.identity.key for batch in search.batches)
     scored = (dense, *(finalist.scored for finalist in finalists))
     parents = {

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 import numpy as np
 
 from mlprune.capabilities.search.keys import SearchConfig, measured
 from mlprune.capabilities.search.measures import default_metric
+from mlprune.capabilities.search.removal import REMOVABLE, REMOVAL_LEVELS
 from mlprune.capabilities.search.spec import (
     ItemCount,
     ModelUnits,
@@ -18,6 +20,7 @@ from mlprune.capabilities.search.spec import (
 )
 from mlprune.capabilities.search.strategy.level_units import LevelUnits
 from mlprune.capabilities.search.strategy.method import Budget, ItemBudget, VariantBudget
+from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
 from mlprune.capabilities.search.strategy.space import Axis, Point, Space
 from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
@@ -108,6 +111,7 @@ def search_spec(common: SearchInputs, config: SearchConfig) -> SearchSpec:
     """
     recipe, inputs, base = common.recipe, common.inputs, _base(config)
     units = _units(inputs, config, base)
+    removes_units = SEARCH_METHODS[config.method.kind].removes_units
     measures = measured(config, recipe.evaluations)
     tasks = [entry.task for entry in recipe.evaluations if entry.task in {measure.task for measure in measures}]
     tasks = list(dict.fromkeys(tasks))
@@ -135,7 +139,7 @@ def search_spec(common: SearchInputs, config: SearchConfig) -> SearchSpec:
         batch=config.batch,
         budget=_budget(config),
         seed=config.seed,
-        compare=config.compare,
+        compare=() if removes_units else config.compare,
         parents={},
     )
     check_size(spec, config)
@@ -153,20 +157,22 @@ def _base(config: SearchConfig) -> JsonObject:
 
 
 def _units(inputs: Inputs, config: SearchConfig, base: JsonObject) -> ModelUnits | None:
-    """Return the units of the levels; None without levels."""
-    if config.levels is None:
+    """Return the units that have levels or are removed; None without any."""
+    if config.levels is None and not SEARCH_METHODS[config.method.kind].removes_units:
         return None
+    per = config.levels.per if config.levels else REMOVABLE[str(base["structure"])].per
     entry = VariantConfig.model_validate({"score": "magnitude", "sparsity": 0.5, "scope": base.get("scope", {})})
-    return model_units(inputs.model, config.levels.per, scope=scope(entry, inputs))
+    return model_units(inputs.model, per, scope=scope(entry, inputs))
 
 
 def _space(config: SearchConfig, units: ModelUnits | None) -> Space:
     """Return the space; an error names the search."""
     axes = tuple(Axis(name, cast("tuple[JsonValue, ...]", values)) for name, values in config.space.items())
-    if config.levels is None or units is None:
+    if units is None:
         return Space(axes)
+    levels, total = (config.levels.values, config.levels.total) if config.levels else (REMOVAL_LEVELS, None)
     try:
-        of_levels = LevelUnits(units.names, units.weights_per_unit, config.levels.values, config.levels.total)
+        of_levels = LevelUnits(units.names, units.weights_per_unit, levels, total)
     except RecipeError as err:
         raise RecipeError(err.message, search=config.name, **err.context) from err
     return Space(axes, of_levels)
@@ -188,7 +194,7 @@ def check_size(spec: SearchSpec, config: SearchConfig) -> None:
         raise RecipeError(
             message, search=spec.name, split=config.split, expected=f"below {spec.n_items}", got=too_large
         )
-    if spec.budget is None and spec.space.n_points > MAX_WITHOUT_BUDGET:
+    if spec.budget is None and spec.removes is None and spec.space.n_points > MAX_WITHOUT_BUDGET:
         message = "a search of this size needs a budget"
         raise RecipeError(message, search=spec.name, n_points=spec.space.n_points, expected="budget: {variants: 60}")
     try:
@@ -207,7 +213,7 @@ def _check_sparsity_constraints(spec: SearchSpec, inputs: Inputs) -> None:
         RecipeError: no point can.
     """
     on_sparsity = [one for one in spec.constraints if not one.measures]
-    entries = [trial_entry(spec, point) for point in _representatives(spec.space)] if on_sparsity else []
+    entries = [trial_entry(spec, point) for point in _representatives(spec)] if on_sparsity else []
     if not entries or any(entry.structure_source or structure_of(entry.group).of_model for entry in entries):
         return
     step = 1 / min(input_sizes(inputs).values())
@@ -245,7 +251,7 @@ def _sparsities(spec: SearchSpec, entries: Sequence[VariantConfig], inputs: Inpu
 def _parents(common: SearchInputs, spec: SearchSpec) -> JsonObject:
     """Return the ids of what trials are made from."""
     set_ids: dict[str, None] = {}
-    for point in _representatives(spec.space):
+    for point in _representatives(spec):
         derived, variants = common.derived((trial_entry(spec, point),), spec.evaluations)
         for variant in variants.values():
             contrast = [variant.contrast] if variant.contrast else []
@@ -259,9 +265,10 @@ def _parents(common: SearchInputs, spec: SearchSpec) -> JsonObject:
     }
 
 
-def _representatives(space: Space) -> Iterator[Point]:
-    """Yield one point for every value of every axis."""
-    first = next(space.points())
+def _representatives(spec: SearchSpec) -> Iterator[Point]:
+    """Yield one point for every value of every axis; of a search that removes units, the model without the last one."""
+    space = spec.space
+    first = next(islice(space.points(), 1 if spec.removes else 0, None))
     yield first
     for position, axis in enumerate(space.axes):
         for index in range(1, len(axis.values)):

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from mlprune.capabilities.search.measures import Evaluations, Measured, check_measured, completed
 from mlprune.capabilities.search.points import LevelsConfig, check_axes, check_points
+from mlprune.capabilities.search.removal import check_removal
 from mlprune.capabilities.search.strategy.objective import Constraint, Expression, Measure
 from mlprune.capabilities.search.strategy.objective_parser import parse_constraint, parse_objective
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
@@ -134,7 +135,7 @@ class SearchConfig(Model):
     batch: Annotated[int, Field(ge=1)] = 8
     """Trials that are chosen at a time, and that run in parallel."""
     budget: BudgetConfig | None = None
-    """When the search ends; `exhaustive` can do without."""
+    """When the search ends; `exhaustive` and `one_by_one` can do without."""
     seed: Seed = 0
     """Seed of the method."""
     compare: Annotated[tuple[ComparatorName, ...], BeforeValidator(as_tuple)] = ("uniform", "owl")
@@ -142,14 +143,17 @@ class SearchConfig(Model):
     `alpha_pruning` at their defaults, and the winner of a `random` search of the same budget."""
 
     def shrunk(self, n: int) -> "SearchConfig":
-        """Return the search with at most `n` demonstrations and variants, and its rungs below `n`."""
+        """Return the search with at most `n` demonstrations and variants, or one round, and its rungs below `n`."""
+        removes_units = SEARCH_METHODS[self.method.kind].removes_units
         n_variants = min(self.budget.variants or n, n) if self.budget else n
+        method = self.method.model_copy(update={"units": 1}) if removes_units else self.method
         space = {key: fewer_samples(values, n) if key == "samples" else values for key, values in self.space.items()}
         return self.model_copy(
             update={
                 "base": with_fewer_samples(self.base, n),
                 "space": space,
-                "budget": BudgetConfig(variants=n_variants),
+                "method": method,
+                "budget": None if removes_units else BudgetConfig(variants=n_variants),
                 "rungs": tuple(rung for rung in self.rungs if rung < n),
             }
         )
@@ -191,15 +195,21 @@ class SearchConfig(Model):
 
     @model_validator(mode="after")
     def _budget_fits_method(self) -> "SearchConfig":
-        if self.budget is None and self.method.kind != "exhaustive":
+        removes_units = SEARCH_METHODS[self.method.kind].removes_units
+        if self.budget is None and self.method.kind != "exhaustive" and not removes_units:
             raise ValueError(f"method {self.method.kind} needs a budget, such as {{variants: 60}}")
+        if removes_units and "compare" in self.model_fields_set and self.compare:
+            raise ValueError(f"method {self.method.kind} compares the winner with dense alone: leave compare out")
         if "random" in self.compare and self.method.kind in ("random", "exhaustive"):
             raise ValueError(f"compare random needs another method than {self.method.kind}, which finds what it finds")
         return self
 
     @model_validator(mode="after")
     def _space_has_points(self) -> "SearchConfig":
-        check_points(self.base, self.space, self.levels)
+        if SEARCH_METHODS[self.method.kind].removes_units:
+            check_removal(self.base, sets_nothing_else=not self.space and self.levels is None)
+        else:
+            check_points(self.base, self.space, self.levels)
         return self
 
     @property
@@ -279,7 +289,8 @@ def check_searches(
     taken = list(entries)
     for index, search in enumerate(searches):
         where = f"searches.{index}"
-        names = [search.name, *(f"{search.name}-{comparator}" for comparator in search.compare)]
+        compared = () if SEARCH_METHODS[search.method.kind].removes_units else search.compare
+        names = [search.name, *(f"{search.name}-{comparator}" for comparator in compared)]
         for name in names:
             if name in taken:
                 raise ValueError(f"{where}: another entry has the name {name!r}, which the search gives to a variant")

@@ -6,14 +6,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from mlprune.capabilities.capability import Planned
-from mlprune.capabilities.search.batch_result import SIGN, feasible_winner
+from mlprune.capabilities.search.batch_result import SIGN
 from mlprune.capabilities.search.batches import PlannedSearch, forecast_batches, plan_batch, searches_of
 from mlprune.capabilities.search.final import plan_final
 from mlprune.capabilities.search.from_recipe import search_spec
 from mlprune.capabilities.search.plan_lines import Costing, search_lines
 from mlprune.capabilities.search.searched import plan_searched, searched_jobs
 from mlprune.capabilities.search.spec import SearchInputs, SearchSpec
-from mlprune.capabilities.search.strategy.method import ItemBudget, winner
+from mlprune.capabilities.search.strategy.method import ItemBudget
+from mlprune.counted import counted
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import Job, SetSizes
 from mlprune.steps.part import Additions, Report
@@ -122,7 +123,7 @@ class Searches:
 
     def _state(self, search: PlannedSearch) -> SearchState:
         """Describe a search by its evaluated trials."""
-        spec, best = search.spec, winner(search.history)
+        spec, best = search.spec, search.best
         if spec.name not in self.limits:
             self.limits[spec.name] = limits_of(spec)
         return SearchState(
@@ -141,11 +142,21 @@ class Searches:
         )
 
     def warnings(self) -> Iterator[str]:
-        """Yield a line for every search without a winner."""
-        for search in self.searches:
-            if search.is_finished and feasible_winner(search.history) is None:
-                constraints = ", ".join(str(one) for one in search.spec.constraints) or "a finite objective"
+        """Yield a line for every search without a winner, or whose last round removed no unit."""
+        for search in filter(lambda search: search.is_finished, self.searches):
+            constraints = " and ".join(missed_by_all(search)) or "a finite objective"
+            if search.winner is None:
                 yield f"search {search.spec.name} has no winner: none of its best trials meets {constraints}"
+            elif search.spec.removes is not None and search.winner.number < search.batches[-1].trials[0].number:
+                n_removed = counted(sum(search.winner.point), "unit")
+                yield f"search {search.spec.name} ends with {n_removed} removed: no further trial meets {constraints}"
+
+
+def missed_by_all(search: PlannedSearch) -> list[str]:
+    """Return the constraints that no trial of the last batch meets, as far as it is known; otherwise all."""
+    every = [str(one) for one in search.spec.constraints]
+    last = [trial.missed for trial in search.history[-len(search.batches[-1].trials) :]] if search.batches else []
+    return [one for one in every if last and all(one in missed for missed in last)] or every
 
 
 def plan_searches(planned: Planned) -> Searches | None:

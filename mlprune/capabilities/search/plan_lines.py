@@ -1,9 +1,8 @@
 """What a plan says about its searches: trials, items and durations."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlprune.capabilities.search.batch_result import feasible_winner
 from mlprune.capabilities.search.batches import PlannedSearch, forecast_batches
 from mlprune.capabilities.search.keys import searched_entries
 from mlprune.capabilities.search.searched import searched_jobs
@@ -12,12 +11,20 @@ from mlprune.counted import counted
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.steps.evaluate.evaluation_plan import plan_evaluations
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluation_jobs
-from mlprune.steps.job import JobCost, SetSizes
+from mlprune.steps.evaluate.model_evaluation import (
+    EvaluateJob,
+    evaluation_jobs,
+    evaluations_in,
+    without_evaluations,
+)
+from mlprune.steps.evaluate.variants_without_blocks import n_block_runs
+from mlprune.steps.job import JobCost, SetSizes, block_flops
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.trials_cost import Seconds, TrialsCost, about, total_seconds
 
+MAX_ROUNDS = 4
+"""Rounds of a search whose trials are all listed."""
 N_SAMPLE_POINTS = 8
 """Points of a space whose masks are costed: with sequential propagation, they need a pass of the model."""
 NO_SWEEP = JobCost("sweep")
@@ -62,7 +69,9 @@ class Costing:
         for rung in sorted({batch.rung for batch in batches}):
             n_items = spec.rungs[rung]
             of_rung = tuple(batch.n_trials for batch in batches if batch.rung == rung)
-            trial = self._of_evaluations(spec.rung_evaluations(n_items))
+            trial = self._of_evaluations(
+                spec.rung_evaluations(n_items), shared=_shared(spec, of_rung, n_blocks=len(self.sizes.blocks))
+            )
             of_first = sweeps if rung == batches[0].rung else ()
             rungs.append(TrialsCost(n_items, of_rung, spec.n_scored(n_items), trial, of_first))
         report = None
@@ -86,14 +95,25 @@ class Costing:
         n_without = n_variants - len(sweeps) if sweeps else 0
         return TrialsCost(None, (n_variants,), 0, trial, (*sweeps, *[NO_SWEEP] * n_without), n_dense=0)
 
-    def _of_evaluations(self, entries: Iterable[EvaluationConfig]) -> JobCost:
-        """Return the cost of some evaluations of one variant."""
+    def _of_evaluations(self, entries: Iterable[EvaluationConfig], *, shared: float = 0.0) -> JobCost:
+        """Return the cost of some evaluations of one variant.
+
+        Args:
+            shared: share of the blocks that need not run for the variant when texts are scored.
+        """
         derived, dense = self.common.derived((), entries)
         *_, job = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
-        return job.cost(self.sizes, self.sets)
+        cost = job.cost(self.sizes, self.sets)
+        scored = {one.identity.id for one in evaluations_in((job,)) if not one.task.is_generated}
+        if not shared or not scored:
+            return cost
+        n_scored = cost.n_tokens - without_evaluations(job, scored).cost(self.sizes, self.sets).n_tokens
+        return replace(cost, flops=cost.flops - shared * block_flops(self.sizes, n_scored))
 
     def _sweeps(self, spec: SearchSpec) -> Iterator[JobCost]:
         """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
+        if spec.removes is not None:
+            return
         n_points = spec.space.n_points
         for index in range(min(n_points, N_SAMPLE_POINTS)):
             point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
@@ -102,17 +122,39 @@ class Costing:
             yield jobs[0].cost(self.sizes, self.sets) if jobs else NO_SWEEP
 
 
+def _shared(spec: SearchSpec, rounds: tuple[int, ...], *, n_blocks: int) -> float:
+    """Return the share of the blocks that trials need not run, as one run evaluates a round; 0 for other searches.
+
+    It is that of rounds that remove the first block that is left.
+    """
+    if spec.removes is None or not spec.removes.are_blocks or spec.units is None:
+        return 0.0
+    blocks = list(map(int, spec.units.names))
+    lacks = [[frozenset((*blocks[:n], block)) for block in blocks[n:]] for n in range(len(rounds))]
+    n_runs = sum(n_block_runs(of_round, n_blocks=n_blocks) for of_round in lacks)
+    return 1 - n_runs / (sum(rounds) * n_blocks)
+
+
+def _trials(spec: SearchSpec, rung: TrialsCost) -> str:
+    """Return the number of trials as text; of a search that removes units, with those of each round."""
+    trials, rounds = counted(rung.n_trials, "trial"), rung.batches
+    if spec.removes is None:
+        return trials
+    shown = rounds if len(rounds) <= MAX_ROUNDS else (*rounds[:2], "...", rounds[-1])
+    return f"{' + '.join(map(str, shown))} = {trials}"
+
+
 def search_lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     """Yield one line each for a search, its rungs, its report, the whole, and the entries with its winner's levels."""
     spec, n_done = cost.search.spec, len(cost.search.history)
     done = f", {n_done} done" if n_done else ""
-    space = counted(spec.space.n_points, "point")
+    space = counted(spec.space.n_points, "point") if spec.removes is None else counted(len(spec.space.sizes), "unit")
     yield f"search {spec.name}: {spec.method}, at most {counted(cost.n_trials, 'trial')} of {space}{done}"
     times = [seconds(rung) for rung in cost.rungs]
     for rung, time in zip(cost.rungs, times, strict=True):
         n_items = f"all {spec.n_items}" if rung.n_items is None else str(rung.n_items)
         items = f"{rung.n_items_scored:,} items over all languages"
-        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {about(time)}"
+        yield f"  {n_items} items: {_trials(spec, rung)}, {items}, {about(time)}"
     if cost.report is not None:
         times.append(seconds(cost.report))
         splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
@@ -120,7 +162,7 @@ def search_lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     yield f"  whole search: {about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
     if cost.n_searched:
         entries = counted(cost.n_searched, "variant entry", "variant entries")
-        has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
+        has_no_winner = cost.search.is_finished and cost.search.winner is None
         time_words = "" if cost.searched is None else f"{about(seconds(cost.searched))}, "
         planned = f"{time_words}planned when the search has finished"
         later = "not made: the search has no winner" if has_no_winner else planned

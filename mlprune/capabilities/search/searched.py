@@ -7,7 +7,6 @@ same entry with a given schedule.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isclose
 
-from mlprune.capabilities.search.batch_result import feasible_winner
 from mlprune.capabilities.search.batches import PlannedSearch
 from mlprune.capabilities.search.final import compared
 from mlprune.capabilities.search.keys import searched_entries
@@ -49,7 +48,7 @@ def plan_searched(common: SearchInputs, search: PlannedSearch, *, is_known: Call
     Raises:
         RecipeError: an entry has another sparsity than the winner, or is not a variant with the winner's levels.
     """
-    best = feasible_winner(search.history)
+    best = search.winner
     waiting = searched_entries(common.given.variants, search.spec.name)
     if best is None or not waiting:
         return None

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mlprune.capabilities.search.keys import ComparatorName, DirectionName
 from mlprune.capabilities.search.points import with_keys
+from mlprune.capabilities.search.removal import REMOVABLE, Removable
 from mlprune.capabilities.search.strategy.method import Budget, SearchMethod, Settings
 from mlprune.capabilities.search.strategy.objective import Constraint, Expression, Measure
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS, build_method
@@ -112,7 +113,7 @@ class SearchSpec:
     """Entry of `variants` without the keys that points set."""
     space: Space
     units: ModelUnits | None
-    """The pruned layers and the unit of each; None for a space without levels."""
+    """The pruned layers and the unit of each, which has a level or is removed; None for a space without units."""
     direction: DirectionName
     objective: Expression
     constraints: tuple[Constraint, ...]
@@ -164,6 +165,11 @@ class SearchSpec:
         if units is None or self.units is None:
             return None
         return {"per": self.units.per, "units": list(units.names), "values": list(units.levels), "total": units.total}
+
+    @property
+    def removes(self) -> Removable | None:
+        """The units that it removes; None for other methods."""
+        return REMOVABLE[str(self.base["structure"])] if SEARCH_METHODS[self.method].removes_units else None
 
     @property
     def measures(self) -> dict[Measure, Measure]:
@@ -284,6 +290,8 @@ def _entry(spec: SearchSpec, point: Point) -> dict[str, object]:
     of_units = spec.space.unit_levels(point)
     if spec.units is None:
         return entry
+    if spec.removes is not None:
+        return entry | spec.removes.without(unit for unit, level in of_units.items() if level)
     levels = {layer: of_units[unit] for layer, unit in spec.units.unit_of_layer.items()}
     return entry | level_keys(levels, sparsity=_sparsity(spec, point))
 
@@ -374,17 +382,20 @@ def plan_part(
     specs = plan_evaluations(derived, common.inputs, variants)
     missing = {key: variant for key, variant in variants.items() if variant.is_dense or not is_known(key)}
     observed = all_observations(derived, common.inputs, (), missing)
+    keeps_states = spec.removes is not None and not spec.removes.are_blocks
     jobs = (
         *(job for observation in observed for job in observation.jobs),
         *trial_jobs(derived, common.inputs, missing, levels=levels_of(spec)),
         *described_items(evaluation for of_variant in specs.values() for evaluation in of_variant),
-        *evaluation_jobs(derived, variants, specs),
+        *evaluation_jobs(derived, variants, specs, share_blocks=keeps_states),
     )
     return PlannedPart(derived, variants, specs, jobs)
 
 
 def levels_of(spec: SearchSpec) -> tuple[float, ...]:
     """Return the sparsities that the layers of a search's trials can have, from which its trials are composed."""
+    if spec.removes is not None:
+        return ()
     axes = {axis.name: axis.values for axis in spec.space.axes}
     of_trials = axes.get("sparsity", (spec.base.get("sparsity"),))
     levels = {float(level) for level in of_trials if isinstance(level, int | float) and level > 0}

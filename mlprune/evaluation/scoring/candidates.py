@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, TextLimits
 from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihoods
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
-from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.inference.visitor import BlockVisitor, ChainItem
+from mlprune.models.inference.prefix_scoring import PrefixVisitor, ScoringVisitor, SkippingVisitor
+from mlprune.models.inference.visitor import ChainItem
 from mlprune.numeric.log_probs import TargetScores
 from mlprune.processes.job_parts import finished_parts
 from mlprune.vocabulary import RuleName
 
+Scores = TypeVar("Scores")
 Tokens = tuple[int, ...]
 N_NOTED = 5
 """Items of a batch that the note of an error names."""
@@ -72,7 +73,7 @@ class TextScores:
 class Measures:
     """What an evaluation measures of texts in addition to their log-likelihoods."""
 
-    visitor: Callable[..., BlockVisitor[TargetScores]]
+    visitor: Callable[..., PrefixVisitor[TargetScores]]
     """Picklable; called with an item and `keeps_states`. Its scores have the measures of each target."""
     item: Callable[[TextBatch], ChainItem]
     """Returns what the visitor of a batch reads."""
@@ -95,9 +96,35 @@ def score_texts(
     plan = list(batches)
     results = chain.stream(partial(measures.visitor, keeps_states=keeps_states), map(measures.item, plan))
     finished = finished_parts("batch", len(plan), results)
-    for planned, scores in zip(plan, finished, strict=True):
-        measured = {name: values.numpy() for name, values in scores.measures.items()}
-        yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy(), measured)
+    yield from map(_text_scores, plan, finished)
+
+
+def score_without_blocks(
+    chain: Chain, batches: Iterable[TextBatch], lacks: Sequence[frozenset[int]], *, measures: Measures = PLAIN
+) -> Iterator[tuple[TextScores, ...]]:
+    """Score batches, in order, with several models that each lack some blocks; see `SkippingVisitor`.
+
+    Args:
+        chain: its current model has all blocks.
+        lacks: the blocks that each model lacks.
+    Yields: the scores of each model.
+    """
+    plan = list(batches)
+    operation = partial(_skipping_visitor, visitor=measures.visitor, lacks=tuple(lacks))
+    finished = finished_parts("batch", len(plan), chain.stream(operation, map(measures.item, plan)))
+    for planned, of_models in zip(plan, finished, strict=True):
+        yield tuple(_text_scores(planned, scores) for scores in of_models)
+
+
+def _skipping_visitor(
+    item: ChainItem, *, visitor: Callable[..., PrefixVisitor[TargetScores]], lacks: tuple[frozenset[int], ...]
+) -> SkippingVisitor[TargetScores]:
+    return SkippingVisitor(visitor(item, keeps_states=True), lacks)
+
+
+def _text_scores(planned: TextBatch, scores: TargetScores) -> TextScores:
+    measured = {name: values.numpy() for name, values in scores.measures.items()}
+    return TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy(), measured)
 
 
 @dataclass(frozen=True)
@@ -316,12 +343,45 @@ def _start_token(tokenizer: "PreTrainedTokenizerBase") -> int | None:
 
 def run(chain: Chain, prepared: PreparedTask, *, measures: Measures = PLAIN) -> ItemScores:
     """Score all candidates with the current model of the chain."""
+    results = score_texts(chain, prepared.batches, keeps_states=True, measures=measures)
+    return _collected(prepared, _noted(prepared, prepared.batches, results), measures=measures)
+
+
+def run_without_blocks(
+    chain: Chain,
+    prepared: PreparedTask,
+    rules: Iterable[RuleName],
+    *,
+    lacks: Sequence[frozenset[int]],
+    measures: Measures = PLAIN,
+) -> list[ItemScores]:
+    """Score all candidates with several models that each lack some blocks, with `alone` if one of the rules reads it.
+
+    Args:
+        chain: its current model has all blocks.
+        lacks: the blocks that each model lacks.
+    """
+
+    def scored(batches: Sequence[TextBatch], *, measures: Measures) -> list[tuple[TextScores, ...]]:
+        results = score_without_blocks(chain, batches, lacks, measures=measures)
+        return list(zip(*_noted(prepared, batches, results), strict=True))
+
+    whole = scored(prepared.batches, measures=measures)
+    of_models = [_collected(prepared, results, measures=measures) for results in whole]
+    if not any(RULES[rule].needs_alone for rule in rules):
+        return of_models
+    alone = scored(prepared.batches_alone, measures=PLAIN)
+    return [one.with_alone(_alone(prepared, results)) for one, results in zip(of_models, alone, strict=True)]
+
+
+def _collected(prepared: PreparedTask, results: Iterable[TextScores], *, measures: Measures) -> ItemScores:
+    """Return the scores of all items from those of the batches."""
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
     measured = dict(measures.of_texts)
     n_context = np.array([text.n_context for text in prepared.texts], dtype=np.int64)
     n_tokens = np.array([len(text.tokens) for text in prepared.texts], dtype=np.int64)
-    for scored in _scored(chain, prepared, prepared.batches, measures=measures):
+    for scored in results:
         rows = list(scored.texts)
         whole[rows] = scored.log_likelihoods
         for name, values in scored.measures.items():
@@ -331,10 +391,8 @@ def run(chain: Chain, prepared: PreparedTask, *, measures: Measures = PLAIN) -> 
     return ItemScores(prepared.starts, Likelihoods(whole, n_tokens - n_context, part, n_part, alone), measured)
 
 
-def _scored(
-    chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch], *, measures: Measures = PLAIN
-) -> Iterator[TextScores]:
-    """Score batches in order; an error gets a note with the items of the first batch without scores."""
+def _noted(prepared: PreparedTask, batches: Sequence[TextBatch], results: Iterable[Scores]) -> Iterator[Scores]:
+    """Yield the results of batches; an error gets a note with the items of the first batch without a result."""
     n_done = 0
 
     def describe() -> str:
@@ -345,7 +403,7 @@ def _scored(
         return f"batch {n_done + 1} of {len(batches)}, with items {', '.join(names[:N_NOTED])}{more}"
 
     with work_context(describe):
-        for scored in score_texts(chain, batches, keeps_states=True, measures=measures):
+        for scored in results:
             yield scored
             n_done += 1
 
@@ -364,8 +422,13 @@ def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
     Raises:
         ModelError: the tokenizer has no start token.
     """
+    batches = prepared.batches_alone
+    return _alone(prepared, _noted(prepared, batches, score_texts(chain, batches, keeps_states=True)))
+
+
+def _alone(prepared: PreparedTask, results: Iterable[TextScores]) -> NDArray[np.float64]:
     alone = np.full(len(prepared.texts), np.nan)
-    for scored in _scored(chain, prepared, prepared.batches_alone):
+    for scored in results:
         alone[list(scored.texts)] = scored.log_likelihoods
     return alone
 

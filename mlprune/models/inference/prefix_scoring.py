@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Generic
 
 import torch
@@ -60,7 +61,7 @@ class PrefixVisitor(ABC, Generic[Result_co]):
             if kept is not None:
                 self._first_block, states = kept
                 return states
-        states = self._embedded(runner)
+        states = self.embedded(runner)
         self._keep(runner, 0, states)
         return states
 
@@ -69,7 +70,7 @@ class PrefixVisitor(ABC, Generic[Result_co]):
         if block < len(self._path) and block < runner.n_blocks and runner.kept_states is not None:
             runner.kept_states.keep(self.batch.key, self._path[block], states)
 
-    def _embedded(self, runner: BlockRunner) -> States:
+    def embedded(self, runner: BlockRunner) -> States:
         """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes.
 
         Raises:
@@ -150,6 +151,64 @@ class ScoringVisitor(PrefixVisitor[TargetScores]):
     def result(self, runner: BlockRunner, hidden: Tensor) -> TargetScores:
         """Project each state once, and score the targets."""
         return target_scores(hidden, output_head(runner), states=self.batch.predicting[1], targets=self.batch.targets)
+
+
+@dataclass
+class SkippingVisitor(Generic[Result_co]):
+    """Run a batch through several models that each lack some blocks; what they have in common runs once.
+
+    A branch is a set of blocks that have been skipped. Its states run through each block once, for all models that
+    have skipped these blocks and no others. The weights are those of the model with all blocks. Every model computes
+    what it would compute alone, on equal shapes, so its result has the same bits.
+    """
+
+    visitor: PrefixVisitor[Result_co]
+    """Runs the batch through a block, and returns the result of a model."""
+    lacks: tuple[frozenset[int], ...]
+    """The blocks that each model lacks."""
+    _branches: tuple[frozenset[int], ...] = field(init=False, repr=False, default=(frozenset(),))
+    """The branches, whose states follow each other."""
+
+    needs_head = True
+
+    def start(self, runner: BlockRunner) -> States:
+        """Embed the batch. See `PrefixVisitor.start` for the error."""
+        return self.visitor.embedded(runner)
+
+    def needs_block(self, block: int) -> bool:
+        """Return True: all blocks run."""
+        return True
+
+    def visit(self, runner: BlockRunner, block: int, states: States) -> States:
+        """Run one block on the branches of models that have it, and begin those of models that lack it."""
+        after: dict[frozenset[int], States] = {}
+        for skipped, of_branch in self._by_branch(states).items():
+            models = [lacked for lacked in self.lacks if {one for one in lacked if one < block} == skipped]
+            if any(block not in lacked for lacked in models):
+                after[skipped] = self.visitor.visit(runner, block, of_branch)
+            if any(block in lacked for lacked in models):
+                after[skipped | {block}] = tuple(one.without(block) for one in of_branch)
+        self._branches = tuple(after)
+        return tuple(chain.from_iterable(after.values()))
+
+    def leave_shard(self) -> None:
+        """Free the memory on devices."""
+        self.visitor.leave_shard()
+
+    def finish(self, runner: BlockRunner, states: States) -> tuple[Result_co, ...]:
+        """Return the result of each model."""
+        of_branches = self._by_branch(states)
+        results = {lacked: self.visitor.finish(runner, of_branches[lacked]) for lacked in dict.fromkeys(self.lacks)}
+        return tuple(results[lacked] for lacked in self.lacks)
+
+    def waiting_bytes(self, limit: GroupLimit) -> int:
+        """Return the size of the states of as many branches as there can be."""
+        return (1 + len(self.lacks)) * self.visitor.waiting_bytes(limit)
+
+    def _by_branch(self, states: States) -> dict[frozenset[int], States]:
+        n_states = len(states) // len(self._branches)
+        parts = (states[start : start + n_states] for start in range(0, len(states), n_states))
+        return dict(zip(self._branches, parts, strict=True))
 
 
 def output_head(runner: BlockRunner, *, is_dense: bool = False) -> OutputHead:

@@ -109,25 +109,48 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluateJob(TasksJob):
-    """Run all evaluations of one variant."""
+class VariantsJob(TasksJob):
+    """Base of the jobs that evaluate variants."""
 
     step: ClassVar[str] = "evaluate"
+
+    @property
+    def needs(self) -> tuple[job.RecordKey, ...]:
+        """The variants, and the records that interventions and measurements read."""
+        parts = [part for one in self.evaluations for part in (one.intervention, one.measurement) if part is not None]
+        variants = (("variants", one.variant_id) for one in self.evaluations)
+        return tuple(dict.fromkeys((*variants, *(key for part in parts for key in part.needs))))
+
+    def without(self, evaluation_ids: Collection[str]) -> Self:
+        """Return the job without some evaluations."""
+        kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
+        return replace(self, evaluations=tuple(kept))
+
+    def pending_runs(self, store: Store) -> dict[_Run, list[EvaluationSpec]]:
+        """Adopt the evaluations of an earlier version; return those that have no record then, by run of the model."""
+        write_missing_items(store, self.evaluations)
+        groups: dict[_Run, list[EvaluationSpec]] = {}
+        for evaluation in self.evaluations:
+            record = store.read_record(*evaluation.identity.key)
+            is_done = record is not None and store.is_complete(record)
+            if not is_done and not adopt(store, evaluation, evaluation.variant_id):
+                groups.setdefault(run_of(evaluation), []).append(evaluation)
+        return groups
+
+
+@dataclass(frozen=True)
+class EvaluateJob(VariantsJob):
+    """Run all evaluations of one variant."""
+
     variant_id: str
     states_bytes: int = field(default=STATES_BYTES, kw_only=True)
     """Memory of the states that later variants continue; never part of an identity."""
     n_shared: int = field(default=0, kw_only=True)
     """First blocks that the next variant has in common with this one; never part of an identity."""
 
-    @property
-    def needs(self) -> tuple[job.RecordKey, ...]:
-        """The variant, and the records that its interventions and measurements read."""
-        parts = [part for one in self.evaluations for part in (one.intervention, one.measurement) if part is not None]
-        return (("variants", self.variant_id), *dict.fromkeys(key for part in parts for key in part.needs))
-
     def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all runs of the model, with stored predictions."""
-        runs = dict.fromkeys(map(_run_of, self.evaluations))
+        runs = dict.fromkeys(map(run_of, self.evaluations))
         references = (task.scored for task, _, measurement in runs if measurement and task.is_generated)
         texts = (*(task for task, *_ in runs), *references)
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task in texts]
@@ -163,20 +186,9 @@ class EvaluateJob(TasksJob):
                 "items cause cover only 86 to 93 % and end too low (docs/definitions.md, Perplexity)",
             )
 
-    def without(self, evaluation_ids: Collection[str]) -> "EvaluateJob":
-        """Return the job without some evaluations."""
-        kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
-        return replace(self, evaluations=tuple(kept))
-
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
-        write_missing_items(store, self.evaluations)
-        groups: dict[_Run, list[EvaluationSpec]] = {}
-        for evaluation in self.evaluations:
-            record = store.read_record(*evaluation.identity.key)
-            is_done = record is not None and store.is_complete(record)
-            if not is_done and not adopt(store, evaluation, self.variant_id):
-                groups.setdefault(_run_of(evaluation), []).append(evaluation)
+        groups = self.pending_runs(store)
         if not groups:
             return
         model = chain()
@@ -216,10 +228,7 @@ class EvaluateJob(TasksJob):
             model, prepared, [evaluation.task.rule for evaluation in evaluations], measures=measures
         )
         for evaluation in evaluations:
-            task = evaluation.task
-            predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
-            n_longer = _n_longer(evaluation, prepared)
-            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+            write_scores(store, evaluation, prepared=prepared, scores=scores)
 
     def _scored_references(self, store: Store, model: Chain, given: _Run) -> tuple[PreparedTask, ItemScores] | None:
         """Score the references of generated texts with what is measured of them; None if nothing is."""
@@ -250,8 +259,17 @@ class EvaluateJob(TasksJob):
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
 
-def _run_of(evaluation: EvaluationSpec) -> _Run:
+def run_of(evaluation: EvaluationSpec) -> _Run:
+    """Return what evaluations that share one run of the model have in common."""
     return as_run(evaluation.task), evaluation.intervention, evaluation.measurement
+
+
+def write_scores(store: Store, evaluation: EvaluationSpec, *, prepared: PreparedTask, scores: ItemScores) -> None:
+    """Write an evaluation from the scores of its candidates."""
+    task = evaluation.task
+    predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
+    n_longer = _n_longer(evaluation, prepared)
+    write_evaluation(store, evaluation, evaluation.variant_id, predictions=predictions, n_longer=n_longer)
 
 
 def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
@@ -262,12 +280,12 @@ def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTrans
 def evaluations_in(jobs: Iterable[job.Job]) -> Iterator[EvaluationSpec]:
     """Yield the evaluations of some jobs, most of which may do other work."""
     for one in jobs:
-        yield from one.evaluations if isinstance(one, EvaluateJob) else ()
+        yield from one.evaluations if isinstance(one, VariantsJob) else ()
 
 
 def without_evaluations(given: job.Job, evaluation_ids: Collection[str]) -> job.Job:
     """Return a job without some evaluations; a job of another kind stays as it is."""
-    return given.without(evaluation_ids) if isinstance(given, EvaluateJob) else given
+    return given.without(evaluation_ids) if isinstance(given, VariantsJob) else given
 
 
 def evaluation_jobs(

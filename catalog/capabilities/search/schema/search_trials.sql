@@ -21,5 +21,6 @@ CREATE OR REPLACE TABLE search_trials (
     p_worse DOUBLE,           -- one-sided p-value of the hypothesis that it is at least as good as the best trial of its rung so far; NULL for that trial
     status VARCHAR,           -- kept or stopped
     reason VARCHAR,           -- why
+    missed VARCHAR[],         -- the constraints that it misses; NULL for methods other than one_by_one
     PRIMARY KEY (batch_id, number)
 );

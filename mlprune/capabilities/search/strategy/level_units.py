@@ -173,7 +173,7 @@ class LevelUnits:
     n_weights: tuple[int, ...]
     """Weights of each unit."""
     levels: tuple[float, ...]
-    """Increasing."""
+    """Increasing; a unit at level 1 is removed."""
     total: float | None = None
     """Sparsity of all units together: the mean of their levels, weighted by their numbers of weights. Compared as
     decimal fractions, so it is exact. None if it is free."""
@@ -190,9 +190,9 @@ class LevelUnits:
         if min(self.n_weights) < 1:
             raise RecipeError("a unit has no weights", unit=self.names[self.n_weights.index(min(self.n_weights))])
         is_increasing = list(self.levels) == sorted(set(self.levels))
-        if not self.levels or not is_increasing or not 0 <= self.levels[0] <= self.levels[-1] < 1:
+        if not self.levels or not is_increasing or not 0 <= self.levels[0] <= self.levels[-1] <= 1:
             raise RecipeError(
-                "levels are out of order or range", expected="0 <= first < ... < last < 1", got=self.levels
+                "levels are out of order or range", expected="0 <= first < ... < last <= 1", got=self.levels
             )
         if self.total is not None:
             self._check_total(self.total)

@@ -40,6 +40,8 @@ class EvaluatedTrial:
     p_worse: float | None = None
     """One-sided p-value that its objective is not below that of the `incumbent` of its batch; a small one says that it
     is worse. None for the incumbent."""
+    missed: tuple[str, ...] = ()
+    """The constraints that it misses; known to methods that remove units."""
 
     @property
     def is_feasible(self) -> bool:

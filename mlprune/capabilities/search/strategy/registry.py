@@ -1,12 +1,13 @@
 """Registry of search methods."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlprune.capabilities.search.strategy.method import SearchMethod, Settings
+from mlprune.capabilities.search.strategy.method import EvaluatedTrial, SearchMethod, Settings, winner
 from mlprune.capabilities.search.strategy.methods.evolution import Evolution, EvolutionParameters
 from mlprune.capabilities.search.strategy.methods.exhaustive import Exhaustive
 from mlprune.capabilities.search.strategy.methods.halving import Halving, HalvingParameters
+from mlprune.capabilities.search.strategy.methods.one_by_one import OneByOne, OneByOneParameters, last_kept
 from mlprune.capabilities.search.strategy.methods.racing import Racing, RacingParameters
 from mlprune.capabilities.search.strategy.methods.random_points import RandomPoints
 from mlprune.capabilities.search.strategy.methods.tpe import Tpe, TpeParameters
@@ -24,6 +25,11 @@ class SearchMethodEntry(Method):
     """Whether it evaluates trials on growing numbers of items."""
     asks_whole_rungs: bool = False
     """Whether a batch is a whole rung, so that the key `batch` has no effect."""
+    removes_units: bool = False
+    """Whether it removes units of the model in rounds. A batch is a round, and its trials are compared with each
+    other."""
+    winner: Callable[[Sequence[EvaluatedTrial]], EvaluatedTrial | None] = field(default=winner, repr=False)
+    """Chooses among all trials; the search has a winner if the chosen one meets the constraints."""
 
 
 SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
@@ -60,6 +66,15 @@ SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
         citation="T. Akiba et al., *Optuna: A Next-generation Hyperparameter Optimization Framework*, arXiv:1907.10902",
         parameters=TpeParameters,
         build=Tpe,
+    ),
+    "one_by_one": SearchMethodEntry(
+        "removal of one unit after the other, each time the one that costs least",
+        citation="F. Sandri, E. Cunegatti, G. Iacca, *2SSP: A Two-Stage Framework for Structured Pruning of LLMs*, "
+        "arXiv:2501.17771",
+        parameters=OneByOneParameters,
+        build=OneByOne,
+        removes_units=True,
+        winner=last_kept,
     ),
 }
 

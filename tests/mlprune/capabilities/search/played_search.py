@@ -7,7 +7,7 @@ from typing import Any
 from mlprune.capabilities.search.part import Searches
 from mlprune.capabilities.search.strategy.space import Point
 from mlprune.planning import Plan, extend_plan, pending_jobs
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.evaluate.model_evaluation import VariantsJob
 from mlprune.steps.evaluate.results import write_evaluation
 from mlprune.steps.job import Job
 from mlprune.store.store import Store
@@ -87,16 +87,16 @@ def _of_searches(jobs: Sequence[Job]) -> list[Job]:
 
 def _play(job: Job, plan: Plan, store: Store, share_of_right: ShareOfRight) -> None:
     """Run a job; evaluations get right answers as the test says, without the model."""
-    if not isinstance(job, EvaluateJob):
+    if not isinstance(job, VariantsJob):
         job.run(store, _no_model)
         return
-    point = point_of(plan, job.variant_id)
     for evaluation in job.evaluations:
+        point = point_of(plan, evaluation.variant_id)
         n_items = evaluation.task.limit or (N_DEV if evaluation.task.split == "dev" else N_TEST)
         n_right = round(share_of_right(point, evaluation.task.language) * n_items)
         right = [1.0] * n_right + [0.0] * (n_items - n_right)
         ids = [f"{evaluation.task.split}{item}" for item in range(n_items)]
-        write_evaluation(store, evaluation, job.variant_id, predictions=answers(right, ids=ids))
+        write_evaluation(store, evaluation, evaluation.variant_id, predictions=answers(right, ids=ids))
 
 
 def _no_model() -> Any:

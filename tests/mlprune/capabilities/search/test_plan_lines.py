@@ -11,8 +11,9 @@ from mlprune.capabilities.search.plan_lines import Costing, SearchCost, search_l
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.planning import Plan
 from mlprune.steps.demonstrate.writing import set_sizes
+from mlprune.steps.job import block_flops
 from tests.mlprune.capabilities.search.played_search import searched
-from tests.search_recipes import BASE, search_recipe
+from tests.search_recipes import BASE, REMOVAL, search_recipe
 from tests.tiny_recipes import plan_of, write_recipe
 
 
@@ -108,3 +109,22 @@ def test_entries_with_the_levels_of_the_winner_cost_their_masks_and_evaluations(
     assert (cost.n_searched, cost.searched.n_trials, cost.searched.n_dense) == (3, 3, 0)
     assert cost.searched.trial.flops > cost.rungs[0].trial.flops  # on dev and on test
     assert sorted(sweep.flops > 0 for sweep in cost.searched.sweeps) == [False, False, True]
+
+
+REMOVED: dict[str, Any] = {**REMOVAL, "levels": None, "budget": None}
+
+
+def test_a_search_that_removes_blocks_lists_its_rounds_and_shares_half_of_the_work(
+    tiny_inputs: Path, cost: SearchCost
+) -> None:
+    (removal,) = costs_of(planned(tiny_inputs, **REMOVED))
+    assert lines_of(removal, 60.0)[:2] == [
+        "search depth: one_by_one, at most 5 trials of 3 units",
+        "  all 10 items: 3 + 2 = 5 trials, 100 items over all languages, about 5 min",
+    ]
+    alone, together = cost.rungs[0].trial, removal.rungs[0].trial
+    sizes = footprint(tiny_inputs / "model", "float32")
+    saved = 1 - (5 + 2) / (5 * 3)  # 2 + 2 + 1 and 1 + 1 runs of a block, of 3 for each of 5 trials
+    assert alone.flops - together.flops == pytest.approx(saved * block_flops(sizes, alone.n_tokens))
+    many = replace(removal, rungs=(replace(removal.rungs[0], batches=(9, 8, 7, 6, 5)),))
+    assert "9 + 8 + ... + 5 = 35 trials" in lines_of(many)[1]

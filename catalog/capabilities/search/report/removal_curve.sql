@@ -1,0 +1,10 @@
+-- title: What does each language lose as units are removed one by one?
+-- anchor: removal-curve
+-- query: removal_curve
+-- draw: catalog.capabilities.search.panels:removal_panels
+-- after: search_fronts
+-- topic: Searches
+-- optional: true
+-- explanation: Each round of a search by one_by_one removes the unit that costs the objective least. Values with 95 %
+-- intervals are of the split on which the units were chosen, so they are on average too good. 0 units: the dense model.
+-- empty: The store has no search by one_by_one. Such an entry under searches fills this figure.
