@@ -10,6 +10,7 @@ NAMES: tuple[str, ...] = (
     "neurons",
     "experts",
     "reconstruction",
+    "recovery",
     "quantisation",
     "vocabulary",
     "adoption",
@@ -28,5 +29,5 @@ NAMES: tuple[str, ...] = (
     "results",
 )
 """The folders, in the order in which they add variants and jobs."""
-UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance"})
+UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance", "recovery"})
 """Capabilities whose keys, commands, queries and columns may change in every version; the references mark them."""

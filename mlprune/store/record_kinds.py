@@ -19,6 +19,8 @@ from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVAL
 from mlprune.capabilities.neurons.records import VARIANTS as WITHOUT_NEURONS
 from mlprune.capabilities.quantisation.records import OF_BLOCKS as OF_CODED_BLOCKS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.recovery.records import FOLDER as CHECKPOINTS
+from mlprune.capabilities.recovery.records import OF_VARIANTS as OF_RECOVERED_VARIANTS
 from mlprune.capabilities.search.records import KINDS as OF_SEARCH
 from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.token_share.records import TOKEN_SHARES
@@ -103,7 +105,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
-        folders=("masks", "statistics", "weights", "biases"),
+        folders=("masks", "statistics", "weights", "biases", CHECKPOINTS),
         tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS, **OF_CODED_BLOCKS},
     ),
     "masks": RecordKind(
@@ -130,6 +132,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             **EXPERT_TABLES,
             "variant_parents": "variant_id",
             **OF_VARIANTS,
+            **OF_RECOVERED_VARIANTS,
         },
     ),
     "neuron_removals": NEURON_REMOVALS,

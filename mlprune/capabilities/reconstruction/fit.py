@@ -26,7 +26,7 @@ reconstruction raises the measured loss, and a loss of 0 stays.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, isfinite, sqrt
+from math import fsum, isfinite
 from typing import Protocol
 
 import torch
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.errors import StatisticsError
-from mlprune.numeric.weights.adamw import Parameter, clear_removed, drawn_batches, relative_rate
+from mlprune.numeric.weights.adamw import Parameter, clear_removed, drawn_batches, relative_rate, root_mean_squares
 from mlprune.processes.parallel import parallel_map
 
 Weights = Mapping[str, Tensor]
@@ -101,7 +101,7 @@ def reconstruct(
         raise StatisticsError("the output of a block is not finite before its reconstruction", got=first)
     if first == 0:
         return ReconstructedBlock(weights, before, before, 0, None)
-    scales = _root_mean_squares(weights, keeps)
+    scales = root_mean_squares(weights, keeps)
     removed = {name: ~keeps[name].to(weight.device) for name, weight in weights.items()}
     (probed,) = drawn_batches(len(coefficients), batch=N_PROBED, steps=1, seed=settings.seed)
     factors = {number: coefficients[number] / first for number in probed}
@@ -153,13 +153,6 @@ def _of_kept(gradients: Weights, removed: Weights) -> Weights:
 def _weighted_sum(tensors: Weights, factors: Mapping[str, float]) -> float:
     """Return the sum over parameters of a factor times the sum of the entries, in float64."""
     return float(torch.stack([factors[name] * tensor.double().sum() for name, tensor in tensors.items()]).sum())
-
-
-def _root_mean_squares(weights: Weights, keeps: Weights) -> dict[str, float]:
-    """Return parameter -> root mean square of its kept values; a device waits once for all of them."""
-    squares = torch.stack([weight.double().square().sum() for weight in weights.values()]).tolist()
-    counts = [max(1, int(keeps[name].sum())) for name in weights]
-    return {name: sqrt(square / count) for name, square, count in zip(weights, squares, counts, strict=True)}
 
 
 def _update_all(states: Mapping[str, Parameter], gradients: Weights, *, rate: float) -> None:

@@ -1,7 +1,7 @@
 """AdamW on kept weights: one step, the learning rate of each step, and the demonstrations that it reads."""
 
-from collections.abc import Iterator
-from math import cos, pi
+from collections.abc import Iterator, Mapping
+from math import cos, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -45,6 +45,18 @@ class Parameter:
             eps=EPSILON,
             weight_decay=0,
         )
+
+
+def root_mean_squares(weights: Mapping[str, Tensor], keeps: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return parameter -> root mean square of its kept values; a device waits once for all of them.
+
+    Args:
+        weights: any float dtype, 0 where `keeps` is False.
+        keeps: parameter -> bool of its shape.
+    """
+    squares = torch.stack([weight.double().square().sum() for weight in weights.values()]).tolist()
+    counts = [max(1, int(keeps[name].sum())) for name in weights]
+    return {name: sqrt(square / count) for name, square, count in zip(weights, squares, counts, strict=True)}
 
 
 def clear_removed(gradient: Tensor, removed: Tensor) -> None:
