@@ -101,6 +101,7 @@ VALUES: Mapping[str, Any] = {
     "translations": {"xnli": "translated"},
     "system": "nllb",
     "reconstruct": {"demonstrations": "mt", "biases": True},
+    "recover": {"demonstrations": "mt", "rank": 2},
     "quantise": {"demonstrations": "mt", "bits": 3},
 }
 """A value of every key that is not a parameter of a method."""

@@ -159,7 +159,8 @@ class _Planning:
 
     def smallest_bytes(self) -> int:
         """Least memory of an actor with one thread, over all locations of the weights."""
-        plans = (self._actor_memory(n, 1, location=location) for n in self.shard_counts for location in self.locations)
+        counts = self.shard_counts or (1,)
+        plans = (self._actor_memory(n, 1, location=location) for n in counts for location in self.locations)
         return min(plan.least_bytes for plan in plans if plan is not None)
 
     def coordinator_bytes(self, n_shards: int) -> int:
@@ -217,4 +218,5 @@ def _refusal(planning: _Planning) -> BadInputError:
         "the model does not fit on the available machines",
         expected=recipe_line(fitting) if fitting else f"a machine with {needed} GiB of free memory for an actor",
         got=f"{recipe_line(planning.compute)} on {nodes}; an actor needs at least {needed} GiB",
+        **({"reason": "a job needs the whole model in the memory of one shard"} if planning.needs_whole else {}),
     )
