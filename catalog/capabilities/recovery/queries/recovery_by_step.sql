@@ -1,4 +1,4 @@
--- recovery_by_step: losses of recovered variants while they were optimised. One row per variant, step and demonstration set:
+-- recovery_by_step: losses of recovered variants by step. One row per variant, step and demonstration set:
 -- the divergence from the dense model and the cross entropy of the texts' own tokens, as means over the counted predictions.
 -- Held-out rows are measured before the first step and after every few steps; is_stored marks the state that is stored. A
 -- learning rate that is too high shows as a held-out divergence that rises.
