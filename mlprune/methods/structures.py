@@ -30,7 +30,7 @@ STRUCTURES: Mapping[str, Structure] = {
         "blocks of the model, which are removed as a whole",
         of_model=True,
         keys=frozenset(("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed"))
-        | {"scope", "keep"},
+        | {"scope", "recover", "keep"},
     ),
     "experts": _EXPERTS,
     "all_experts": replace(_EXPERTS, summary="experts of all blocks together"),

@@ -127,11 +127,13 @@ class RecoverJob(DerivedBlocksJob):
         written = chain().on_block(0, Shard.with_whole, run)
         blocks = [self.block_identity(block).record(artefacts=files) for block, files in enumerate(written.files)]
         rows = self.rows_from_parent(store, role=UNRECOVERED, columns=self.variant.new_columns)
-        if rows["variants"][0].get("mask_sha256") is None:
-            del rows["variants"]
+        columns: JsonObject = {}
+        if rows["variants"][0].get("mask_sha256") is None:  # it has masks, which remove all of the removed blocks
+            (row,) = rows.pop("variants")
+            columns = {name: row[name] for name in ("n_removed_blocks", "removed_blocks") if row.get(name)}
         rows["recovery_losses"] = list(written.rows)
         of_tables = {table: of_table for table, of_table in rows.items() if of_table}
-        write_variants(store, self.ordering, blocks, (self.variant,), rows=of_tables)
+        write_variants(store, self.ordering, blocks, (self.variant,), columns=columns, rows=of_tables)
         CheckpointFile(store, self.variant.id).remove()
 
 
@@ -169,14 +171,12 @@ def _require_recoverable(entry: VariantConfig, config: RecoverConfig, parent: Pl
     """Refuse what cannot be recovered.
 
     Raises:
-        RecipeError: the parent is quantised or lacks blocks, or a layer is smaller than the rank.
+        RecipeError: the parent is quantised, or a layer is smaller than the rank.
     """
     where = {"variant": entry.name, "key": "recover"}
     if parent.spec.rounding is not None:
         message = "a quantised variant cannot be recovered: recover first, then round"
         raise RecipeError(message, **where, expected="a variant without bits", got=parent.spec.rounding.bits)
-    if parent.spec.lacks_blocks:
-        raise RecipeError("a variant without whole blocks cannot be recovered", **where)
     if config.rank is not None:
         path = Path(parent.spec.model.path)
         files = WeightFiles(path, architecture_at(path))

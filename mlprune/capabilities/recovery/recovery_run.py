@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from mlprune.capabilities.recovery.checkpoint import CheckpointFile
@@ -19,6 +20,7 @@ from mlprune.corpus.calibration import counted_tokens
 from mlprune.errors import CorpusError, StatisticsError
 from mlprune.json_values import Row
 from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.masks.masking import RemovedBlock
 from mlprune.models.shard import Shard
 from mlprune.numeric.masks.packed_masks import keep_all
 from mlprune.numeric.weights.adamw import root_mean_squares
@@ -32,6 +34,7 @@ from mlprune.pruning.mask_files import (
     write_block_weights,
 )
 from mlprune.pruning.scoring import described_levels
+from mlprune.steps.variants.variant_rows import WithoutBlocks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -66,14 +69,16 @@ class RecoveryRun:
         """
         store, settings = Store(self.store_uri), self.variant.settings
         texts, parts, held_out = self._texts(store)
-        passes = Passes(shard.runner, texts, settings=settings)
+        removed = self.parent.removed if isinstance(self.parent, WithoutBlocks) else frozenset()
+        passes = Passes(shard.runner, texts, settings=settings, skipped=removed)
         shard.set_keep_masks(None)
         passes.keep_dense_states()
         changes = self._changes(shard, passes)
-        shard.exchange_changes(changes.__getitem__)
+        shard.exchange_changes({**changes, **dict.fromkeys(removed, RemovedBlock())}.__getitem__)
         keeps = {
             (block, layer): of_block.masks[layer].unpack(weight.device)
             for block, of_block in changes.items()
+            if block not in removed
             for layer, weight in of_block.weights.items()
         }
         recoverer = Recoverer(passes, self._weights(passes, keeps), parts=parts, held_out=held_out, settings=settings)
@@ -84,7 +89,9 @@ class RecoveryRun:
         except StatisticsError:
             file.remove()
             raise
-        files = tuple(self._write(store, block, of_block, keeps, recovered) for block, of_block in changes.items())
+        files = tuple(
+            self._write(store, block, changes=of_block, recovered=recovered) for block, of_block in changes.items()
+        )
         return Written(files, tuple({"variant_id": self.variant.id, **row} for row in recovered.rows))
 
     def _texts(self, store: Store) -> tuple[list[Text], list[SetPart], list[SetPart]]:
@@ -110,7 +117,7 @@ class RecoveryRun:
         return texts, *parts
 
     def _changes(self, shard: Shard, passes: Passes) -> dict[int, BlockChanges]:
-        """Return the changes of each block with a mask and a weight of every layer.
+        """Return the changes of each block with a mask and a weight of every layer; a removed block has no weight.
 
         So the block is known to have new weights, whatever is written into them.
         """
@@ -119,6 +126,9 @@ class RecoveryRun:
             changes = self.parent(block) if self.parent else BlockChanges({})
             layers = shard.architecture().block(block).layers
             weights = {layer: changes.weights.get(layer, passes.weight(block, layer)) for layer in layers}
+            if isinstance(changes, RemovedBlock):
+                weights = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
+                changes = BlockChanges.of({layer: weight.bool() for layer, weight in weights.items()})
             masks = {layer: changes.masks.get(layer, keep_all(_shape(weight))) for layer, weight in weights.items()}
             found[block] = replace(changes, masks=masks, weights=weights)
         return found
@@ -135,21 +145,14 @@ class RecoveryRun:
             found[block, layer] = make(current[name], ~keep, scale=scales[name])
         return found
 
-    def _write(
-        self,
-        store: Store,
-        block: int,
-        changes: BlockChanges,
-        keeps: Mapping[LayerKey, Tensor],
-        recovered: Recovered,
-    ) -> tuple[Artefact, ...]:
+    def _write(self, store: Store, block: int, *, changes: BlockChanges, recovered: Recovered) -> tuple[Artefact, ...]:
         """Write the files of a block; without a better state, it has the new weights of the parent, if any."""
         of_parent = self.parent(block) if self.parent else BlockChanges({})
         sparsities = (self.variant.sparsity,)
-        levels = {layer: described_levels(keeps[block, layer].byte(), sparsities) for layer in changes.masks}
+        levels = {layer: described_levels(mask.unpack().byte(), sparsities) for layer, mask in changes.masks.items()}
         weights = of_parent.weights
         if recovered.weights:
-            weights = {layer: recovered.weights[block, layer] for layer in changes.weights}
+            weights = {layer: recovered.weights.get((block, layer), zero) for layer, zero in changes.weights.items()}
         files = [
             write_block_masks(store, mask_path(self.ordering_id, block), levels),
             write_block_weights(store, weights_path(self.variant.id, block), weights),
