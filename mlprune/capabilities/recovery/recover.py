@@ -101,6 +101,10 @@ class RecoverJob(DerivedBlocksJob):
         size = self.size_of_sets(sets)
         return recovery_cost(self.step, sizes, size, self.variant.settings, longest=self.max_tokens)
 
+    def with_less_memory(self) -> job.Job | None:
+        """Return None: batches are single texts, and the whole model is in memory."""
+        return None
+
     @classmethod
     def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
         """What each recovery that is not done needs."""
@@ -145,6 +149,10 @@ def add_recovered(planned: Planned, variants: Variants) -> Variants:
     Raises:
         RecipeError: a variant cannot be recovered, reads no demonstrations, or no set has its seed.
     """
+    for entry in planned.given.variants:
+        if entry.recover is not None and entry.schedule.kind == "search":
+            expected = "a schedule that is known before the run"
+            raise RecipeError("a search is not recovered", variant=entry.name, expected=expected, got="search")
 
     def derive(entry: VariantConfig, parent: PlannedVariant) -> Iterator[PlannedVariant]:
         config = entry.recover

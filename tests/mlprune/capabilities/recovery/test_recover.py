@@ -34,6 +34,7 @@ from tests.derived_recipe import recovered_recipe
 from tests.mlprune.capabilities.publishing.publications import require_equal_models
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class, sizes_of
 from tests.refusals import refused
+from tests.search_recipes import search_recipe
 from tests.tiny_recipes import FinishedRun, chain_of, contents, store_with_sets
 
 GIB = 2**30
@@ -295,6 +296,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**RANDOM, "recover": {**FIT, "text_share": -1}}, "text_share"),
     ({**RANDOM, "recover": {"demonstrations": "mono", "tokens": "target"}}, "target"),
     ({**RANDOM, "recover": {**FIT, "demonstrations": "one"}}, "two or more"),
+    ({"structure": "vocabulary", "keep": {"languages": ["fr"]}, "recover": FIT}, "recover"),
 ]
 
 
@@ -307,6 +309,14 @@ def test_what_cannot_be_recovered_is_refused_in_one_line(tiny_inputs: Path, entr
         build_plan(parse_recipe(recipe, folder=tiny_inputs))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_winner_of_a_search_is_refused(tiny_inputs: Path) -> None:
+    recipe = search_recipe()
+    schedule = {"kind": "search", "from": recipe["searches"][0]["name"]}
+    recipe["variants"] = [{"name": "winner", "score": "magnitude", "schedule": schedule, "recover": FIT}]
+    with refused(RecipeError, variant="winner", got="search"):
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
 
 
 def test_a_quantised_parent_is_refused(run: FinishedRun) -> None:
