@@ -248,6 +248,7 @@ def _variant(
         "variant_parents": [],
         "variant_experts": _expert_rows(plan) if plan.score == "magnitude" else [],
         "pruned_units": _unit_rows(plan) if plan.score == "magnitude" else [],
+        "recovery_losses": _recovery_rows(plan, set_id),
     }
     parameters = _variant_parameters(plan, plan.sparsity)
     variant_id = write_rows(store, "variants", parameters=parameters, parents=parents, rows=rows)
@@ -738,6 +739,19 @@ def _reconstructed_blocks(store: Store, variants: list[Variant], *, sets: dict[s
                 row |= {"loss_before": before, "loss_after": before * (0.25 + 0.25 * block)}
                 parameters = {"reconstructed": variant.name, "block": block}
                 write_rows(store, "mask_blocks", parameters=parameters, rows={"reconstructed_blocks": [row]})
+
+
+def _recovery_rows(plan: Variant, set_id: str | None) -> list[dict[str, Any]]:
+    """As if sequential wanda of French had been recovered in two steps, of which the first is the better one."""
+    if (plan.score, plan.propagation, plan.set_name) != ("wanda", "sequential", "fr"):
+        return []
+    return [
+        {"variant_id": "@id", "step": step, "demonstration_set_id": set_id, "is_held_out": is_held_out}
+        | {"n_positions": 100, "divergence": divergence, "cross_entropy": 3.0, "is_stored": is_held_out and step == 1}
+        for is_held_out in (True, False)
+        for step, divergence in enumerate((0.5, 0.25, 0.375))
+        if is_held_out or step
+    ]
 
 
 def _quantised_layers(store: Store, variants: list[Variant], *, sets: dict[str, str]) -> None:

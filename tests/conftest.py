@@ -230,6 +230,15 @@ def coded_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def recovered_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of recovered variants. Tests must not change it: copy its store first."""
+    from tests.derived_recipe import recovered_recipe  # noqa: PLC0415
+    from tests.tiny_recipes import shared_run  # noqa: PLC0415
+
+    return shared_run(make_once, tiny_inputs, recovered_recipe(), name="recovered")
+
+
+@pytest.fixture(scope="session")
 def both_runs(method_run: "FinishedRun", make_once: MakeOnce) -> "Both":
     """The same variants, ordered and composed, in two stores. Tests must not change them: copy them first."""
     from tests.composed_variants import both_in, run_both  # noqa: PLC0415

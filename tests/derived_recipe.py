@@ -70,3 +70,24 @@ def coded_recipe() -> dict[str, Any]:
     facts = {"task": "facts", "path": "facts", "languages": ["fr"]}
     recipe["evaluations"] = [{**facts, "variants": ["own", "nearest"]}]
     return recipe
+
+
+def recovered_recipe() -> dict[str, Any]:
+    """Recovered variants: of masks of one set and of two, of low rank, rounded, and without or with useless steps."""
+    recipe = small_recipe()
+    recipe["name"] = "recovered"
+    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
+    fit = {"steps": 6, "learning_rate": 0.02, "batch": 2, "every": 2, "checkpoint": 2}
+    two = {**fit, "over": ["mt", "mono"], "shares": [1, 3], "text_share": 0.5, "divergence": "reverse"}
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
+    recipe["variants"] = [
+        {"name": "wanda", **wanda, "sparsity": [0, 0.5]},
+        {"name": "own", **wanda, "sparsity": [0, 0.5], "recover": fit, "against": ["wanda"]},
+        {"name": "two", **wanda, "sparsity": 0.5, "recover": two},
+        {"name": "low-rank", **wanda, "sparsity": 0.5, "recover": {**fit, "rank": 2, "tokens": "target"}},
+        {"name": "rounded", **wanda, "sparsity": 0.5, "recover": fit, "bits": 4},
+        {"name": "fitted", **wanda, "sparsity": 0.5, "reconstruct": {"steps": 2}, "recover": fit},
+        {"name": "no-steps", **wanda, "sparsity": 0.5, "recover": {**fit, "steps": 0}},
+        {"name": "too-fast", **wanda, "sparsity": 0.5, "recover": {**fit, "learning_rate": 30.0}},
+    ]
+    return recipe

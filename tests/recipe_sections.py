@@ -12,6 +12,7 @@ from mlprune.capabilities.baselines.keys import ALLOWED, NEEDED, BaselineConfig
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.quantisation.keys import QuantiseConfig
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.recovery.keys import RecoverConfig
 from mlprune.capabilities.search.keys import BudgetConfig, SearchConfig, SearchMethodConfig
 from mlprune.capabilities.search.points import LevelsConfig
 from mlprune.capabilities.search.strategy.registry import SEARCH_METHODS
@@ -101,6 +102,7 @@ VALUES: Mapping[str, Any] = {
     "translations": {"xnli": "translated"},
     "system": "nllb",
     "reconstruct": {"demonstrations": "mt", "biases": True},
+    "recover": {"demonstrations": "mt", "rank": 2},
     "quantise": {"demonstrations": "mt", "bits": 3},
 }
 """A value of every key that is not a parameter of a method."""
@@ -288,6 +290,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     ActivationsConfig: {"quota_gib": 1},
     ScopeConfig: {},
     ReconstructConfig: {},
+    RecoverConfig: {},
     QuantiseConfig: {},
     ConstantAnswer: {"constant": 0},
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},

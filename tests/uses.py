@@ -72,6 +72,12 @@ _GIVEN = {
         "reconstructed_run",
         frozenset(("mask_blocks", "variants")),
     ),
+    "recovery": Use(
+        {"variants": [{"score": "magnitude", "sparsity": 0.5, "recover": {"demonstrations": "mt"}}]},
+        "variants.0.recover",
+        "recovered_run",
+        frozenset(("masks", "variants")),
+    ),
     "quantisation": Use(
         {"variants": [{"sparsity": 0, "quantise": {"demonstrations": "mt"}}, {"sparsity": 0, "bits": 4}]},
         "variants.0.quantise",

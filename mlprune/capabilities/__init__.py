@@ -10,6 +10,7 @@ NAMES: tuple[str, ...] = (
     "neurons",
     "experts",
     "reconstruction",
+    "recovery",
     "quantisation",
     "vocabulary",
     "adoption",
@@ -29,5 +30,5 @@ NAMES: tuple[str, ...] = (
     "results",
 )
 """The folders, in the order in which they add variants and jobs."""
-UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance", "outside_scores"})
+UNSTABLE: frozenset[str] = frozenset({"quantisation", "distance", "outside_scores", "recovery"})
 """Capabilities whose keys, commands, queries and columns may change in every version; the references mark them."""

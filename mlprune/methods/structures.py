@@ -22,7 +22,19 @@ _EXPERTS = Structure(
     counts="expert",
 )
 _KEYS_OF_DEPTH = frozenset(
-    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope", "keep")
+    (
+        "name",
+        "against",
+        "score",
+        "structure",
+        "sparsity",
+        "demonstrations",
+        "propagation",
+        "seed",
+        "scope",
+        "keep",
+        "recover",
+    )
 )
 STRUCTURES: Mapping[str, Structure] = {
     "row": Structure("an output row of the weight"),

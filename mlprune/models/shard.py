@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from mlprune.errors import statistics_context
+from mlprune.errors import ModelError, statistics_context
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
@@ -222,6 +222,25 @@ class Shard:
         self._offloaded.load(block)
         with statistics_context(block=block):
             return fit(self.runner, self._sweep_states.fitted_outputs(pairs))
+
+    def with_whole(self, function: Callable[[Shard], Result]) -> Result:
+        """Let a function of a capability use the shard, which has the whole model in memory.
+
+        It leaves all blocks dense.
+
+        Returns: what the function returned. It travels to the caller, so it contains no tensors.
+        Raises:
+            ModelError: blocks are in another shard, or on disk.
+        """
+        if len(self.blocks) < self.n_blocks or self._offloaded:
+            got = f"{len(self.blocks)} of {self.n_blocks} blocks{', some on disk' if self._offloaded else ''}"
+            message = "a job needs the whole model in the memory of one shard"
+            raise ModelError(message, expected=self.n_blocks, got=got, next="compute.shards: 1, and more memory")
+        self.drop_kept_states()
+        try:
+            return function(self)
+        finally:
+            self.set_keep_masks(None)
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block with its current weights, and keep the states after it."""

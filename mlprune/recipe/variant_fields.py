@@ -10,6 +10,7 @@ from mlprune.capabilities.experts import keys as of_experts
 from mlprune.capabilities.neurons.keys import NeuronsConfig
 from mlprune.capabilities.quantisation.keys import Bits, QuantisationGroup, Quantise
 from mlprune.capabilities.reconstruction.keys import ReconstructConfig
+from mlprune.capabilities.recovery.keys import Recover
 from mlprune.capabilities.units import keys as of_units
 from mlprune.capabilities.vocabulary.keys import VOCABULARY, KeepConfig
 from mlprune.methods import AGGREGATIONS, Parameters, StatisticsName
@@ -23,7 +24,7 @@ from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, Re
 
 DENSE_STRUCTURES: Mapping[str, str] = {VOCABULARY: "keep"}
 """Structure of entries that change the dense model without a score -> the key that says how."""
-DERIVATIONS = ("reconstruct", "bits", "quantise", "keep")
+DERIVATIONS = ("reconstruct", "recover", "bits", "quantise", "keep")
 """Keys that derive a further variant from the variant of the other keys, in the order in which they apply."""
 _SCORE = options.MethodName(SCORE_METHODS)
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
@@ -111,6 +112,10 @@ class VariantFields(Model):
     ] = None
     """Fits the kept weights of each block after pruning. The variant without it is planned too. Also for combinations
     and adopted checkpoints; nothing happens at sparsity 0."""
+    recover: Recover = None
+    """Optimises the kept weights of all blocks together towards the distributions of the dense model, after
+    `reconstruct` if both are given. The variant without it is planned too. Also for combinations and adopted
+    checkpoints; nothing happens at sparsity 0."""
     bits: Bits = None
     """Bits of a weight after the masks: all weights of the layers that can be pruned are rounded to the nearest level.
     The variant without it is planned too. Also for combinations, and for the dense model (`sparsity: 0`)."""

@@ -90,6 +90,8 @@ class JobCost:
     one of them."""
     is_shared: bool = False
     """Whether idle replicas compute a part of the job."""
+    is_whole: bool = False
+    """Whether the job needs the whole model in the memory of one shard."""
 
     @classmethod
     def small(cls, step: str, further_bytes: int = 0) -> "JobCost":

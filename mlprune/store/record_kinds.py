@@ -21,6 +21,8 @@ from mlprune.capabilities.neurons.records import NEURON_ACTIVITY, NEURON_REMOVAL
 from mlprune.capabilities.neurons.records import VARIANTS as WITHOUT_NEURONS
 from mlprune.capabilities.quantisation.records import OF_BLOCKS as OF_CODED_BLOCKS
 from mlprune.capabilities.reconstruction.records import OF_BLOCKS
+from mlprune.capabilities.recovery.records import FOLDER as CHECKPOINTS
+from mlprune.capabilities.recovery.records import OF_VARIANTS as OF_RECOVERED_VARIANTS
 from mlprune.capabilities.search.records import KINDS as OF_SEARCH
 from mlprune.capabilities.sensitivity.records import KINDS as OF_SENSITIVITY
 from mlprune.capabilities.token_share.records import TOKEN_SHARES
@@ -106,7 +108,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
-        folders=("masks", "statistics", "weights", "biases", "embeddings"),
+        folders=("masks", "statistics", "weights", "biases", "embeddings", CHECKPOINTS),
         tables={"refined_layers": None, "expert_tokens": None, **OF_BLOCKS, **OF_CODED_BLOCKS},
     ),
     "masks": RecordKind(
@@ -134,6 +136,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_parents": "variant_id",
             **OF_VARIANTS,
             **OF_ADOPTED,
+            **OF_RECOVERED_VARIANTS,
         },
     ),
     "neuron_removals": NEURON_REMOVALS,

@@ -193,7 +193,9 @@ def _remaking(ordering: Record, variants: list[Record | None], has_statistics: _
 
 def _runs_the_model(parameters: JsonObject) -> bool:
     """Whether a variant with some parameters was made by running the model."""
-    return parameters.get("propagation") == "sequential" or bool({"reconstruct", "quantise"} & parameters.keys())
+    return parameters.get("propagation") == "sequential" or bool(
+        {"reconstruct", "recover", "quantise"} & parameters.keys()
+    )
 
 
 def _is_current(record: Record) -> bool:

@@ -40,7 +40,7 @@ def test_null_is_the_value_of_an_optional_parameter_alone() -> None:
     assert parse_parameters(["evaluation_id=NULL"], needed) == {"evaluation_id": "NULL"}
 
 
-ADDED = {"calibration_tokens", "removal_curve", "routing_entropy_by_language"}
+ADDED = {"calibration_tokens", "recovery_by_step", "removal_curve", "routing_entropy_by_language"}
 """Queries of analyses that were added after the forty were chosen, and whose rows no other query has."""
 
 

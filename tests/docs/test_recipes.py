@@ -48,9 +48,8 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
     recipe = {**WHOLE, **{name: value for name, value in sections.items() if name != "plugins"}}  # files of a reader
     sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
     baselines = recipe.get("baselines", [])
-    fitted = [
-        entry[key] for entry in variants for key in ("reconstruct", "quantise") if isinstance(entry.get(key), dict)
-    ]
+    derived = ("reconstruct", "recover", "quantise")
+    fitted = [entry[key] for entry in variants for key in derived if isinstance(entry.get(key), dict)]
     missing = names([*variants, *baselines, *fitted], "demonstrations", "over", "contrast") | names(sets, "parts")
     known = {entry["name"] for entry in sets}
     sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]

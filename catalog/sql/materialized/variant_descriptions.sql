@@ -32,6 +32,10 @@ sets_read AS (
             label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
             ' + ' ORDER BY label, demonstration_set_id
         ) FILTER (WHERE role = 'quantisation') AS coded_on,
+        string_agg(
+            label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
+            ' + ' ORDER BY label, demonstration_set_id
+        ) FILTER (WHERE role = 'recovery') AS recovered_on,
         string_agg(DISTINCT set_settings, ', ' ORDER BY set_settings) AS set_settings,
         string_agg(DISTINCT made, '+' ORDER BY made) AS made,
         string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
@@ -53,7 +57,7 @@ scored AS (
             coalesce(v.profile, 'corrected') AS profile,
             coalesce(v.token_scope, 'all') AS token_scope
         ),
-        r.demonstration_label, r.contrast, r.fitted_on, r.coded_on, r.set_settings, r.set_ids, r.sets_made_of,
+        r.demonstration_label, r.contrast, r.fitted_on, r.coded_on, r.recovered_on, r.set_settings, r.set_ids, r.sets_made_of,
         coalesce(r.made, '/') AS made,
         coalesce(r.set_profiles, v.profile, 'corrected') AS set_profiles,
         list_filter(
@@ -64,6 +68,7 @@ scored AS (
                     WHEN v.reconstruction IS NOT NULL
                     THEN nullif(json_merge_patch(v.reconstruction, '{"unit": null}')::VARCHAR, '{}')::JSON
                 END,
+                v.recovery,
                 CASE
                     WHEN v.quantisation IS NOT NULL
                     THEN nullif(json_merge_patch(v.quantisation, '{"method": null}')::VARCHAR, '{}')::JSON
@@ -115,6 +120,7 @@ own AS MATERIALIZED (
             'share ' || json_extract_string(neurons, 'share'),
             'quantile ' || json_extract_string(neurons, 'quantile'),
             'reconstructed on ' || fitted_on,
+            'recovered on ' || recovered_on,
             bits || ' bits' || CASE
                 WHEN quantisation_group IS NULL THEN ' in rows'
                 WHEN quantisation_group <> 128 THEN ' in groups of ' || quantisation_group
@@ -146,6 +152,7 @@ own AS MATERIALIZED (
         ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END
             || CASE WHEN neurons IS NULL THEN [] ELSE ['neurons', neurons::VARCHAR] END
             || CASE WHEN reconstruction IS NULL THEN [] ELSE ['reconstruct', reconstruction::VARCHAR, fitted_on] END
+            || CASE WHEN recovery IS NULL THEN [] ELSE ['recover', recovery::VARCHAR, recovered_on] END
             || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END
             || CASE WHEN quantisation IS NULL THEN [] ELSE ['quantise', quantisation::VARCHAR, coded_on] END
             || CASE WHEN plugins IS NULL THEN [] ELSE [plugins::VARCHAR] END AS own_key
@@ -167,7 +174,7 @@ parents AS (
         ) AS parent_keys
     FROM variant_parents AS p
     JOIN own AS o ON o.variant_id = p.parent_variant_id
-    WHERE p.role NOT IN ('unquantised', 'unreconstructed', 'all_tokens')
+    WHERE p.role NOT IN ('unquantised', 'unreconstructed', 'unrecovered', 'all_tokens')
     GROUP BY p.variant_id
 ),
 described AS (

@@ -29,6 +29,7 @@ CREATE OR REPLACE TABLE variants (
     refiner VARCHAR,               -- how the mask of the score was refined, or its kept weights recovered; NULL for neither
     refiner_parameters JSON,       -- parameters of the refiner that are not at their defaults; NULL for none
     reconstruction JSON,           -- settings of the reconstruction of blocks that are not at their defaults, and its unit; NULL if blocks are not reconstructed
+    recovery JSON,                 -- steps of the recovery of all kept weights together, and settings that are not at their defaults; NULL if they are not recovered
     bits BIGINT,                   -- bits of a weight after rounding to a quantisation level; NULL if weights are not quantised
     quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL for whole rows, or if weights are not quantised
     quantisation JSON,             -- how weights were rounded to stored codes: method (gptq or nearest), and settings that are not at their defaults; NULL without codes

@@ -70,6 +70,7 @@ from mlprune.steps.variants.variant_rows import (
     n_tokens_of_base,
     removed_blocks,
     require_weights,
+    stored_masks,
     stored_tokens,
     variant_record,
     with_all_tokens,
@@ -311,7 +312,8 @@ def _write_folder(
         temporary.mkdir()
         copy_files(model_path, temporary)
         zeros = write_zero_biases(temporary, added) if added else {}
-        changed = {} if removed else _write_changes(store, variant, temporary, model_path=model_path)
+        has_changes = not removed or stored_masks(store, variant) is not None
+        changed = _write_changes(store, variant, temporary, model_path=model_path) if has_changes else {}
         if added:
             index_added_file(temporary, zeros)
         hashes = require_hashes(temporary, model_path, {**zeros, **changed})

@@ -61,6 +61,7 @@ _CHOICES = (
     "combination",
     "neurons",
     "reconstruction",
+    "recovery",
     "quantisation",
     "bits",
     "quantisation_group",

@@ -69,11 +69,22 @@ class _Planning:
     def shard_counts(self) -> range:
         """Possible numbers of shards, fewest first."""
         given, most = self.compute.shards, len(self.sizes.blocks)
-        return range(1, most + 1) if given == "auto" else range(given, given + 1)
+        counts = range(1, most + 1) if given == "auto" else range(given, given + 1)
+        return range(counts.start, min(counts.stop, 2)) if self.needs_whole else counts
+
+    @cached_property
+    def needs_whole(self) -> bool:
+        """Whether a job needs the whole model in the memory of one shard."""
+        return any(cost.is_whole for cost in self.costs)
+
+    @property
+    def locations(self) -> tuple[WeightLocation, ...]:
+        """Possible locations of the weights, the fastest first."""
+        return tuple(one for one in WeightLocation if one is not WeightLocation.DISK or not self.needs_whole)
 
     def pool(self) -> Pool | None:
         """The first pool that fits, or None. Among nearly equal pools, the one with the most replicas."""
-        for location in WeightLocation:
+        for location in self.locations:
             for n_shards in self.shard_counts:
                 pools = list(self._pools(n_shards, location))
                 if pools:
@@ -148,7 +159,8 @@ class _Planning:
 
     def smallest_bytes(self) -> int:
         """Least memory of an actor with one thread, over all locations of the weights."""
-        plans = (self._actor_memory(n, 1, location=location) for n in self.shard_counts for location in WeightLocation)
+        counts = self.shard_counts or (1,)
+        plans = (self._actor_memory(n, 1, location=location) for n in counts for location in self.locations)
         return min(plan.least_bytes for plan in plans if plan is not None)
 
     def coordinator_bytes(self, n_shards: int) -> int:
@@ -206,4 +218,5 @@ def _refusal(planning: _Planning) -> BadInputError:
         "the model does not fit on the available machines",
         expected=recipe_line(fitting) if fitting else f"a machine with {needed} GiB of free memory for an actor",
         got=f"{recipe_line(planning.compute)} on {nodes}; an actor needs at least {needed} GiB",
+        **({"reason": "a job needs the whole model in the memory of one shard"} if planning.needs_whole else {}),
     )

@@ -22,7 +22,9 @@ ALL_TOKENS = "all_tokens"
 """Role of the parent of a variant with a smaller vocabulary: a variant with the same weights and all tokens."""
 UNRECONSTRUCTED = "unreconstructed"
 """Role of the parent of a reconstructed variant."""
-ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNCODED, UNRECONSTRUCTED)
+UNRECOVERED = "unrecovered"
+"""Role of the parent of a recovered variant."""
+ROLES_OF_PARENT = (ALL_TOKENS, UNQUANTISED, UNCODED, UNRECOVERED, UNRECONSTRUCTED)
 """Roles of the parent of a variant that is derived from another one, the last derivation first."""
 COLUMNS = (
     "demonstration_set_id",

@@ -340,13 +340,14 @@ def stored_changes(store: Store, variant_id: str) -> StoredChanges | None:
     """
     variant = with_all_tokens(store, store.require("variants", variant_id))
     stored, quantisation = stored_masks(store, variant), quantisation_in(variant)
-    if removed := removed_blocks(variant):
-        return WithoutBlocks(store.uri, {}, {}, {}, removed=frozenset(removed))
-    if stored is None and quantisation is None:
+    removed = frozenset(removed_blocks(variant))
+    if stored is None and quantisation is None and not removed:
         return None
     files = (stored.masks, stored.weights, stored.biases) if stored else ((), (), ())
     masks, weights, biases = (dict(enumerate(artefacts)) for artefacts in files)
     levels = dict(enumerate(stored.levels)) if stored else {}
+    if removed:
+        return WithoutBlocks(store.uri, masks, levels, weights, biases=biases, removed=removed)
     embeddings = stored.embeddings if stored else None
     return StoredChanges(
         store.uri, masks, levels, weights, biases=biases, quantisation=quantisation, embeddings_file=embeddings

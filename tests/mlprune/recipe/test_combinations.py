@@ -26,7 +26,9 @@ from tests.valid_recipe import parse as valid_recipe_parse
 
 
 def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_their_section() -> None:
-    in_order = "model corpus demonstrations chat activations variants schedule scope reconstruct quantise neurons"
+    in_order = (
+        "model corpus demonstrations chat activations variants schedule scope reconstruct recover quantise neurons"
+    )
     in_order += " keep against"
     in_order += (
         " baselines tasks answer generate data_sets evaluations questions searches levels method budget sensitivity"

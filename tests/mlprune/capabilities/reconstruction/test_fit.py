@@ -1,22 +1,16 @@
 """The loop that fits a block: compared with plain float64 loops, planted solutions, limits and draws."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from mlprune.capabilities.reconstruction.fit import (
-    Weights,
-    clear_removed,
-    drawn_batches,
-    reconstruct,
-    relative_rate,
-)
+from mlprune.capabilities.reconstruction.fit import Weights, reconstruct
 from mlprune.capabilities.reconstruction.fit_settings import Reconstruction
 from mlprune.errors import StatisticsError
+from mlprune.numeric.weights.adamw import drawn_batches, relative_rate
 from tests.chains import worker_threads
 
 
@@ -93,7 +87,7 @@ def fitted_by_hand(
         return block.gradients(tensors, {number: coefficients[number] for number in numbers})
 
     losses = [loss()]
-    (probed,) = drawn_batches(len(block.inputs), Reconstruction(1, batch=8, seed=settings.seed))
+    (probed,) = drawn_batches(len(block.inputs), batch=8, steps=1, seed=settings.seed)
     before = slopes(values, probed)
     direction = {
         name: [
@@ -117,7 +111,8 @@ def fitted_by_hand(
     length = min(0.02, 3e-4 * of_start / (of_start - of_moved)) if of_start > of_moved else 0.02
     best = {name: [list(row) for row in rows] for name, rows in values.items()}
     measured = [math.ceil(settings.steps / 2), settings.steps]
-    for step, batch in enumerate(drawn_batches(len(block.inputs), settings), start=1):
+    draws = drawn_batches(len(block.inputs), batch=settings.batch, steps=settings.steps, seed=settings.seed)
+    for step, batch in enumerate(draws, start=1):
         share = len(block.inputs) / len(batch) / losses[0]
         tensors = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in values.items()}
         gradients = block.gradients(tensors, {number: share * coefficients[number] for number in batch})
@@ -280,37 +275,3 @@ def test_an_output_that_is_not_finite_is_refused() -> None:
     block.targets = [target * math.nan for target in block.targets]
     with pytest.raises(StatisticsError):
         reconstruct(weights, keeps, block, [1.0] * 6, Reconstruction(4))
-
-
-@pytest.mark.parametrize(("n", "batch", "steps"), [(7, 3, 20), (5, 8, 6), (4, 4, 5), (9, 1, 18)])
-def test_every_demonstration_is_read_once_before_one_is_read_again(n: int, batch: int, steps: int) -> None:
-    draws = list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=2)))
-    assert len(draws) == steps
-    assert all(len(set(of_step)) == len(of_step) == min(batch, n) for of_step in draws)
-    for end in range(1, steps + 1):
-        counts = Counter(number for of_step in draws[:end] for number in of_step)
-        assert max(counts.values()) - min(counts[number] for number in range(n)) <= 1
-    assert draws == list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=2)))
-    if batch < n:
-        assert draws != list(drawn_batches(n, Reconstruction(steps, batch=batch, seed=3)))
-
-
-def test_the_rate_rises_and_then_falls() -> None:
-    rates = [relative_rate(step, 100) for step in range(1, 101)]
-    assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert rates[9] == 1
-    assert 0 < rates[-1] < 0.01
-    assert all(relative_rate(step, steps) > 0 for steps in range(1, 12) for step in range(1, steps + 1))
-
-
-@pytest.mark.parametrize("shape", [(7,), (3, 5), (300, 1000), (2, 2**19), (0, 4)])
-def test_gradients_of_removed_weights_are_cleared_bit_by_bit_as_masked_fill_does(shape: tuple[int, ...]) -> None:
-    draw = torch.Generator().manual_seed(0)
-    gradient, removed = torch.randn(shape, generator=draw), torch.rand(shape, generator=draw) < 0.5
-    if gradient.numel():
-        gradient.view(-1)[:3] = torch.tensor([float("inf"), float("nan"), -0.0])
-        removed.view(-1)[:3] = torch.tensor([True, True, False])
-    expected = gradient.clone().masked_fill_(removed, 0)
-    clear_removed(gradient, removed)
-    assert torch.equal(gradient.view(torch.int32), expected.view(torch.int32))
