@@ -2,12 +2,12 @@
 
     python docs/studies/bits/limits.py STORE
 
-The store has the recipes bits (full precision), bits-q4 and bits-q5 (published). Declared before the run: the cost of a
-variant in a language is the rise of its log perplexity above that of the dense model of the same source, the mean over
-draws. For each method, the table has the mean cost over the languages from full precision, that from the file, and their
-ratio; and for each number of bits the share of the cost of rounding to nearest that GPTQ saves, from both. Intervals
-(95 %, percentiles) resample the sentences 2,000 times, the same ones for both sources and all variants of a language.
-They hold for these five draws. A ratio of 1 means that such a file does not limit what can be said.
+The store has the recipes bits (full precision), bits-q4 and bits-q5 (published). Declared before the run: the cost of
+a variant in a language is the rise of its log perplexity above that of the dense model of the same source, the mean
+over draws. For each method, the table has the mean cost over the languages from full precision, that from the file, and
+their ratio; and for each number of bits the share of the cost of rounding to nearest that GPTQ saves, from both.
+Intervals (95 %, percentiles) resample the sentences 2,000 times, the same ones for both sources and all variants of a
+language. They hold for these five draws. A ratio of 1 means that such a file does not limit what can be said.
 """
 
 import csv
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mlprune
+from mlprune.api import OpenStore
 
 VARIANTS = """
 SELECT n.recipe, n.name, n.id AS variant_id, v.base_model_id
@@ -45,7 +46,7 @@ def cost(variant: Array, dense: Array, weights: Array) -> Array:
     return rises
 
 
-def mean_costs(store: mlprune.OpenStore) -> dict[str, dict[str, Array]]:
+def mean_costs(store: OpenStore) -> dict[str, dict[str, Array]]:
     """Return recipe -> method -> mean cost over draws and languages, first of all sentences, then of each resample."""
     scores: dict[tuple[str, str], Array] = {}
     dense: dict[tuple[str, str], Array] = {}
