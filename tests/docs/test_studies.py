@@ -142,6 +142,54 @@ def compared(first: str, second: str, capsys: pytest.CaptureFixture[str]) -> str
 
 
 @pytest.mark.thorough("runs the commands of a page")
+def test_the_limits_of_published_files_are_ratios_of_costs_in_the_catalog(capsys: pytest.CaptureFixture[str]) -> None:
+    with thawed("bits") as store, Catalog.in_memory(store) as catalog:
+        script("bits/limits.py")["main"](str(store.local_root))
+        costs = {
+            (row["recipe"], row["name"]): row["cost"]
+            for row in catalog.query(
+                "SELECT n.recipe, n.name, avg(ln(m.value / m.dense_value)) AS cost FROM names AS n "
+                "JOIN measured AS m ON m.variant_id = n.id WHERE n.kind = 'variant' GROUP BY ALL"
+            )
+        }
+    printed = capsys.readouterr().out
+    assert printed == (ROOT / "docs" / "studies" / "bits" / "limits.csv").read_text("utf-8")
+    rows = {(row["source"], row["number"]): row for row in csv.DictReader(io.StringIO(printed))}
+    for (source, number), row in rows.items():
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        if number.startswith("cost of "):
+            assert float(row["value"]) == pytest.approx(costs[source, number.removeprefix("cost of ")], abs=6e-4)
+        if number.startswith("ratio "):
+            name = number.removeprefix("ratio of the cost of ")
+            assert float(row["value"]) == pytest.approx(costs[source, name] / costs["bits", name], abs=6e-4)
+
+
+def test_the_skill_of_a_predictor_is_1_for_what_it_orders_exactly_and_falls_without_order() -> None:
+    skill = script("distance/predicts.py")["skill"]
+    entries, predictor = np.repeat(["a", "b", "c"], 20), np.tile(np.arange(20.0), 3)
+    assert skill(predictor, predictor**2, entries) == pytest.approx(1)
+    assert skill(np.zeros(60), predictor, entries) == pytest.approx(0)
+    shuffled = np.random.default_rng(0).permuted(predictor)
+    assert skill(shuffled, predictor, entries) < 0.3
+
+
+def test_statistics_of_a_language_are_those_of_the_items_that_are_drawn() -> None:
+    measured_script = script("distance/predicts.py")
+    texts = np.array([[[0, 0], [-8, -4], [4, 2]], [[1, 4], [-9, -5], [4, 2]], [[4, 1], [-12, -4], [4, 2]]], dtype=float)
+    measured = measured_script["Measured"](
+        ["dense", "a", "b"],
+        np.array([0, 0.1, 0.2]),
+        texts,
+        np.array([[2, 3], [1, 3], [0, 3]], dtype=float),
+        np.array([2.0, 3.0]),
+    )
+    found = measured_script["statistics"](measured, np.array([2.0, 0]), np.array([1.0, 1]))
+    assert found["rank divergence"] == found["rank perplexity"] == found["rank sparsity"] == pytest.approx(1)
+    other = measured_script["statistics"](measured, np.array([0, 2.0]), np.array([1.0, 1]))
+    assert other["rank divergence"] == pytest.approx(-1)
+
+
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize(("file", "first", "second"), ARITHMETICS)
 def test_the_changes_in_a_file_are_those_of_its_two_stores(
     file: str, first: str, second: str, capsys: pytest.CaptureFixture[str]

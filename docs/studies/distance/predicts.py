@@ -106,9 +106,10 @@ def skill(predictor: Array, loss: Array, entries: Array) -> float:
     skills = []
     for entry in sorted(set(entries)):
         held = entries == entry
-        order = np.argsort(predictor[~held], kind="stable")
-        fitted = isotonic_regression(loss[~held][order]).x
-        expected = np.interp(predictor[held], predictor[~held][order], fitted)
+        values, place, counts = np.unique(predictor[~held], return_inverse=True, return_counts=True)
+        means = np.bincount(place, loss[~held]) / counts
+        fitted = isotonic_regression(means, weights=counts.astype(np.float64)).x
+        expected = np.interp(predictor[held], values, fitted)
         error, of_mean = (np.abs(guess - loss[held]).mean() for guess in (expected, loss[~held].mean()))
         skills.append(1 - error / of_mean)
     return float(np.mean(skills))
