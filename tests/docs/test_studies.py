@@ -164,6 +164,41 @@ def test_the_limits_of_published_files_are_ratios_of_costs_in_the_catalog(capsys
             assert float(row["value"]) == pytest.approx(costs[source, name] / costs["bits", name], abs=6e-4)
 
 
+def test_the_page_has_the_values_of_the_tables_of_bits_and_distance() -> None:
+    page = " ".join((ROOT / "docs" / "studies" / "README.md").read_text("utf-8").split())
+    rows = {
+        (file, *list(row.values())[:2]): [float(value or "nan") for value in list(row.values())[2:]]
+        for file in ("bits/limits", "distance/embedded")
+        for row in csv.DictReader((ROOT / "docs" / "studies" / f"{file}.csv").open(encoding="utf-8"))
+    }
+    ratio = "ratio of the cost of "
+    for source, name, words in (
+        ("q4", "nearest", "{:.2f} times as large from Q4_1 (95 %: {:.2f} to {:.2f})"),
+        ("q5", "nearest", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+        ("q4", "mix", "{:.2f} times from Q4_1 ({:.2f} to {:.2f})"),
+        ("q5", "mix", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+        ("q4", "mix-3-bits", "{:.2f} times from Q4_1 ({:.2f} to {:.2f})"),
+        ("q5", "mix-3-bits", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+    ):
+        assert words.format(*rows["bits/limits", f"bits-{source}", ratio + name]) in page
+    saved = [rows["bits/limits", source, "saved by gptq at 4 bits"] for source in ("bits", "bits-q4")]
+    (whole, low, high), of_file = ([round(100 * value) for value in values] for values in saved)
+    assert f"{whole} % of the cost of nearest at 4 bits ({low} to {high})" in page
+    assert "but {} % from Q4_1 ({} to {})".format(*of_file) in page
+    of_mean = {number: values for (file, number, language), values in rows.items() if language == "mean"}
+    assert "{:.2f} (perplexity {:.2f})".format(of_mean["rank divergence"][0], of_mean["rank perplexity"][0]) in page
+    skills = [round(100 * of_mean[f"skill {name}"][0]) for name in ("divergence", "perplexity", "sparsity")]
+    assert (
+        "{} % smaller than that of the mean loss of the others (perplexity {} %, sparsity {} %)".format(*skills) in page
+    )
+    gain = [round(100 * value) for value in of_mean["skill divergence - perplexity"]]
+    assert "{} points (95 %: {} to {})".format(*gain) in page
+    shares = {number: round(100 * values[0]) for (_, number, language), values in rows.items() if language == "all"}
+    assert f"{shares['earlier divergence 0.3']} % of the pairs of variants differ significantly in divergence" in page
+    assert f"{shares['earlier accuracy 0.3']} % in accuracy" in page
+    assert f"in perplexity {shares['earlier perplexity 0.2']} % at 20 %" in page
+
+
 def test_the_skill_of_a_predictor_is_1_for_what_it_orders_exactly_and_falls_without_order() -> None:
     skill = script("distance/predicts.py")["skill"]
     entries, predictor = np.repeat(["a", "b", "c"], 20), np.tile(np.arange(20.0), 3)
