@@ -153,3 +153,11 @@ def test_titles_say_what_the_two_sides_differ_in_and_no_name_of_an_entry() -> No
         "swahili-needs-the-last": "Is perplexity in Swahili lower with pruning in blocks 0 to 8 than with pruning in "
         "blocks 9 to 17, with English text?",
     }
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_titles_of_quantised_variants_say_bits_method_and_texts_and_no_name_of_an_entry() -> None:
+    with thawed("bits") as store, Catalog.in_memory(store) as catalog:
+        titles = {row["title"] for row in run_user_query(catalog, "answers_to_questions", []).as_dicts()}
+    asked = "Is perplexity in all languages on average lower with GPTQ on a mix of Chinese, English, French, Hindi and"
+    assert titles == {f"{asked} Swahili than with rounding to nearest, at {bits} bits?" for bits in (3, 4)}

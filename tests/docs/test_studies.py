@@ -142,6 +142,89 @@ def compared(first: str, second: str, capsys: pytest.CaptureFixture[str]) -> str
 
 
 @pytest.mark.thorough("runs the commands of a page")
+def test_the_limits_of_published_files_are_ratios_of_costs_in_the_catalog(capsys: pytest.CaptureFixture[str]) -> None:
+    with thawed("bits") as store, Catalog.in_memory(store) as catalog:
+        script("bits/limits.py")["main"](str(store.local_root))
+        costs = {
+            (row["recipe"], row["name"]): row["cost"]
+            for row in catalog.query(
+                "SELECT n.recipe, n.name, avg(ln(m.value / m.dense_value)) AS cost FROM names AS n "
+                "JOIN measured AS m ON m.variant_id = n.id WHERE n.kind = 'variant' GROUP BY ALL"
+            )
+        }
+    printed = capsys.readouterr().out
+    assert printed == (ROOT / "docs" / "studies" / "bits" / "limits.csv").read_text("utf-8")
+    rows = {(row["source"], row["number"]): row for row in csv.DictReader(io.StringIO(printed))}
+    for (source, number), row in rows.items():
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        if number.startswith("cost of "):
+            assert float(row["value"]) == pytest.approx(costs[source, number.removeprefix("cost of ")], abs=6e-4)
+        if number.startswith("ratio "):
+            name = number.removeprefix("ratio of the cost of ")
+            assert float(row["value"]) == pytest.approx(costs[source, name] / costs["bits", name], abs=6e-4)
+
+
+def test_the_page_has_the_values_of_the_tables_of_bits_and_distance() -> None:
+    page = " ".join((ROOT / "docs" / "studies" / "README.md").read_text("utf-8").split())
+    rows = {
+        (file, *list(row.values())[:2]): [float(value or "nan") for value in list(row.values())[2:]]
+        for file in ("bits/limits", "distance/embedded")
+        for row in csv.DictReader((ROOT / "docs" / "studies" / f"{file}.csv").open(encoding="utf-8"))
+    }
+    ratio = "ratio of the cost of "
+    for source, name, words in (
+        ("q4", "nearest", "{:.2f} times as large from Q4_1 (95 %: {:.2f} to {:.2f})"),
+        ("q5", "nearest", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+        ("q4", "mix", "{:.2f} times from Q4_1 ({:.2f} to {:.2f})"),
+        ("q5", "mix", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+        ("q4", "mix-3-bits", "{:.2f} times from Q4_1 ({:.2f} to {:.2f})"),
+        ("q5", "mix-3-bits", "{:.2f} times from Q5_0 ({:.2f} to {:.2f})"),
+    ):
+        assert words.format(*rows["bits/limits", f"bits-{source}", ratio + name]) in page
+    saved = [rows["bits/limits", source, "saved by gptq at 4 bits"] for source in ("bits", "bits-q4")]
+    (whole, low, high), of_file = ([round(100 * value) for value in values] for values in saved)
+    assert f"{whole} % of the cost of nearest at 4 bits ({low} to {high})" in page
+    assert "but {} % from Q4_1 ({} to {})".format(*of_file) in page
+    of_mean = {number: values for (file, number, language), values in rows.items() if language == "mean"}
+    assert "{:.2f} (perplexity {:.2f})".format(of_mean["rank divergence"][0], of_mean["rank perplexity"][0]) in page
+    skills = [round(100 * of_mean[f"skill {name}"][0]) for name in ("divergence", "perplexity", "sparsity")]
+    assert (
+        "{} % smaller than that of the mean loss of the others (perplexity {} %, sparsity {} %)".format(*skills) in page
+    )
+    gain = [round(100 * value) for value in of_mean["skill divergence - perplexity"]]
+    assert "{} points (95 %: {} to {})".format(*gain) in page
+    shares = {number: round(100 * values[0]) for (_, number, language), values in rows.items() if language == "all"}
+    assert f"{shares['earlier divergence 0.3']} % of the pairs of variants differ significantly in divergence" in page
+    assert f"{shares['earlier accuracy 0.3']} % in accuracy" in page
+    assert f"in perplexity {shares['earlier perplexity 0.2']} % at 20 %" in page
+
+
+def test_the_skill_of_a_predictor_is_1_for_what_it_orders_exactly_and_falls_without_order() -> None:
+    skill = script("distance/predicts.py")["skill"]
+    entries, predictor = np.repeat(["a", "b", "c"], 20), np.tile(np.arange(20.0), 3)
+    assert skill(predictor, predictor**2, entries) == pytest.approx(1)
+    assert skill(np.zeros(60), predictor, entries) == pytest.approx(0)
+    shuffled = np.random.default_rng(0).permuted(predictor)
+    assert skill(shuffled, predictor, entries) < 0.3
+
+
+def test_statistics_of_a_language_are_those_of_the_items_that_are_drawn() -> None:
+    measured_script = script("distance/predicts.py")
+    texts = np.array([[[0, 0], [-8, -4], [4, 2]], [[1, 4], [-9, -5], [4, 2]], [[4, 1], [-12, -4], [4, 2]]], dtype=float)
+    measured = measured_script["Measured"](
+        ["dense", "a", "b"],
+        np.array([0, 0.1, 0.2]),
+        texts,
+        np.array([[2, 3], [1, 3], [0, 3]], dtype=float),
+        np.array([2.0, 3.0]),
+    )
+    found = measured_script["statistics"](measured, np.array([2.0, 0]), np.array([1.0, 1]))
+    assert found["rank divergence"] == found["rank perplexity"] == found["rank sparsity"] == pytest.approx(1)
+    other = measured_script["statistics"](measured, np.array([0, 2.0]), np.array([1.0, 1]))
+    assert other["rank divergence"] == pytest.approx(-1)
+
+
+@pytest.mark.thorough("runs the commands of a page")
 @pytest.mark.parametrize(("file", "first", "second"), ARITHMETICS)
 def test_the_changes_in_a_file_are_those_of_its_two_stores(
     file: str, first: str, second: str, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,8 @@ WITH parts AS (
         SELECT texts AS labels FROM internal.question_entries
         UNION
         SELECT fitted_on FROM internal.question_entries
+        UNION
+        SELECT coded_on FROM internal.question_entries
     )
     WHERE labels <> []
 ),

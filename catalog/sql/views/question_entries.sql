@@ -15,6 +15,9 @@ facets AS (
             list_filter(pieces, lambda piece: starts_with(piece, 'refined by '))[1]
         ) AS masks,
         substr(list_filter(pieces, lambda piece: starts_with(piece, 'reconstructed on '))[1], 18) AS fit,
+        CASE WHEN v.bits IS NOT NULL THEN v.bits || ' bits' END AS bits,
+        CASE WHEN v.bits IS NOT NULL THEN coalesce(json_extract_string(w.quantisation, 'method'), 'nearest') END AS rounding,
+        substr(list_filter(pieces, lambda piece: starts_with(piece, 'gptq on '))[1], 9) AS coded,
         CASE WHEN v.structure LIKE '%:%' THEN v.structure ELSE '' END AS n_of_m,
         CASE WHEN v.scope <> 'all' THEN json_extract(v.scope, '$.blocks')::INTEGER[] END AS blocks,
         CASE WHEN v.scope <> 'all' THEN json_extract(v.scope, '$.layers')::VARCHAR[] END AS layers,
@@ -26,10 +29,12 @@ facets AS (
         END AS block_words,
         concat_ws(' ', block_words, 'in layers ' || array_to_string(layers, ', ')) AS part,
         list_sort(list_filter(pieces, lambda piece: NOT regexp_matches(
-            piece, '^$|^(refined by|reconstructed on|only|budget of|batch|steps|(mean|max|variance|pooled) over) ?'
+            piece,
+            '^$|^(refined by|reconstructed on|only|budget of|batch|steps|(mean|max|variance|pooled) over|[348] bits|gptq|nearest) ?'
         ))) AS others
     FROM sides AS s
     LEFT JOIN internal.variant_descriptions AS v ON v.variant_id = s.variant_id
+    LEFT JOIN variants AS w ON w.variant_id = s.variant_id
 )
 SELECT
     question_id, side,
@@ -37,19 +42,26 @@ SELECT
         list_sort(list(DISTINCT demonstration_label) FILTER (demonstration_label IS NOT NULL)), []
     ) AS texts,
     coalesce(list(DISTINCT fit) FILTER (fit IS NOT NULL), []) AS fitted_on,
+    coalesce(list(DISTINCT coded) FILTER (coded IS NOT NULL), []) AS coded_on,
+    any_value(rounding) AS rounding,
+    any_value(bits) AS bits,
     any_value(masks) AS method,
     any_value(n_of_m) AS pattern,
     any_value(part) AS place,
     any_value(others) AS extras,
     list_sort(list(DISTINCT sparsity)) AS sparsities,
     bool_and(coalesce(dense, false)) AS is_dense,
-    count(DISTINCT (masks, coalesce(fit, ''), n_of_m, part, others)) = 1 AND bool_and(masks <> '' OR dense) AS is_uniform
+    count(DISTINCT (masks, coalesce(fit, ''), n_of_m, part, others, coalesce(rounding, ''), coalesce(bits, ''))) = 1
+        AND bool_and(masks <> '' OR dense OR bits IS NOT NULL) AS is_uniform
 FROM facets
 GROUP BY question_id, side;
 -- side: variants or against
 -- texts: labels of the demonstration sets that chose the weights, sorted
 -- fitted_on: label of the sets that reconstruction read; empty without reconstruction
--- method: score and refiner of the masks
+-- coded_on: label of the sets that gptq read
+-- rounding: gptq or nearest; NULL for weights that are not rounded
+-- bits: bits of a rounded weight, such as 4 bits
+-- method: score and refiner of the masks; empty for quantised variants without masks
 -- pattern: N:M; empty for other structures
 -- place: the only blocks and layers that are pruned; empty for all
 -- extras: other settings that are not at their defaults

@@ -88,7 +88,8 @@ class PlannedVariant:
         in which they differ. A structure can be unknown. Baselines are comparable with every other variant. A variant
         with fewer tokens is as comparable as its parent, and also with it; the dense model with fewer tokens is a
         baseline. Quantised variants also have to agree in their quantisation, unless they have the same masks; and the
-        quantised dense model is comparable with every variant of its quantisation.
+        quantised dense model is comparable with every variant of its quantisation. Then only the seeds have to agree,
+        if both read sets.
         """
         first, second = (one if one.spec.has_all_tokens else one.parents[0] for one in (self, other))
         if first is not self or second is not other:
@@ -99,8 +100,11 @@ class PlannedVariant:
         is_quantised_dense = (
             a.rounding and a.rounding == b.rounding and (a.unquantised.is_dense or b.unquantised.is_dense)
         )
-        if self.is_baseline or other.is_baseline or has_same_masks or is_quantised_dense:
+        if self.is_baseline or other.is_baseline:
             return frozenset()
+        if has_same_masks or is_quantised_dense:
+            draws = {self.seed, other.seed} - {None}
+            return {"seed"} if self.sets and other.sets and len(draws) > 1 else frozenset()
         pairs: dict[AspectName, tuple[object, object]] = {
             "quantisation": (a.rounding, b.rounding),
             "sparsity": (a.sparsity, b.sparsity),

@@ -272,6 +272,27 @@ def test_codes_of_each_draw_of_the_sets_are_a_group_of_seeds(tiny_inputs: Path) 
     assert [variant.seed for variant in coded] == [0, 1]
 
 
+def test_codes_of_two_kinds_of_text_are_compared_draw_by_draw_and_each_with_codes_of_no_text(tiny_inputs: Path) -> None:
+    recipe = coded_recipe()
+    for entry in recipe["demonstrations"]:
+        entry["seed"] = [0, 1]
+    one, other = (entry["name"] for entry in recipe["demonstrations"][:2])
+    recipe["variants"] = [
+        {"name": "one", "sparsity": 0, "quantise": {"demonstrations": one}, "against": ["other", "plain"]},
+        {"name": "other", "sparsity": 0, "quantise": {"demonstrations": other}},
+        {"name": "plain", "sparsity": 0, "quantise": {"method": "nearest"}},
+    ]
+    recipe["evaluations"][0]["variants"] = ["one", "other", "plain"]
+    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    named = {
+        variant.id: (variant.entries[0].name, variant.seed) for variant in plan.variants.values() if variant.entries
+    }
+    jobs = [job for job in plan.jobs if isinstance(job, CompareJob) and job.baseline_id in named]
+    assert {(named[job.variant_id], named[job.baseline_id]) for job in jobs} == {
+        (("one", seed), baseline) for seed in (0, 1) for baseline in (("other", seed), ("plain", None))
+    }
+
+
 def test_a_stored_variant_has_the_seed_that_it_was_planned_with(run: FinishedRun) -> None:
     seeds = {variant.label: seed_of(variant) for variant in run.plan.variants.values()}
     assert {variant.label: stored_seed(run.store, variant.id) for variant in run.plan.variants.values()} == seeds
