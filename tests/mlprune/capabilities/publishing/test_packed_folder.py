@@ -155,8 +155,8 @@ def test_codes_that_give_other_weights_are_noticed(
 ) -> None:
     packed = packed_folder._packed
 
-    def with_a_fault(*args: Any) -> dict[str, torch.Tensor]:
-        tensors = packed(*args)
+    def with_a_fault(*args: Any, **more: Any) -> dict[str, torch.Tensor]:
+        tensors = packed(*args, **more)
         next(iter(tensors.values()))[0, 0] ^= 1
         return tensors
 
