@@ -14,7 +14,7 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError, ShapeError
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask, keep_all
-from mlprune.numeric.weights.codes import Codes, codes_of_tensors, dequantised_tensors
+from mlprune.numeric.weights.codes import Codes, coded_inputs, codes_of_tensors, dequantised_tensors
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels
@@ -198,6 +198,15 @@ def read_block_codes(store: Store, artefact: Artefact) -> dict[str, Codes]:
         DamagedArtefactError: as `read_block_weights`.
     """
     return _read_tensors(store, artefact, codes_of_tensors)
+
+
+def read_coded_inputs(store: Store, artefact: Artefact) -> dict[str, Tensor]:
+    """Return layer -> [in] bool of a file of codes, the inputs with codes; only layers that have inputs without codes.
+
+    Raises:
+        DamagedArtefactError: as `read_block_weights`.
+    """
+    return _read_tensors(store, artefact, coded_inputs)
 
 
 def _read_tensors(store: Store, artefact: Artefact, read: Callable[[dict[str, Tensor]], dict[str, T]]) -> dict[str, T]:

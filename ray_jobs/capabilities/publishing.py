@@ -86,6 +86,9 @@ def packed(
     out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
     store: StoreOption,
     model: ModelOption = None,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
+    ] = False,
     vocabulary_multiple: Annotated[
         int, typer.Option(min=1, help="Pad the rows of a smaller vocabulary to a multiple of this number.")
     ] = 1,
@@ -93,15 +96,18 @@ def packed(
     """Write a variant with quantise as a model folder with packed codes, for transformers.
 
     \b
-    Example:
+    Examples:
       mlprune export fr-en --as compressed_tensors --out packed/ --store runs/
+      mlprune export fewer-neurons --smaller --as compressed_tensors --out packed/ --store runs/
     """
     from mlprune.capabilities.publishing.export import export_packed  # noqa: PLC0415 - these load torch
     from mlprune.capabilities.publishing.packed_folder import packed_text  # noqa: PLC0415
 
     opened, variant_id, base_model = _opened_variant(store, variant_id, model)
     with quarantine_on_damage(opened):
-        written = export_packed(opened, variant_id, base_model, out, vocabulary_multiple=vocabulary_multiple)
+        written = export_packed(
+            opened, variant_id, base_model, out, smaller=smaller, vocabulary_multiple=vocabulary_multiple
+        )
     echo(packed_text(written).strip(), err=True)
     echo(str(out))
 

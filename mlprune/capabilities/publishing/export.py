@@ -32,18 +32,20 @@ from mlprune.capabilities.publishing.model_card import Form, model_card, section
 from mlprune.capabilities.publishing.packed_folder import (
     PackedModel,
     StoredCodes,
+    no_plain_folder,
     pack_folder,
     packed_text,
     require_packable,
 )
 from mlprune.capabilities.publishing.smaller import (
-    BlockUnits,
     UnequalWidths,
-    kept_units,
     loader_changes,
     narrow_config,
     narrow_files,
     passed_blocks,
+    unit_counts,
+    units_of_blocks,
+    units_text,
 )
 from mlprune.capabilities.publishing.tensor_changes import (
     checked_changes,
@@ -55,7 +57,7 @@ from mlprune.errors import BadInputError, ModelError, StoreError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.units import KEPT_FILE, LOADER_FILE, unit_layouts
+from mlprune.models.architecture.units import KEPT_FILE, LOADER_FILE
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.rewritten_files import write_json
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
@@ -107,6 +109,12 @@ class _Form:
     codes: StoredCodes | None = None
     """Those of the weights, if they are packed."""
 
+    def removed(self, store: Store, variant: Record) -> Iterable[tuple[tuple[int, str], Tensor]]:
+        """Return the removed weights from which removed heads and neurons follow; see `make_smaller`."""
+        if not self.smaller:
+            return ()
+        return removed_weights(store, variant) if self.codes is None else self.codes.removed()
+
 
 @dataclass(frozen=True)
 class SmallerModel:
@@ -129,7 +137,8 @@ def make_smaller(
 
     Args:
         folder: an exported folder, changed in place.
-        removed: (block, layer) and bool [out, in], True for removed weights; none leaves all heads and neurons.
+        removed: (block, layer) and bool [out, in] (or [1, in] for all rows), True for removed weights; none leaves all
+            heads and neurons.
         experts: block -> its removed experts.
     Raises:
         BadInputError: no head, neuron or expert is removed as a whole, or no plain folder can have as many experts as
@@ -144,11 +153,8 @@ def make_smaller(
             masks.setdefault(block, {})[layer] = ~weights
     architecture = architecture_at(folder) if experts else architecture
     files = WeightFiles(folder, architecture)
-    blocks = [
-        kept_units(unit_layouts(architecture.block(block), files.layer_shapes(block), config), masks.get(block, {}))
-        for block in range(architecture.n_blocks)
-    ]
-    counts = tuple(_counts(blocks))
+    blocks = units_of_blocks(files, config, masks)
+    counts = tuple(unit_counts(blocks))
     has_fewer_units = any(n_kept < n_units for _, n_units, n_kept in counts)
     if n_experts:
         counts = (*(counts if has_fewer_units else ()), ("experts", *n_experts))
@@ -185,7 +191,7 @@ def _has_shapes_of_config(folder: Path, architecture: Architecture) -> bool:
 
 def smaller_text(model: SmallerModel) -> str:
     """Return the section of a model card about a smaller model."""
-    sizes = " and ".join(f"{n_kept} of {n_units} {kind}" for kind, n_units, n_kept in model.units)
+    sizes = units_text(model.units)
     kinds = {kind for kind, _, _ in model.units}
     names = "experts" if kinds == {"experts"} else "heads and neurons"
     names = "heads, neurons and experts" if kinds > {"experts"} else names
@@ -196,13 +202,6 @@ def smaller_text(model: SmallerModel) -> str:
         f"{text}\nThe config cannot express these widths ({model.needs_loader}), so the folder has its own loader:\n\n"
         f'```python\nfrom load_smaller import load\n\nmodel = load(".")\n```\n'
     )
-
-
-def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
-    for kind in ("heads", "neurons"):
-        units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
-        if units:
-            yield kind, sum(unit.layout.n_units for unit in units), sum(unit.n_kept for unit in units)
 
 
 def export_variant(
@@ -239,16 +238,24 @@ def export_variant(
 
 
 def export_packed(
-    store: Store, variant_id: str, model_path: Path, out: Path, *, vocabulary_multiple: int = 1
+    store: Store,
+    variant_id: str,
+    model_path: Path,
+    out: Path,
+    *,
+    smaller: bool = False,
+    vocabulary_multiple: int = 1,
 ) -> PackedModel:
     """Write a variant with codes as `export_variant` does, with packed codes instead of weights; see `packed_folder`.
 
+    Args:
+        smaller: whether to cut out the heads and neurons whose inputs have no codes; a variant that has some needs it.
     Raises:
         BadInputError: the variant has no codes, or they cannot be packed.
         DamagedArtefactError, ModelError, PermanentError, StoreError: as `export_variant`.
     """
     codes = StoredCodes(store, with_all_tokens(store, variant_record(store, variant_id)))
-    packed = _export(store, variant_id, model_path, out, _Form(False, vocabulary_multiple, codes))
+    packed = _export(store, variant_id, model_path, out, _Form(smaller, vocabulary_multiple, codes))
     assert packed is not None, "the weights are packed"
     return packed
 
@@ -266,7 +273,7 @@ def _export(store: Store, variant_id: str, model_path: Path, out: Path, form: _F
         require_free(target)
         require_base_model(model_path, variant.parent("base_model"))
         if form.codes is not None:
-            require_packable(model_path, form.codes)
+            require_packable(model_path, form.codes, smaller=form.smaller)
         tokens = KeptTokens(stored_tokens(store, variant), form.vocabulary_multiple) if has_vocabulary else None
         return _write_folder(store, variant, model_path, target, form=form, tokens=tokens)
     except OSError as err:
@@ -304,7 +311,9 @@ def _write_folder(
     experts, removed = removed_experts_of(store, variant, model_path), removed_blocks(variant)
     passed = passed_blocks(variant, architecture_at(model_path)) if form.smaller else ()
     is_smaller = form.smaller or removed or experts or tokens is not None
-    shape: Form = "packed" if form.codes else "smaller" if is_smaller else "zeros"
+    shape: Form = "smaller" if is_smaller else "zeros"
+    if form.codes is not None:
+        shape = "smaller_packed" if form.smaller else "packed"
     card = model_card(store, named, form=shape)
     remove_left_over(target)
     added = require_config(variant, model_path, added_layers(store, variant, model_path))
@@ -325,8 +334,10 @@ def _write_folder(
             text += "The other removed sub-layers are zeros.\n" if passed else ""
             card = "\n".join((card, *section("Smaller model", text)))
         elif form.smaller or experts:
-            weights = removed_weights(store, variant) if form.smaller else ()
+            weights = form.removed(store, variant)
             model = make_smaller(temporary, architecture_at(temporary), weights, experts=experts)
+            if form.codes is not None and model.needs_loader is not None:
+                raise no_plain_folder(model.needs_loader)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         if tokens is not None:
@@ -335,7 +346,7 @@ def _write_folder(
             card = "\n".join((card, *section("Smaller vocabulary", text)))
         if is_smaller or added:
             _require_loadable(temporary, variant_id=named.id)
-        packed_model = None if form.codes is None else pack_folder(temporary, form.codes)
+        packed_model = None if form.codes is None else pack_folder(temporary, form.codes, base=model_path)
         if packed_model is not None:
             hashes = dict(packed_model.hashes)
             card = "\n".join((card, *section("Packed weights", packed_text(packed_model))))

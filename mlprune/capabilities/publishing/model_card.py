@@ -21,9 +21,9 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 Row = Mapping[str, Any]
-Form = Literal["zeros", "smaller", "packed", "published"]
-"""Content of the folder: dense weights with zeros, weights without the removed units, packed codes, or masks without
-weights."""
+Form = Literal["zeros", "smaller", "packed", "smaller_packed", "published"]
+"""Content of the folder: dense weights with zeros, weights without the removed units, packed codes with zeros or
+without the removed units, or masks without weights."""
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _FURTHER_SET_COLUMNS = (
     *("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired", "draw"),
@@ -178,7 +178,7 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
         else ""
     )
     changed += _bias_text(row) + _sublayer_text(row)
-    if form == "smaller":
+    if form in ("smaller", "smaller_packed"):
         return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
     stored = "" if form in ("packed", "published") else " The weights are stored densely, with zeros."
     return (
@@ -214,7 +214,11 @@ def _quantisation_text(row: Row, *, form: Form) -> str:
     is_compensated = (row.get("quantisation") or {}).get("method") == "gptq"
     levels = "a level, and the others changed to compensate (GPTQ)" if is_compensated else "the nearest level"
     size = row["quantisation_group"]
-    content = "packed codes" if form == "packed" else "dequantised weights, and are as large as those of the base model"
+    content = (
+        "packed codes"
+        if form in ("packed", "smaller_packed")
+        else "dequantised weights, and are as large as those of the base model"
+    )
     return (
         f" All weights of the linear layers of its blocks were rounded to {levels}. There are {2 ** row['bits']} "
         f"levels for each {'row' if size is None else f'group of {size} consecutive inputs of a row'}. The "

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from torch import Tensor
 
 from mlprune.json_values import JsonObject, JsonValue, as_list
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, oriented
-from mlprune.models.architecture.units import HEAD_KEYS, KeptUnits, LayerSlice, UnitLayout, n_attention_heads
+from mlprune.models.architecture.units import (
+    HEAD_KEYS,
+    KeptUnits,
+    LayerSlice,
+    UnitLayout,
+    n_attention_heads,
+    unit_layouts,
+)
 from mlprune.models.checkpoint.rewritten_files import write_tensors
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
 from mlprune.store.records import Record
@@ -28,14 +35,12 @@ def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> Bl
 
     Args:
         layouts: of the block.
-        masks: layer -> keep mask [out, in]; a layer without a mask keeps all weights.
+        masks: layer -> keep mask [out, in], or [1, in] for all rows; a layer without a mask keeps all weights.
     """
     units = []
     for layout in layouts:
         mask = masks.get(layout.output)
-        is_kept = torch.ones(layout.n_units, dtype=torch.bool) if mask is None else ~layout.without_outputs(mask)
-        if not bool(is_kept.any()):
-            is_kept[0] = True
+        is_kept = torch.ones(layout.n_units, dtype=torch.bool) if mask is None else layout.kept_by(mask)
         units.append(KeptUnits(layout, is_kept))
     return tuple(units)
 
@@ -49,6 +54,46 @@ def passed_blocks(variant: Record, architecture: Architecture) -> tuple[int, ...
         for block, kind in kinds
         if kind.only_adds and kind.sublayers and removed.issuperset(f"{block}.{one.kind}" for one in kind.sublayers)
     )
+
+
+def units_of_blocks(
+    files: WeightFiles, config: JsonObject, masks: Mapping[int, Mapping[str, Tensor]]
+) -> list[BlockUnits]:
+    """Return the units that remain of each block of a folder.
+
+    Args:
+        config: of the folder.
+        masks: block -> its masks, as `kept_units` reads them.
+    """
+    kinds = map(files.architecture.block, range(files.architecture.n_blocks))
+    return [
+        kept_units(unit_layouts(kind, files.layer_shapes(block), config), masks.get(block, {}))
+        for block, kind in enumerate(kinds)
+    ]
+
+
+def unit_counts(blocks: Sequence[BlockUnits]) -> Iterator[tuple[str, int, int]]:
+    """Yield (`heads` or `neurons`, number in all blocks, number that remains), for kinds that there are."""
+    for kind in ("heads", "neurons"):
+        units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
+        if units:
+            yield kind, sum(unit.layout.n_units for unit in units), sum(unit.n_kept for unit in units)
+
+
+def units_text(counts: Iterable[tuple[str, int, int]]) -> str:
+    """Return how many units of each kind remain."""
+    return " and ".join(f"{n_kept} of {n_units} {kind}" for kind, n_units, n_kept in counts)
+
+
+def remaining_rows(blocks: Sequence[BlockUnits]) -> dict[tuple[int, str], Tensor]:
+    """Return (block, layer) -> [n] int64, the rows that remain of layers that lose some."""
+    slices = (
+        ((block, layer), of_layer.rows)
+        for block, units_of_block in enumerate(blocks)
+        for units in units_of_block
+        for layer, of_layer in units.slices.items()
+    )
+    return {key: rows for key, rows in slices if rows is not None}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,7 +10,9 @@ from torch import Tensor
 from mlprune.capabilities.quantisation.variant import CodedVariant
 from mlprune.errors import statistics_context
 from mlprune.json_values import Row
-from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.architecture.architecture import BlockArchitecture
+from mlprune.models.architecture.units import unit_layouts
+from mlprune.models.checkpoint.weight_files import architecture_at, read_json_object
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import SweepObservation
 from mlprune.numeric.activations.gram import combined_products, mirrored
@@ -42,8 +45,10 @@ class CodedBlock:
 
 @dataclass(frozen=True)
 class _Input:
-    """What GPTQ reads of an input; nothing for rounding to nearest."""
+    """An input, and what GPTQ reads of it; nothing for rounding to nearest."""
 
+    kept: Tensor | None
+    """[in] bool, False for those of removed heads or neurons; None if there are none."""
     products: Sequence[Tensor] = ()
     """[in, in] float64, the Gram matrix of each set."""
     factor: InputFactor | None = None
@@ -105,35 +110,58 @@ class BlockCoding:
         self, weights: Mapping[str, Tensor], changes: BlockChanges, observation: SweepObservation
     ) -> dict[str, _CodedLayer]:
         """Return layer -> its codes, in the order of the block. Layers of one input share the factor of its matrix."""
-        inputs = architecture_at(self.variant.model.path).block(self.block).inputs
-        largest_first = sorted(inputs, key=lambda layers: -weights[layers[0]].shape[1])
+        kind = architecture_at(self.variant.model.path).block(self.block)
+        largest_first = sorted(kind.inputs, key=lambda layers: -weights[layers[0]].shape[1])
+        remaining = self._remaining_inputs(kind, weights, changes=changes)
 
         def of_input(layers: Sequence[str]) -> dict[str, _CodedLayer]:
             with statistics_context(input=layers[0], block=self.block):
-                own = self._input(layers[0], observation)
+                own = self._input(layers[0], observation, kept=remaining.get(layers[0]))
                 return {layer: self._layer(layer, weights[layer], changes=changes, inputs=own) for layer in layers}
 
         found = {layer: one for made in parallel_map(of_input, largest_first) for layer, one in made.items()}
         return {layer: found[layer] for layer in weights}
 
-    def _input(self, name: str, observation: SweepObservation) -> _Input:
+    def _remaining_inputs(
+        self, kind: BlockArchitecture, weights: Mapping[str, Tensor], *, changes: BlockChanges
+    ) -> dict[str, Tensor]:
+        """Return layer -> [in] bool, the inputs that remain of layers whose masks remove whole heads or neurons only.
+
+        Such a layer is the only one that reads its input.
+        """
+        masks = {layer: changes.masks[layer].unpack() for layer in kind.after_units if layer in changes.masks}
+        masks = {layer: mask for layer, mask in masks.items() if _removes_columns_only(mask)}
+        if not masks:
+            return {}
+        config = read_json_object(Path(self.variant.model.path) / "config.json")
+        shapes = {layer: (len(weight), weight.shape[1]) for layer, weight in weights.items()}
+        return {
+            layout.output: layout.kept_by(mask)[layout.columns].to(weights[layout.output].device)
+            for layout in unit_layouts(kind, shapes, config)
+            if (mask := masks.get(layout.output)) is not None and layout.removes_units_only(mask)
+        }
+
+    def _input(self, name: str, observation: SweepObservation, *, kept: Tensor | None) -> _Input:
         """Return what GPTQ reads of an input; one that no token reached has a matrix of zeros."""
         settings, set_ids = self.variant.settings, self.variant.set_ids
         if not set_ids:
-            return _Input()
+            return _Input(kept)
         products = [mirrored(observation.products_of_sets[set_id][name]) for set_id in set_ids]
         is_reached = any(map(_is_reached, products))
         together = combined_products(products, self.variant.shares) if is_reached else products[0]
         by_activation = settings.order == "by_activation"
-        return _Input(products, input_factor(together, damping=settings.damping, by_activation=by_activation))
+        factor = input_factor(together, damping=settings.damping, by_activation=by_activation, kept=kept)
+        return _Input(kept, products, factor)
 
     def _layer(self, layer: str, dense: Tensor, *, changes: BlockChanges, inputs: _Input) -> _CodedLayer:
         settings = self.variant.settings
         layout = CodeFormat(settings.bits, settings.group_size, settings.symmetric)
         first = changes.weights.get(layer, dense).to(device=dense.device, dtype=dense.dtype)
         keep = changes.masks[layer].unpack(dense.device) if layer in changes.masks else None
+        if keep is not None and layer in changes.biases:
+            first = first * keep  # a new bias compensates for removed weights already
         if inputs.factor is None:
-            codes = nearest(first, layout, keep=keep, dtype=dense.dtype)
+            codes = nearest(first, layout, keep=keep, kept=inputs.kept, dtype=dense.dtype)
         else:
             codes = gptq(first, inputs.factor, layout=layout, keep=keep, dtype=dense.dtype)
         stored = codes.tensors()
@@ -177,6 +205,10 @@ class BlockCoding:
                 errors: Row = {"error": rounded, "unquantised_error": unrounded[0] if unrounded else 0.0}
                 rows.append({**own, "demonstration_set_id": set_id, **errors})
         return rows
+
+
+def _removes_columns_only(mask: Tensor) -> bool:
+    return not bool(mask.all()) and torch.equal(mask, mask[:1].expand_as(mask))
 
 
 def _is_reached(products: Tensor) -> bool:

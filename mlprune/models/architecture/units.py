@@ -72,6 +72,21 @@ class UnitLayout:
         n_kept = output_mask.any(dim=0).to(torch.int64)
         return torch.zeros(self.n_units, dtype=torch.int64).index_add_(0, self.columns, n_kept) == 0
 
+    def kept_by(self, output_mask: Tensor) -> Tensor:
+        """Return [n_units] bool, True for units of whose columns the keep mask [out, in] keeps a weight.
+
+        One unit always remains: the first, if the mask keeps none.
+        """
+        kept = ~self.without_outputs(output_mask)
+        if not bool(kept.any()):
+            kept[0] = True
+        return kept
+
+    def removes_units_only(self, output_mask: Tensor) -> bool:
+        """Whether a keep mask [out, in] removes whole units, and no other weight."""
+        kept = ~self.without_outputs(output_mask)
+        return not bool(kept.all()) and torch.equal(output_mask, kept[self.columns].expand_as(output_mask))
+
 
 @dataclass(frozen=True)
 class LayerSlice:

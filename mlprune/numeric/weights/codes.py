@@ -4,6 +4,9 @@ A group is a number of consecutive inputs of one row. A weight of it is stored a
 as (q - z) * s, with the scale s and the zero point z of the group. Removed weights have the code z, so they are exactly
 0. The scale is rounded to the dtype of the weights before any code is chosen, and a dequantised weight is
 (q - z) * s in this dtype.
+
+Inputs that are removed from all rows, those of removed heads and neurons, have no codes and belong to no group: groups
+are counted over the inputs that remain, so that they stay groups when the others are cut out.
 """
 
 from collections import defaultdict
@@ -29,8 +32,8 @@ class CodeFormat:
 
     bits: int = 4
     group: int | None = 64
-    """Consecutive inputs of a row that share their levels; None for the whole row. The last group of a row is shorter
-    if they do not divide the row."""
+    """Consecutive inputs of a row with codes that share their levels; None for the whole row. The last group of a row
+    is shorter if they do not divide the row."""
     symmetric: bool = True
     """Whether the levels are symmetric around 0. Otherwise they span the smallest to the largest weight of a group."""
 
@@ -82,25 +85,36 @@ class Codes:
 
     layout: CodeFormat
     values: Tensor
-    """[out, in] uint8."""
+    """[out, inputs with codes] uint8."""
     scales: Tensor
     """[out, groups], in the dtype of the weights."""
     zeros: Tensor | None
     """[out, groups] uint8; None if symmetric."""
+    kept: Tensor | None = None
+    """[in] bool, True for inputs with codes, at least one; None if all have some. Weights of the others are 0."""
 
     def dequantised(self) -> Tensor:
         """Return the weights, [out, in] in the dtype of the scales."""
-        n_inputs, dtype = self.values.shape[1], self.scales.dtype
-        repeats = n_inputs if self.layout.group is None else self.layout.group
+        coded = self._dequantised_values()
+        if self.kept is None:
+            return coded
+        weights = coded.new_zeros(len(coded), len(self.kept))
+        weights[:, self.kept] = coded
+        return weights
 
-        def spread(of_groups: Tensor) -> Tensor:
-            return of_groups.repeat_interleave(repeats, dim=1)[:, :n_inputs]
+    def cut(self, rows: Tensor | None = None) -> "Codes":
+        """Return the codes of some rows, [n] int64 or all, in a layer without the inputs that have no codes."""
 
-        zeros = self.layout.middle if self.zeros is None else spread(self.zeros).to(torch.int16)
-        return (self.values.to(torch.int16) - zeros).to(dtype).mul_(spread(self.scales))
+        def of_rows(tensor: Tensor) -> Tensor:
+            return tensor if rows is None else tensor.index_select(0, rows)
+
+        zeros = None if self.zeros is None else of_rows(self.zeros)
+        return Codes(self.layout, of_rows(self.values), of_rows(self.scales), zeros)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what is stored, on the CPU. `shape` has the number of inputs, the bits, and the group, 0 for a row.
+        """Return what is stored, on the CPU. `kept` is stored only if some inputs have no codes.
+
+        `shape` has the number of inputs with codes, the bits, and the group, 0 for a row.
 
         The n-th value of a row has the bits n * bits to (n + 1) * bits - 1 of the row, the lowest first; bit i of a row
         is bit i mod 32 of its word i div 32. With 4 and 8 bits, a word has 8 and 4 values; a value of 3 bits can be in
@@ -108,8 +122,8 @@ class Codes:
         """
         shape = torch.tensor([self.values.shape[1], self.layout.bits, self.layout.group or 0])
         packed = {"codes": _packed(self.values, self.layout.bits), "scales": self.scales, "shape": shape}
-        zeros = {} if self.zeros is None else {"zeros": self.zeros}
-        return {name: tensor.cpu().contiguous() for name, tensor in {**packed, **zeros}.items()}
+        others = {name: tensor for name, tensor in (("zeros", self.zeros), ("kept", self.kept)) if tensor is not None}
+        return {name: tensor.cpu().contiguous() for name, tensor in {**packed, **others}.items()}
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "Codes":
@@ -119,17 +133,29 @@ class Codes:
             ShapeError: a tensor is missing, or they do not fit together.
         """
         names = {"codes", "scales", "shape"}
-        if not names <= set(tensors) <= names | {"zeros"} or tensors["shape"].shape != (3,):
+        if not names <= set(tensors) <= names | {"zeros", "kept"} or tensors["shape"].shape != (3,):
             raise ShapeError("codes of a layer lack a tensor", expected=sorted(names), got=sorted(tensors))
         n_inputs, bits, group = tensors["shape"].tolist()
-        zeros, scales, words = tensors.get("zeros"), tensors["scales"], tensors["codes"]
+        zeros, kept, scales, words = tensors.get("zeros"), tensors.get("kept"), tensors["scales"], tensors["codes"]
         layout = CodeFormat(bits, group or None, symmetric=zeros is None)
         n_rows = len(scales)
         expected = ((n_rows, -(-n_inputs * bits // _WORD_BITS)), (n_rows, layout.n_groups(n_inputs)))
         if (words.shape, scales.shape) != expected or (zeros is not None and zeros.shape != scales.shape):
             got = tuple(tuple(one.shape) for one in (words, scales))
             raise ShapeError("codes of a layer do not fit together", expected=expected, got=got)
-        return cls(layout, _unpacked(words, bits, n_inputs), scales, zeros)
+        if kept is not None and (kept.dtype != torch.bool or int(kept.sum()) != n_inputs):
+            raise ShapeError("codes of a layer do not fit its inputs", expected=n_inputs, got=int(kept.sum()))
+        return cls(layout, _unpacked(words, bits, n_inputs), scales, zeros, kept)
+
+    def _dequantised_values(self) -> Tensor:
+        n_inputs, dtype = self.values.shape[1], self.scales.dtype
+        repeats = n_inputs if self.layout.group is None else self.layout.group
+
+        def spread(of_groups: Tensor) -> Tensor:
+            return of_groups.repeat_interleave(repeats, dim=1)[:, :n_inputs]
+
+        zeros = self.layout.middle if self.zeros is None else spread(self.zeros).to(torch.int16)
+        return (self.values.to(torch.int16) - zeros).to(dtype).mul_(spread(self.scales))
 
 
 def coded_tensors(layers: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -149,6 +175,11 @@ def codes_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Codes]:
         if is_coded:
             coded[layer][name] = tensor
     return dict(zip(coded, parallel_map(Codes.of_tensors, coded.values()), strict=True))
+
+
+def coded_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return layer -> [in] bool, the inputs with codes, of layers with inputs without codes; codes stay packed."""
+    return {path.removesuffix("/kept"): tensor for path, tensor in tensors.items() if path.endswith("/kept")}
 
 
 def dequantised_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

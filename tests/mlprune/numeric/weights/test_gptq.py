@@ -1,5 +1,6 @@
 """GPTQ, compared with a float64 loop that eliminates columns from an explicit inverse, and properties of its codes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,10 @@ from tests.refusals import refused
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 SHAPES = {"attention": (320, 160), "up": (384, 48), "down": (128, 200), "expert": (256, 100)}
 """Layer type -> [out, in]: more than a block of columns, few, and rows that groups do not divide."""
+
+LAYOUTS = st.builds(
+    CodeFormat, st.sampled_from([3, 4, 8]), st.sampled_from([32, 64, 128, None]), symmetric=st.booleans()
+)
 
 
 def gram(d_in: int, *, n_tokens: int = 0, seed: int = 9) -> Tensor:
@@ -49,26 +54,43 @@ class Looped:
     distances: np.ndarray
 
 
-def looped(weight: Tensor, products: Tensor, layout: CodeFormat, keep: Tensor | None, *, by_activation: bool) -> Looped:
-    """GPTQ by the optimal brain surgeon: after each column, it is eliminated from the inverse of the Hessian."""
+def looped(
+    weight: Tensor,
+    products: Tensor,
+    layout: CodeFormat,
+    keep: Tensor | None,
+    *,
+    by_activation: bool,
+    removed: Sequence[int] = (),
+) -> Looped:
+    """GPTQ by the optimal brain surgeon: after each column, it is eliminated from the inverse of the Hessian.
+
+    Removed columns come first and become 0; groups are those of the others.
+    """
     w, hessian = weight.double().numpy().copy(), products.double().numpy().copy()
     kept = np.ones(w.shape, dtype=bool) if keep is None else keep.numpy()
     d_in = w.shape[1]
+    others = [j for j in range(d_in) if j not in removed]
     dead = hessian.diagonal() == 0
-    hessian /= hessian.diagonal()[~dead].mean()
+    hessian /= np.mean([hessian[j, j] for j in others if not dead[j]])
     hessian[dead, dead] = 1
-    order = sorted(range(d_in), key=lambda j: -products[j, j].item()) if by_activation else range(d_in)
-    inverse = np.linalg.inv(hessian + 0.01 * hessian.diagonal().mean() * np.eye(d_in))
+    order = sorted(others, key=lambda j: -products[j, j].item()) if by_activation else others
+    inverse = np.linalg.inv(hessian + 0.01 * hessian.diagonal()[others].mean() * np.eye(d_in))
     size = layout.group or d_in
-    first = w * kept
     codes, distances = np.zeros(w.shape, dtype=np.int64), np.ones(w.shape)
+    for j in removed:
+        w -= w[:, j, None] * inverse[j] / inverse[j, j]
+        inverse -= np.outer(inverse[:, j], inverse[j]) / inverse[j, j]
+        inverse[j], inverse[:, j] = 0, 0
+    first = w * kept
     levels: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for j in order:
-        group = slice(j // size * size, j // size * size + size)
-        if group.start not in levels:
+        start = others.index(j) // size * size
+        group = others[start : start + size]
+        if start not in levels:
             is_fixed = by_activation or layout.group is None
-            levels[group.start] = levels_of(first[:, group] if is_fixed else (w * kept)[:, group], layout)
-        scale, zero = levels[group.start]
+            levels[start] = levels_of(first[:, group] if is_fixed else (w * kept)[:, group], layout)
+        scale, zero = levels[start]
         steps = w[:, j] / scale
         code = np.clip(np.rint(steps) + zero, 0, 2**layout.bits - 1)
         code[~kept[:, j]] = zero[~kept[:, j]]
@@ -115,6 +137,67 @@ def test_codes_are_those_of_the_loop_except_after_a_rounding_tie(layer: str, kin
     assert n_different <= n_rows / 1000
 
 
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("by_activation", [False, True])
+@pytest.mark.parametrize("group", [32, 128, None])
+def test_codes_without_the_inputs_of_removed_units_are_those_of_the_loop(
+    group: int | None, by_activation: bool, is_masked: bool
+) -> None:
+    """Removed inputs are anywhere in a row of 200; the last group of those that remain is short. Some never act."""
+    weight, products = drawn(96, 200, seed=3), gram(200)
+    removed = [*range(16, 32), 60, 61, 64, *range(150, 183, 2)]
+    for dead in (5, 61):
+        products[dead], products[:, dead] = 0, 0
+    kept = torch.ones(200, dtype=torch.bool)
+    kept[removed] = False
+    keep = (drawn(96, 200, seed=5) > -0.5) & kept if is_masked else kept.expand(96, 200)
+    layout = CodeFormat(4, group, symmetric=not by_activation)
+    factor = input_factor(products, by_activation=by_activation, kept=kept)
+    assert factor.n_dead == 1
+    codes = gptq(weight, factor, layout=layout, keep=keep, dtype=torch.float32)
+    expected = looped(weight, products, layout, keep, by_activation=by_activation, removed=removed)
+    order = factor.order.numpy()
+    different = (codes.values.numpy() != expected.codes[:, kept.numpy()])[:, order]
+    for row in np.flatnonzero(different.any(axis=1)):
+        assert expected.distances[:, kept.numpy()][row, order[different[row].argmax()]] < 1e-6
+    assert different.any(axis=1).sum() <= 1
+    assert codes.scales.shape == (96, layout.n_groups(200 - len(removed)))
+    assert not codes.dequantised()[:, removed].any()
+
+
+@PROPERTY
+@given(layout=LAYOUTS, d_in=st.integers(2, 140), seed=st.integers(0, 3))
+def test_inputs_without_codes_change_only_the_places_of_the_others(layout: CodeFormat, d_in: int, seed: int) -> None:
+    """Without compensation, the codes are those of the layer in which the inputs are cut out."""
+    weight, kept = drawn(4, d_in, seed=seed), drawn(1, d_in, seed=seed + 9)[0] > 0
+    kept[0] = True
+    codes = nearest(weight, layout, kept=kept, dtype=torch.float32)
+    alone = nearest(weight[:, kept], layout, dtype=torch.float32)
+    again = Codes.of_tensors(codes.tensors())
+    for one in (codes, again):
+        assert torch.equal(one.dequantised()[:, kept], alone.dequantised())
+        assert not one.dequantised()[:, ~kept].any()
+        assert torch.equal(one.cut().values, alone.values)
+        assert torch.equal(one.cut(torch.tensor([2, 1])).dequantised(), alone.dequantised()[[2, 1]])
+    products = gram(d_in)
+    products[~kept], products[:, ~kept] = 0, 0
+    silent = gptq(weight, input_factor(products, kept=kept), layout=layout, dtype=torch.float32)
+    cut = gptq(weight[:, kept], input_factor(products[kept][:, kept]), layout=layout, dtype=torch.float32)
+    assert torch.equal(silent.values, cut.values)
+
+
+def test_weights_that_remain_compensate_for_removed_inputs() -> None:
+    weight, products = drawn(24, 96), gram(96)
+    kept = torch.arange(96) % 3 > 0
+    layout = CodeFormat(8, 32)
+    errors = []
+    for of_removed in (weight, weight * kept):
+        factor = input_factor(products, kept=kept)
+        codes = gptq(of_removed, factor, layout=layout, keep=kept.expand(24, 96), dtype=torch.float32)
+        errors.append(layer_error(weight, codes.dequantised(), products))
+    assert errors[0] < 0.9 * errors[1]
+
+
 @pytest.mark.parametrize("by_activation", [False, True])
 @pytest.mark.parametrize("kind", ["dense", "wanda", "2:4", "sparsegpt"])
 def test_the_mean_squared_error_of_the_outputs_is_below_that_of_nearest(kind: str, by_activation: bool) -> None:
@@ -129,11 +212,6 @@ def test_the_mean_squared_error_of_the_outputs_is_below_that_of_nearest(kind: st
         errors = layer_errors(weight, [codes.dequantised(), plain.dequantised()], products=products)
         ratios.append(errors[0] / errors[1])
     assert np.mean(ratios) < 1
-
-
-LAYOUTS = st.builds(
-    CodeFormat, st.sampled_from([3, 4, 8]), st.sampled_from([32, 64, 128, None]), symmetric=st.booleans()
-)
 
 
 @PROPERTY
@@ -325,5 +403,10 @@ def test_impossible_input_is_refused(kind: type[MlpruneError], call: object) -> 
 
 def test_codes_whose_parts_do_not_fit_together_are_refused() -> None:
     tensors = nearest(drawn(2, 40), CodeFormat(), dtype=torch.float32).tensors()
-    with refused(ShapeError):
-        Codes.of_tensors({**tensors, "codes": tensors["codes"][:, 1:]})
+    for part in (
+        {"codes": tensors["codes"][:, 1:]},
+        {"kept": torch.ones(39, dtype=torch.bool)},
+        {"kept": torch.ones(40)},
+    ):
+        with refused(ShapeError):
+            Codes.of_tensors({**tensors, **part})
