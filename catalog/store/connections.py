@@ -82,18 +82,28 @@ class QueryLimits:
 def interrupt_after(cursor: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
     """Interrupt the statements of a cursor that are still running after some seconds.
 
+    It interrupts again and again: DuckDB forgets an interrupt that comes just before a statement begins.
+
     Raises:
         QueryLimitError: a statement was interrupted.
     """
-    timer = threading.Timer(seconds, cursor.interrupt)
-    timer.daemon = True
-    timer.start()
+    has_ended = threading.Event()
+
+    def interrupt() -> None:
+        pause = seconds
+        while not has_ended.wait(pause):
+            cursor.interrupt()
+            pause = INTERRUPT_INTERVAL_S
+
+    watch = threading.Thread(target=interrupt, daemon=True)
+    watch.start()
     try:
         yield
     except duckdb.InterruptException as err:
         raise QueryLimitError("the query took too long", expected=f"at most {seconds:g} s") from err
     finally:
-        timer.cancel()
+        has_ended.set()
+        watch.join()
 
 
 def connect(path: Path, *, read_only: bool, settings: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:

@@ -206,6 +206,10 @@ def test_the_first_questions_need_no_parameter() -> None:
         assert not any(parameter.required for parameter in find_query(name).parameters)
 
 
+OF_OTHER_SEARCHES = {"removal_curve"}
+"""Queries about a kind of search that the filled store has not; `test_removal_curve.py` has their rows."""
+
+
 @pytest.fixture(scope="module")
 def method_answers(methods_catalog: Catalog) -> dict[str, QueryResult]:
     """The answers of all queries to their defaults."""
@@ -215,7 +219,7 @@ def method_answers(methods_catalog: Catalog) -> dict[str, QueryResult]:
 def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(
     method_answers: dict[str, QueryResult],
 ) -> None:
-    assert [query.name for query in list_queries() if not method_answers[query.name].rows] == []
+    assert {query.name for query in list_queries() if not method_answers[query.name].rows} == OF_OTHER_SEARCHES
     assert differences(contract.answer_contract(method_answers), contract.read("answers")) == []
 
 
