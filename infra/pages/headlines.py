@@ -87,6 +87,13 @@ HEADLINES: tuple[Headline, ...] = (
     ),
     Headline(
         README,
+        "has 0.34 of the bytes and 0.89 (0.86 to 0.92) of the perplexity in Swahili",
+        Measured(
+            "python tests/benchmarks/engines.py WORK TEXTS --converter FILE --model NAME=FOLDER", "export.md#in-engines"
+        ),
+    ),
+    Headline(
+        README,
         "It runs 124 types of causal language models",
         Measured("python -m tests.type_outcomes", "reference/models.md"),
     ),
