@@ -52,7 +52,7 @@ def reconstructed_recipe() -> dict[str, Any]:
 
 
 def coded_recipe() -> dict[str, Any]:
-    """Variants with codes: of masks, dense, of changed weights and of two sets, by GPTQ and to nearest."""
+    """Variants with codes: of masks, dense, of changed weights, of two sets and of fewer units."""
     recipe = small_recipe()
     recipe["name"] = "coded"
     recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
@@ -60,12 +60,14 @@ def coded_recipe() -> dict[str, Any]:
     other = {"bits": 3, "group": "row", "symmetric": False, "order": "by_activation"}
     wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
     changed = {"score": "sparsegpt", "demonstrations": "mt", "sparsity": 0.5}
+    units = {"score": "flap", "compensate": False}
     recipe["variants"] = [
         {"name": "wanda", **wanda, "sparsity": 0.5},
         {"name": "own", **wanda, "sparsity": [0, 0.5], "quantise": {}, "against": ["nearest"]},
         {"name": "nearest", **wanda, "sparsity": 0.5, "quantise": {"method": "nearest"}},
         {"name": "two", "sparsity": 0, "quantise": {**two, **other}},
         {"name": "changed", **changed, "quantise": {"bits": 8, "group": 32, "tokens": "source"}},
+        {"name": "units", **wanda, **units, "sparsity": 0.3, "quantise": {"group": 32, "propagation": "dense"}},
     ]
     facts = {"task": "facts", "path": "facts", "languages": ["fr"]}
     recipe["evaluations"] = [{**facts, "variants": ["own", "nearest"]}]

@@ -45,7 +45,7 @@ from tests.tiny_recipes import (
 
 LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
 N_BLOCKS = 3
-NAMES = ("own", "nearest", "two", "changed")
+NAMES = ("own", "nearest", "two", "changed", "units")
 
 
 @pytest.fixture(name="run")
@@ -99,9 +99,18 @@ def expected_products(run: FinishedRun, variant: CodedVariant) -> list[dict[tupl
     return found
 
 
-@pytest.mark.parametrize("name", ["own", "two"])
+def remaining_inputs(keep: Tensor) -> Tensor | None:
+    """The inputs of which a mask keeps a weight, if it removes all weights of others."""
+    kept = keep.any(dim=0)
+    return None if kept.all() else kept
+
+
+@pytest.mark.parametrize("name", ["own", "two", "units"])
 def test_weights_and_errors_are_those_of_gptq_on_what_the_model_library_computes(run: FinishedRun, name: str) -> None:
-    """A sum of products in another order decides at a tie only, which moves the later codes of its row."""
+    """A sum of products in another order decides at a tie only, which moves the later codes of its row.
+
+    It also moves the last bits of a scale that is not that of the first weights, by much less than a step.
+    """
     variant = job_of(run, name).variant
     products, settings = expected_products(run, variant), variant.settings
     layout = CodeFormat(settings.bits, settings.group_size, settings.symmetric)
@@ -116,9 +125,12 @@ def test_weights_and_errors_are_those_of_gptq_on_what_the_model_library_computes
     for key, found in weights_of(run.store, variant.id).items():
         weight = dense.model.layers[key[0]].get_submodule(key[1]).weight.detach()
         together = combined_products([of_set[key] for of_set in products], variant.shares)
-        factor = input_factor(together, damping=settings.damping, by_activation=settings.order == "by_activation")
+        kept = remaining_inputs(masks[key]) if name == "units" else None
+        factor = input_factor(
+            together, damping=settings.damping, by_activation=settings.order == "by_activation", kept=kept
+        )
         codes = gptq(weight, factor, layout=layout, keep=masks.get(key), dtype=torch.float32)
-        n_different += int((codes.dequantised() - found).abs().gt(1e-6).any(dim=1).sum())
+        n_different += int((codes.dequantised() - found).abs().gt(1e-4).any(dim=1).sum())
         for set_id, of_set in zip(variant.set_ids, products, strict=True):
             row = errors[*key, set_id]
             parent = weight * masks.get(key, 1)
@@ -166,8 +178,10 @@ def _weight(shard: Shard, block: int, layer: str) -> Tensor:
 
 
 def test_files_have_codes_of_the_named_bits_and_their_sizes_are_in_the_rows(run: FinishedRun) -> None:
+    n_without_codes = 0
     for name in NAMES:
         variant = job_of(run, name).variant
+        masks = run.keep_masks(variant.id)
         rows = {
             (row["block"], row["layer"]): row for row in run.rows("quantised_layers") if row["variant_id"] == variant.id
         }
@@ -177,15 +191,21 @@ def test_files_have_codes_of_the_named_bits_and_their_sizes_are_in_the_rows(run:
                 row = rows[block, layer]
                 stored = {
                     name: tensors[f"{layer}/{name}"]
-                    for name in ("codes", "scales", "zeros", "shape")
+                    for name in ("codes", "scales", "zeros", "shape", "kept")
                     if f"{layer}/{name}" in tensors
                 }
                 assert row["n_bytes"] == sum(tensor.nbytes for tensor in stored.values())
-                assert row["n_weights"] == Codes.of_tensors(stored).values.numel()
+                assert row["n_weights"] == Codes.of_tensors(stored).dequantised().numel()
+                if name == "units":
+                    kept = remaining_inputs(masks[block, layer])
+                    assert ("kept" in stored) == (kept is not None)
+                    assert kept is None or torch.equal(stored["kept"], kept)
+                    n_without_codes += 0 if kept is None else int((~kept).sum())
                 assert stored["codes"].dtype == torch.int32
                 assert ("zeros" in stored) != row["is_symmetric"]
                 assert (row["method"], row["bits"]) == (variant.settings.method, variant.settings.bits)
                 assert row["is_reached"] is (None if name == "nearest" else True)
+    assert n_without_codes
 
 
 def test_files_with_impossible_codes_are_damaged(run: FinishedRun, tmp_path: Path) -> None:
@@ -224,7 +244,7 @@ def test_the_catalog_knows_the_parent_the_sets_and_the_settings(run: FinishedRun
     assert own.rows["variants"][0]["achieved_sparsity"] == parent.rows["variants"][0]["achieved_sparsity"]
     cards = {name: model_card(run.store, run.store.require("variants", job_of(run, name).variant.id)) for name in NAMES}
     assert all("unquantised" in card for card in cards.values())
-    assert {name for name, card in cards.items() if "GPTQ" in card} == {"own", "two", "changed"}
+    assert {name for name, card in cards.items() if "GPTQ" in card} == set(NAMES) - {"nearest"}
     assert not has_masks_to_rebuild(own)
     for one in (record, own):
         assert Recheck(run.store, lambda _: run.folder / "model").contradictions(one) == []
@@ -242,6 +262,7 @@ def test_plan_and_catalog_describe_every_variant_by_method_and_sets(run: Finishe
             "3 bits in rows, gptq on fr x 0.75 + fr-en x 0.25, order by_activation, propagation dense, symmetric false"
         ],
         "changed": ["sparsegpt fr-en sequential matrix 0.5, 8 bits in groups of 32, gptq on fr-en, tokens source"],
+        "units": ["flap fr-en units 0.3, 4 bits in groups of 32, gptq on fr-en, compensate false, propagation dense"],
     }
     assert {(row["quantisation_method"], row["demonstrations"], row["sparsity"]) for row in costs} == {
         ("gptq", "fr-en", 0.0),

@@ -51,7 +51,7 @@ def assert_same_files(store: Store, undisturbed: Store) -> None:
         assert data == expected[path], path
 
 
-@pytest.mark.parametrize("name", ["own", "two"])
+@pytest.mark.parametrize("name", ["own", "two", "units"])
 @pytest.mark.parametrize("files_are_written", [False, True])
 def test_a_lost_job_resumes_at_the_block_where_it_stopped(
     run: FinishedRun, tmp_path: Path, name: str, files_are_written: bool
@@ -89,7 +89,7 @@ def die_at_write(run: FinishedRun, job: CodeJob, store: Store, n_writes: int) ->
     os._exit(0)
 
 
-@pytest.mark.parametrize("name", ["own", "nearest"])
+@pytest.mark.parametrize("name", ["own", "nearest", "units"])
 def test_a_job_that_is_killed_at_any_write_leaves_nothing_that_changes_the_bytes(
     run: FinishedRun, tmp_path: Path, name: str
 ) -> None:
@@ -108,7 +108,9 @@ def test_a_job_that_is_killed_at_any_write_leaves_nothing_that_changes_the_bytes
     assert signals == [signal.SIGKILL] * len(signals)
 
 
-@pytest.mark.parametrize(("name", "n_shards", "n_threads"), [("own", 2, 1), ("two", 3, 1), ("changed", 1, 2)])
+@pytest.mark.parametrize(
+    ("name", "n_shards", "n_threads"), [("own", 2, 1), ("two", 3, 1), ("changed", 1, 2), ("units", 2, 2)]
+)
 def test_shards_and_threads_change_no_byte(
     run: FinishedRun, tmp_path: Path, name: str, n_shards: int, n_threads: int
 ) -> None:
@@ -121,7 +123,7 @@ def test_shards_and_threads_change_no_byte(
     assert set(chain.tensors) <= {"sweep_release"}
 
 
-@pytest.mark.parametrize("name", ["own", "nearest"])
+@pytest.mark.parametrize("name", ["own", "nearest", "units"])
 def test_pretended_gpus_change_no_byte(run: FinishedRun, tmp_path: Path, name: str) -> None:
     job = job_of(run, name)
     store = with_parent_only(run, job, tmp_path / "store")

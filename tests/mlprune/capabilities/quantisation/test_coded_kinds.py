@@ -13,7 +13,7 @@ from mlprune.capabilities.quantisation.variant import CodedVariant
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.codes import CodeFormat
-from mlprune.numeric.weights.gptq import nearest
+from mlprune.numeric.weights.gptq import gptq, input_factor, nearest
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.prune.result_warnings import variant_warnings
@@ -24,7 +24,16 @@ from tests.derived_recipe import coded_recipe
 from tests.expert_models import save_expert_model
 from tests.mlprune.capabilities.quantisation.test_coded_jobs import assert_same_files, with_parent_only
 from tests.tiny_models import save_tiny_model
-from tests.tiny_recipes import FinishedRun, chain_of, finished_run, small_recipe, write_inputs, write_texts
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    finished_run,
+    gram_matrices,
+    reference_model,
+    small_recipe,
+    write_inputs,
+    write_texts,
+)
 
 WANDA = {"demonstrations": "mt", "propagation": "dense", "score": "wanda", "sparsity": 0.5}
 FIT = {"demonstrations": "mt", "steps": 8, "learning_rate": 1.5, "batch": 2}
@@ -35,6 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "swaps": {**WANDA, "refine": "gram_swaps"},
     "fitted": {**WANDA, "reconstruct": {**FIT, "biases": True}},
     "units": {**WANDA, "score": "flap", "structure": "units"},
+    "units-dense": {**WANDA, "score": "flap", "quantise": {"propagation": "dense"}},
     "union": {"combine": "intersection", "of": ["plain", "random"], "quantise": {"demonstrations": "mt"}},
     "tokens": {**WANDA, "keep": {"languages": ["en"]}},
 }
@@ -128,13 +138,34 @@ def test_tokens_are_removed_after_the_weights_are_rounded(kinds_run: FinishedRun
 
 @pytest.mark.thorough("runs a model for every case")
 def test_new_biases_of_the_parent_stay(kinds_run: FinishedRun) -> None:
-    for name in ("fitted", "units"):
+    for name in ("fitted", "units", "units-dense"):
         variant = job_of(kinds_run, name).variant
         files = [require_masks(kinds_run.store, one).biases for one in (variant.id, variant.parent.id)]
         assert files[0]
         for own, parent in zip(*files, strict=True):
             assert kinds_run.store.read_bytes(own) == kinds_run.store.read_bytes(parent)
         assert kinds_run.row("variants", variant.id)["biases_changed"]
+
+
+@pytest.mark.thorough("runs a model for every case")
+def test_removed_units_whose_means_are_in_a_bias_are_not_compensated_again(kinds_run: FinishedRun) -> None:
+    """The codes are those of the smaller layer alone, also where the dense inputs of the removed units are active."""
+    variant = job_of(kinds_run, "units-dense").variant
+    model, masks = reference_model(kinds_run.folder / "model"), kinds_run.keep_masks(variant.id)
+    table = kinds_run.store.read_table(kinds_run.store.require("demonstration_sets", variant.set_ids[0]).artefacts[0])
+    products = gram_matrices(model, [list(ids) for ids in table["token_ids"]], layers=("fc2",))
+    n_different = n_rows = 0
+    for block, file in enumerate(require_masks(kinds_run.store, variant.id).weights):
+        kept = masks[block, "fc2"].any(dim=0)
+        assert not kept.all()
+        assert products[block, "fc2"][~kept].any()
+        weight = model.model.layers[block].fc2.weight.detach()[:, kept]
+        factor = input_factor(products[block, "fc2"][kept][:, kept])
+        alone = gptq(weight, factor, layout=CodeFormat(), dtype=torch.float32).dequantised()
+        found = read_block_weights(kinds_run.store, file)["fc2"][:, kept]
+        n_different += int((alone - found).abs().gt(1e-4).any(dim=1).sum())
+        n_rows += len(found)
+    assert n_different <= n_rows / 16
 
 
 ONE = {"sparsity": 0, "quantise": {"demonstrations": "mt"}}
