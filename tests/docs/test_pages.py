@@ -119,10 +119,10 @@ def test_every_page_of_the_documentation_is_reached_from_the_entry_page() -> Non
     assert [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != entry and page not in listed] == []
 
 
-MOST_PAGES, MOST_WORDS, MOST_WORDS_OF_A_PAGE = 21, 42_500, 4_400
+MOST_PAGES, MOST_WORDS, MOST_WORDS_OF_A_PAGE = 21, 43_500, 4_600
 """Limits of the pages of docs/ that are not generated, and of the words on them. The formulas (`definitions.md`) are a
 page with a limit of its own. An issue that adds a capability may raise the words, by at most 1,500."""
-MOST_WORDS_OF_THE_FORMULAS = 14_400
+MOST_WORDS_OF_THE_FORMULAS = 14_800
 """Text that leaves another page must not hide among the formulas."""
 
 
