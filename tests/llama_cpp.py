@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from time import process_time
 from typing import Any, TypeAlias
 
 import gguf
@@ -61,25 +62,33 @@ def quantise(source: Path, target: Path, kind: str, *, importance: Importance | 
 
 def text_nlls(path: Path, texts: Sequence[Sequence[int]], *, n_threads: int = 1) -> list[float]:
     """Return for each text the sum of -log p over its tokens after the first, with the logits of llama.cpp."""
-    bindings = _bindings()
-    ffi, library = bindings.ffi, bindings.get_lib()
-    with _log() as lines:
-        model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
-        assert model != ffi.NULL, lines[-5:]
-        parameters = library.llama_context_default_params()
-        longest = max(map(len, texts))
-        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = longest
-        parameters.n_threads = parameters.n_threads_batch = n_threads
-        context = library.llama_init_from_model(model, parameters)
-        assert context != ffi.NULL, lines[-5:]
+    with _context(path, max(map(len, texts)), n_threads=n_threads) as (model, context):
+        bindings = _bindings()
+        library = bindings.get_lib()
         width = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
-        batch = library.llama_batch_init(longest, 0, 1)
+        batch = library.llama_batch_init(max(map(len, texts)), 0, 1)
         try:
             return [_text_nll(bindings, context, batch, text, width=width) for text in texts]
         finally:
             library.llama_batch_free(batch)
-            library.llama_free(context)
-            library.llama_model_free(model)
+
+
+def token_seconds(path: Path, prompt: Sequence[int], continuation: Sequence[int]) -> tuple[float, float]:
+    """Return CPU seconds per token of this process: of a prompt as one batch, then of single tokens after it.
+
+    One thread, after one pass that is not counted. The time to choose the next token is not included.
+    """
+    with _context(path, len(prompt) + len(continuation), n_threads=1) as (_, context):
+        bindings = _bindings()
+        library = bindings.get_lib()
+        _read(bindings, context, prompt)
+        library.llama_memory_clear(library.llama_get_memory(context), True)
+        began = process_time()
+        _read(bindings, context, prompt)
+        read = process_time()
+        for token in continuation:
+            _read(bindings, context, [token])
+        return (read - began) / len(prompt), (process_time() - read) / len(continuation)
 
 
 def _text_nll(bindings: Any, context: Any, batch: Any, text: Sequence[int], *, width: int) -> float:
@@ -95,6 +104,33 @@ def _text_nll(bindings: Any, context: Any, batch: Any, text: Sequence[int], *, w
     highest = logits.max(axis=1)
     sums = np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest
     return float((sums - logits[np.arange(len(text) - 1), list(text[1:])]).sum())
+
+
+def _read(bindings: Any, context: Any, tokens: Sequence[int]) -> None:
+    """Read tokens after those of a context, and wait for the logits of the last."""
+    library, kept = bindings.get_lib(), bindings.ffi.new("llama_token[]", list(tokens))
+    assert library.llama_decode(context, library.llama_batch_get_one(kept, len(tokens))) == 0
+    library.llama_synchronize(context)
+
+
+@contextmanager
+def _context(path: Path, n_tokens: int, *, n_threads: int) -> Iterator[tuple[Any, Any]]:
+    """Load a model and a context for so many tokens, which are one batch at most."""
+    bindings = _bindings()
+    ffi, library = bindings.ffi, bindings.get_lib()
+    with _log() as lines:
+        model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
+        assert model != ffi.NULL, lines[-5:]
+        parameters = library.llama_context_default_params()
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = n_tokens
+        parameters.n_threads = parameters.n_threads_batch = n_threads
+        context = library.llama_init_from_model(model, parameters)
+        assert context != ffi.NULL, lines[-5:]
+        try:
+            yield model, context
+        finally:
+            library.llama_free(context)
+            library.llama_model_free(model)
 
 
 def _bindings() -> Any:

@@ -51,13 +51,13 @@ Texts = Mapping[str, Sequence[list[int]]]
 """Language -> token ids of each scored sentence."""
 
 
-def recipe(languages: Sequence[str], n_lines: int, *, max_tokens: int) -> dict[str, Any]:
+def recipe(languages: Sequence[str], n_lines: int, *, max_tokens: int, dtype: str = "float32") -> dict[str, Any]:
     """Return a recipe that observes the calibration text of each language."""
     entry = {"kind": "monolingual", "template": "{text}{end}", "shots": SENTENCES, "max_tokens": max_tokens, "seed": 0}
     names = {"name": "calibration", "language": list(languages), "samples": n_lines // SENTENCES}
     return {
         "name": "imatrix",
-        "model": {"path": "model", "dtype": "float32"},
+        "model": {"path": "model", "dtype": dtype},
         "corpus": {"kind": "parallel_text", "path": "corpus"},
         "demonstrations": [{**names, **entry}],
         "variants": [{"score": "wanda", "demonstrations": "calibration", "propagation": "dense", "sparsity": 0.5}],
@@ -65,9 +65,14 @@ def recipe(languages: Sequence[str], n_lines: int, *, max_tokens: int) -> dict[s
     }
 
 
-def write_matrices(folder: Path, languages: Sequence[str], *, n_lines: int, max_tokens: int) -> dict[str, Path]:
-    """Observe the calibration texts and export matrices; returns the files by language, and that of all languages."""
-    path = write_recipe(folder, recipe(languages, n_lines, max_tokens=max_tokens))
+def write_matrices(folder: Path, languages: Sequence[str], **options: Any) -> dict[str, Path]:
+    """Observe the calibration texts and export matrices; returns the files by language, and that of all languages.
+
+    Args:
+        folder: of `model` and `corpus`.
+        options: those of `recipe`.
+    """
+    path = write_recipe(folder, recipe(languages, **options))
     plan, store = plan_of(path), Store(folder / "store")
     run_jobs([job for job in plan.jobs if job.step in ("demonstrate", "observe")], store, model=plan.model)
     rows = {one.id: one.rows["demonstration_sets"][0] for one in store.records("demonstration_sets")}
