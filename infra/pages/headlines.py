@@ -96,7 +96,7 @@ HEADLINES: tuple[Headline, ...] = (
     Headline(
         README,
         "20 % (18 to 21) less perplexity in Swahili than without",
-        Measured("python tests/benchmarks/imatrix.py SOURCE TEXTS", "export.md#importance-matrices-for-llamacpp"),
+        Measured("python tests/benchmarks/imatrix.py MODEL.gguf TEXTS", "export.md#importance-matrices-for-llamacpp"),
     ),
     Headline(
         README,
