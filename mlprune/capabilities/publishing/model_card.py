@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mlprune.json_values import JsonObject, as_str
+from mlprune.json_values import JsonObject, as_float, as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.method import LAPE, PLUG_AND_PLAY
 from mlprune.steps.variants.calibration_tokens import CalibrationTokens, calibration_tokens, token_line, token_rows
@@ -187,6 +187,19 @@ def introduction(row: Row, base: Row, *, form: Form) -> str:
     )
 
 
+def _checkpoint_text(base: Row, checkpoints: Sequence[JsonObject]) -> str:
+    """What a quantised checkpoint from elsewhere has codes of; empty for other variants."""
+    for row in checkpoints:
+        of_others = (f"the {part} ({cell(row[part])})" for part in ("embedding", "head") if row[part])
+        parts = ", ".join((f"{as_float(row['layers_share']):.0%} of the layers of the blocks", *of_others))
+        return (
+            f"`{cell(base['source'])}` with the values of a quantised checkpoint from elsewhere, "
+            f"`{cell(row['source'])}` ({cell(row['format'])}, {cell(row['kinds'])}). It has codes of {parts}; their "
+            "values are stored densely. What text its quantiser read is unknown.\n"
+        )
+    return ""
+
+
 def _bias_text(row: Row) -> str:
     """Which biases have new values, beginning with a space; empty for none."""
     if not row.get("biases_changed"):
@@ -242,7 +255,7 @@ def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
     parts = (
         _front_matter(row, base, _languages(sets, metrics), form=form),
         f"# {title(variant, base)}\n",
-        introduction(row, base, form=form),
+        _checkpoint_text(base, variant.rows.get("quantised_checkpoints", [])) or introduction(row, base, form=form),
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
         *section(

@@ -87,6 +87,9 @@ def test_the_loaded_and_the_exported_variant_are_the_model_of_the_values(adopted
     model = load_masked_model(adopted.run.store, adopted.variant("gguf"), adopted.base)
     export_variant(adopted.run.store, adopted.variant("gguf"), adopted.base, tmp_path / "out")
     exported = load_file(tmp_path / "out" / "model.safetensors")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "the embedding (Q8_0)" in card
+    assert "are those of the base model" not in card
     assert set(exported) == set(expected) == set(base)
     for name, values in model.state_dict().items():
         assert torch.equal(values, expected[name])
