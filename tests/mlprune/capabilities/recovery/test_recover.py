@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -325,7 +326,7 @@ def test_a_quantised_parent_is_refused(run: FinishedRun) -> None:
     variants = {rounded.id: replace(rounded, entries=(entry,))}
     recovery = next(one for one in all_capabilities() if one.name == "recovery")
     with refused(RecipeError, got=4):
-        recovery.derived(run.plan, variants)  # type: ignore[arg-type]
+        recovery.derived(SimpleNamespace(given=run.plan.recipe), variants)  # type: ignore[arg-type]
 
 
 def test_a_set_without_predictions_is_refused(run: FinishedRun, tmp_path: Path) -> None:
