@@ -155,7 +155,13 @@ OF_SCORES: Mapping[str, Mapping[str, object]] = {
     "given": {"scope": {"blocks": [0]}},
     "contrast": {**ENTRY_KEYS, "structure": "experts"},
 }
-OF_MODEL = {"units": "flap", "blocks": "random", "experts": "frequency", "all_experts": "frequency"}
+OF_MODEL = {
+    "units": "flap",
+    "blocks": "random",
+    "sublayers": "random",
+    "experts": "frequency",
+    "all_experts": "frequency",
+}
 SECTIONS: Mapping[str, Section] = {
     "schedules": Section(
         ScheduleConfig,

@@ -30,7 +30,15 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "python.md": ("demo",),
     "quick-start.md": ("demo",),
     "report.md": ("demo",),
-    "studies/README.md": ("which-text", "which-mix", "where-gemma", "where", "comparison", "comparison-languages"),
+    "studies/README.md": (
+        "which-text",
+        "which-mix",
+        "where-gemma",
+        "where",
+        "comparison",
+        "comparison-languages",
+        "bits-smollm2",
+    ),
     "study.md": ("study",),
 }
 """Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""

@@ -176,7 +176,7 @@ def test_an_entry_is_not_named_like_the_dense_model(section: str) -> None:
         ({"model": "facebook/xglm-564M"}, "keys and values"),
         (
             {"variants": [{"score": "magnitude", "structure": "rows"}]},
-            "['row', 'matrix', 'alpha', 'units', 'blocks', 'experts', 'all_experts', 'N:M']",
+            "['row', 'matrix', 'alpha', 'units', 'blocks', 'sublayers', 'experts', 'all_experts', 'N:M']",
         ),
         ({"model": {"path": ""}}, "a text of at least 1 characters"),
         ({"corpus": {"kind": 3}}, "'parallel_text' or 'cldr'"),
