@@ -33,17 +33,17 @@ class Call(NamedTuple):
 
     hidden: Tensor
     dense: Tensor
-    head: OutputHead
+    heads: tuple[OutputHead, OutputHead]
     states: Tensor
     targets: Tensor
     scores: TargetScores
 
     def expected(self) -> list[float]:
         """The divergence at each target, from the logits of the run, in plain float64 loops."""
-        room = torch.empty(2, len(self.hidden), self.head.n_tokens)
+        room = torch.empty(2, len(self.hidden), self.heads[0].n_tokens)
         ours, theirs = (
-            divergence._fill(logits, hidden, self.head)
-            for logits, hidden in zip(room, (self.hidden, self.dense), strict=True)
+            divergence._fill(logits, hidden, head)
+            for logits, hidden, head in zip(room, (self.hidden, self.dense), self.heads, strict=True)
         )
         return [looped_divergence(theirs[state].tolist(), ours[state].tolist()) for state in self.states.tolist()]
 
@@ -65,9 +65,9 @@ def run_and_calls(
     """A run in half precision, and what its evaluations measured."""
     calls: list[Call] = []
 
-    def noted(hidden: Tensor, dense: Tensor, head: OutputHead, **given: Any) -> TargetScores:
-        scores = distances(hidden, dense, head, **given)
-        calls.append(Call(hidden.clone(), dense.clone(), head, given["states"], given["targets"], scores))
+    def noted(hidden: Tensor, dense: Tensor, heads: tuple[OutputHead, OutputHead], **given: Any) -> TargetScores:
+        scores = distances(hidden, dense, heads, **given)
+        calls.append(Call(hidden.clone(), dense.clone(), heads, given["states"], given["targets"], scores))
         return scores
 
     name = request.param
@@ -103,7 +103,7 @@ def test_measures_are_those_of_the_logits_of_the_run(
     far = [call for call in calls if not torch.equal(call.hidden, call.dense)]
     assert far
     for call in far:
-        assert (call.hidden.dtype, call.head.weight.dtype) == (dtype, dtype)
+        assert {call.hidden.dtype, *(head.weight.dtype for head in call.heads)} == {dtype}
         assert call.scores.measures["divergence"].tolist() == pytest.approx(call.expected(), rel=1e-6, abs=1e-12)
 
 
