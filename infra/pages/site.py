@@ -37,7 +37,7 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
         "where",
         "comparison",
         "comparison-languages",
-        "bits-smollm2",
+        "bits-gemma",
     ),
     "study.md": ("study",),
 }
