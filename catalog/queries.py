@@ -27,6 +27,7 @@ from catalog.terminal.result_table import render
 from mlprune.counted import counted
 from mlprune.deprecation import warn_deprecated
 from mlprune.errors import QueryError, unknown
+from mlprune.vocabulary import traits_of
 
 ID_COLUMNS: Mapping[str, tuple[str, str]] = {
     "evaluation_id": ("evaluations", "evaluation_id"),
@@ -139,6 +140,8 @@ def store_defaults(
 ) -> dict[str, ParameterValue]:
     """Return the parameters whose default the store does not have, with the only value that it has instead.
 
+    Metrics that an evaluation has to ask for, such as divergences, are not counted.
+
     Args:
         values: value of each parameter of the query.
         given: parameters whose values the user gave; these are kept.
@@ -153,8 +156,9 @@ def store_defaults(
     replaced: dict[str, ParameterValue] = {}
     for name in (name for name in FOLLOWS_STORE if values.get(name) is not None):
         known = {row[name] for row in rows}
-        if values[name] not in known and name not in given and len(known) == 1:
-            replaced[name] = known.pop()
+        usual = {value for value in known if name != "metric" or not traits_of(value).key} or known
+        if values[name] not in known and name not in given and len(usual) == 1:
+            replaced[name] = usual.pop()
         rows = _matching(rows, {name: replaced.get(name, values[name])}) or rows
     return replaced
 
@@ -357,7 +361,8 @@ def _prepared(
     replaced = store_defaults(catalog, values, given=given, is_ranking=query.is_ranking) if may_follow_store else {}
     completed = complete_ids(catalog, {**values, **replaced})
     reason = "that has rank consistencies" if query.is_ranking else "in the store"
-    notes = (f"{name}={value}: the only {name} {reason}" for name, value in replaced.items())
+    reasons = {"metric": "that these evaluations always have"}
+    notes = (f"{name}={value}: the only {name} {reasons.get(name, reason)}" for name, value in replaced.items())
     tables = read_artefact_tables(catalog, query, completed)
     return _Prepared(query, completed, tables, (*_warnings(catalog), *notes))
 

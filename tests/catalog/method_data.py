@@ -22,6 +22,9 @@ USUAL = {"removes": "lowest", "schedule": "uniform", "scope": None, "profile": "
 RATIOS = (0.02, 0.06)
 """Outlier ratio of each block."""
 
+OF_OTHER_SEARCHES = {"removal_curve"}
+"""Queries about a kind of search that the filled store has not; `test_removal_curve.py` has their rows."""
+
 
 @dataclass
 class Methods:

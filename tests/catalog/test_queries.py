@@ -22,6 +22,7 @@ from mlprune.numeric.statistics.power import (
 )
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
+from tests.catalog.method_data import OF_OTHER_SEARCHES
 from tests.catalog.query_answers import all_answers, answers
 from tests.catalog_data import LANGUAGES, PAIRS, SPARSITIES, write_rows
 from tests.catalog_data import evaluation_of as catalog_data_evaluation_of
@@ -103,6 +104,16 @@ def test_a_given_task_determines_the_split_and_the_metric(tmp_path: Path) -> Non
         only = {"split": "dev", "metric": "perplexity"}
         assert defaults_of(opened, "values_by_variant", "task=perplexity") == only
         assert defaults_of(opened, "values_by_variant") == {}
+
+
+@pytest.mark.thorough("fills and folds catalogs of its own")
+def test_metrics_that_have_to_be_asked_for_are_no_other_default(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    values = {"perplexity": 9.0, "divergence": 0.5, "top_agreement": 0.9}
+    catalog_data_evaluation_of(store, "v", task="perplexity", language="fr", split="test", values=values)
+    with Catalog.open(store) as opened:
+        assert defaults_of(opened, "quantisation_cost") == {"task": "perplexity", "metric": "perplexity"}
+        assert defaults_of(opened, "quantisation_cost", "metric=divergence") == {"task": "perplexity"}
 
 
 @pytest.mark.thorough("fills and folds catalogs of its own")
@@ -204,10 +215,6 @@ def test_every_query_has_a_topic_and_names_columns_that_it_has(methods_catalog: 
 def test_the_first_questions_need_no_parameter() -> None:
     for name in FIRST_QUESTIONS:
         assert not any(parameter.required for parameter in find_query(name).parameters)
-
-
-OF_OTHER_SEARCHES = {"removal_curve"}
-"""Queries about a kind of search that the filled store has not; `test_removal_curve.py` has their rows."""
 
 
 @pytest.fixture(scope="module")
