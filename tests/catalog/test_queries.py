@@ -253,7 +253,7 @@ def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
     selected = []
     for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
         rows = method_answers[query.name].as_dicts()
-        for name in (one.name for one in query.parameters if one.name in rows[0]):
+        for name in (one.name for one in query.parameters if rows and one.name in rows[0]):
             value = max((row[name] for row in rows if row[name] is not None), key=str, default=None)
             if value is not None:
                 expected = [row for row in rows if row[name] == value]
