@@ -4,6 +4,7 @@ One shard has the whole model. A job that was killed resumes at its last checkpo
 kind of processor.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -18,6 +19,7 @@ from mlprune.capabilities.recovery.losses import MOST_LOGITS, N_COPIES
 from mlprune.capabilities.recovery.recovery_run import RecoveryRun
 from mlprune.capabilities.recovery.settings import Recovery
 from mlprune.capabilities.recovery.variant import RecoveredVariant
+from mlprune.counted import counted
 from mlprune.errors import RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.hub import format_size
@@ -107,16 +109,19 @@ class RecoverJob(DerivedBlocksJob):
 
     @classmethod
     def plan_lines(cls, planned: PlannedJobs[Self, job.JobCost]) -> Iterable[PlanLine]:
-        """What each recovery that is not done needs."""
-        for one, cost in planned.pending:
-            settings = one.variant.settings
-            kept = "all kept weights" if settings.rank is None else f"updates of rank {settings.rank}"
-            passes, memory = cost.n_passes, format_size(cost.memory_bytes(1))
-            yield PlanLine(
-                "passes",
-                f"recover: {settings.steps} steps of {settings.batch} demonstrations on {kept}: the time of "
-                f"{passes:.1f} passes over its sets, and {memory} beside the model, in one shard",
-            )
+        """What the recoveries that are not done need; a line for those that need the same."""
+        needs = Counter(cls._needs(one.variant.settings, cost) for one, cost in planned.pending)
+        for text, n in needs.items():
+            yield PlanLine("passes", f"recover: {counted(n, 'variant')} with {text}")
+
+    @staticmethod
+    def _needs(settings: Recovery, cost: job.JobCost) -> str:
+        kept = "all kept weights" if settings.rank is None else f"updates of rank {settings.rank}"
+        memory = format_size(cost.memory_bytes(1))
+        return (
+            f"{settings.steps} steps of {settings.batch} demonstrations on {kept}: each the time of "
+            f"{cost.n_passes:.1f} passes over its sets, and {memory} beside the model, in one shard"
+        )
 
     def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Optimise, write all files, then the records; the checkpoint is removed last.

@@ -26,6 +26,7 @@ from mlprune.planning.resources.worker_pool import plan_pool
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe.loading import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.plan_lines import PlannedJobs
 from mlprune.steps.rescore.verify import Recheck, has_masks_to_rebuild
 from mlprune.steps.variants.variant_rows import require_masks, stored_changes
 from mlprune.store.retention import mask_files
@@ -281,6 +282,14 @@ def test_the_plan_counts_steps_measurements_and_three_copies_of_all_weights(run:
     of_low_rank = costs[job_of(run, "low-rank").variant.id][1]
     assert of_low_rank.fixed_bytes < cost.fixed_bytes
     assert job.intermediates == ()
+
+
+def test_the_plan_says_once_what_several_recoveries_need(run: FinishedRun) -> None:
+    pending = costs_by_class(run.plan, RecoverJob)
+    sizes = sizes_of(run.plan)
+    planned = PlannedJobs([job for job, _ in pending], [*pending, *pending], run.plan.model.base_model_id, sizes, run.store)
+    lines = [text for _, text in RecoverJob.plan_lines(planned)]
+    assert len(set(lines)) == len(lines) < 2 * len(pending)
 
 
 FIT = {"demonstrations": "mt"}
