@@ -287,7 +287,8 @@ def test_the_plan_counts_steps_measurements_and_three_copies_of_all_weights(run:
 def test_the_plan_says_once_what_several_recoveries_need(run: FinishedRun) -> None:
     pending = costs_by_class(run.plan, RecoverJob)
     sizes = sizes_of(run.plan)
-    planned = PlannedJobs([job for job, _ in pending], [*pending, *pending], run.plan.model.base_model_id, sizes, run.store)
+    jobs = [job for job, _ in pending]
+    planned = PlannedJobs(jobs, [*pending, *pending], run.plan.model.base_model_id, sizes, run.store)
     lines = [text for _, text in RecoverJob.plan_lines(planned)]
     assert len(set(lines)) == len(lines) < 2 * len(pending)
 
