@@ -18,6 +18,8 @@ FIRST_READ = "60bfa846"
 """Commit whose records, in form and step versions, are those of version 0.3: the oldest that every 1.x reads."""
 IN_A_WHEEL = ("mlprune", "catalog", "ray_jobs", "pyproject.toml", "README.md", "LICENSE")
 """What a wheel is built from."""
+REMOVED_NAME, STAND_IN = "model._is_stateful", 'getattr(model, "_is_stateful", False)'
+"""Attribute that commits up to 1.0 read and transformers 5.25 no longer has; it was false for the embedded model."""
 MODEL = "xglm-cldr-2m"
 RECIPE = """\
 name: versions
@@ -50,7 +52,8 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
 def install_commit(commit: str, folder: Path) -> Path:
     """Build the wheel of a commit, install it without its dependencies, and return the folder to put into PYTHONPATH.
 
-    Needs git, the commit in the history, and hatchling.
+    Needs git, the commit in the history, and hatchling. The installed code may read no attribute that the shared
+    transformers has lost (``REMOVED_NAME``).
 
     Raises:
         MlpruneError: a command fails.
@@ -61,6 +64,10 @@ def install_commit(commit: str, folder: Path) -> Path:
     _run("git", "-C", ROOT, "archive", f"--output={archive}", commit, "--", *IN_A_WHEEL, path=None)
     _run(sys.executable, "-m", "tarfile", "-e", archive, source, path=None)
     without_network = ("--no-deps", "--no-index", "--no-build-isolation", "--no-compile", "--quiet")
+    for module in (source / "mlprune").rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        if REMOVED_NAME in text:
+            module.write_text(text.replace(REMOVED_NAME, STAND_IN), encoding="utf-8")
     _run(sys.executable, "-m", "pip", "install", *without_network, "--target", installed, source, path=None)
     return installed
 

@@ -64,6 +64,8 @@ NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "bl
 HEAD_WIDTH_KEY = "head_dim"
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Names of the parameter of a forward that takes the cache."""
+STATES = "state"
+"""Name of the parameter of a forward that takes the states of recurrent blocks without a cache."""
 BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
     "is_causal": (False,),
     "use_bidirectional_attention": (True, "all"),
@@ -90,7 +92,8 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model, len(modules))
+    base = _base_of(model, blocks)
+    recurrent = _recurrent_blocks(model, len(modules), base=model.get_submodule(base))
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -99,7 +102,6 @@ def discover(model: PreTrainedModel) -> Architecture:
     if not any(kind.layers for kind in kinds):
         raise ModelError("no linear layer in the blocks reads the tokens of the texts alone", model_type=name)
     embeddings, tail = _around(trace, model, blocks=blocks, head=head)
-    base = _base_of(model, blocks)
     scale, cap = logit_transform(model, base=base, tail=tail, head=head)
     return Architecture(
         name=name,
@@ -181,12 +183,12 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(model: PreTrainedModel, n_blocks: int) -> set[int]:
-    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without one."""
+def _recurrent_blocks(model: PreTrainedModel, n_blocks: int, *, base: nn.Module) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a base with states of its own form."""
     layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
     plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
     recurrent = set(range(n_blocks)) - plain
-    return set(range(n_blocks)) if model._is_stateful and not recurrent else recurrent
+    return recurrent or (set(range(n_blocks)) if _has_own_states(base) else set())
 
 
 def _keep_states(modules: Sequence[nn.Module]) -> bool:
@@ -194,6 +196,12 @@ def _keep_states(modules: Sequence[nn.Module]) -> bool:
     parts = (part for module in modules for part in module.modules())
     kept = (value for part in parts for value in vars(part).values() if isinstance(value, Tensor))
     return any(value.shape[:1] == (N_TEXTS,) for value in kept)
+
+
+def _has_own_states(base: nn.Module) -> bool:
+    """Whether a base model takes states of earlier tokens, but not in the library's cache."""
+    takes_states = not signature(base.forward).parameters.keys().isdisjoint((STATES, *CACHE_NAMES))
+    return takes_states and not _has_cache(base)
 
 
 def _has_cache(base: nn.Module) -> bool:
