@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -13,6 +14,8 @@ from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.vocabulary import DtypeName
 
+CONFIG_VERSION = "5.24.0"
+"""Version of transformers in each `config.json`: ids cover the file, and pinned ids hold for all versions."""
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 VOCABULARY = 260
@@ -168,6 +171,11 @@ def save_tiny_model(
     """Write a tiny random model to a folder, like a model folder of a user, and return the folder."""
     model = tiny_model(family, seed=seed, blocks=blocks, hidden=hidden, positions=positions, **changes)
     model.to(dtype).save_pretrained(folder)
+    config = folder / "config.json"
+    installed, pinned = (
+        f'"transformers_version": "{version}"' for version in (transformers.__version__, CONFIG_VERSION)
+    )
+    config.write_text(config.read_text("utf-8").replace(installed, pinned), "utf-8")
     tiny_tokenizer().save_pretrained(folder)
     return folder
 
