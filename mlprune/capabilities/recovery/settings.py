@@ -14,7 +14,7 @@ class Recovery:
 
     steps: int = 128
     """Steps of the optimiser; 0 keeps the weights of the parent."""
-    learning_rate: float = 0.005
+    learning_rate: float = 0.001
     """Highest learning rate, relative to the root mean square of the kept weights of a layer."""
     batch: int = 4
     """Demonstrations of a step."""

@@ -39,8 +39,9 @@ class RecoveredVariant(VariantFromSets):
     @property
     def new_columns(self) -> JsonObject:
         """The columns in which it differs from its parent."""
-        settings = without_defaults(self.settings, omit=("shares",))
-        return {"variant_id": self.id, "weights_changed": True, "recovery": {"steps": self.settings.steps, **settings}}
+        tuned: JsonObject = {"steps": self.settings.steps, "learning_rate": self.settings.learning_rate}
+        settings = {**tuned, **without_defaults(self.settings, omit=("shares",))}
+        return {"variant_id": self.id, "weights_changed": True, "recovery": settings}
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the row of its parent, with the settings of the recovery."""
